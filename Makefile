@@ -1,0 +1,61 @@
+# The commands of a developer; every one works on a machine with Python 3.11+ and make, nothing else.
+
+PYTHON ?= python3
+BIN := .venv/bin
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long check lint types validate docs bench lock clean
+
+help: ## show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.venv/bin/pip:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+
+.venv/.run: requirements.lock pyproject.toml | .venv/bin/pip
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: requirements-dev.lock .venv/.run
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: .venv/.run ## run the example on an embedded broker, with real flights
+	$(BIN)/worker dev config/flights.yaml --feed flights=handlers/data/flights.jsonl.gz --feed-key flights=tailnum
+
+test: .venv/.dev ## run the tests, real Kafka included (JOBS=2 at a time)
+	$(BIN)/pytest -n $(JOBS) -m 'not long'
+
+test-long: .venv/.dev ## run the tests that take minutes
+	$(BIN)/pytest -m long --timeout 1800
+
+check: lint types validate test ## everything that must pass: style, types, specs and tests
+
+lint: .venv/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/.dev
+	$(BIN)/mypy
+
+validate: .venv/.dev
+	$(BIN)/worker validate config/*.yaml
+
+docs: .venv/.dev ## write the generated pages anew
+	$(BIN)/python -m worker.spec > docs/spec.md
+	$(BIN)/python -m worker.observe > docs/metrics.md
+	$(BIN)/worker schema > pipeline.schema.json
+
+bench: .venv/.dev ## measure beside the bare client
+	$(BIN)/python -m bench
+
+lock: .venv/.dev ## choose the newest versions of all dependencies
+	$(BIN)/pip install -q uv
+	$(BIN)/uv pip compile -q --universal --generate-hashes --upgrade --no-header pyproject.toml --group build -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --upgrade --no-header pyproject.toml --group build --group dev --all-extras -o requirements-dev.lock
+
+clean: ## remove what the commands above have made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Benchmarks: the worker beside a bare confluent-kafka loop that does the same work."""

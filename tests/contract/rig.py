@@ -1,0 +1,194 @@
+"""A Kafka to hold the contract against: one in memory, one real."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from confluent_kafka import Producer as Client
+from confluent_kafka import TopicPartition as ClientPartition
+from confluent_kafka.admin import AdminClient
+
+from worker.kafka import config
+from worker.kafka.admin import KafkaAdmin
+from worker.kafka.consumer import KafkaConsumer
+from worker.kafka.producer import KafkaProducer
+from worker.ports import Admin, Consumer, Producer
+from worker.settings import GroupSettings, KafkaSettings, Pipeline
+from worker.testing import ManualClock, MemoryBroker
+from worker.testing.consumer import MemoryConsumer
+from worker.types import Headers, TopicPartition
+
+_numbers = itertools.count()
+
+
+def unique(kind: str) -> str:
+    """A name that no other test uses."""
+    return f"{kind}-{os.getpid()}-{next(_numbers)}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a test wants its topic; implements `ports.NewTopic`."""
+
+    partitions: int | None = 1
+    replication: int | None = 1
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+class Rig(Protocol):
+    """What the suite needs besides the ports."""
+
+    def consumer(self, group: str, *, isolation: str = "read_committed") -> Consumer: ...
+    def producer(self, *, queue: int = 1000) -> Producer: ...
+    def stranded_producer(self) -> Producer:
+        """A producer whose broker does not answer."""
+        ...
+
+    def admin(self) -> Admin: ...
+    def append(
+        self,
+        source: TopicPartition,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Headers = (),
+        timestamp: int | None = None,
+    ) -> None: ...
+    def append_transaction(self, source: TopicPartition, value: bytes) -> None:
+        """Write a record and the control record of its commit."""
+
+    def append_aborted(self, source: TopicPartition, value: bytes) -> None:
+        """Write a record and the control record of its abort."""
+
+    def delete_records(self, source: TopicPartition, before: int) -> None: ...
+    def fall_silent(self, consumer: Consumer) -> None:
+        """Let the group take a consumer that is polled no more for dead."""
+
+
+class MemoryRig:
+    def __init__(self) -> None:
+        self._broker = MemoryBroker(ManualClock())
+
+    def consumer(self, group: str, *, isolation: str = "read_committed") -> Consumer:
+        return self._broker.consumer(group, isolation=isolation)
+
+    def producer(self, *, queue: int = 1000) -> Producer:
+        return self._broker.producer(queue=queue)
+
+    def stranded_producer(self) -> Producer:
+        producer = self._broker.producer()
+        producer.hold_deliveries()
+        return producer
+
+    def admin(self) -> Admin:
+        return self._broker.admin()
+
+    def append(
+        self,
+        source: TopicPartition,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Headers = (),
+        timestamp: int | None = None,
+    ) -> None:
+        self._broker.append(
+            source.topic,
+            value,
+            key,
+            headers=headers,
+            partition=source.partition,
+            timestamp=timestamp,
+        )
+
+    def append_transaction(self, source: TopicPartition, value: bytes) -> None:
+        self.append(source, value)
+        self._broker.append_gap(source)
+
+    def append_aborted(self, source: TopicPartition, value: bytes) -> None:
+        self._broker.append_aborted(source, value)
+
+    def delete_records(self, source: TopicPartition, before: int) -> None:
+        self._broker.delete_records(source, before)
+
+    def fall_silent(self, consumer: Consumer) -> None:
+        assert isinstance(consumer, MemoryConsumer)
+        consumer.expire()
+
+
+class KafkaRig:
+    def __init__(self, address: str) -> None:
+        self._settings = KafkaSettings(
+            brokers=address.split(","), group=GroupSettings(session_timeout=6.0, heartbeat=0.3)
+        )
+        self._raw: dict[str, str | int | float | bool] = {"bootstrap.servers": address}
+        self._admin = KafkaAdmin(self._settings)
+        self._client = Client(self._raw | {"linger.ms": 0})
+
+    def consumer(self, group: str, *, isolation: str = "read_committed") -> Consumer:
+        pipeline = Pipeline.model_validate(
+            {"from": "unused", "handler": "unused", "isolation": isolation}
+        )
+        properties = config.consumer(self._settings, group, pipeline)
+        return KafkaConsumer(properties | {"max.poll.interval.ms": 6000})
+
+    def producer(self, *, queue: int = 1000) -> Producer:
+        properties = config.producer(self._settings, {})
+        return KafkaProducer(properties | {"queue.buffering.max.messages": queue})
+
+    def stranded_producer(self) -> Producer:
+        properties = config.producer(self._settings, {})
+        return KafkaProducer(properties | {"bootstrap.servers": "127.0.0.1:1"})
+
+    def admin(self) -> Admin:
+        return self._admin
+
+    def append(
+        self,
+        source: TopicPartition,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Headers = (),
+        timestamp: int | None = None,
+    ) -> None:
+        self._client.produce(
+            source.topic,
+            value,
+            key,
+            source.partition,
+            headers=list(headers),
+            timestamp=timestamp or 0,
+            on_delivery=_require_delivery,
+        )
+        assert self._client.flush(30) == 0
+
+    def append_transaction(self, source: TopicPartition, value: bytes) -> None:
+        self._transaction(source, value).commit_transaction(30)
+
+    def append_aborted(self, source: TopicPartition, value: bytes) -> None:
+        self._transaction(source, value).abort_transaction(30)
+
+    def delete_records(self, source: TopicPartition, before: int) -> None:
+        admin = AdminClient(self._raw)
+        for future in admin.delete_records([ClientPartition(*source, before)]).values():
+            future.result(30)
+
+    def fall_silent(self, consumer: Consumer) -> None:
+        """`max.poll.interval.ms` does it."""
+
+    def _transaction(self, source: TopicPartition, value: bytes) -> Any:
+        client = Client(self._raw | {"transactional.id": unique("transaction")})
+        client.init_transactions(30)
+        client.begin_transaction()
+        client.produce(source.topic, value, partition=source.partition)
+        client.flush(30)
+        return client
+
+
+def _require_delivery(error: object, _message: object) -> None:
+    assert error is None, error

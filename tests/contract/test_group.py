@@ -1,0 +1,211 @@
+"""What every consumer does as a member of its group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.contract.member import Member, Members, until
+from tests.contract.rig import Rig, unique
+from tests.contract.test_consumer import filled, offsets_of
+from worker.errors import CommitFailed
+from worker.types import TopicPartition
+
+
+def shared(sources: Sequence[TopicPartition], *members: Member) -> bool:
+    """Whether each partition has one owner and each member about as many."""
+    owned = sorted(source for member in members for source in member.owned)
+    counts = [len(member.owned) for member in members]
+    return owned == sorted(sources) and max(counts) - min(counts) <= 1
+
+
+def test_a_group_without_commits_is_told_so(rig: Rig, members: Members) -> None:
+    sources = filled(rig, 1, partitions=2)
+
+    member = members.settled(unique("group"), sources[0].topic)
+
+    assert member.owned == dict.fromkeys(sources)
+
+
+def test_members_start_at_the_place_they_choose(rig: Rig, members: Members) -> None:
+    (source,) = filled(rig, 3)
+    member = members.settled(unique("group"), source.topic, start="newest")
+
+    rig.append(source, b"new")
+    until(lambda: member.received, member)
+
+    assert member.values == [b"new"]
+
+
+def test_a_commit_that_was_waited_for_is_where_the_next_member_starts(
+    rig: Rig, members: Members
+) -> None:
+    one, other = filled(rig, 10, partitions=2)
+    group = unique("group")
+    first = members.settled(group, one.topic)
+
+    first.consumer.commit({one: 4}, wait=True)
+    first.consumer.close()
+    second = members.join(group, one.topic)
+    until(lambda: len(second.received) >= 16, second)
+
+    assert second.owned == {one: 4, other: None}
+    assert offsets_of(second, one) == list(range(4, 10))
+
+
+def test_a_commit_that_was_not_waited_for_is_reported_in_poll(rig: Rig, members: Members) -> None:
+    (source,) = filled(rig, 3)
+    group = unique("group")
+    first = members.settled(group, source.topic)
+
+    first.consumer.commit({source: 2}, wait=False)
+    before = list(first.commits)
+    until(lambda: first.commits, first)
+    first.consumer.close()
+    second = members.settled(group, source.topic)
+
+    assert before == []
+    assert first.commits == [({source: 2}, None)]
+    assert second.owned == {source: 2}
+
+
+def test_a_lower_offset_takes_the_group_back(rig: Rig, members: Members) -> None:
+    (source,) = filled(rig, 9)
+    group = unique("group")
+    first = members.settled(group, source.topic)
+
+    first.consumer.commit({source: 8}, wait=True)
+    first.consumer.commit({source: 3}, wait=True)
+    first.consumer.close()
+
+    assert members.settled(group, source.topic).owned == {source: 3}
+
+
+def test_groups_do_not_see_each_others_commits(rig: Rig, members: Members) -> None:
+    (source,) = filled(rig, 3)
+    members.settled(unique("group"), source.topic).consumer.commit({source: 2}, wait=True)
+
+    assert members.settled(unique("group"), source.topic).owned == {source: None}
+
+
+def test_a_second_member_gets_its_share_after_it_was_taken_from_the_first(
+    rig: Rig, members: Members
+) -> None:
+    sources = filled(rig, 0, partitions=4)
+    group = unique("group")
+    first = members.settled(group, sources[0].topic)
+
+    second = members.join(group, sources[0].topic)
+    until(lambda: shared(sources, first, second), first, second)
+
+    taken = tuple(sorted(second.owned))
+    revoked, assigned = (first.name, ("revoked", taken)), (second.name, ("assigned", taken))
+    assert revoked in members.journal
+    assert members.journal.index(revoked) < members.journal.index(assigned)
+    assert "lost" not in [what for what, _ in first.events + second.events]
+
+
+def test_the_first_member_keeps_reading_what_it_keeps(rig: Rig, members: Members) -> None:
+    sources = filled(rig, 30, partitions=4)
+    group = unique("group")
+    first = members.settled(group, sources[0].topic)
+
+    second = members.join(group, sources[0].topic)
+    until(lambda: shared(sources, first, second), first, second, limit=1)
+    until(
+        lambda: all(29 in offsets_of(owner, s) for owner in (first, second) for s in owner.owned),
+        first,
+        second,
+    )
+
+    for source in first.owned:
+        assert offsets_of(first, source) == list(range(30))
+    for source in second.owned:
+        assert offsets_of(second, source) == list(range(30))
+
+
+def test_a_commit_while_partitions_are_revoked_is_where_their_next_owner_starts(
+    rig: Rig, members: Members
+) -> None:
+    sources = filled(rig, 10, partitions=2)
+    group = unique("group")
+    first = members.settled(group, sources[0].topic)
+    first.when_revoked = lambda leaving: first.consumer.commit(dict.fromkeys(leaving, 7), wait=True)
+
+    second = members.join(group, sources[0].topic)
+    until(lambda: shared(sources, first, second), first, second, limit=1)
+
+    assert list(second.owned.values()) == [7]
+
+
+def test_a_member_too_many_is_told_that_it_has_nothing(rig: Rig, members: Members) -> None:
+    sources = filled(rig, 0)
+    group = unique("group")
+    first = members.settled(group, sources[0].topic)
+
+    second = members.join(group, sources[0].topic)
+    until(lambda: second.assignments, first, second)
+
+    assert [len(first.owned), len(second.owned)] == [1, 0]
+
+
+def test_what_a_leaving_member_had_goes_to_those_who_stay(rig: Rig, members: Members) -> None:
+    sources = filled(rig, 0, partitions=4)
+    group = unique("group")
+    first, second = members.join(group, sources[0].topic), members.join(group, sources[0].topic)
+    until(lambda: shared(sources, first, second), first, second)
+
+    first.consumer.close()
+    until(lambda: shared(sources, second), second)
+
+    assert first.owned == {}
+
+
+def test_closing_tells_revoked_once_and_lets_commit(rig: Rig, members: Members) -> None:
+    sources = filled(rig, 3, partitions=2)
+    group = unique("group")
+    member = members.settled(group, sources[0].topic)
+    member.when_revoked = lambda leaving: member.consumer.commit(
+        dict.fromkeys(leaving, 1), wait=True
+    )
+
+    member.consumer.close()
+    member.consumer.close()
+
+    assert [what for what, _ in member.events] == ["assigned", "revoked"]
+    assert members.settled(group, sources[0].topic).owned == dict.fromkeys(sources, 1)
+
+
+def test_a_consumer_that_never_subscribed_can_be_closed(rig: Rig) -> None:
+    rig.consumer(unique("group")).close()
+
+
+def test_a_silent_member_loses_its_partitions_and_may_not_commit_them(
+    rig: Rig, members: Members
+) -> None:
+    (source,) = filled(rig, 3)
+    group = unique("group")
+    silent = members.settled(group, source.topic)
+    other = members.join(group, source.topic)
+
+    rig.fall_silent(silent.consumer)
+    until(lambda: other.owned, other)
+    with pytest.raises(CommitFailed):
+        silent.consumer.commit({source: 2}, wait=True)
+    until(lambda: ("lost", (source,)) in silent.events, silent, other)
+
+    assert "revoked" not in [what for what, _ in silent.events]
+    assert other.owned == {source: None}
+
+
+def test_a_member_that_lost_its_partitions_joins_again(rig: Rig, members: Members) -> None:
+    sources = filled(rig, 3, partitions=2)
+    group = unique("group")
+    silent = members.settled(group, sources[0].topic)
+    other = members.join(group, sources[0].topic)
+
+    rig.fall_silent(silent.consumer)
+    until(lambda: shared(sources, other), other)
+    until(lambda: silent.assignments > 1 and shared(sources, silent, other), silent, other)
+    until(lambda: len(silent.received) >= 3, silent, other)

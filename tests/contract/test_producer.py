@@ -1,0 +1,189 @@
+"""What every producer does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.contract.member import DEADLINE, Members, until
+from tests.contract.rig import Layout, Rig, unique
+from tests.contract.test_consumer import topic_of
+from worker.errors import QueueFull
+from worker.ports import OnDelivery, Producer
+from worker.types import Encoded
+
+
+class Deliveries:
+    """Counts the reports of each record."""
+
+    def __init__(self) -> None:
+        self.of: dict[bytes | None, list[object]] = {}
+
+    def to(self, record: Encoded) -> OnDelivery:
+        reports = self.of.setdefault(record.value, [])
+        return lambda error, _message: reports.append(error)
+
+    @property
+    def complete(self) -> bool:
+        return all(self.of.values())
+
+
+def send(producer: Producer, deliveries: Deliveries, *records: Encoded) -> None:
+    for record in records:
+        producer.send(record, deliveries.to(record))
+
+
+def serve_until(producer: Producer, condition: Callable[[], object]) -> int:
+    served, deadline = 0, time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {DEADLINE} s"
+        served += producer.poll(0.1)
+    return served
+
+
+def test_each_record_is_reported_once_and_only_while_polling(rig: Rig) -> None:
+    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.producer()
+    send(producer, deliveries, *(Encoded(topic, b"%d" % n, None) for n in range(50)))
+    before = [report for reports in deliveries.of.values() for report in reports]
+
+    served = serve_until(producer, lambda: deliveries.complete)
+    producer.close(10.0)
+
+    assert before == []
+    assert served == 50
+    assert list(deliveries.of.values()) == [[None]] * 50
+
+
+def test_closing_reports_what_is_on_its_way_and_is_idempotent(rig: Rig) -> None:
+    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.producer()
+    send(producer, deliveries, *(Encoded(topic, b"%d" % n, None) for n in range(50)))
+
+    producer.close(20.0)
+    producer.close(20.0)
+
+    assert list(deliveries.of.values()) == [[None]] * 50
+
+
+def test_what_cannot_be_delivered_in_time_is_reported_as_failed_on_close(rig: Rig) -> None:
+    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.stranded_producer()
+    send(producer, deliveries, *(Encoded(topic, b"%d" % n, None, partition=0) for n in range(3)))
+
+    producer.close(0.1)
+
+    assert [len(reports) for reports in deliveries.of.values()] == [1, 1, 1]
+    assert all(reports[0] is not None for reports in deliveries.of.values())
+
+
+def test_a_poll_without_deliveries_serves_none(rig: Rig) -> None:
+    producer = rig.producer()
+
+    assert producer.poll(0.0) == 0
+    producer.close(1.0)
+
+
+def test_a_record_arrives_as_it_was_sent(rig: Rig, members: Members) -> None:
+    topic, deliveries, producer = topic_of(rig, 3), Deliveries(), rig.producer()
+    headers = [("a", b"1"), ("a", None), ("b", "text")]
+    record = Encoded(topic, b"value", b"key", headers, partition=2, timestamp=1_769_860_800_123)
+
+    send(producer, deliveries, record)
+    producer.close(20.0)
+    member = members.join(unique("group"), topic)
+    until(lambda: member.received, member)
+
+    (message,) = member.received
+    assert (message.value, message.key, message.partition) == (b"value", b"key", 2)
+    assert message.headers == [("a", b"1"), ("a", None), ("b", b"text")]
+    assert message.timestamp == 1_769_860_800_123
+
+
+def test_missing_and_empty_keys_and_values_arrive_as_such(rig: Rig, members: Members) -> None:
+    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.producer()
+
+    send(producer, deliveries, Encoded(topic, None, b""), Encoded(topic, b"", None))
+    producer.close(20.0)
+    member = members.join(unique("group"), topic)
+    until(lambda: len(member.received) >= 2, member)
+
+    assert [(m.key, m.value) for m in member.received] == [(b"", None), (None, b"")]
+
+
+def test_records_to_a_partition_keep_their_order(rig: Rig, members: Members) -> None:
+    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.producer()
+    values = [b"%d" % n for n in range(500)]
+
+    send(producer, deliveries, *(Encoded(topic, value, None) for value in values))
+    producer.close(20.0)
+    member = members.join(unique("group"), topic)
+    until(lambda: len(member.received) >= 500, member)
+
+    assert member.values == values
+
+
+def test_a_key_has_the_partition_that_java_clients_give_it(rig: Rig, members: Members) -> None:
+    topic, deliveries, producer = topic_of(rig, 5), Deliveries(), rig.producer()
+    keys = {b"foobar": 1, b"abc": 2, b"21": 0, b"a-little-bit-long-string": 2}
+
+    send(producer, deliveries, *(Encoded(topic, key, key) for key in keys))
+    producer.close(20.0)
+    member = members.join(unique("group"), topic)
+    until(lambda: len(member.received) >= len(keys), member)
+
+    assert {message.key: message.partition for message in member.received} == keys
+
+
+def test_a_full_queue_refuses_a_record_until_deliveries_are_served(
+    rig: Rig, members: Members
+) -> None:
+    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.producer(queue=2)
+    send(producer, deliveries, Encoded(topic, b"1", None), Encoded(topic, b"2", None))
+    refused = Encoded(topic, b"3", None)
+
+    with pytest.raises(QueueFull):
+        producer.send(refused, deliveries.to(refused))
+    serve_until(producer, lambda: deliveries.of[b"1"])
+    send(producer, deliveries, refused)
+    producer.close(20.0)
+    member = members.join(unique("group"), topic)
+    until(lambda: len(member.received) >= 3, member)
+
+    assert member.values == [b"1", b"2", b"3"]
+    assert deliveries.of[b"3"] == [None]
+
+
+def test_a_record_that_the_broker_refuses_leaves_its_neighbours_alone(
+    rig: Rig, members: Members
+) -> None:
+    topic, deliveries, producer = unique("topic"), Deliveries(), rig.producer()
+    rig.admin().create({topic: Layout(config={"max.message.bytes": "2000"})})
+    too_large = Encoded(topic, b"x" * 3000, None)
+
+    for record in (Encoded(topic, b"before", None), too_large, Encoded(topic, b"after", None)):
+        send(producer, deliveries, record)
+        serve_until(producer, lambda: deliveries.complete)
+    producer.close(20.0)
+    member = members.join(unique("group"), topic)
+    until(lambda: b"after" in member.values, member)
+
+    assert member.values == [b"before", b"after"]
+    assert "MSG_SIZE_TOO_LARGE" in str(deliveries.of[too_large.value][0])
+
+
+def test_a_record_for_a_partition_that_does_not_exist_fails(rig: Rig) -> None:
+    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.producer()
+
+    send(producer, deliveries, Encoded(topic, b"", None, partition=7))
+    serve_until(producer, lambda: deliveries.complete)
+    producer.close(1.0)
+
+    assert "UNKNOWN_PARTITION" in str(deliveries.of[b""][0])
+
+
+def test_totals_count_what_was_sent(rig: Rig) -> None:
+    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.producer()
+    send(producer, deliveries, *(Encoded(topic, b"%d" % n, None) for n in range(5)))
+
+    serve_until(producer, lambda: producer.totals().messages_sent >= 5)
+    producer.close(1.0)

@@ -1,0 +1,124 @@
+"""A runner on the memory broker, stepped by hand, with handlers that run in the same thread."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.engine.execute import Executor
+from worker.engine.partition import Finished, Run
+from worker.engine.results import Results
+from worker.engine.runner import Clients, Job, Runner
+from worker.flow.health import Counts
+from worker.handlers import Registry
+from worker.ports import Observer
+from worker.serdes import SERDES, decoder, encoder
+from worker.settings import Pipeline
+from worker.testing import ManualClock, MemoryBroker
+from worker.testing.consumer import MemoryConsumer
+from worker.testing.producer import MemoryProducer
+from worker.types import Message, Outcome, TopicPartition
+
+GROUP = "test.pipeline"
+LIMIT = 1_048_588
+
+
+class InlinePool:
+    """Handles runs when they are collected; `hold` keeps them as a slow handler would."""
+
+    def __init__(self, execute: Callable[[Run], list[Outcome]]) -> None:
+        self._execute = execute
+        self._runs: deque[Run] = deque()
+        self.hold = False
+
+    @property
+    def outstanding(self) -> int:
+        return len(self._runs)
+
+    def submit(self, run: Run) -> None:
+        self._runs.append(run)
+
+    def collect(self, timeout: float) -> list[Finished]:  # noqa: ARG002
+        if self.hold:
+            return []
+        runs, self._runs = self._runs, deque()
+        return [Finished(run, self._execute(run)) for run in runs]
+
+    def close(self) -> None:
+        self._runs.clear()
+
+
+@dataclass
+class Rig:
+    """One pipeline from `source` to `target` and what tests need to look at it."""
+
+    function: Callable[..., Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    broker: MemoryBroker = field(default_factory=lambda: MemoryBroker(ManualClock()))
+    queue: int = 100_000
+    partitions: int = 1
+    batch: int | None = None
+
+    def __post_init__(self) -> None:
+        for topic in ("source", "target", "dlq"):
+            self.broker.create(topic, self.partitions)
+        registry = Registry()
+        registry.handler(self.function, batch=self.batch, name="handler")
+        handler = registry.handlers["handler"]
+        pipeline = Pipeline.model_validate(
+            {"from": "source", "to": "target", "handler": "handler", **self.settings}
+        )
+        limits = dict.fromkeys(("source", "target", "dlq"), LIMIT)
+        on_error = "dead_letter" if pipeline.dead_letter else pipeline.on_error or "stop"
+        executor = Executor(
+            handler,
+            None if handler.payload is Message else decoder(SERDES["json"], handler.payload),
+            Results(encoder(SERDES["json"]), "target", limits, Observer(), source_time=False),
+            on_error,
+            {},
+        )
+        self.pool = InlinePool(executor.execute)
+        self.counts = Counts()
+        clients = Clients(
+            lambda: self.broker.consumer(GROUP),
+            lambda: self.broker.producer(queue=self.queue),
+            limits,
+        )
+        job = Job("pipeline", GROUP, ["source"], "handler", pipeline, self.batch or 500)
+        self.runner = Runner(job, clients, self.pool, self.clock, Observer(), self.counts)
+
+    @property
+    def clock(self) -> ManualClock:
+        assert isinstance(self.broker.clock, ManualClock)
+        return self.broker.clock
+
+    @property
+    def producer(self) -> MemoryProducer:
+        return self.broker.producers[-1]
+
+    @property
+    def consumer(self) -> MemoryConsumer:
+        consumer = self.runner.consumer
+        assert isinstance(consumer, MemoryConsumer)
+        return consumer
+
+    def send(self, *values: str, partition: int = 0) -> None:
+        """Write JSON values to the source, keyed by themselves."""
+        for value in values:
+            self.broker.append("source", value.encode(), value.encode(), partition=partition)
+
+    def step(self, times: int = 4) -> None:
+        """Let the runner do some rounds and the time of a commit pass."""
+        for _ in range(times):
+            self.runner.step()
+        self.clock.advance(1.0)
+        for _ in range(2):
+            self.runner.step()
+
+    def values(self, topic: str = "target") -> list[str]:
+        return [(message.value or b"").decode() for message in self.broker.records(topic)]
+
+    def committed(self, partition: int = 0) -> int | None:
+        return self.broker.committed(GROUP).get(TopicPartition("source", partition))

@@ -1,0 +1,453 @@
+"""What a pipeline promises, on the memory broker and with time that is moved by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.engine.rig import Rig
+from worker.errors import Reject
+from worker.types import Message, TopicPartition
+
+SOURCE = TopicPartition("source", 0)
+
+
+def same(payload: Any) -> Any:
+    return payload
+
+
+def choosy(payload: int) -> int | None:
+    if payload % 3 == 0:
+        return None
+    if payload % 5 == 0:
+        raise ValueError("five")
+    return payload
+
+
+def test_results_are_produced_with_the_key_of_their_message() -> None:
+    rig = Rig(same)
+    rig.send("1", "2")
+
+    rig.step()
+
+    records = rig.broker.records("target")
+    assert [(record.key, record.value) for record in records] == [(b"1", b"1"), (b"2", b"2")]
+
+
+def test_every_message_is_accounted_for_as_result_filtered_or_dead_letter() -> None:
+    rig = Rig(choosy, {"dead_letter": "dlq"})
+    rig.send(*map(str, range(100)))
+
+    rig.step()
+
+    filtered, failed = 34, 13
+    assert rig.counts.filtered == filtered
+    assert rig.counts.dead_lettered == {"handler_error": failed}
+    assert len(rig.values()) == rig.counts.produced == 100 - filtered - failed
+    assert len(rig.values("dlq")) == failed
+    assert rig.committed() == 100
+
+
+def test_an_offset_is_not_committed_before_its_result_is_acknowledged() -> None:
+    rig = Rig(same)
+    rig.producer.hold_deliveries()
+    rig.send("1", "2")
+
+    rig.step()
+    assert rig.committed() in (None, 0)
+
+    rig.producer.release()
+    rig.step()
+    assert rig.committed() == 2
+
+
+def test_an_offset_is_not_committed_before_its_dead_letter_is_acknowledged() -> None:
+    rig = Rig(choosy, {"dead_letter": "dlq"})
+    rig.producer.hold_deliveries()
+    rig.send("5")
+
+    rig.step()
+    assert rig.committed() in (None, 0)
+
+    rig.producer.release()
+    rig.step()
+    assert rig.committed() == 1
+    assert rig.values("dlq") == ["5"]
+
+
+def test_after_a_failed_delivery_everything_from_the_committable_offset_is_done_again() -> None:
+    rig = Rig(same)
+    rig.send("1", "2", "3")
+    rig.producer.fail_next(when=lambda record: record.value == b"2")
+
+    rig.step()
+    assert rig.runner.blocked is not None
+    assert rig.committed() in (None, 0)
+
+    rig.clock.advance(60)
+    rig.step()
+
+    assert rig.runner.blocked is None
+    assert set(rig.values()) == {"1", "2", "3"}
+    assert rig.committed() == 3
+    assert rig.counts.rewinds == 1
+
+
+def test_a_dead_letter_that_cannot_be_produced_holds_the_offset_and_says_so() -> None:
+    rig = Rig(choosy, {"dead_letter": "dlq"})
+    rig.send("5")
+    rig.producer.fail_next("TOPIC_AUTHORIZATION_FAILED")
+
+    rig.step()
+
+    assert "TOPIC_AUTHORIZATION_FAILED" in (rig.runner.blocked or "")
+    assert rig.committed() in (None, 0)
+
+
+def test_waits_grow_while_deliveries_go_on_failing() -> None:
+    rig = Rig(same)
+    rig.send("1")
+    made = len(rig.broker.producers)
+    for _ in range(4):
+        rig.producer.fail_next()
+        rig.step()
+        rig.clock.advance(0.6)
+        rig.step()
+
+    assert len(rig.broker.producers) - made < 4
+
+
+def test_a_full_queue_loses_and_doubles_nothing() -> None:
+    rig = Rig(same, queue=3)
+    numbers = [str(number) for number in range(50)]
+    rig.send(*numbers)
+
+    rig.step(60)
+
+    assert rig.values() == numbers
+    assert rig.committed() == 50
+
+
+def test_without_dead_letters_the_pipeline_stops_in_front_of_the_message_it_cannot_handle() -> None:
+    rig = Rig(choosy)
+    rig.send("1", "2", "5", "7")
+
+    rig.step()
+    rig.runner.drain()
+
+    assert "source[0]@2" in (rig.runner.failed or "")
+    assert "dead_letter" in (rig.runner.failed or "")
+    assert rig.values() == ["1", "2"]
+    assert rig.committed() == 2
+
+
+def test_skipped_messages_are_counted_and_passed() -> None:
+    rig = Rig(choosy, {"on_error": "skip"})
+    rig.send("1", "5", "7")
+
+    rig.step()
+
+    assert rig.values() == ["1", "7"]
+    assert rig.counts.skipped == {"handler_error": 1}
+    assert rig.committed() == 3
+
+
+def test_rejected_and_undecodable_messages_become_dead_letters_with_their_reason() -> None:
+    def rejecting(payload: int) -> int:
+        raise Reject(f"no {type(payload).__name__} here")
+
+    rig = Rig(rejecting, {"dead_letter": "dlq"})
+    rig.send("1", "{broken")
+
+    rig.step()
+
+    reasons = [dict(letter.headers)["dlq.reason"] for letter in rig.broker.records("dlq")]
+    assert reasons == [b"rejected", b"undecodable"]
+
+
+def test_results_that_cannot_be_encoded_or_are_too_large_become_dead_letters() -> None:
+    def awkward(payload: int) -> Any:
+        return object() if payload else "x" * 2_000_000
+
+    rig = Rig(awkward, {"dead_letter": "dlq"})
+    rig.send("0", "1")
+
+    rig.step()
+
+    reasons = [dict(letter.headers)["dlq.reason"] for letter in rig.broker.records("dlq")]
+    assert reasons == [b"too_large", b"unencodable"]
+    assert rig.values("dlq") == ["0", "1"]
+
+
+def test_order_within_a_partition_is_kept() -> None:
+    rig = Rig(same, partitions=3)
+    for partition in range(3):
+        rig.send(*(str(1000 * partition + number) for number in range(700)), partition=partition)
+
+    rig.step(20)
+
+    produced = [int(value) for value in rig.values()]
+    for partition in range(3):
+        mine = [value for value in produced if value // 1000 == partition]
+        by_target = sorted(set(mine))
+        assert len(mine) == len(by_target) == 700
+    assert [rig.committed(partition) for partition in range(3)] == [700, 700, 700]
+
+
+def test_offsets_are_committed_by_time_or_as_soon_as_enough_are_finished() -> None:
+    rig = Rig(same, {"commit": {"interval": "1h", "messages": 3}})
+    rig.send("1", "2")
+    for _ in range(4):
+        rig.runner.step()
+    assert rig.committed() in (None, 0)
+
+    rig.send("3")
+    for _ in range(4):
+        rig.runner.step()
+    assert rig.committed() == 3
+
+
+def test_fetching_pauses_at_the_bound_and_goes_on_when_half_is_done() -> None:
+    rig = Rig(same, {"in_flight": {"messages": 10}})
+    rig.pool.hold = True
+    rig.send(*map(str, range(100)))
+
+    rig.step()
+    rig.step()
+    (partition,) = rig.runner.partitions.values()
+    assert partition.in_flight == 10
+    assert partition.paused
+
+    rig.pool.hold = False
+    rig.step(40)
+    assert rig.committed() == 100
+    assert not partition.paused
+
+
+def test_fetching_is_bounded_in_bytes_as_well() -> None:
+    rig = Rig(same, {"in_flight": {"bytes": "10kB"}})
+    rig.pool.hold = True
+    rig.send('"first"')
+    rig.step()
+    rig.send(*(f'"{"x" * 1000}{number}"' for number in range(600)))
+
+    rig.step(5)
+
+    assert rig.runner.pressure.bytes < 10_000 + 500 * 1_010
+    assert rig.runner.pressure.room == 0
+
+
+def test_revoked_partitions_are_finished_and_committed_before_they_go() -> None:
+    rig = Rig(same, partitions=2)
+    rig.send("1", "2", partition=0)
+    rig.send("3", partition=1)
+    for _ in range(3):
+        rig.runner.step()
+    other = Rig(same, broker=rig.broker, partitions=2)
+
+    for _ in range(6):
+        rig.runner.step()
+        other.runner.step()
+
+    assert sorted(rig.values()) == ["1", "2", "3"]
+    assert len(rig.runner.partitions) == len(other.runner.partitions) == 1
+    (moved,) = other.runner.partitions
+    assert rig.committed(moved.partition) == {0: 2, 1: 1}[moved.partition]
+
+
+def test_outcomes_of_a_lost_partition_are_dropped_and_nothing_is_committed() -> None:
+    rig = Rig(same)
+    rig.send("1")
+    rig.pool.hold = True
+    rig.step(2)
+    rig.broker.expire(rig.consumer)
+    rig.runner.step()
+
+    rig.pool.hold = False
+    rig.runner.step()
+
+    assert rig.counts.dropped == 1
+    rig.step()
+    assert rig.values() == ["1"]
+    assert rig.committed() == 1
+
+
+def test_a_drain_finishes_what_handlers_have_and_leaves_the_rest_for_the_next_start() -> None:
+    rig = Rig(same, {"in_flight": {"messages": 1000}})
+    rig.send(*map(str, range(900)))
+    rig.pool.hold = True
+    for _ in range(3):
+        rig.runner.step()
+    rig.pool.hold = False
+
+    assert rig.runner.drain()
+    rig.runner.close()
+
+    assert 0 < len(rig.values()) < 900
+    assert rig.committed() == len(rig.values())
+    following = Rig(same, broker=rig.broker)
+    following.step(6)
+    assert rig.values() == [str(number) for number in range(900)]
+
+
+def test_a_commit_that_fails_is_counted_and_made_up_for() -> None:
+    rig = Rig(same)
+    rig.consumer.fail_commits(times=1)
+    rig.send("1")
+
+    rig.step()
+    assert rig.counts.commit_failures == 1
+
+    rig.step()
+    assert rig.committed() == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "handled", "gap"), [("oldest", ["8", "9"], 5), ("newest", [], 7)]
+)
+def test_a_lost_offset_is_left_for_the_place_that_the_spec_names_and_the_gap_counted(
+    policy: str, handled: list[str], gap: int
+) -> None:
+    first = Rig(same)
+    first.send("0", "1", "2")
+    first.step()
+    first.runner.drain()
+    first.runner.close()
+    first.send(*map(str, range(3, 10)))
+    first.broker.delete_records(SOURCE, 8)
+
+    rig = Rig(same, {"on_offset_lost": policy}, broker=first.broker)
+    rig.step()
+
+    assert rig.values()[3:] == handled
+    assert rig.counts.lost_offsets == gap
+
+
+def test_a_lost_offset_stops_the_pipeline_when_the_spec_names_no_place() -> None:
+    first = Rig(same)
+    first.send("0", "1", "2")
+    first.step()
+    first.runner.drain()
+    first.runner.close()
+    first.send("3", "4")
+    first.broker.delete_records(SOURCE, 4)
+
+    rig = Rig(same, broker=first.broker)
+    rig.step()
+
+    assert "offset 3 of source[0] is no longer in the log" in (rig.runner.failed or "")
+
+
+@pytest.mark.parametrize(
+    ("start", "handled"),
+    [
+        ("oldest", ["1", "2"]),
+        ("newest", []),
+        (datetime.fromtimestamp(1_700_000_010, UTC).isoformat(), ["2"]),
+    ],
+)
+def test_a_new_group_starts_where_the_spec_says(start: str, handled: list[str]) -> None:
+    rig = Rig(same, {"start": start})
+    rig.send("1")
+    rig.clock.advance(20)
+    rig.send("2")
+
+    rig.step()
+
+    assert rig.values() == handled
+
+
+def test_the_start_is_committed_before_the_first_message_so_that_newest_stays_where_it_was() -> (
+    None
+):
+    rig = Rig(same, {"start": "newest"})
+    rig.send("1")
+
+    rig.step()
+
+    assert rig.committed() == 1
+
+
+def test_a_batch_handler_is_given_the_messages_of_one_partition_and_its_results_keep_their_keys() -> (
+    None
+):
+    sizes = []
+
+    def doubled(payloads: list[int]) -> list[int | None]:
+        sizes.append(len(payloads))
+        return [payload * 2 if payload else None for payload in payloads]
+
+    rig = Rig(doubled, batch=3)
+    rig.send("0", "1", "2", "3", "4")
+
+    rig.step()
+
+    assert sizes == [3, 2]
+    records = rig.broker.records("target")
+    assert [(record.key, record.value) for record in records] == [
+        (b"1", b"2"),
+        (b"2", b"4"),
+        (b"3", b"6"),
+        (b"4", b"8"),
+    ]
+
+
+def test_a_failing_batch_is_handled_message_by_message_so_that_only_the_bad_one_is_given_up() -> (
+    None
+):
+    def picky(payloads: list[int]) -> list[int]:
+        if 2 in payloads:
+            raise ValueError
+        return payloads
+
+    rig = Rig(picky, {"dead_letter": "dlq"}, batch=10)
+    rig.send("1", "2", "{", "3")
+
+    rig.step()
+
+    assert rig.values() == ["1", "3"]
+    assert rig.values("dlq") == ["2", "{"]
+    assert rig.committed() == 4
+
+
+def test_a_batch_result_of_another_length_is_refused_with_the_legal_ones() -> None:
+    def short(payloads: list[int]) -> list[int]:
+        return payloads[:1]
+
+    rig = Rig(short, {"dead_letter": "dlq"}, batch=10)
+    rig.send("1", "2")
+
+    rig.step()
+
+    letters = rig.broker.records("dlq")
+    assert len(letters) == 2
+    text = dict(letters[0].headers)["dlq.message"] or b""
+    assert b"a list of 1 for 2 messages" in text
+    assert b"one result for each message" in text
+
+
+def test_a_handler_may_take_the_message_itself() -> None:
+    def raw(message: Message) -> bytes | None:
+        return message.value
+
+    rig = Rig(raw)
+    rig.send("{not json")
+
+    rig.step()
+
+    assert rig.values() == ["{not json"]
+
+
+def test_gaps_in_the_log_do_not_hold_the_offset_back() -> None:
+    rig = Rig(same)
+    rig.send("1")
+    rig.broker.append_gap(SOURCE, 3)
+    rig.send("2")
+
+    rig.step()
+
+    assert rig.committed() == 5
+
+

@@ -1,0 +1,107 @@
+"""Dead letters keep the original and say what happened."""
+
+from worker.flow.deadletter import Origin, dead_letter, size_of
+from worker.types import Encoded, Failure, Headers, Message
+
+ORIGIN = Origin("flights.delays", "delays", "delays")
+MESSAGE = Message.of(
+    b"payload",
+    topic="flights",
+    partition=3,
+    offset=42,
+    key=b"N1",
+    headers=[("source", b"radar"), ("source", None), ("traceparent", b"00-1")],
+    timestamp=1_000,
+)
+
+
+def made(
+    message: Message = MESSAGE,
+    failure: Failure = Failure("handler_error", "ValueError", "secret payload"),
+    *,
+    limit: int = 1_048_588,
+    with_text: bool = False,
+) -> Encoded:
+    return dead_letter(
+        message, failure, ORIGIN, topic="dlq", limit=limit, now=5_000, with_text=with_text
+    )
+
+
+def dlq(headers: Headers) -> dict[str, bytes | str | None]:
+    return {name: value for name, value in headers if name.startswith("dlq.")}
+
+
+def test_a_dead_letter_has_the_bytes_key_and_headers_of_its_message() -> None:
+    letter = made()
+
+    assert (letter.topic, letter.value, letter.key) == ("dlq", b"payload", b"N1")
+    assert list(letter.headers)[:3] == MESSAGE.headers
+
+
+def test_a_dead_letter_is_dated_now_so_that_retention_does_not_delete_it() -> None:
+    assert made().timestamp is None
+
+
+def test_its_headers_say_where_it_came_from_and_why() -> None:
+    assert dlq(made().headers) == {
+        "dlq.topic": b"flights",
+        "dlq.partition": b"3",
+        "dlq.offset": b"42",
+        "dlq.timestamp": b"1000",
+        "dlq.group": b"flights.delays",
+        "dlq.pipeline": b"delays",
+        "dlq.handler": b"delays",
+        "dlq.reason": b"handler_error",
+        "dlq.error": b"ValueError",
+        "dlq.attempts": b"1",
+        "dlq.first_failure": b"5000",
+        "dlq.redrives": b"0",
+    }
+
+
+def test_the_text_of_an_exception_is_written_only_when_asked_for() -> None:
+    assert "dlq.message" not in dlq(made().headers)
+    assert dlq(made(with_text=True).headers)["dlq.message"] == b"secret payload"
+
+
+def test_the_reason_of_a_reject_is_always_written() -> None:
+    rejected = Failure("rejected", "Reject", "unknown origin", harmless=True)
+
+    assert dlq(made(failure=rejected).headers)["dlq.message"] == b"unknown origin"
+
+
+def test_the_text_of_an_exception_is_capped() -> None:
+    letter = made(failure=Failure("handler_error", "E", "x" * 10_000), with_text=True)
+
+    assert len(dlq(letter.headers)["dlq.message"] or b"") == 512
+
+
+def test_headers_of_an_earlier_dead_letter_are_replaced_and_redrives_kept() -> None:
+    again = Message.of(b"", headers=[("dlq.reason", b"timeout"), ("dlq.redrives", b"2")])
+
+    headers = made(again).headers
+
+    assert [value for name, value in headers if name == "dlq.reason"] == [b"handler_error"]
+    assert dlq(headers)["dlq.redrives"] == b"2"
+
+
+def test_a_payload_too_large_even_for_the_dead_letter_topic_is_left_out() -> None:
+    letter = made(Message.of(b"x" * 5_000, key=b"k", headers=[("a", b"b")]), limit=1_000)
+
+    assert letter.value == b""
+    assert letter.key == b"k"
+    assert ("a", b"b") in letter.headers
+    assert dlq(letter.headers)["dlq.truncated"] == b"payload"
+    assert size_of(letter) <= 1_000
+
+
+def test_headers_and_key_are_left_out_too_when_they_alone_are_too_large() -> None:
+    letter = made(Message.of(b"", key=b"k" * 5_000, headers=[("a", b"b" * 5_000)]), limit=1_000)
+
+    assert letter.key is None
+    assert dlq(letter.headers)["dlq.truncated"] == b"payload,headers,key"
+    assert size_of(letter) <= 1_000
+
+
+def test_a_tombstone_stays_a_tombstone() -> None:
+    assert made(Message.of(None)).value is None

@@ -1,0 +1,174 @@
+"""How results and offsets become durable."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from worker.engine.partition import Partition
+from worker.errors import ClientError, CommitFailed, QueueFull
+from worker.flow.health import Counts
+from worker.ports import Clock, Consumer, Offsets, Producer
+from worker.settings import CommitSettings
+from worker.types import ClientTotals, Encoded
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Consecutive settled messages of one partition, finished when all their records are durable."""
+
+    partition: Partition
+    start: int
+    end: int
+    messages: int
+    records: Sequence[Encoded]
+    dead_letters: Counter[str] = field(default_factory=Counter)
+    """How many of the records are dead letters, by reason; the others are results."""
+    unacknowledged: int = 0
+    sent: int = 0
+    """How many of the records are in the producer's hands."""
+
+
+class AtLeastOnce:
+    """Records are sent at once; an offset is committable when its records are acknowledged."""
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        producer: Producer,
+        settings: CommitSettings,
+        clock: Clock,
+        counts: Counts,
+        on_finished: Callable[[Chunk], None],
+    ) -> None:
+        self._consumer = consumer
+        self._producer = producer
+        self._settings = settings
+        self._clock = clock
+        self._counts = counts
+        self._on_finished = on_finished
+        self._outbox: deque[Chunk] = deque()
+        self._since_commit = 0
+        self._commit_due = clock.monotonic() + settings.interval
+        self._committing = False
+        self.failure: str | None = None
+        """Why a record could not be delivered; then only `abandon` and a new committer help."""
+
+    @property
+    def stuck(self) -> bool:
+        """Whether records wait for room in the producer's queue."""
+        return bool(self._outbox)
+
+    def deliver(self, chunk: Chunk) -> None:
+        """Make a chunk durable; `on_finished` is told when it is."""
+        if not chunk.records:
+            self._finish(chunk)
+            return
+        chunk.unacknowledged = len(chunk.records)
+        self._outbox.append(chunk)
+        self._send()
+
+    def serve(self, timeout: float) -> None:
+        """Take acknowledgements in, for up to `timeout` seconds, and send what waits."""
+        self._producer.poll(timeout)
+        if self._outbox:
+            self._send()
+
+    def commit(self, partitions: Collection[Partition]) -> None:
+        """Commit what is committable if it is time to, without waiting for the answer."""
+        now = self._clock.monotonic()
+        due = now >= self._commit_due or self._since_commit >= self._settings.messages
+        if due and not self._committing:
+            self._commit_due = now + self._settings.interval
+            self.commit_now(partitions, wait=False)
+
+    def commit_now(self, partitions: Collection[Partition], *, wait: bool) -> None:
+        """Commit what is committable; a commit that fails is counted, its messages come again."""
+        self._since_commit = 0
+        offsets = {p.source: p.tracker.committable for p in partitions if p.alive and p.uncommitted}
+        if not offsets:
+            return
+        self._committing = not wait
+        try:
+            self._consumer.commit(offsets, wait=wait)
+        except CommitFailed as error:
+            self.committed(partitions, offsets, str(error))
+        else:
+            if wait:
+                self.committed(partitions, offsets, None)
+
+    def committed(
+        self, partitions: Collection[Partition], offsets: Offsets, error: str | None
+    ) -> None:
+        """Take note of how a commit has ended."""
+        self._committing = False
+        if error is not None:
+            self._counts.commit_failures += 1
+            log.warning("offsets were not committed, their messages may come again: %s", error)
+            return
+        self._counts.commits += 1
+        for partition in partitions:
+            if partition.source in offsets:
+                partition.committed = offsets[partition.source]
+
+    @property
+    def committing(self) -> bool:
+        """Whether an answer to a commit is outstanding."""
+        return self._committing
+
+    def totals(self) -> ClientTotals:
+        """The producer's own statistics."""
+        return self._producer.totals()
+
+    def close(self, timeout: float) -> None:
+        """Let go of the producer; what is not acknowledged after `timeout` seconds is dropped."""
+        self._outbox.clear()
+        self._producer.close(timeout)
+
+    def _send(self) -> None:
+        while self._outbox and self.failure is None:
+            chunk = self._outbox[0]
+            if chunk.partition.alive and not self._send_chunk(chunk):
+                return
+            self._outbox.popleft()
+
+    def _send_chunk(self, chunk: Chunk) -> bool:
+        records, send = chunk.records, self._producer.send
+        on_delivery = self._on_delivery(chunk)
+        try:
+            for index in range(chunk.sent, len(records)):
+                send(records[index], on_delivery)
+                chunk.sent += 1
+        except QueueFull:
+            return False
+        except ClientError as error:
+            self._fail(error)
+            return False
+        return True
+
+    def _on_delivery(self, chunk: Chunk) -> Callable[[object, object], None]:
+        def delivered(error: object, _message: object) -> None:
+            if error is not None:
+                if chunk.partition.alive:
+                    self._fail(error)
+                return
+            chunk.unacknowledged -= 1
+            if not chunk.unacknowledged:
+                self._finish(chunk)
+
+        return delivered
+
+    def _finish(self, chunk: Chunk) -> None:
+        if not chunk.partition.alive:
+            return
+        self._since_commit += chunk.messages
+        self._on_finished(chunk)
+
+    def _fail(self, error: object) -> None:
+        self._counts.delivery_failures += 1
+        if self.failure is None:
+            self.failure = str(error)

@@ -1,0 +1,98 @@
+"""One assigned partition, and the runs that go out from it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from worker.flow.lanes import Lanes
+from worker.flow.offsets import OffsetTracker
+from worker.types import Fetch, Message, Outcome, TopicPartition
+
+
+class Partition:
+    """The state of one assignment of a partition; dead once revoked, lost or rewound.
+
+    What comes back for a dead one is dropped: its identity is the fence.
+    """
+
+    __slots__ = (
+        "_fetched",
+        "alive",
+        "closing",
+        "committed",
+        "in_flight",
+        "lanes",
+        "paused",
+        "size",
+        "source",
+        "tracker",
+    )
+
+    def __init__(self, source: TopicPartition, start: int, committed: int | None) -> None:
+        self.source = source
+        self.tracker = OffsetTracker(start)
+        self.lanes = Lanes()
+        self.committed = committed
+        self.alive = True
+        self.closing = False
+        """No further message is handed to a handler; runs that are out stop at the next message."""
+        self.paused = False
+        self.in_flight = 0
+        """Messages between poll and acknowledgement."""
+        self.size = 0
+        """Bytes of the fetches that are not wholly finished."""
+        self._fetched: deque[tuple[int, int]] = deque()
+
+    @property
+    def uncommitted(self) -> bool:
+        """Whether there is something to commit."""
+        return self.tracker.committable != self.committed
+
+    def take(self, fetch: Fetch) -> None:
+        """Queue the messages of a poll."""
+        last = fetch.messages[-1].offset
+        self.tracker.take(fetch.messages[0].offset, last)
+        self.lanes.add(fetch.messages)
+        self.in_flight += len(fetch.messages)
+        self.size += fetch.size
+        self._fetched.append((last, fetch.size))
+
+    def finish(self, start: int, end: int, messages: int) -> int:
+        """Note offsets as finished; returns the bytes that this sets free."""
+        self.in_flight -= messages
+        self.tracker.finish(start, end)
+        freed = 0
+        while self._fetched and self._fetched[0][0] < self.tracker.committable:
+            freed += self._fetched.popleft()[1]
+        self.size -= freed
+        return freed
+
+    def close(self) -> int:
+        """Hand no further message out; returns how many waiting ones are forgotten."""
+        self.closing = True
+        return self.forget(self.lanes.clear())
+
+    def forget(self, messages: int) -> int:
+        """Take messages that will not be handled here off the count."""
+        self.in_flight -= messages
+        return messages
+
+
+@dataclass(slots=True)
+class Run:
+    """Consecutive messages that go to a handler together, one after the other."""
+
+    partition: Partition
+    messages: list[Message]
+
+
+@dataclass(slots=True)
+class Finished:
+    """A run that has come back; messages beyond the outcomes were not handled."""
+
+    run: Run
+    outcomes: Sequence[Outcome]
+    error: BaseException | None = None
+    """A defect of the engine itself; errors of handlers are outcomes."""

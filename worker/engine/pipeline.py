@@ -1,0 +1,185 @@
+"""One pipeline for as long as the process lives: runners one after the other, and its state."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from dataclasses import replace
+
+from worker.engine.pool import Pool
+from worker.engine.runner import Clients, Job, Runner, backoff
+from worker.errors import Fenced, PipelineFailed, WorkerError
+from worker.flow.health import Counts, PartitionState, PipelineState, PipelineStatus
+from worker.ports import Clock, Observer
+
+log = logging.getLogger(__name__)
+
+PUBLISH_EVERY = 0.25
+"""Seconds between two published states."""
+RATE_OVER = 10.0
+"""Seconds over which rates are measured."""
+
+
+class PipelineLoop:
+    """The body of a pipeline's thread.
+
+    `stop` and `state` are for any thread; everything else belongs to the thread that calls `run`.
+    """
+
+    def __init__(
+        self, job: Job, clients: Clients, pool: Pool, clock: Clock, observer: Observer
+    ) -> None:
+        self.job = job
+        self.state = PipelineState(job.name, job.group, "starting")
+        """The state as last published."""
+        self.fenced = False
+        """Whether another process has taken over this one's identity."""
+        self.drained = True
+        """Whether nothing was in flight when the pipeline ended."""
+        self._clients = clients
+        self._pool = pool
+        self._clock = clock
+        self._observer = observer
+        self._counts = Counts()
+        self._stopping = threading.Event()
+        self._failed: str | None = None
+        self._last_error: str | None = None
+        self._publish_due = 0.0
+        self._rates: deque[tuple[float, int, int]] = deque()
+
+    def stop(self) -> None:
+        """Ask the pipeline to drain and end."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Run until stopped, or until the pipeline cannot go on; never raises."""
+        failures = 0
+        try:
+            while self._failed is None and not self._stopping.is_set():
+                failures = 0 if self._run_once() else failures + 1
+                self._stopping.wait(backoff(failures) if failures else 0)
+        except BaseException as error:
+            log.exception("%s: a defect of the worker", self.job.name)
+            self._failed = f"{type(error).__name__}: {error}"
+        finally:
+            self._pool.close()
+            self._publish("stopped" if self._failed is None else "failed", None)
+
+    def _run_once(self) -> bool:
+        """Join the group and work; whether that ended in good order."""
+        self._publish("joining", None)
+        runner: Runner | None = None
+        try:
+            runner = self._make_runner()
+            self._work(runner)
+        except Fenced as error:
+            self.fenced = True
+            self._failed = f"another process has taken over this one's identity: {error}"
+        except PipelineFailed as error:
+            self._failed = str(error)
+        except WorkerError as error:
+            self._last_error = str(error)
+            log.error("%s: starting again with new clients: %s", self.job.name, error)  # noqa: TRY400
+            return False
+        finally:
+            if runner is not None:
+                self._leave(runner)
+        return True
+
+    def _make_runner(self) -> Runner:
+        return Runner(
+            self.job, self._clients, self._pool, self._clock, self._observer, self._counts
+        )
+
+    def _work(self, runner: Runner) -> None:
+        while runner.failed is None and not self._stopping.is_set():
+            runner.step()
+            if self._clock.monotonic() >= self._publish_due:
+                self._publish("running" if runner.joined else "joining", runner)
+        self._publish("draining", runner)
+        self.drained = runner.drain()
+        self._failed = runner.failed
+
+    def _leave(self, runner: Runner) -> None:
+        try:
+            runner.close()
+        except WorkerError as error:
+            log.warning("%s: the clients did not close in order: %s", self.job.name, error)
+        self._report_given_up(runner)
+
+    # --- what others see ---
+
+    def _publish(self, status: PipelineStatus, runner: Runner | None) -> None:
+        now = self._clock.monotonic()
+        self._publish_due = now + PUBLISH_EVERY
+        received_rate, produced_rate = self._measure(now)
+        counts = replace(
+            self._counts,
+            dead_lettered=dict(self._counts.dead_lettered),
+            skipped=dict(self._counts.skipped),
+        )
+        state = PipelineState(
+            self.job.name,
+            self.job.group,
+            status,
+            failed=self._failed,
+            last_error=self._last_error,
+            stepped=now,
+            received_rate=received_rate,
+            produced_rate=produced_rate,
+            counts=counts,
+        )
+        self.state = state if runner is None else self._with_runner(state, runner)
+
+    def _with_runner(self, state: PipelineState, runner: Runner) -> PipelineState:
+        self._report_given_up(runner)
+        consumer = runner.consumer
+        self._last_error = runner.last_failure or consumer.last_error or self._last_error
+        ends = consumer.ends(list(runner.partitions))
+        return replace(
+            state,
+            joined=runner.joined,
+            connected=consumer.connected,
+            blocked=runner.blocked,
+            last_error=self._last_error,
+            in_flight=runner.pressure.messages,
+            in_flight_bytes=runner.pressure.bytes,
+            partitions=tuple(
+                PartitionState(
+                    source.topic,
+                    source.partition,
+                    position=partition.tracker.position,
+                    committable=partition.tracker.committable,
+                    committed=partition.committed,
+                    end=ends.get(source),
+                    in_flight=partition.in_flight,
+                    paused=partition.paused,
+                )
+                for source, partition in sorted(runner.partitions.items())
+            ),
+            clients={"consumer": consumer.totals(), "producer": runner.committer.totals()},
+        )
+
+    def _measure(self, now: float) -> tuple[float, float]:
+        rates, counts = self._rates, self._counts
+        rates.append((now, counts.received, counts.produced))
+        while now - rates[0][0] > RATE_OVER:
+            rates.popleft()
+        then, received, produced = rates[0]
+        elapsed = now - then
+        if not elapsed:
+            return 0.0, 0.0
+        return (counts.received - received) / elapsed, (counts.produced - produced) / elapsed
+
+    def _report_given_up(self, runner: Runner) -> None:
+        for (what, reason, error), number in runner.given_up.items():
+            log.warning(
+                "%s: %d %s: %s, the last one %s",
+                self.job.name,
+                number,
+                what,
+                f"{reason} {error}".strip(),
+                runner.last_failure,
+            )
+        runner.given_up.clear()

@@ -1,0 +1,446 @@
+"""The loop of one pipeline: one thread that owns its consumer, its producer and all its state."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from worker.engine.commit import AtLeastOnce, Chunk
+from worker.engine.partition import Finished, Partition, Run
+from worker.engine.pool import Pool
+from worker.errors import PipelineFailed, WorkerError
+from worker.flow.deadletter import Origin, dead_letter
+from worker.flow.health import Counts
+from worker.flow.pressure import Pressure
+from worker.ports import Clock, Consumer, Observer, Offsets, Producer
+from worker.settings import Pipeline
+from worker.types import (
+    DeadLetter,
+    Done,
+    Failure,
+    Fetch,
+    Message,
+    Outcome,
+    Encoded,
+    Skip,
+    Stop,
+    TopicPartition,
+)
+
+log = logging.getLogger(__name__)
+
+POLL_LIMIT = 500
+"""Messages taken in one poll, and the longest run."""
+IDLE_WAIT = 0.1
+"""Seconds that an idle runner waits in one poll; a stop is noticed within it."""
+BUSY_WAIT = 0.005
+"""Seconds to wait for outcomes while more messages could be taken."""
+FULL_WAIT = 0.05
+"""Seconds to wait for outcomes or acknowledgements while no more messages can be taken."""
+PAUSE_AFTER = 1.0
+"""Seconds of being full after which partitions are paused, so that polling can go on.
+
+Not at once: a pause throws away what the client has fetched ahead.
+"""
+BACKOFF = (0.5, 30.0)
+"""Shortest and longest wait, in seconds, after a delivery has failed for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a runner is to do."""
+
+    name: str
+    group: str
+    topics: Sequence[str]
+    handler: str
+    settings: Pipeline
+    run_limit: int = POLL_LIMIT
+    """Messages in a run at most; for a batch handler the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """How a runner comes by its clients; they are made anew after a fatal error."""
+
+    consumer: Callable[[], Consumer]
+    producer: Callable[[], Producer]
+    limits: Mapping[str, int]
+    """`max.message.bytes` of every topic produced to, kept current by `producer`."""
+
+
+def backoff(failures: int) -> float:
+    """Seconds to wait after so many failures in a row."""
+    shortest, longest = BACKOFF
+    return min(longest, shortest * 2.0 ** min(failures, 16))
+
+
+class Runner:
+    """One membership in the group: from joining to leaving it; implements `ports.Rebalance`."""
+
+    def __init__(
+        self,
+        job: Job,
+        clients: Clients,
+        pool: Pool,
+        clock: Clock,
+        observer: Observer,
+        counts: Counts,
+    ) -> None:
+        self.job = job
+        self.counts = counts
+        self.pressure = Pressure(job.settings.in_flight.messages, job.settings.in_flight.bytes)
+        self.partitions: dict[TopicPartition, Partition] = {}
+        self.joined = False
+        self.failed: str | None = None
+        """Why the pipeline cannot go on."""
+        self.blocked: str | None = None
+        """Why records cannot be delivered at the moment."""
+        self.given_up: Counter[tuple[str, str, str]] = Counter()
+        """Messages given up, by what became of them, reason and error's class."""
+        self.last_failure: str | None = None
+        self._clients = clients
+        self._pool = pool
+        self._clock = clock
+        self._observer = observer
+        self._origin = Origin(job.group, job.name, job.handler)
+        self._lost: set[TopicPartition] = set()
+        self._failures = 0
+        self._resume_at: float | None = None
+        self._full_since: float | None = None
+        self._paused = False
+        self.consumer = clients.consumer()
+        self.committer = self._make_committer()
+        self.consumer.subscribe(job.topics, self)
+
+    def step(self) -> None:
+        """Do one round: the stages in the order a message meets them."""
+        self._admit()
+        self._dispatch()
+        self._settle()
+        self._commit()
+        self._recover()
+        self._balance()
+
+    def drain(self) -> bool:
+        """Finish, acknowledge and commit what handlers have; whether all of it was in time."""
+        deadline = self._clock.monotonic() + self.job.settings.drain_timeout
+        self._finish(self.partitions.values(), deadline)
+        self._commit_until(deadline)
+        return not any(partition.in_flight for partition in self.partitions.values())
+
+    def close(self) -> None:
+        """Leave the group and let go of the clients, whatever is in flight."""
+        self._drop(list(self.partitions))
+        try:
+            self.consumer.close()
+        finally:
+            self.committer.close(0.0)
+
+    # --- what the consumer tells ---
+
+    def assigned(self, committed: Mapping[TopicPartition, int | None]) -> Offsets:
+        """Take partitions over from their committed offset, or from `start` without one."""
+        self.joined = True
+        self.counts.rebalances += 1
+        fresh = [source for source, offset in committed.items() if offset is None]
+        starts = {source: offset for source, offset in committed.items() if offset is not None}
+        if fresh:
+            starts |= self.consumer.find(fresh, self.job.settings.start)
+        for source, start in starts.items():
+            self.partitions[source] = Partition(source, start, committed[source])
+        log.info("%s: assigned %s", self.job.name, _names(starts))
+        return starts
+
+    def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Finish what handlers have of these partitions, commit it, and forget them."""
+        leaving = [self.partitions[p] for p in partitions if p in self.partitions]
+        self._finish(leaving, self._clock.monotonic() + self.job.settings.revoke_timeout)
+        self.committer.commit_now(leaving, wait=True)
+        self._drop(partitions)
+        self.counts.rebalances += 1
+        if leaving:
+            log.info("%s: revoked %s", self.job.name, _names(partitions))
+
+    def lost(self, partitions: Sequence[TopicPartition]) -> None:
+        """Forget partitions without committing."""
+        self._drop(partitions)
+        self.counts.rebalances += 1
+        log.warning("%s: lost %s", self.job.name, _names(partitions))
+
+    def offset_lost(self, partition: TopicPartition) -> None:
+        """Remember to find a new place in a partition whose offset is gone."""
+        self._lost.add(partition)
+
+    def committed(self, offsets: Offsets, error: str | None) -> None:
+        """Take note of how an asynchronous commit has ended."""
+        self.committer.committed(self.partitions.values(), offsets, error)
+
+    # --- the stages of a step ---
+
+    def _admit(self) -> None:
+        room = 0 if self._is_blocked else self.pressure.room
+        if not room and not self._paused:
+            if self._full_since is None:
+                self._full_since = self._clock.monotonic()
+            return
+        self._full_since = None
+        for fetch in self.consumer.poll(max(1, min(POLL_LIMIT, room)), self._poll_wait()):
+            self._take(fetch)
+        while self._lost:
+            self._find_new_place(self._lost.pop())
+
+    def _dispatch(self) -> None:
+        if self.committer.stuck or self._is_blocked or self.failed is not None:
+            return
+        for partition in self.partitions.values():
+            messages = partition.lanes.take(self.job.run_limit)
+            if messages:
+                self._pool.submit(Run(partition, messages))
+
+    def _settle(self) -> None:
+        full = not self.pressure.room
+        self._settle_finished(FULL_WAIT if full else BUSY_WAIT)
+        if not self._is_blocked:
+            waits_only_for_acks = not self._pool.outstanding and (full or self.committer.stuck)
+            self.committer.serve(FULL_WAIT if waits_only_for_acks else 0.0)
+
+    def _commit(self) -> None:
+        self.committer.commit(self.partitions.values())
+
+    def _recover(self) -> None:
+        if self.committer.failure is None:
+            return
+        if self._resume_at is None:
+            self._rewind(self.committer.failure)
+        elif self._clock.monotonic() >= self._resume_at:
+            self._try_again()
+
+    def _balance(self) -> None:
+        if self._full_since is not None:
+            self._paused |= self._clock.monotonic() - self._full_since >= PAUSE_AFTER
+        elif self._paused and self.pressure.relieved and not self._is_blocked:
+            self._paused = False
+        changed = [p for p in self.partitions.values() if p.paused is not self._paused]
+        if not changed:
+            return
+        (self.consumer.pause if self._paused else self.consumer.resume)([p.source for p in changed])
+        for partition in changed:
+            partition.paused = self._paused
+
+    # --- admitting ---
+
+    def _poll_wait(self) -> float:
+        busy = self._pool.outstanding or self.committer.stuck or self._has_work()
+        return 0.0 if busy and not self._is_blocked else IDLE_WAIT
+
+    def _has_work(self) -> bool:
+        return any(p.lanes and not p.lanes.busy for p in self.partitions.values())
+
+    def _take(self, fetch: Fetch) -> None:
+        partition = self.partitions.get(fetch.source)
+        if partition is None or partition.closing:
+            return
+        partition.take(fetch)
+        self.pressure.add(len(fetch.messages), fetch.size)
+        self.counts.received += len(fetch.messages)
+        self.counts.received_bytes += fetch.size
+
+    def _find_new_place(self, source: TopicPartition) -> None:
+        partition = self.partitions.get(source)
+        if partition is None:
+            return
+        gone = partition.tracker.position
+        place = self.job.settings.on_offset_lost
+        if place == "stop":
+            self._fail(
+                f"offset {gone} of {source} is no longer in the log; start again with "
+                "`on_offset_lost: oldest` or `newest`, or set the group's offset"
+            )
+            return
+        start = self.consumer.find([source], place)[source]
+        self.counts.lost_offsets += max(0, start - gone)
+        log.error("%s: %s goes on at %d instead of %d", self.job.name, source, start, gone)
+        self._replace(partition, start)
+
+    # --- settling ---
+
+    def _settle_finished(self, timeout: float) -> None:
+        for finished in self._pool.collect(timeout):
+            self._settle_run(finished)
+
+    def _settle_run(self, finished: Finished) -> None:
+        if finished.error is not None:
+            raise PipelineFailed(f"a defect of the worker: {finished.error!r}") from finished.error
+        run = finished.run
+        if not run.partition.alive:
+            self.counts.dropped += len(finished.outcomes)
+            return
+        chunk, stop = self._match(run, finished.outcomes)
+        rest = run.messages[chunk.messages :]
+        if run.partition.closing or stop is not None:
+            self._forget(run.partition, len(rest))
+            rest = []
+        run.partition.lanes.release(rest)
+        if chunk.messages:
+            self.committer.deliver(chunk)
+        if stop is not None:
+            self._stop_at(run.messages[chunk.messages], stop)
+
+    def _match(self, run: Run, outcomes: Sequence[Outcome]) -> tuple[Chunk, Failure | None]:
+        counts, messages, settled = self.counts, run.messages, 0
+        records: list[Encoded] = []
+        dead_letters: Counter[str] = Counter()
+        stop = None
+        for outcome in outcomes:
+            match outcome:
+                case Done():
+                    counts.handled += 1
+                    counts.filtered += not outcome.records
+                    records += outcome.records
+                case DeadLetter(failure):
+                    records.append(self._dead_letter(messages[settled], failure))
+                    dead_letters[failure.reason] += 1
+                case Skip(failure):
+                    self._note("skipped", messages[settled], failure)
+                    counts.skipped[failure.reason] = counts.skipped.get(failure.reason, 0) + 1
+                case Stop(failure):
+                    stop = failure
+                    break
+            settled += 1
+        whole = settled == len(messages)
+        end = messages[-1].offset + 1 if whole else messages[settled].offset
+        return Chunk(run.partition, messages[0].offset, end, settled, records, dead_letters), stop
+
+    def _dead_letter(self, message: Message, failure: Failure) -> Encoded:
+        self._note("dead-lettered", message, failure)
+        target = self.job.settings.dead_letter
+        assert target is not None  # noqa: S101 - `decide` gives dead letters only with a topic
+        record = dead_letter(
+            message,
+            failure,
+            self._origin,
+            topic=target.default,
+            limit=self._clients.limits[target.default],
+            now=int(self._clock.time() * 1000),
+            with_text=target.message,
+        )
+        record.headers = [*record.headers, *self._observer.headers_for(message, record)]
+        return record
+
+    def _note(self, what: str, message: Message, failure: Failure) -> None:
+        self.given_up[what, failure.reason, failure.error] += 1
+        self.last_failure = f"{message!r} {what}: {_text(failure)}"
+
+    def _stop_at(self, message: Message, failure: Failure) -> None:
+        self._fail(
+            f"{message!r} could not be handled: {_text(failure)}; give the pipeline a "
+            "`dead_letter` topic, or `on_error: skip`, to go on after such a message"
+        )
+
+    def _finished(self, chunk: Chunk) -> None:
+        freed = chunk.partition.finish(chunk.start, chunk.end, chunk.messages)
+        self.pressure.remove(chunk.messages, freed)
+        dead = sum(chunk.dead_letters.values())
+        self.counts.produced += len(chunk.records) - dead
+        for reason, number in chunk.dead_letters.items():
+            self.counts.dead_lettered[reason] = self.counts.dead_lettered.get(reason, 0) + number
+        if chunk.records and self.blocked is not None:
+            log.info("%s: records can be delivered again", self.job.name)
+            self.blocked, self._failures = None, 0
+
+    # --- recovering ---
+
+    @property
+    def _is_blocked(self) -> bool:
+        return self._resume_at is not None
+
+    def _make_committer(self) -> AtLeastOnce:
+        return AtLeastOnce(
+            self.consumer,
+            self._clients.producer(),
+            self.job.settings.commit,
+            self._clock,
+            self.counts,
+            self._finished,
+        )
+
+    def _rewind(self, reason: str) -> None:
+        log.error("%s: a record could not be delivered, reading again: %s", self.job.name, reason)
+        self.counts.rewinds += 1
+        for partition in list(self.partitions.values()):
+            self._replace(partition, partition.tracker.committable)
+        self.committer.close(0.0)
+        self._back_off(reason)
+
+    def _try_again(self) -> None:
+        try:
+            self.committer = self._make_committer()
+        except WorkerError as error:
+            self._back_off(str(error))
+        else:
+            self._resume_at = None
+
+    def _back_off(self, reason: str) -> None:
+        self.blocked = reason
+        self._resume_at = self._clock.monotonic() + backoff(self._failures)
+        self._failures += 1
+
+    def _replace(self, partition: Partition, start: int) -> None:
+        self._forget_all(partition)
+        self.partitions[partition.source] = Partition(partition.source, start, partition.committed)
+        self.consumer.seek(partition.source, start)
+
+    # --- finishing and forgetting ---
+
+    def _finish(self, partitions: Iterable[Partition], deadline: float) -> None:
+        closing = list(partitions)
+        for partition in closing:
+            self.pressure.remove(partition.close(), 0)
+        while (
+            any(partition.in_flight for partition in closing if partition.alive)
+            and self.committer.failure is None
+            and self._clock.monotonic() < deadline
+        ):
+            self._settle_finished(FULL_WAIT)
+            self.committer.serve(0.0 if self._pool.outstanding else FULL_WAIT)
+
+    def _commit_until(self, deadline: float) -> None:
+        while (
+            any(p.uncommitted for p in self.partitions.values())
+            and self._clock.monotonic() < deadline
+        ):
+            if not self.committer.committing:
+                self.committer.commit_now(self.partitions.values(), wait=False)
+            self.consumer.poll(1, FULL_WAIT)
+
+    def _drop(self, partitions: Iterable[TopicPartition]) -> None:
+        for source in partitions:
+            partition = self.partitions.pop(source, None)
+            if partition is not None:
+                self._forget_all(partition)
+        if not self.partitions:
+            self.blocked = None
+
+    def _forget_all(self, partition: Partition) -> None:
+        partition.alive = False
+        partition.closing = True
+        self.pressure.remove(partition.in_flight, partition.size)
+
+    def _forget(self, partition: Partition, messages: int) -> None:
+        self.pressure.remove(partition.forget(messages), 0)
+
+    def _fail(self, reason: str) -> None:
+        log.error("%s: %s", self.job.name, reason)
+        self.failed = reason
+
+
+def _text(failure: Failure) -> str:
+    text = f": {failure.text}" if failure.harmless else ""
+    return f"{failure.reason} {failure.error}".strip() + text
+
+
+def _names(partitions: Iterable[TopicPartition]) -> str:
+    return ", ".join(map(str, sorted(partitions))) or "no partitions"

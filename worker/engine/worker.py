@@ -1,0 +1,136 @@
+"""The process: pipelines in threads of their own, resources, start and end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from worker.engine.pipeline import PipelineLoop
+from worker.engine.pool import LoopThread
+from worker.engine.resources import Resources
+from worker.errors import BrokersUnreachable
+from worker.flow.health import Snapshot
+from worker.ports import Clock
+
+log = logging.getLogger(__name__)
+
+DRAINED, FAILED, FATAL, FORCED = 0, 1, 3, 4
+
+CLOSE_MARGIN = 10.0
+"""Seconds that clients get to close after the drain; librdkafka's close is known to hang."""
+RETRY_START_EVERY = 1.0
+
+
+class Worker:
+    """All pipelines of a spec in one process.
+
+    `run` belongs to the main thread; `stop` and `snapshot` are for any thread and signal handler.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        prepare: Callable[[], None],
+        pipelines: Callable[[Resources], Sequence[PipelineLoop]],
+        resources: Resources,
+        loop: LoopThread,
+        clock: Clock,
+        drain_timeout: float,
+        startup_timeout: float | None,
+    ) -> None:
+        self._name = name
+        self._version = version
+        self._prepare = prepare
+        self._make_pipelines = pipelines
+        self._resources = resources
+        self._loop = loop
+        self._clock = clock
+        self._drain_timeout = drain_timeout
+        self._startup_timeout = startup_timeout
+        self._started = clock.time()
+        self._starting: str | None = "starting"
+        self._pipelines: Sequence[PipelineLoop] = ()
+        self._stopping = threading.Event()
+        self._forced = threading.Event()
+
+    def run(self) -> int:
+        """Run until stopped or until every pipeline has failed; returns the exit code.
+
+        Raises `BadConfiguration` when topics are missing, `BrokersUnreachable` after
+        `startup_timeout`, `ResourceFailed`.
+        """
+        self._wait_until_prepared()
+        if self._stopping.is_set():
+            return DRAINED
+        self._resources.set_up()
+        try:
+            return self._run_pipelines()
+        finally:
+            self._resources.tear_down()
+            self._loop.close()
+
+    def stop(self) -> None:
+        """Drain and end; called a second time, end at once."""
+        if self._stopping.is_set():
+            self._forced.set()
+        self._stopping.set()
+
+    def snapshot(self) -> Snapshot:
+        """The worker as of now; each pipeline's part is less than a second old."""
+        return Snapshot(
+            self._name,
+            self._version,
+            self._started,
+            self._clock.monotonic(),
+            self._starting,
+            self._stopping.is_set(),
+            tuple(pipeline.state for pipeline in self._pipelines),
+        )
+
+    def _wait_until_prepared(self) -> None:
+        begun = self._clock.monotonic()
+        while not self._stopping.is_set():
+            try:
+                self._prepare()
+            except BrokersUnreachable as error:
+                waited = self._clock.monotonic() - begun
+                if self._startup_timeout is not None and waited >= self._startup_timeout:
+                    raise
+                if self._starting != str(error):
+                    log.warning("waiting for the brokers: %s", error)
+                self._starting = str(error)
+                self._stopping.wait(RETRY_START_EVERY)
+            else:
+                return
+
+    def _run_pipelines(self) -> int:
+        self._pipelines = self._make_pipelines(self._resources)
+        self._starting = None
+        threads = [
+            threading.Thread(target=pipeline.run, name=pipeline.job.name, daemon=True)
+            for pipeline in self._pipelines
+        ]
+        for thread in threads:
+            thread.start()
+        while not self._stopping.wait(0.2) and any(thread.is_alive() for thread in threads):
+            pass
+        return self._end(threads)
+
+    def _end(self, threads: Sequence[threading.Thread]) -> int:
+        for pipeline in self._pipelines:
+            pipeline.stop()
+        deadline = self._clock.monotonic() + self._drain_timeout + CLOSE_MARGIN
+        while any(thread.is_alive() for thread in threads):
+            if self._forced.wait(0.05) or self._clock.monotonic() > deadline:
+                log.error("ending at once; what was in flight will be handled again")
+                return FORCED
+        return self._verdict()
+
+    def _verdict(self) -> int:
+        if any(pipeline.fenced for pipeline in self._pipelines):
+            return FATAL
+        if any(pipeline.state.failed is not None for pipeline in self._pipelines):
+            return FAILED
+        return DRAINED if all(pipeline.drained for pipeline in self._pipelines) else FORCED

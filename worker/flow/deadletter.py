@@ -1,0 +1,101 @@
+"""Dead letters: the original record with headers that say what happened to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from worker.types import Encoded, Failure, Headers, Message
+
+PREFIX = "dlq."
+TEXT_LIMIT = 512
+"""Characters of an exception's text, or of a reason, that a header holds at most."""
+
+_BATCH_OVERHEAD = 61
+"""Bytes of a record batch's header in message format v2."""
+_RECORD_OVERHEAD = 36
+"""Bytes of a record's own lengths, attributes and deltas at most, in message format v2."""
+_HEADER_OVERHEAD = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who writes the dead letters."""
+
+    group: str
+    pipeline: str
+    handler: str
+
+
+def size_of(record: Encoded) -> int:
+    """Bytes that an encoded record takes in a batch of its own, before compression; at most."""
+    size = _BATCH_OVERHEAD + _RECORD_OVERHEAD + len(record.key or b"") + len(record.value or b"")
+    for name, value in record.headers:
+        size += _HEADER_OVERHEAD + len(name.encode()) + len(value or b"")
+    return size
+
+
+def dead_letter(
+    message: Message,
+    failure: Failure,
+    origin: Origin,
+    *,
+    topic: str,
+    limit: int,
+    now: int,
+    with_text: bool,
+    extra: Headers = (),
+) -> Encoded:
+    """Build the dead letter of a message: its key, bytes and headers, and the `dlq.` headers.
+
+    `limit` is the topic's `max.message.bytes`, `now` in milliseconds since 1970, `extra` further
+    headers. What does not fit goes in this order: payload, original headers, key; `dlq.truncated`
+    names it. The record's own time is left to the client: dated back, retention would delete it.
+    """
+    about = _about(message, failure, origin, now)
+    if failure.text and (with_text or failure.harmless):
+        about.append((PREFIX + "message", failure.text[:TEXT_LIMIT].encode()))
+    kept: list[tuple[str, str | bytes | None]] = [
+        header for header in message.headers if not header[0].startswith(PREFIX)
+    ]
+    kept += [header for header in extra if header[0] not in {name for name, _ in kept}]
+    record = Encoded(topic, message.value, message.key, [*kept, *about])
+    dropped: list[str] = []
+    for part in ("payload", "headers", "key"):
+        if size_of(record) <= limit:
+            break
+        dropped.append(part)
+        if part == "payload":
+            record.value = b""
+        elif part == "headers":
+            kept = []
+        else:
+            record.key = None
+        record.headers = [*kept, *about, (PREFIX + "truncated", ",".join(dropped).encode())]
+    return record
+
+
+def _about(
+    message: Message, failure: Failure, origin: Origin, now: int
+) -> list[tuple[str, str | bytes | None]]:
+    about = {
+        "topic": message.topic,
+        "partition": message.partition,
+        "offset": message.offset,
+        "timestamp": message.timestamp,
+        "group": origin.group,
+        "pipeline": origin.pipeline,
+        "handler": origin.handler,
+        "reason": failure.reason,
+        "error": failure.error[:TEXT_LIMIT],
+        "attempts": 1,
+        "first_failure": now,
+        "redrives": _redrives(message),
+    }
+    return [(PREFIX + name, str(value).encode()) for name, value in about.items()]
+
+
+def _redrives(message: Message) -> int:
+    for name, value in message.headers:
+        if name == PREFIX + "redrives" and value is not None and value.isdigit():
+            return int(value[:9])
+    return 0

@@ -1,0 +1,155 @@
+"""The worker's state as one value, and the judgement of it: live, ready, and if not, why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from worker.types import ClientTotals
+
+PipelineStatus = Literal["starting", "joining", "running", "draining", "stopped", "failed"]
+
+STALLED_AFTER = 60.0
+"""Seconds without a step of the runner after which only a restart helps."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a pipeline has done since its start; plain numbers that one thread writes."""
+
+    received: int = 0
+    """Messages taken from the consumer, those that come again included."""
+    received_bytes: int = 0
+    handled: int = 0
+    """Messages whose handler succeeded."""
+    filtered: int = 0
+    """Handled messages without a result."""
+    produced: int = 0
+    """Results acknowledged by all in-sync replicas."""
+    dead_lettered: dict[str, int] = field(default_factory=dict)
+    """Acknowledged dead letters by reason."""
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Messages given up under `on_error: skip`, by reason."""
+    dropped: int = 0
+    """Outcomes that came after their partition had gone; their effects happen again elsewhere."""
+    delivery_failures: int = 0
+    rewinds: int = 0
+    """Times that partitions were read again from the committable offset after a failed delivery."""
+    commits: int = 0
+    commit_failures: int = 0
+    rebalances: int = 0
+    lost_offsets: int = 0
+    """Messages that were gone from the log before they could be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """One assigned partition; offsets name the next message, None is not known."""
+
+    topic: str
+    partition: int
+    position: int
+    """The next message to be taken from the consumer."""
+    committable: int
+    committed: int | None
+    end: int | None
+    in_flight: int
+    paused: bool
+
+    @property
+    def lag(self) -> int | None:
+        """Messages between the committable offset and the end; None when the end is unknown."""
+        return None if self.end is None else max(0, self.end - self.committable)
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineState:
+    """One pipeline as its runner last published it."""
+
+    name: str
+    group: str
+    status: PipelineStatus
+    joined: bool = False
+    """Whether the group has given this member its partitions, be they none."""
+    connected: bool = False
+    """Whether at least one broker is connected."""
+    blocked: str | None = None
+    """Why results or dead letters cannot be delivered at the moment."""
+    failed: str | None = None
+    """Why the pipeline has stopped for good."""
+    last_error: str | None = None
+    stepped: float = 0.0
+    """When the runner last stepped, on the monotonic clock."""
+    in_flight: int = 0
+    in_flight_bytes: int = 0
+    received_rate: float = 0.0
+    """Messages per second over the last ten seconds."""
+    produced_rate: float = 0.0
+    counts: Counts = field(default_factory=Counts)
+    partitions: tuple[PartitionState, ...] = ()
+    clients: Mapping[str, ClientTotals] = field(default_factory=dict)
+
+    @property
+    def lag(self) -> int:
+        """Messages behind the ends of the assigned partitions, as far as the ends are known."""
+        return sum(partition.lag or 0 for partition in self.partitions)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The worker at one moment."""
+
+    name: str
+    version: str
+    started: float
+    """Seconds since 1970."""
+    now: float
+    """The monotonic clock at the moment of the snapshot."""
+    starting: str | None = None
+    """What the worker waits for before its pipelines start."""
+    draining: bool = False
+    pipelines: tuple[PipelineState, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The verdict: not `live` means that a restart would help; `reasons` says why not ready."""
+
+    live: bool
+    ready: bool
+    reasons: tuple[str, ...]
+
+
+def judge(snapshot: Snapshot) -> Health:
+    """Judge a snapshot; the reasons name the pipeline and what is wrong with it."""
+    stalled = [
+        f"{pipeline.name}: no step for {snapshot.now - pipeline.stepped:.0f} s"
+        for pipeline in snapshot.pipelines
+        if pipeline.status in ("joining", "running")
+        and snapshot.now - pipeline.stepped > STALLED_AFTER
+    ]
+    reasons = list(stalled)
+    if snapshot.starting is not None:
+        reasons.append(snapshot.starting)
+    if snapshot.draining:
+        reasons.append("draining")
+    for pipeline in snapshot.pipelines:
+        reason = _why_not_ready(pipeline)
+        if reason is not None:
+            reasons.append(f"{pipeline.name}: {reason}")
+    return Health(live=not stalled, ready=not reasons, reasons=tuple(reasons))
+
+
+def _why_not_ready(pipeline: PipelineState) -> str | None:
+    if pipeline.failed is not None:
+        return f"stopped: {pipeline.failed}"
+    if pipeline.status in ("starting", "stopped", "draining"):
+        return pipeline.status
+    if not pipeline.connected:
+        return "no broker is connected"
+    if pipeline.blocked is not None:
+        return f"cannot deliver: {pipeline.blocked}"
+    if not pipeline.joined:
+        return "has not joined its group yet"
+    return None

@@ -1,0 +1,52 @@
+"""Which offset of a partition is safe to commit."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+
+
+class OffsetTracker:
+    """The finished offsets of one partition, kept as ranges.
+
+    Offsets name the next message, as Kafka commits them. Kafka leaves gaps (control records,
+    compaction, aborted transactions); an offset that was jumped over counts as finished.
+    """
+
+    __slots__ = ("_ends", "_starts", "committable", "position")
+
+    def __init__(self, start: int) -> None:
+        self.committable = start
+        """Every message below is finished: the offset to commit."""
+        self.position = start
+        """The next message expected from the consumer."""
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def take(self, first: int, last: int) -> None:
+        """Note messages `first` to `last` as received; what lies between them and before is not."""
+        if first > self.position:
+            self.finish(self.position, first)
+        self.position = last + 1
+
+    def finish(self, start: int, end: int) -> None:
+        """Note the offsets from `start` up to but not including `end` as finished."""
+        if start > self.committable:
+            self._merge(start, end)
+            return
+        self.committable = max(self.committable, end)
+        while self._starts and self._starts[0] <= self.committable:
+            self.committable = max(self.committable, self._ends[0])
+            del self._starts[0], self._ends[0]
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """The finished ranges above `committable`, ascending, as `(start, end)`, end excluded."""
+        return list(zip(self._starts, self._ends, strict=True))
+
+    def _merge(self, start: int, end: int) -> None:
+        first = bisect_left(self._ends, start)
+        last = bisect_right(self._starts, end)
+        if first < last:
+            start = min(start, self._starts[first])
+            end = max(end, self._ends[last - 1])
+        self._starts[first:last] = [start]
+        self._ends[first:last] = [end]

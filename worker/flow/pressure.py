@@ -1,0 +1,39 @@
+"""How much a pipeline may hold in memory, and when to stop and resume fetching."""
+
+from __future__ import annotations
+
+
+class Pressure:
+    """Counts what is between poll and acknowledgement against two bounds."""
+
+    __slots__ = ("_max_bytes", "_max_messages", "bytes", "messages")
+
+    def __init__(self, max_messages: int, max_bytes: int) -> None:
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self.messages = 0
+        self.bytes = 0
+
+    def add(self, messages: int, size: int) -> None:
+        """Messages of `size` bytes in all have come in."""
+        self.messages += messages
+        self.bytes += size
+
+    def remove(self, messages: int, size: int) -> None:
+        """Messages of `size` bytes in all are finished or forgotten."""
+        self.messages -= messages
+        self.bytes -= size
+
+    @property
+    def room(self) -> int:
+        """How many more messages fit, taking them to be as large as those held; 0 when full."""
+        by_count = self._max_messages - self.messages
+        free = self._max_bytes - self.bytes
+        if not self.messages or self.bytes <= 0:
+            return by_count if free > 0 else 0
+        return max(0, min(by_count, free * self.messages // self.bytes))
+
+    @property
+    def relieved(self) -> bool:
+        """Whether so much is finished that fetching is worth resuming: half of both bounds."""
+        return self.messages * 2 <= self._max_messages and self.bytes * 2 <= self._max_bytes

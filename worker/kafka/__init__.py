@@ -1,0 +1,1 @@
+"""The ports on confluent-kafka: the only place that knows the client."""

@@ -1,0 +1,157 @@
+"""What the engine asks of the outside world; the docstrings are the law that every adapter keeps.
+
+`worker.kafka` and `worker.testing.memory` implement these, and one contract suite passes on both.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Literal, Protocol
+
+from worker.types import ClientTotals, Fetch, Headers, Message, Encoded, TopicInfo, TopicPartition
+
+Offsets = Mapping[TopicPartition, int]
+"""Per partition the offset of the next message to be read, as Kafka commits them."""
+
+Place = Literal["oldest", "newest"] | datetime
+"""A place in a partition: its first message, its end, or the first message at or after a time."""
+
+OnDelivery = Callable[[object, object], None]
+"""Called with an error (None when all in-sync replicas have the record) and the client's message.
+
+It runs inside `Producer.poll`, `flush` or `close`, in the caller's thread, and must neither raise
+nor call the producer.
+"""
+
+
+class Rebalance(Protocol):
+    """Who is told of changes of a group; called inside `Consumer.poll` and `close` only."""
+
+    def assigned(self, committed: Mapping[TopicPartition, int | None]) -> Offsets:
+        """Take partitions over: their committed offsets come in, the offsets to start at go out."""
+
+    def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Give partitions back: they are still ours until this returns, so commits work."""
+
+    def lost(self, partitions: Sequence[TopicPartition]) -> None:
+        """Forget partitions that another member may own already: nothing may be committed."""
+
+    def offset_lost(self, partition: TopicPartition) -> None:
+        """The position is outside the log: nothing more arrives until `Consumer.seek`."""
+
+    def committed(self, offsets: Offsets, error: str | None) -> None:
+        """An asynchronous commit has ended, in vain where there is an error."""
+
+
+class Consumer(Protocol):
+    """A member of a consumer group; it belongs to the one thread that calls it.
+
+    Messages of a partition come in offset order and are never returned after it was revoked, lost,
+    paused or sought elsewhere. No message is lost to an error: `poll` returns what it has first.
+    Raises `ClientFatal` or `Fenced` where only a new consumer can go on; what passes by itself
+    (brokers away, a coordinator that moves) is logged, kept in `last_error` and not raised.
+    """
+
+    @property
+    def last_error(self) -> str | None:
+        """The last error that the client reported."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether at least one broker is connected."""
+
+    def totals(self) -> ClientTotals:
+        """The client's own statistics as of about a second ago."""
+
+    def subscribe(self, topics: Sequence[str], rebalance: Rebalance) -> None:
+        """Join the group for these topics."""
+
+    def poll(self, limit: int, timeout: float) -> list[Fetch]:
+        """Wait up to `timeout` seconds for a message, then take what is there, `limit` at most."""
+
+    def pause(self, partitions: Sequence[TopicPartition]) -> None:
+        """Stop fetching from partitions that are assigned."""
+
+    def resume(self, partitions: Sequence[TopicPartition]) -> None:
+        """Fetch from paused partitions again, from the message after the last one returned."""
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Return messages of an assigned partition from `offset` on; it is not paused after it."""
+
+    def find(self, partitions: Sequence[TopicPartition], place: Place) -> Offsets:
+        """Ask the cluster which offsets a place has; raises `ClientError` when it does not say."""
+
+    def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
+        """The ends of the partitions as far as known without asking the cluster."""
+
+    def commit(self, offsets: Offsets, *, wait: bool) -> None:
+        """Commit; with `wait` raises `CommitFailed`, else the result reaches `committed`."""
+
+    def close(self) -> None:
+        """Leave the group after `revoked` has been told; idempotent."""
+
+
+class Producer(Protocol):
+    """An idempotent producer with `acks=all`; records to one partition stay in the order sent."""
+
+    def send(self, record: Encoded, on_delivery: OnDelivery) -> None:
+        """Queue a record; `on_delivery` is called exactly once.
+
+        Raises `QueueFull` when the queue is full (the record is not queued) and `ClientFatal` when
+        only a new producer can go on.
+        """
+
+    def poll(self, timeout: float) -> int:
+        """Serve delivery reports for up to `timeout` seconds; returns how many were served."""
+
+    def totals(self) -> ClientTotals:
+        """The client's own statistics as of about a second ago."""
+
+    def close(self, timeout: float) -> None:
+        """Drop what is not delivered after `timeout` seconds; idempotent."""
+
+
+class Admin(Protocol):
+    """The cluster as an operator sees it; raises `BrokersUnreachable` when no broker answers."""
+
+    def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
+        """What the cluster knows of these topics; topics that do not exist are left out."""
+
+    def create(self, topics: Mapping[str, NewTopic]) -> None:
+        """Make topics and wait until they can be seen; one that exists already is left as it is."""
+
+    def close(self) -> None:
+        """Let go of the connections; idempotent."""
+
+
+class NewTopic(Protocol):
+    """How a topic is to be made; None means the broker's default. `settings.Topic` is one."""
+
+    @property
+    def partitions(self) -> int | None: ...
+    @property
+    def replication(self) -> int | None: ...
+    @property
+    def config(self) -> Mapping[str, str]: ...
+
+
+class Clock:
+    """Time as the engine sees it."""
+
+    def monotonic(self) -> float:
+        """Seconds that only grow."""
+        return time.monotonic()
+
+    def time(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+
+class Observer:
+    """Who watches the engine; each method does nothing and subclasses override what they need."""
+
+    def headers_for(self, message: Message, record: Encoded) -> Headers:
+        """Headers to add to a result or a dead letter of `message`."""
+        return ()

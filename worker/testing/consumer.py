@@ -1,0 +1,266 @@
+"""A consumer of the memory broker."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from worker.errors import ClientError, ClientFatal, CommitFailed
+from worker.ports import Offsets, Place, Rebalance
+from worker.testing.cluster import Cluster
+from worker.testing.group import Member
+from worker.testing.log import Isolation
+from worker.types import ClientTotals, Fetch, Message, StoredMessage, TopicPartition
+
+
+@dataclass(slots=True)
+class Position:
+    """Where a consumer is in one partition."""
+
+    offset: int
+    paused: bool = False
+    astray: bool = False
+    """Whether the offset is outside the log and a seek is waited for."""
+
+
+class MemoryConsumer:
+    """Implements `ports.Consumer`; the methods after `close` inject faults."""
+
+    def __init__(self, cluster: Cluster, group: str, isolation: Isolation) -> None:
+        self._cluster = cluster
+        self._group = cluster.group(group)
+        self._isolation = isolation
+        self._member: Member | None = None
+        self._rebalance: Rebalance | None = None
+        self._positions: dict[TopicPartition, Position] = {}
+        self._waiting: deque[Offsets] = deque()
+        self._answers: deque[tuple[Offsets, str | None]] = deque()
+        self._commit_errors: deque[str] = deque()
+        self._failure: ClientError | None = None
+        self._closed = False
+        self._received = self._received_bytes = 0
+
+    @property
+    def last_error(self) -> str | None:
+        """That no broker answers, while it is so."""
+        return None if self._cluster.up else "_ALL_BROKERS_DOWN: no broker answers"
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker answers."""
+        return self._cluster.up
+
+    def totals(self) -> ClientTotals:
+        """Count what was received so far."""
+        return ClientTotals(messages_received=self._received, bytes_received=self._received_bytes)
+
+    def subscribe(self, topics: Sequence[str], rebalance: Rebalance) -> None:
+        """Join the group; the assignment is told in `poll`."""
+        with self._cluster.lock:
+            self._rebalance = rebalance
+            self._member = self._group.join(topics)
+            self._cluster.changed()
+
+    def poll(self, limit: int, timeout: float) -> list[Fetch]:
+        """Tell what has changed in the group, then take what is there."""
+        deadline = self._cluster.clock.monotonic() + timeout
+        while True:
+            seen = self._cluster.changes
+            self._raise_failure()
+            if self._cluster.up:
+                self._follow_group()
+                self._report()
+            fetches = self._take(limit) if self._cluster.up else []
+            if fetches or not self._cluster.wait(seen, deadline):
+                return fetches
+
+    def pause(self, partitions: Sequence[TopicPartition]) -> None:
+        """Return nothing of these partitions."""
+        self._set_paused(partitions, paused=True)
+
+    def resume(self, partitions: Sequence[TopicPartition]) -> None:
+        """Go on after the last message returned."""
+        self._set_paused(partitions, paused=False)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Go on at `offset`."""
+        if partition not in self._positions:
+            raise ClientError(f"{partition} is not assigned to this consumer")
+        self._positions[partition] = Position(offset)
+
+    def find(self, partitions: Sequence[TopicPartition], place: Place) -> Offsets:
+        """Offsets of a place; raises `ClientError` when the broker is down."""
+        with self._cluster.lock:
+            if not self._cluster.up:
+                raise ClientError(f"_TRANSPORT: cannot find {place} while no broker answers")
+            return {partition: self._cluster.log(partition).find(place) for partition in partitions}
+
+    def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
+        """Tell the ends of the partitions."""
+        with self._cluster.lock:
+            return {partition: self._cluster.log(partition).end for partition in partitions}
+
+    def commit(self, offsets: Offsets, *, wait: bool) -> None:
+        """Commit; while the broker is down an asynchronous commit waits for it."""
+        with self._cluster.lock:
+            if not self._cluster.up and not wait:
+                self._waiting.append(dict(offsets))
+                return
+            error = self._try_commit(offsets)
+        if not wait:
+            self._answers.append((dict(offsets), error))
+        elif error is not None:
+            raise CommitFailed(error)
+
+    def close(self) -> None:
+        """Give the partitions back and leave the group."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._member is None or self._rebalance is None:
+            return
+        owned = list(self._positions)
+        if owned and self._member.expired:
+            self._rebalance.lost(owned)
+        elif owned:
+            self._rebalance.revoked(owned)
+        self._report()
+        self._positions.clear()
+        with self._cluster.lock:
+            if not self._member.expired:
+                self._group.leave(self._member)
+            self._cluster.changed()
+
+    # --- faults ---
+
+    def kill(self) -> None:
+        """Die without a word: the partitions stand still until the group expires the member."""
+        self._closed = True
+        self.fail(ClientFatal("the consumer was killed"))
+
+    def expire(self) -> None:
+        """Let the group take this member for dead; one that lives is told `lost` and joins anew."""
+        with self._cluster.lock:
+            if self._member is None or self._member.expired:
+                raise ValueError("only a member of a group can expire: subscribe first")
+            self._group.expire(self._member)
+            self._cluster.changed()
+
+    def fail(self, error: ClientError) -> None:
+        """Raise this error in every later `poll`."""
+        self._failure = error
+
+    def fail_commits(self, error: str = "REQUEST_TIMED_OUT", times: int = 1) -> None:
+        """Refuse the next commits."""
+        self._commit_errors.extend([error] * times)
+
+    # --- within poll ---
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._closed:
+            raise ClientError("the consumer is closed")
+
+    def _follow_group(self) -> None:
+        if self._member is None or self._rebalance is None:
+            return
+        if self._member.expired:
+            self._rejoin(self._member, self._rebalance)
+        self._give_back(self._member, self._rebalance)
+        self._take_over(self._member, self._rebalance)
+
+    def _rejoin(self, member: Member, rebalance: Rebalance) -> None:
+        lost = list(self._positions)
+        self._positions.clear()
+        if lost:
+            rebalance.lost(lost)
+        with self._cluster.lock:
+            self._member = self._group.join(sorted(member.topics))
+            self._cluster.changed()
+
+    def _give_back(self, member: Member, rebalance: Rebalance) -> None:
+        with self._cluster.lock:
+            leaving = self._group.leaving(member)
+        if not leaving:
+            return
+        rebalance.revoked(leaving)
+        with self._cluster.lock:
+            for partition in leaving:
+                del self._positions[partition]
+            self._group.release(member, leaving)
+            self._cluster.changed()
+
+    def _take_over(self, member: Member, rebalance: Rebalance) -> None:
+        with self._cluster.lock:
+            committed = {p: self._group.committed.get(p) for p in self._group.claim(member)}
+        if not committed and member.welcomed:
+            return
+        member.welcomed = True
+        starts = rebalance.assigned(committed)
+        missing = sorted(committed.keys() - starts.keys())
+        if missing:
+            raise ValueError(f"`assigned` gave no offset to start {missing[0]} at")
+        for partition in committed:
+            self._positions[partition] = Position(starts[partition])
+
+    def _report(self) -> None:
+        rebalance = self._rebalance
+        if rebalance is None:
+            return
+        with self._cluster.lock:
+            while self._waiting and self._cluster.up:
+                offsets = self._waiting.popleft()
+                self._answers.append((offsets, self._try_commit(offsets)))
+        while self._answers:
+            rebalance.committed(*self._answers.popleft())
+        for partition, position in list(self._positions.items()):
+            if not position.astray and self._is_outside(partition, position.offset):
+                position.astray = True
+                rebalance.offset_lost(partition)
+
+    def _is_outside(self, partition: TopicPartition, offset: int) -> bool:
+        with self._cluster.lock:
+            log = self._cluster.log(partition)
+            return not log.start <= offset <= log.end
+
+    def _take(self, limit: int) -> list[Fetch]:
+        fetches: list[Fetch] = []
+        with self._cluster.lock:
+            for partition, position in list(self._positions.items()):
+                found = [] if position.paused or position.astray else self._read(partition, limit)
+                if found:
+                    limit -= len(found)
+                    fetches.append(_fetch(partition, found))
+                    position.offset = found[-1].offset() + 1
+                    self._positions[partition] = self._positions.pop(partition)
+        self._received += sum(len(fetch.messages) for fetch in fetches)
+        self._received_bytes += sum(fetch.size for fetch in fetches)
+        return fetches
+
+    def _read(self, partition: TopicPartition, limit: int) -> list[StoredMessage]:
+        offset = self._positions[partition].offset
+        return self._cluster.log(partition).read(offset, limit, self._isolation)
+
+    # --- shared ---
+
+    def _set_paused(self, partitions: Sequence[TopicPartition], *, paused: bool) -> None:
+        for partition in partitions:
+            if partition in self._positions:
+                self._positions[partition].paused = paused
+
+    def _try_commit(self, offsets: Offsets) -> str | None:
+        if self._commit_errors:
+            return self._commit_errors.popleft()
+        if not self._cluster.up:
+            return "_TRANSPORT: no broker answers"
+        if self._member is None or self._member.expired or self._failure is not None:
+            return "UNKNOWN_MEMBER_ID: this consumer is no member of its group"
+        self._group.committed.update(offsets)
+        return None
+
+
+def _fetch(source: TopicPartition, found: list[StoredMessage]) -> Fetch:
+    size = sum(len(record.value() or b"") for record in found)
+    return Fetch(source, [Message(record) for record in found], size)

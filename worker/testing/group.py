@@ -1,0 +1,82 @@
+"""A consumer group with cooperative, sticky assignment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from worker.types import TopicPartition
+
+
+class Member:
+    """One member: what it has and what it is to have."""
+
+    def __init__(self, topics: Sequence[str]) -> None:
+        self.topics = frozenset(topics)
+        self.owned: set[TopicPartition] = set()
+        self.target: set[TopicPartition] = set()
+        self.welcomed = False
+        """Whether the member was told its first assignment."""
+        self.expired = False
+        """Whether the group takes the member for dead; it commits no more."""
+
+
+class Group:
+    """Members, generations and committed offsets of one group."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self.committed: dict[TopicPartition, int] = {}
+        self._members: list[Member] = []
+        self._partitions: list[TopicPartition] = []
+
+    def join(self, topics: Sequence[str]) -> Member:
+        """Add a member; it gets partitions when those that own them have given them back."""
+        member = Member(topics)
+        self._members.append(member)
+        self._rebalance()
+        return member
+
+    def leave(self, member: Member) -> None:
+        """Remove a member and free what it owns."""
+        self._members.remove(member)
+        member.owned.clear()
+        self._rebalance()
+
+    def expire(self, member: Member) -> None:
+        """Remove a member that was not heard of; it does not know yet."""
+        member.expired = True
+        self.leave(member)
+
+    def offer(self, partitions: Iterable[TopicPartition]) -> None:
+        """Distribute these partitions, all that there are, from now on."""
+        self._partitions = sorted(partitions)
+        self._rebalance()
+
+    def leaving(self, member: Member) -> list[TopicPartition]:
+        """Partitions that the member has to give back."""
+        return sorted(member.owned - member.target)
+
+    def release(self, member: Member, partitions: Iterable[TopicPartition]) -> None:
+        """Take partitions back from a member."""
+        member.owned.difference_update(partitions)
+
+    def claim(self, member: Member) -> list[TopicPartition]:
+        """Give the member what it is to have and nobody owns any more."""
+        taken = set().union(*(other.owned for other in self._members))
+        arriving = sorted(member.target - taken)
+        member.owned.update(arriving)
+        return arriving
+
+    def _rebalance(self) -> None:
+        self.generation += 1
+        before = {m: sorted(m.owned or m.target) for m in self._members}
+        free = [p for p in self._partitions if any(p.topic in m.topics for m in self._members)]
+        share, extra = divmod(len(free), len(self._members) or 1)
+        for member in sorted(self._members, key=lambda m: -len(before[m])):
+            kept = [p for p in before[member] if p in free and p.topic in member.topics]
+            member.target = set(kept[: share + (extra > 0)])
+            extra -= len(member.target) > share
+            free = [p for p in free if p not in member.target]
+        for partition in free:
+            wanting = [m for m in self._members if partition.topic in m.topics]
+            min(wanting, key=lambda m: len(m.target)).target.add(partition)

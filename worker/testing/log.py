@@ -1,0 +1,93 @@
+"""The log of one partition, and the partitioner that the Java clients use."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from datetime import datetime
+
+from worker.ports import Place
+from worker.types import Headers, StoredMessage, TopicPartition
+
+Isolation = str
+"""`read_committed` or `read_uncommitted`."""
+
+
+class Log:
+    """The records of one partition; offsets may have gaps, as real ones have."""
+
+    def __init__(self, source: TopicPartition) -> None:
+        self.source = source
+        self.start = 0
+        """The first offset that is not deleted."""
+        self.end = 0
+        """The offset of the next record."""
+        self._records: list[StoredMessage] = []
+        self._aborted: set[int] = set()
+
+    def append(
+        self, value: bytes | None, key: bytes | None, headers: Headers, timestamp: int
+    ) -> StoredMessage:
+        """Add a record; `timestamp` is in milliseconds since 1970."""
+        record = StoredMessage(
+            *self.source, self.end, value=value, key=key, headers=headers, timestamp=timestamp
+        )
+        self._records.append(record)
+        self.end += 1
+        return record
+
+    def abort(self, offset: int) -> None:
+        """Mark a record as one of an aborted transaction and add the control record."""
+        self._aborted.add(offset)
+        self.skip(1)
+
+    def skip(self, count: int) -> None:
+        """Leave offsets without a record, as control records and compaction do."""
+        self.end += count
+
+    def truncate(self, before: int) -> None:
+        """Delete the records in front of an offset."""
+        self.start = max(self.start, min(before, self.end))
+        del self._records[: self._index(self.start)]
+
+    def read(self, offset: int, limit: int, isolation: Isolation) -> list[StoredMessage]:
+        """Take up to `limit` records from an offset on."""
+        found: list[StoredMessage] = []
+        for index in range(self._index(offset), len(self._records)):
+            if len(found) == limit:
+                break
+            if (
+                isolation == "read_uncommitted"
+                or self._records[index].offset() not in self._aborted
+            ):
+                found.append(self._records[index])
+        return found
+
+    def find(self, place: Place) -> int:
+        """Look up the offset of a place; a time after the last record has the end."""
+        if isinstance(place, datetime):
+            wanted = place.timestamp() * 1000
+            later = (r.offset() for r in self._records if r.timestamp()[1] >= wanted)
+            return next(later, self.end)
+        return self.start if place == "oldest" else self.end
+
+    def _index(self, offset: int) -> int:
+        return bisect_left(self._records, offset, key=StoredMessage.offset)
+
+
+def murmur2(data: bytes) -> int:
+    """Hash a key to 32 bits as `org.apache.kafka.common.utils.Utils.murmur2` does."""
+    mix, mask = 0x5BD1E995, 0xFFFFFFFF
+    whole = len(data) & ~3
+    digest = (0x9747B28C ^ len(data)) & mask
+    for start in range(0, whole, 4):
+        word = int.from_bytes(data[start : start + 4], "little") * mix & mask
+        digest = (digest * mix & mask) ^ ((word ^ word >> 24) * mix & mask)
+    if data[whole:]:
+        digest = (digest ^ int.from_bytes(data[whole:], "little")) * mix & mask
+    digest = (digest ^ digest >> 13) * mix & mask
+    return digest ^ digest >> 15
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Choose the partition of a key."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions

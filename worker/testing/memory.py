@@ -1,0 +1,160 @@
+"""Kafka in memory: a log, groups, rebalances and delivery errors behind the worker's own ports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from worker.errors import BrokersUnreachable
+from worker.ports import Clock, NewTopic
+from worker.testing.cluster import Cluster
+from worker.testing.consumer import MemoryConsumer
+from worker.testing.log import Isolation
+from worker.testing.producer import MemoryProducer, as_bytes
+from worker.types import Headers, Message, TopicInfo, TopicPartition
+
+MAX_MESSAGE_BYTES = 1_048_588
+"""What a broker takes when nothing else is configured."""
+PARTITIONS = 4
+"""Partitions of a topic for which no number is given."""
+
+
+class MemoryBroker(Cluster):
+    """A cluster in memory; its clients may live in threads of their own.
+
+    With a `ManualClock` nothing ever waits: `poll` returns at once with what is there. Without a
+    clock the time is real and `poll` waits like a real client.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__(clock)
+        self.consumers: list[MemoryConsumer] = []
+        """Every consumer that was made, in order."""
+        self.producers: list[MemoryProducer] = []
+        """Every producer that was made, in order."""
+
+    # --- topics and records ---
+
+    def create(
+        self, topic: str, partitions: int = PARTITIONS, max_message_bytes: int = MAX_MESSAGE_BYTES
+    ) -> None:
+        """Make a topic; one that exists already is left as it is."""
+        with self.lock:
+            if topic not in self.topics:
+                self.make(topic, partitions, max_message_bytes)
+
+    def append(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None = None,
+        *,
+        headers: Headers = (),
+        partition: int | None = None,
+        timestamp: int | None = None,
+    ) -> Message:
+        """Write a record; it lies where its key says unless a partition is given."""
+        with self.lock:
+            number = self.topics[topic].choose(key) if partition is None else partition
+            now = int(self.clock.time() * 1000)
+            record = self.log(TopicPartition(topic, number)).append(
+                value, key, as_bytes(headers), now if timestamp is None else timestamp
+            )
+            self.changed()
+            return Message(record)
+
+    def append_aborted(self, source: TopicPartition, value: bytes | None) -> Message:
+        """Write a record of a transaction that is aborted; only `read_uncommitted` returns it."""
+        with self.lock:
+            record = self.log(source).append(value, None, (), int(self.clock.time() * 1000))
+            self.log(source).abort(record.offset())
+            self.changed()
+            return Message(record)
+
+    def append_gap(self, source: TopicPartition, count: int = 1) -> None:
+        """Use up offsets without a record, as control records and compaction do."""
+        with self.lock:
+            self.log(source).skip(count)
+
+    def delete_records(self, source: TopicPartition, before: int) -> None:
+        """Delete the records in front of an offset, as retention does."""
+        with self.lock:
+            self.log(source).truncate(before)
+            self.changed()
+
+    def records(self, topic: str) -> list[Message]:
+        """All committed records of a topic, by partition and offset."""
+        with self.lock:
+            logs = self.topics[topic].logs
+            return [
+                Message(record)
+                for log in logs
+                for record in log.read(log.start, log.end, "read_committed")
+            ]
+
+    def committed(self, group: str) -> dict[TopicPartition, int]:
+        """Copy the committed offsets of a group."""
+        with self.lock:
+            return dict(self.group(group).committed)
+
+    # --- faults ---
+
+    def stop(self) -> None:
+        """Answer nothing any more: polls are empty, deliveries wait, commits fail or wait."""
+        with self.lock:
+            self.up = False
+            self.changed()
+
+    def start(self) -> None:
+        """Answer again."""
+        with self.lock:
+            self.up = True
+            self.changed()
+
+    def expire(self, consumer: MemoryConsumer) -> None:
+        """Let the group take a member for dead: its partitions go to the others."""
+        consumer.expire()
+
+    # --- clients ---
+
+    def consumer(self, group: str, *, isolation: Isolation = "read_committed") -> MemoryConsumer:
+        """Make a consumer of a group."""
+        with self.lock:
+            self.consumers.append(MemoryConsumer(self, group, isolation))
+            return self.consumers[-1]
+
+    def producer(self, *, queue: int = 100_000) -> MemoryProducer:
+        """Make a producer that holds at most `queue` records which are not reported yet."""
+        with self.lock:
+            self.producers.append(MemoryProducer(self, queue))
+            return self.producers[-1]
+
+    def admin(self) -> MemoryAdmin:
+        """Make an admin client."""
+        return MemoryAdmin(self)
+
+
+class MemoryAdmin:
+    """Implements `ports.Admin`."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
+        """Describe the topics that exist."""
+        self._require_broker()
+        known = {name: self._broker.topics[name] for name in topics if name in self._broker.topics}
+        return {n: TopicInfo(len(t.logs), t.max_message_bytes) for n, t in known.items()}
+
+    def create(self, topics: Mapping[str, NewTopic]) -> None:
+        """Make topics; of the configuration only `max.message.bytes` has an effect."""
+        self._require_broker()
+        for name, topic in topics.items():
+            limit = int(topic.config.get("max.message.bytes", MAX_MESSAGE_BYTES))
+            self._broker.create(name, topic.partitions or PARTITIONS, limit)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _require_broker(self) -> None:
+        if not self._broker.up:
+            raise BrokersUnreachable("no broker answers")

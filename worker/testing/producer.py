@@ -1,0 +1,180 @@
+"""A producer of the memory broker."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.errors import ClientError, ClientFatal, QueueFull
+from worker.ports import OnDelivery
+from worker.testing.cluster import Cluster
+from worker.types import ClientTotals, Encoded, Headers, StoredMessage, TopicPartition
+
+
+@dataclass(slots=True)
+class _Fault:
+    error: str
+    times: int
+    when: Callable[[Encoded], bool]
+
+
+class MemoryProducer:
+    """Implements `ports.Producer`; the methods after `close` inject faults.
+
+    A record is in the log when `send` returns, unless deliveries are held or the broker is down; it
+    is reported in `poll`. Each record is a batch of its own: one that fails leaves no record and
+    does not hurt the records after it.
+    """
+
+    def __init__(self, cluster: Cluster, queue: int) -> None:
+        self._cluster = cluster
+        self._limit = queue
+        self._queue: deque[tuple[Encoded, OnDelivery]] = deque()
+        self._reports: deque[tuple[OnDelivery, ClientError | None, StoredMessage]] = deque()
+        self._faults: deque[_Fault] = deque()
+        self._held = False
+        self._fatal: str | None = None
+        self._closed = False
+        self._sent = self._sent_bytes = 0
+
+    def send(self, record: Encoded, on_delivery: OnDelivery) -> None:
+        """Queue a record; it lies in its log already unless deliveries are held."""
+        if self._fatal is not None:
+            raise ClientFatal(self._fatal)
+        if self._closed:
+            raise ClientError("the producer is closed")
+        with self._cluster.lock:
+            if len(self._queue) + len(self._reports) >= self._limit:
+                raise QueueFull(f"{self._limit} records wait for their delivery")
+            self._queue.append((record, on_delivery))
+            self._transmit()
+
+    def poll(self, timeout: float) -> int:
+        """Report deliveries; returns as soon as one was reported."""
+        deadline = self._cluster.clock.monotonic() + timeout
+        while True:
+            seen = self._cluster.changes
+            served = self._serve()
+            if served or not self._cluster.wait(seen, deadline):
+                return served
+
+    def totals(self) -> ClientTotals:
+        """Count what was sent so far."""
+        return ClientTotals(
+            messages_sent=self._sent,
+            bytes_sent=self._sent_bytes,
+            queued=len(self._queue) + len(self._reports),
+        )
+
+    def close(self, timeout: float) -> None:
+        """Report what is delivered in time; the rest fails with `_PURGE_QUEUE`."""
+        deadline = self._cluster.clock.monotonic() + timeout
+        while not self._closed:
+            seen = self._cluster.changes
+            self._serve()
+            if not self._queue or not self._cluster.wait(seen, deadline):
+                self._closed = True
+        with self._cluster.lock:
+            self._refuse_queue("_PURGE_QUEUE: the producer was closed")
+        self._serve()
+
+    # --- faults ---
+
+    def fail_next(
+        self,
+        error: str = "_MSG_TIMED_OUT",
+        times: int = 1,
+        when: Callable[[Encoded], bool] = lambda _record: True,
+    ) -> None:
+        """Let the next records for which `when` holds fail for good."""
+        with self._cluster.lock:
+            self._faults.append(_Fault(error, times, when))
+
+    def hold_deliveries(self) -> None:
+        """Keep what is sent from now on in the queue, as a broker does that does not answer."""
+        self._held = True
+
+    def release(self) -> None:
+        """Deliver what was held, in order."""
+        with self._cluster.lock:
+            self._held = False
+            self._transmit()
+            self._cluster.changed()
+
+    def fail(self, error: str) -> None:
+        """Let everything that is not delivered fail, and every later `send` raise `ClientFatal`."""
+        with self._cluster.lock:
+            self._fatal = error
+            self._refuse_queue(error)
+            self._cluster.changed()
+
+    # --- inside ---
+
+    def _serve(self) -> int:
+        with self._cluster.lock:
+            self._transmit()
+            reports, self._reports = self._reports, deque()
+        for on_delivery, error, message in reports:
+            on_delivery(error, message)
+        return len(reports)
+
+    def _transmit(self) -> None:
+        while self._queue and self._cluster.up and not self._held:
+            record, on_delivery = self._queue.popleft()
+            self._reports.append((on_delivery, *self._deliver(record)))
+
+    def _refuse_queue(self, error: str) -> None:
+        while self._queue:
+            record, on_delivery = self._queue.popleft()
+            self._reports.append((on_delivery, ClientError(error), _stored(record)))
+
+    def _deliver(self, record: Encoded) -> tuple[ClientError | None, StoredMessage]:
+        error = self._next_fault(record) or self._refusal(record)
+        if error is not None:
+            return ClientError(error), _stored(record)
+        topic = self._cluster.topics[record.topic]
+        partition = topic.choose(record.key) if record.partition is None else record.partition
+        log = self._cluster.log(TopicPartition(record.topic, partition))
+        now = int(self._cluster.clock.time() * 1000)
+        timestamp = now if record.timestamp is None else record.timestamp
+        message = log.append(record.value, record.key, as_bytes(record.headers), timestamp)
+        self._sent += 1
+        self._sent_bytes += _size(record)
+        self._cluster.changed()
+        return None, message
+
+    def _next_fault(self, record: Encoded) -> str | None:
+        for fault in self._faults:
+            if fault.when(record):
+                fault.times -= 1
+                if not fault.times:
+                    self._faults.remove(fault)
+                return fault.error
+        return None
+
+    def _refusal(self, record: Encoded) -> str | None:
+        topic = self._cluster.topics.get(record.topic)
+        if topic is None:
+            return f"UNKNOWN_TOPIC_OR_PART: {record.topic} does not exist"
+        if (record.partition or 0) >= len(topic.logs):
+            return f"_UNKNOWN_PARTITION: {record.topic}[{record.partition}] does not exist"
+        if _size(record) > topic.max_message_bytes:
+            return f"MSG_SIZE_TOO_LARGE: {_size(record)} bytes, {topic.max_message_bytes} at most"
+        return None
+
+
+def as_bytes(headers: Headers) -> list[tuple[str, bytes | None]]:
+    """Headers with their text as bytes, as they come back from a broker."""
+    return [(name, v.encode() if isinstance(v, str) else v) for name, v in headers]
+
+
+def _size(record: Encoded) -> int:
+    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
+
+
+def _stored(record: Encoded) -> StoredMessage:
+    return StoredMessage(
+        record.topic, record.partition or 0, -1001, value=record.value, key=record.key
+    )

@@ -1,0 +1,274 @@
+"""The values that travel through the worker: messages in, records out, outcomes between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol
+
+Headers = Sequence[tuple[str, str | bytes | None]]
+"""Record headers in the order of the record; names may repeat."""
+
+
+class TopicPartition(NamedTuple):
+    """One partition of a topic."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]"
+
+
+class RawMessage(Protocol):
+    """What a client hands over for a record; `confluent_kafka.Message` has this shape."""
+
+    def topic(self) -> str | None: ...
+    def partition(self) -> int | None: ...
+    def offset(self) -> int | None: ...
+    def key(self) -> bytes | None: ...
+    def value(self) -> bytes | None: ...
+    def headers(self) -> Any: ...
+    def timestamp(self) -> tuple[int, int]: ...
+
+
+class StoredMessage:
+    """A record in memory, in the shape of `RawMessage`."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(
+        self,
+        topic: str,
+        partition: int = 0,
+        offset: int = 0,
+        *,
+        value: bytes | None = None,
+        key: bytes | None = None,
+        headers: Headers = (),
+        timestamp: int = 0,
+    ) -> None:
+        self._fields = (topic, partition, offset, key, value, list(headers), timestamp)
+
+    def topic(self) -> str:
+        return self._fields[0]
+
+    def partition(self) -> int:
+        return self._fields[1]
+
+    def offset(self) -> int:
+        return self._fields[2]
+
+    def key(self) -> bytes | None:
+        return self._fields[3]
+
+    def value(self) -> bytes | None:
+        return self._fields[4]
+
+    def headers(self) -> list[tuple[str, str | bytes | None]] | None:
+        return self._fields[5] or None
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self._fields[6]
+
+
+class Message:
+    """A record as received; the fields are read from the client's own object when asked for."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: RawMessage) -> None:
+        self._raw = raw
+
+    @classmethod
+    def of(
+        cls,
+        value: bytes | None,
+        *,
+        topic: str = "topic",
+        partition: int = 0,
+        offset: int = 0,
+        key: bytes | None = None,
+        headers: Headers = (),
+        timestamp: int = 0,
+    ) -> Message:
+        """Make a message by hand, for tests; `timestamp` is in milliseconds since 1970."""
+        return cls(
+            StoredMessage(
+                topic, partition, offset, value=value, key=key, headers=headers, timestamp=timestamp
+            )
+        )
+
+    @property
+    def topic(self) -> str:
+        """The topic that the record was read from."""
+        return self._raw.topic() or ""
+
+    @property
+    def partition(self) -> int:
+        """The number of the partition that the record was read from."""
+        return self._raw.partition() or 0
+
+    @property
+    def offset(self) -> int:
+        """The record's place in its partition."""
+        return self._raw.offset() or 0
+
+    @property
+    def key(self) -> bytes | None:
+        """The key's bytes; None for a record without one."""
+        return self._raw.key()
+
+    @property
+    def value(self) -> bytes | None:
+        """The payload's bytes; None for a tombstone."""
+        return self._raw.value()
+
+    @property
+    def headers(self) -> list[tuple[str, bytes | None]]:
+        """The headers in their order; names may repeat."""
+        return self._raw.headers() or []
+
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since 1970, as the producer or the broker has set it."""
+        return self._raw.timestamp()[1]
+
+    @property
+    def source(self) -> TopicPartition:
+        """The partition that the record was read from."""
+        return TopicPartition(self.topic, self.partition)
+
+    def __repr__(self) -> str:
+        return f"Message({self.topic}[{self.partition}]@{self.offset})"
+
+
+class SameKey:
+    """The default of `Record.key`: the key of the message that the record results from."""
+
+    def __repr__(self) -> str:
+        return "SAME_KEY"
+
+
+SAME_KEY: Final = SameKey()
+
+
+@dataclass(slots=True)
+class Record:
+    """A record to be produced.
+
+    `value` is encoded by the pipeline's `encode`; None is a tombstone. `topic` defaults to the
+    pipeline's `to`, `key` to the message's key, `partition` to the partitioner's choice and
+    `timestamp` (milliseconds since 1970) to now.
+    """
+
+    value: Any
+    topic: str | None = None
+    key: str | bytes | SameKey | None = SAME_KEY
+    headers: Headers = ()
+    partition: int | None = None
+    timestamp: int | None = None
+
+
+@dataclass(slots=True)
+class Encoded:
+    """A record as it is sent; `timestamp` in milliseconds since 1970, None for now."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers = ()
+    partition: int | None = None
+    timestamp: int | None = None
+
+
+@dataclass(slots=True)
+class Fetch:
+    """Consecutive messages of one partition as they came out of one poll; `size` in bytes."""
+
+    source: TopicPartition
+    messages: list[Message]
+    size: int
+
+
+@dataclass(slots=True)
+class Done:
+    """The message was handled; its records are to be sent."""
+
+    records: Sequence[Encoded]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a message was not handled: `reason` is one of the dead-letter reasons."""
+
+    reason: str
+    error: str = ""
+    """The exception's class."""
+    text: str = ""
+    """The exception's text; it may hold payload, so it leaves the process only when asked for."""
+    harmless: bool = False
+    """Whether the text is known to hold no payload, so that it may always be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """The message goes to the dead-letter topic."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """The message is given up, counted and logged."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The message cannot be given up: the pipeline stops in front of it."""
+
+    failure: Failure
+
+
+Outcome = Done | DeadLetter | Skip | Stop
+"""What became of a message; matched once, in `engine/runner.py`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicInfo:
+    """What the cluster says of a topic; sizes in bytes."""
+
+    partitions: int
+    max_message_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTotals:
+    """What a Kafka client has done since it was made, by its own statistics."""
+
+    requests: int = 0
+    responses: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    messages_sent: int = 0
+    messages_received: int = 0
+    queued: int = 0
+    """Messages in the client's own queues."""
+    brokers: dict[str, str] = field(default_factory=dict)
+    """State of the connection per broker address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a file: where it is, what is wrong and what is legal."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.path}: {self.text}"
