@@ -3,6 +3,7 @@
 * WorkerError
   - BadConfiguration            exit code 78, carries every Problem
   - BrokersUnreachable          exit code 69
+  - CannotListen                the HTTP endpoint's address cannot be had: exit code 78
   - ClientError
     + QueueFull                 the producer's queue is full: poll, then send the same record again
     + CommitFailed
@@ -37,6 +38,10 @@ class BadConfiguration(WorkerError):
 
 class BrokersUnreachable(WorkerError):
     """No broker answered in time."""
+
+
+class CannotListen(WorkerError):
+    """The address of the HTTP endpoint is taken, or is not one of this machine."""
 
 
 class ClientError(WorkerError):

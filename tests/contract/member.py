@@ -105,6 +105,7 @@ class Members:
 
     def close(self) -> None:
         for member in self._members:
+            member.when_revoked = lambda _partitions: None
             member.consumer.close()
 
 

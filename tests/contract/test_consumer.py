@@ -181,15 +181,21 @@ def test_a_seek_leaves_the_other_partitions_where_they_are(rig: Rig, members: Me
     assert offsets_of(member, sought) == [*range(5), 2, 3, 4]
 
 
-def test_a_seek_ends_a_pause(rig: Rig, members: Members) -> None:
-    (source,) = filled(rig, 2)
-    member = members.join(unique("group"), source.topic)
-    until(lambda: len(member.received) >= 2, member)
+def test_a_seek_does_not_end_a_pause(rig: Rig, members: Members) -> None:
+    paused, other = filled(rig, 3, partitions=2)
+    member = members.join(unique("group"), paused.topic)
+    until(lambda: len(member.received) >= 6, member)
 
-    member.consumer.pause([source])
-    member.consumer.seek(source, 1)
+    member.consumer.pause([paused])
+    member.consumer.seek(paused, 1)
+    rig.append(other, b"meanwhile")
+    until(lambda: b"meanwhile" in member.values, member)
+    meanwhile = offsets_of(member, paused)
+    member.consumer.resume([paused])
+    until(lambda: len(offsets_of(member, paused)) >= 5, member)
 
-    until(lambda: offsets_of(member, source) == [0, 1, 1], member)
+    assert meanwhile == [0, 1, 2]
+    assert offsets_of(member, paused) == [0, 1, 2, 1, 2]
 
 
 def test_seeking_what_is_not_assigned_is_an_error(rig: Rig, members: Members) -> None:

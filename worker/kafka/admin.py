@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from concurrent.futures import Future
+from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._config import ConfigResource  # not re-exported for type checkers
 from confluent_kafka.cimpl import NewTopic as ClientTopic
 
 from worker.errors import BrokersUnreachable, ClientError
-from worker.kafka.callbacks import client_logger
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES, common
+from worker.kafka.failures import describe
+from worker.kafka.logs import client_logger
 from worker.ports import NewTopic
 from worker.settings import KafkaSettings
 from worker.types import TopicInfo
+
+LOOK_AGAIN_AFTER: Final = 0.05
+"""Seconds between two looks for a topic that was made."""
+
+_NO_ANSWER: Final = {
+    KafkaError._TIMED_OUT,  # noqa: SLF001 - public constants
+    KafkaError._TRANSPORT,  # noqa: SLF001
+    KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+}
 
 
 class KafkaAdmin:
@@ -25,73 +36,101 @@ class KafkaAdmin:
     def __init__(self, kafka: KafkaSettings, timeout: float = 10.0) -> None:
         self._brokers = ", ".join(kafka.brokers)
         self._timeout = timeout
-        properties = common(kafka) | {"error_cb": lambda _error: None}
-        self._client = AdminClient(properties, logger=client_logger("admin"))
+        self._reason: str | None = None
+        self._log = client_logger("admin")
+        properties: Any = {**common(kafka), "statistics.interval.ms": 0}
+        self._client = AdminClient(properties | {"error_cb": self._on_error}, logger=self._log)
 
     def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
         """See `ports.Admin`."""
         partitions = self._partitions(topics)
         resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in partitions]
-        limits: dict[str, int] = {}
-        if resources:
-            futures = self._client.describe_configs(resources, request_timeout=self._timeout)
-            for resource, future in futures.items():
-                limits[resource.name] = self._limit(future)
-        return {topic: TopicInfo(n, limits[topic]) for topic, n in partitions.items()}
+        if not resources:
+            return {}
+        answers = self._client.describe_configs(resources, request_timeout=self._timeout)
+        limits = {
+            resource.name: self._limit(resource.name, answers[resource]) for resource in answers
+        }
+        return {topic: TopicInfo(number, limits[topic]) for topic, number in partitions.items()}
 
     def create(self, topics: Mapping[str, NewTopic]) -> None:
         """See `ports.Admin`; raises `ClientError` that names every topic that was refused."""
-        new = [
-            ClientTopic(
-                name,
-                num_partitions=topic.partitions or -1,
-                replication_factor=topic.replication or -1,
-                config={key: _text(value) for key, value in topic.config.items()},
-            )
-            for name, topic in topics.items()
-        ]
+        existing = self._partitions(list(topics))
+        new = [_client_topic(name, topics[name]) for name in topics if name not in existing]
         if not new:
             return
-        refused = []
-        for name, future in self._client.create_topics(new, request_timeout=self._timeout).items():
-            try:
-                future.result()
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    refused.append(f"{name}: {error.args[0].str()}")
+        answers = self._client.create_topics(new, request_timeout=self._timeout)
+        refusals = [self._refusal(name, answer) for name, answer in answers.items()]
+        refused = [refusal for refusal in refusals if refusal is not None]
         if refused:
             raise ClientError("topics were not made: " + "; ".join(refused))
-        self._wait_until_visible(list(topics))
+        self._wait_until_visible([topic.topic for topic in new])
 
     def close(self) -> None:
-        """See `ports.Admin`."""
+        """See `ports.Admin`; the client lets go of its connections when it is forgotten."""
 
     def _partitions(self, topics: Sequence[str]) -> dict[str, int]:
         try:
             known = self._client.list_topics(timeout=self._timeout).topics
         except KafkaException as error:
-            raise BrokersUnreachable(
-                f"no broker of {self._brokers} answered in {self._timeout:.0f} s: {error.args[0].str()}"
-            ) from error
+            raise self._unreachable(error.args[0]) from error
         return {
             topic: len(known[topic].partitions)
             for topic in topics
             if topic in known and known[topic].error is None
         }
 
-    def _limit(self, future: Any) -> int:
+    def _limit(self, topic: str, answer: Future[Any]) -> int:
         try:
-            return int(future.result()["max.message.bytes"].value)
+            return int(answer.result()["max.message.bytes"].value)
         except KafkaException as error:
-            if error.args[0].retriable():
-                raise BrokersUnreachable(f"{self._brokers}: {error.args[0].str()}") from error
+            if error.args[0].code() in _NO_ANSWER:
+                raise self._unreachable(error.args[0]) from error
+            self._log.warning(
+                "max.message.bytes of %s is taken for Kafka's default, %d, since it cannot be "
+                "read: %s",
+                topic,
+                DEFAULT_MESSAGE_BYTES,
+                describe(error.args[0]),
+            )
             return DEFAULT_MESSAGE_BYTES
+
+    def _refusal(self, topic: str, answer: Future[Any]) -> str | None:
+        try:
+            answer.result()
+        except KafkaException as error:
+            if error.args[0].code() in _NO_ANSWER:
+                raise self._unreachable(error.args[0]) from error
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                return f"{topic}: {describe(error.args[0])}"
+        return None
 
     def _wait_until_visible(self, topics: Sequence[str]) -> None:
         deadline = time.monotonic() + self._timeout
         while missing := set(topics) - self._partitions(topics).keys():
             if time.monotonic() > deadline:
-                raise ClientError(f"topics were made but cannot be seen yet: {', '.join(missing)}")
+                names = ", ".join(sorted(missing))
+                raise ClientError(f"topics were made but cannot be seen yet: {names}")
+            time.sleep(LOOK_AGAIN_AFTER)
+
+    def _unreachable(self, error: KafkaError) -> BrokersUnreachable:
+        return BrokersUnreachable(
+            f"no broker of {self._brokers} answered in {self._timeout:.0f} s: "
+            f"{self._reason or describe(error)}"
+        )
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
+            self._reason = describe(error)
+
+
+def _client_topic(name: str, topic: NewTopic) -> ClientTopic:
+    return ClientTopic(
+        name,
+        num_partitions=topic.partitions or -1,
+        replication_factor=topic.replication or -1,
+        config={key: _text(value) for key, value in topic.config.items()},
+    )
 
 
 def _text(value: object) -> str:

@@ -11,19 +11,27 @@ from worker.settings import KafkaSettings, Pipeline, Security
 Properties = dict[str, Any]
 
 SOCKET_TIMEOUT_MS: Final = 10_000
-DELIVERY_TIMEOUT_MS: Final = 120_000
-"""A record that is not acknowledged for so long makes its pipeline read again, which duplicates what
-was acknowledged beyond it: long enough for a broker to restart, short enough to be noticed."""
+"""A request that is not answered for so long is sent again."""
+DELIVERY_TIMEOUT_MS: Final = 30_000
+"""A record that is not acknowledged for so long has failed, and its pipeline reads again from the
+committable offset, which duplicates what was acknowledged beyond it. So it must outlast what passes
+by itself, a new leader or a broker that restarts; but until it is over nobody learns that nothing
+is delivered, and a drain cannot wait for longer anyway."""
 FETCH_QUEUE_KIB: Final = 16 * 1024
 """librdkafka's own default of 64 MiB for each consumer is too much for a process of many."""
 SEND_QUEUE_KIB: Final = 64 * 1024
+"""librdkafka's own default is 1 GiB."""
 SEND_QUEUE_MESSAGES: Final = 100_000
 BATCH_BYTES: Final = 1_000_000
 """librdkafka's default `batch.size`, which is within the brokers' default limit."""
+MESSAGE_BYTES: Final = (1_000, 1_000_000_000)
+"""What librdkafka takes for `message.max.bytes`."""
 DEFAULT_MESSAGE_BYTES: Final = 1_048_588
 """Kafka's default of a topic's `max.message.bytes`."""
 
-_SECRET = re.compile(r"password|secret|token|\.key$|pem|jaas|sasl\.username", re.IGNORECASE)
+_SECRET: Final = re.compile(
+    r"password|secret|token|credential|\.key$|pem|jaas|sasl\.username", re.IGNORECASE
+)
 
 
 def common(kafka: KafkaSettings) -> Properties:
@@ -47,8 +55,9 @@ def consumer(kafka: KafkaSettings, group: str, pipeline: Pipeline) -> Properties
     properties = {
         **common(kafka),
         "group.id": group,
-        "session.timeout.ms": _ms(kafka.group.session_timeout),
-        "heartbeat.interval.ms": _ms(kafka.group.heartbeat),
+        "group.protocol": "classic",
+        "session.timeout.ms": _milliseconds(kafka.group.session_timeout),
+        "heartbeat.interval.ms": _milliseconds(kafka.group.heartbeat),
         "partition.assignment.strategy": "cooperative-sticky",
         "isolation.level": pipeline.isolation,
         "auto.offset.reset": "error",
@@ -73,6 +82,7 @@ def producer(kafka: KafkaSettings, limits: Mapping[str, int]) -> Properties:
     """
     smallest = min(limits.values(), default=DEFAULT_MESSAGE_BYTES)
     largest = max(limits.values(), default=DEFAULT_MESSAGE_BYTES)
+    least, most = MESSAGE_BYTES
     return {
         **common(kafka),
         "acks": "all",
@@ -80,16 +90,16 @@ def producer(kafka: KafkaSettings, limits: Mapping[str, int]) -> Properties:
         "partitioner": "murmur2_random",
         "compression.type": kafka.producer.compression,
         "linger.ms": kafka.producer.linger * 1000,
-        "batch.size": min(BATCH_BYTES, smallest),
-        "message.max.bytes": max(1_000, min(1_000_000_000, largest)),
+        "batch.size": max(1, min(BATCH_BYTES, smallest)),
+        "message.max.bytes": max(least, min(most, largest)),
         "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
         "queue.buffering.max.messages": SEND_QUEUE_MESSAGES,
         "queue.buffering.max.kbytes": SEND_QUEUE_KIB,
     }
 
 
-def redacted(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """The properties as they may be shown."""
+def redacted(properties: Mapping[str, Any]) -> Properties:
+    """The properties as they may be shown: no secrets, no callbacks."""
     return {
         name: "***" if _SECRET.search(name) else value
         for name, value in properties.items()
@@ -111,5 +121,5 @@ def _security(security: Security) -> Properties:
     return {name: value for name, value in properties.items() if value is not None}
 
 
-def _ms(seconds: float) -> int:
+def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Message as Raw
 from confluent_kafka import TopicPartition as ClientPartition
 
-from worker.errors import ClientError, ClientFatal, CommitFailed, Fenced
-from worker.kafka.callbacks import Kept, client_logger
+from worker.errors import ClientError, CommitFailed
+from worker.kafka import questions
+from worker.kafka.callbacks import Kept
 from worker.kafka.config import Properties
+from worker.kafka.failures import describe, failure
+from worker.kafka.logs import client_logger
+from worker.kafka.partitions import errors, is_nothing_to_commit, offsets, places, sources
+from worker.kafka.questions import asked
 from worker.kafka.stats import Statistics
 from worker.ports import Offsets, Place, Rebalance
 from worker.types import ClientTotals, Fetch, Message, TopicPartition
 
-ASK_TIMEOUT: Final = 10.0
-"""Seconds for one question to the cluster."""
-ASSIGN_TIMEOUT: Final = 25.0
-"""Seconds for learning the committed offsets of an assignment, all questions together."""
-
-_SPECIAL: Final = {"oldest": -2, "newest": -1}
-"""Timestamps that stand for the ends of a partition in Kafka's ListOffsets."""
-
 _OFFSET_LOST: Final = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001
-_FENCED: Final = {KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED}  # noqa: SLF001
 
 
 class KafkaConsumer:
-    """A member of a group; made with the properties of `config.consumer`."""
+    """A member of a group; made with the properties of `config.consumer`.
+
+    `close` waits for the coordinator and may never return (T6 of the client's known defects), so
+    the process needs a deadline of its own.
+    """
 
     def __init__(self, properties: Properties) -> None:
         self._statistics = Statistics()
@@ -39,6 +39,8 @@ class KafkaConsumer:
         self._log = client_logger("consumer")
         self._rebalance: Rebalance
         self._last_error: str | None = None
+        self._gone: set[TopicPartition] = set()
+        self._refused: list[tuple[Offsets, str]] = []
         self._closed = False
         guard = self._kept.guard
         self._client = Client(
@@ -77,45 +79,45 @@ class KafkaConsumer:
         )
 
     def poll(self, limit: int, timeout: float) -> list[Fetch]:
-        """See `ports.Consumer`."""
+        """See `ports.Consumer`; what the rebalance's methods raise is raised by the next poll."""
         self._kept.release()
+        self._tell_refused()
+        self._gone.clear()
         first = self._client.poll(timeout)
         if first is None:
             return []
         raws = [first]
         if limit > 1:
-            raws += self._client.consume(limit - 1, 0)
+            raws += self._take(limit - 1)
         return self._fetches(raws)
 
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
         """See `ports.Consumer`."""
-        self._call(self._client.pause, [ClientPartition(*p) for p in partitions])
+        asked(self._client.pause, places(partitions))
 
     def resume(self, partitions: Sequence[TopicPartition]) -> None:
         """See `ports.Consumer`."""
-        self._call(self._client.resume, [ClientPartition(*p) for p in partitions])
+        asked(self._client.resume, places(partitions))
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        """See `ports.Consumer`."""
+        """See `ports.Consumer`; a paused partition stays paused."""
         place = ClientPartition(*partition, offset)
-        self._call(self._client.incremental_unassign, [place])
-        self._call(self._client.incremental_assign, [place])
+        try:
+            self._client.seek(place)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 - a public constant
+                raise failure(error.args[0]) from error
+            self._start_again(place)
 
     def find(self, partitions: Sequence[TopicPartition], place: Place) -> Offsets:
         """See `ports.Consumer`."""
-        when = int(place.timestamp() * 1000) if isinstance(place, datetime) else _SPECIAL[place]
-        asked = [ClientPartition(*partition, when) for partition in partitions]
-        found = self._call(self._client.offsets_for_times, asked, ASK_TIMEOUT)
-        offsets = {}
-        for answer in found:
-            if answer.error is not None:
-                raise ClientError(f"offset of {answer.topic}[{answer.partition}]: {answer.error}")
-            source = TopicPartition(answer.topic, answer.partition)
-            offsets[source] = answer.offset if answer.offset >= 0 else self._end(source)
-        return offsets
+        return questions.find(self._client, partitions, place)
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
-        """See `ports.Consumer`; the end of what may be read, aborted transactions included."""
+        """See `ports.Consumer`; the high watermarks of the last fetch, as Kafka's tools count lag.
+
+        Under `read_committed` too, so records of an open transaction count as lag.
+        """
         ends = {}
         for partition in partitions:
             _, end = self._client.get_watermark_offsets(ClientPartition(*partition), cached=True)
@@ -125,112 +127,119 @@ class KafkaConsumer:
 
     def commit(self, offsets: Offsets, *, wait: bool) -> None:
         """See `ports.Consumer`."""
-        places = [ClientPartition(*source, offset) for source, offset in offsets.items()]
+        committed = [ClientPartition(*source, offset) for source, offset in offsets.items()]
         try:
-            if not wait:
-                self._client.commit(offsets=places, asynchronous=True)
-                return
-            answers = self._client.commit(offsets=places, asynchronous=False)
+            if wait:
+                self._commit_and_wait(committed)
+            else:
+                self._client.commit(offsets=committed, asynchronous=True)
         except KafkaException as error:
-            raise CommitFailed(str(error.args[0])) from error
-        failed = [answer for answer in answers if answer.error is not None]
-        if failed:
-            raise CommitFailed(_errors(failed))
+            if wait:
+                raise CommitFailed(describe(error.args[0])) from error
+            self._refused.append((offsets, describe(error.args[0])))
 
     def close(self) -> None:
         """See `ports.Consumer`."""
-        if not self._closed:
-            self._closed = True
-            self._client.close()
-            self._kept.release()
+        if self._closed:
+            return
+        self._closed = True
+        self._client.close()
+        self._tell_refused()
+        self._kept.release()
 
     # --- what the client tells, inside poll and close ---
 
     def _on_assign(self, _client: Client, partitions: list[ClientPartition]) -> None:
-        committed = self._committed(partitions) if partitions else {}
-        starts = self._rebalance.assigned(committed)
-        self._client.incremental_assign(
-            [ClientPartition(*source, offset) for source, offset in starts.items()]
-        )
+        starts: Offsets = {}
+        try:
+            starts = self._rebalance.assigned(
+                questions.committed(self._client, partitions, self._log)
+            )
+        finally:
+            self._start(starts)
 
     def _on_revoke(self, _client: Client, partitions: list[ClientPartition]) -> None:
-        self._rebalance.revoked(_sources(partitions))
+        leaving = sources(partitions)
+        self._gone.update(leaving)
+        self._rebalance.revoked(leaving)
 
     def _on_lost(self, _client: Client, partitions: list[ClientPartition]) -> None:
-        self._rebalance.lost(_sources(partitions))
+        leaving = sources(partitions)
+        self._gone.update(leaving)
+        self._rebalance.lost(leaving)
 
     def _on_commit(self, error: KafkaError | None, partitions: list[ClientPartition]) -> None:
-        failed = [partition for partition in partitions if partition.error is not None]
-        text = str(error) if error is not None else _errors(failed) if failed else None
-        offsets = {TopicPartition(p.topic, p.partition): p.offset for p in partitions}
-        self._rebalance.committed(offsets, text)
+        problem = errors(partitions)
+        if problem is None and error is not None and not is_nothing_to_commit(error):
+            problem = describe(error)
+        self._rebalance.committed(offsets(partitions), problem)
 
     def _on_error(self, error: KafkaError) -> None:
-        self._last_error = str(error)
-        self._log.warning("%s", error)
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
+            self._statistics.connected = False
+        self._note(error)
 
     # --- details ---
 
-    def _fetches(self, raws: list[Any]) -> list[Fetch]:
-        by_place: dict[tuple[str, int], list[Any]] = {}
+    def _take(self, limit: int) -> list[Raw]:
+        try:
+            return self._client.consume(limit, 0)
+        except KafkaException as error:
+            self._kept.keep(failure(error.args[0]))
+            return []
+
+    def _fetches(self, raws: list[Raw]) -> list[Fetch]:
+        if any(map(Raw.error, raws)):
+            raws = self._without_errors(raws)
+        by_place: defaultdict[tuple[Any, Any], list[Raw]] = defaultdict(list)
         for raw in raws:
-            if raw.error() is None:
-                by_place.setdefault((raw.topic(), raw.partition()), []).append(raw)
-            else:
-                self._on_message_error(raw)
+            by_place[raw.topic(), raw.partition()].append(raw)
         return [
-            Fetch(TopicPartition(*place), [Message(raw) for raw in group], sum(map(len, group)))
+            Fetch(TopicPartition(*place), list(map(Message, group)), sum(map(len, group)))
             for place, group in by_place.items()
+            if place not in self._gone
         ]
 
-    def _on_message_error(self, raw: Any) -> None:
-        error = raw.error()
-        self._last_error = str(error)
-        if error.code() in _OFFSET_LOST:
-            self._rebalance.offset_lost(TopicPartition(raw.topic(), raw.partition()))
-        elif error.code() in _FENCED:
-            self._keep(Fenced(str(error)))
-        elif error.fatal():
-            self._keep(ClientFatal(str(error)))
-        else:
-            self._log.warning("%s", error)
-
-    def _keep(self, error: Exception) -> None:
-        def fail() -> None:
-            raise error
-
-        self._kept.guard(fail)()
-
-    def _committed(self, partitions: list[ClientPartition]) -> dict[TopicPartition, int | None]:
-        deadline = time.monotonic() + ASSIGN_TIMEOUT
-        while True:
-            try:
-                answers = self._client.committed(partitions, ASK_TIMEOUT)
-            except KafkaException as error:
-                if time.monotonic() > deadline or not error.args[0].retriable():
-                    raise ClientError(f"committed offsets: {error.args[0]}") from error
+    def _without_errors(self, raws: list[Raw]) -> list[Raw]:
+        messages = []
+        for raw in raws:
+            error = raw.error()
+            if error is None:
+                messages.append(raw)
             else:
-                return {
-                    TopicPartition(a.topic, a.partition): a.offset if a.offset >= 0 else None
-                    for a in answers
-                }
+                self._kept.guard(self._on_error_message)(error, raw)
+        return messages
 
-    def _end(self, partition: TopicPartition) -> int:
-        _, end = self._call(
-            self._client.get_watermark_offsets, ClientPartition(*partition), ASK_TIMEOUT
-        )
-        return int(end)
+    def _on_error_message(self, error: KafkaError, raw: Raw) -> None:
+        self._note(error)
+        if error.code() in _OFFSET_LOST:
+            self._rebalance.offset_lost(TopicPartition(raw.topic() or "", raw.partition() or 0))
 
-    def _call(self, function: Callable[..., Any], *args: Any) -> Any:
-        try:
-            return function(*args)
-        except KafkaException as error:
-            raise ClientError(str(error.args[0])) from error
+    def _note(self, error: KafkaError) -> None:
+        self._last_error = describe(error)
+        self._log.warning("%s", self._last_error)
+        problem = failure(error)
+        if type(problem) is not ClientError:
+            self._kept.keep(problem)
 
+    def _start(self, starts: Offsets) -> None:
+        """Begin to fetch; a pause of an earlier assignment would still hold, so it is ended."""
+        assigned = [ClientPartition(*source, offset) for source, offset in starts.items()]
+        self._gone.difference_update(starts)
+        self._client.resume(assigned)
+        self._client.incremental_assign(assigned)
 
-def _sources(partitions: list[ClientPartition]) -> list[TopicPartition]:
-    return [TopicPartition(partition.topic, partition.partition) for partition in partitions]
+    def _start_again(self, place: ClientPartition) -> None:
+        """Seek in a partition that is not being fetched: just assigned, or its offset is lost."""
+        asked(self._client.incremental_unassign, [place])
+        asked(self._client.incremental_assign, [place])
 
+    def _commit_and_wait(self, committed: list[ClientPartition]) -> None:
+        problem = errors(self._client.commit(offsets=committed, asynchronous=False))
+        if problem is not None:
+            raise CommitFailed(problem)
 
-def _errors(partitions: list[ClientPartition]) -> str:
-    return ", ".join(f"{p.topic}[{p.partition}]: {p.error}" for p in partitions)
+    def _tell_refused(self) -> None:
+        refused, self._refused = self._refused, []
+        for missed, problem in refused:
+            self._rebalance.committed(missed, problem)

@@ -1,7 +1,8 @@
 """librdkafka's mock cluster as a broker in this process, for `worker dev` and smoke tests.
 
-It applies no transactional offsets, fences nobody, makes topics only when a client asks for them,
-each with four partitions, and keeps 100,000 records or 5 MiB of each partition.
+Its limits: it applies no transactional offsets and fences nobody, cannot make or describe topics
+through the admin API, makes every topic that a client asks for, with four partitions, and keeps no
+more than 100,000 records or 5 MiB of each partition: older ones are dropped without a word.
 """
 
 from __future__ import annotations
@@ -14,26 +15,24 @@ from typing import Final, Self
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 PARTITIONS: Final = 4
+TIMEOUT: Final = 10.0
+"""Seconds for one question to the broker."""
 
 
 class EmbeddedBroker:
     """A broker that lives as long as the `with` block."""
 
+    partitions: Final = PARTITIONS
+    """What every topic is made with."""
+
     def __init__(self) -> None:
-        self._client = Producer(
-            {
-                "test.mock.num.brokers": 1,
-                "bootstrap.servers": "mock",
-                "error_cb": lambda _error: None,
-            },
-            logger=_silent(),
-        )
-        brokers = self._client.list_topics(timeout=10).brokers.values()
-        self.address: str = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
+        self._client = _mock_cluster()
+        brokers = self._client.list_topics(timeout=TIMEOUT).brokers.values()
+        self.address: Final = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
         """Where clients connect, as host:port."""
 
     def __enter__(self) -> Self:
-        """The broker is there as soon as the object is."""
+        """The broker runs as soon as the object is made."""
         return self
 
     def __exit__(
@@ -42,24 +41,35 @@ class EmbeddedBroker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the broker with its records."""
-        del self._client
+        """End the broker; its records are gone."""
+        self._client.close()
 
     def create(self, topics: Sequence[str]) -> None:
-        """Make topics, each with four partitions."""
+        """Make topics that do not exist."""
         for topic in topics:
-            self._client.list_topics(topic, timeout=10)
+            self._client.list_topics(topic, timeout=TIMEOUT)
 
-    def watermarks(self, topic: str) -> list[tuple[int, int]]:
-        """Per partition the offset of the oldest record that is kept, and the end."""
-        consumer = Consumer({"bootstrap.servers": self.address, "group.id": "watermarks"})
+    def low_watermarks(self, topic: str) -> list[int]:
+        """Per partition the oldest offset that is kept: 0 where nothing was dropped."""
+        consumer = Consumer(
+            {"bootstrap.servers": self.address, "group.id": "low-watermarks"}, logger=_silent()
+        )
         try:
             return [
-                consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-                for partition in range(PARTITIONS)
+                consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=TIMEOUT)[0]
+                for number in range(self.partitions)
             ]
         finally:
             consumer.close()
+
+
+def _mock_cluster() -> Producer:
+    properties = {
+        "bootstrap.servers": "mock",
+        "test.mock.num.brokers": 1,
+        "error_cb": lambda _error: None,
+    }
+    return Producer(properties, logger=_silent())
 
 
 def _silent() -> logging.Logger:

@@ -11,8 +11,10 @@ import logging
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 from worker.errors import BrokerUnavailable
@@ -68,17 +70,28 @@ def fetch(jars: Sequence[Jar]) -> list[Path]:
 def check(jar: Jar, path: Path) -> None:
     """Raise `BrokerUnavailable` unless the file is the one that was pinned."""
     if hashlib.sha256(path.read_bytes()).hexdigest() != jar.sha256:
-        raise BrokerUnavailable(f"{path} is not the {jar} that was pinned: delete it and try again")
+        raise BrokerUnavailable(f"{path} is not the {jar} that was pinned")
 
 
 def _fetch_one(maven: Any, jar: Jar) -> Path:
-    component = maven.project(jar.group, jar.artifact).at_version(jar.version)
-    try:
-        path = Path(component.artifact(jar.classifier).resolve())
-    except Exception as error:
-        raise BrokerUnavailable(f"{jar} could not be downloaded: {error}") from error
-    check(jar, path)
-    return path
+    """Download beside the cache, check, then move: no other process ever sees half a jar."""
+    path = _artifact(maven, jar).cached_path
+    with suppress(FileNotFoundError, BrokerUnavailable):
+        check(jar, path)
+        return Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".stream-worker-", dir=path.parent) as staging:
+        apart = type(maven)(repo_cache=Path(staging), remote_repos=maven.remote_repos)
+        try:
+            staged = Path(_artifact(apart, jar).resolve())
+        except Exception as error:
+            raise BrokerUnavailable(f"{jar} could not be downloaded: {error!r}") from error
+        check(jar, staged)
+        return staged.replace(path)
+
+
+def _artifact(maven: Any, jar: Jar) -> Any:
+    return maven.project(jar.group, jar.artifact).at_version(jar.version).artifact(jar.classifier)
 
 
 def _resolve() -> list[str]:

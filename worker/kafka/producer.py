@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Producer as Client
 
-from worker.errors import ClientError, ClientFatal, QueueFull
-from worker.kafka.callbacks import Kept, client_logger
+from worker.errors import ClientError, QueueFull
+from worker.kafka.callbacks import Kept
 from worker.kafka.config import Properties
+from worker.kafka.failures import describe, failure
+from worker.kafka.logs import client_logger
 from worker.kafka.stats import Statistics
 from worker.ports import OnDelivery
-from worker.types import ClientTotals, Encoded
+from worker.types import ClientTotals, Encoded, Headers
+
+PURGE_TIMEOUT: Final = 1.0
+"""Seconds to wait for the delivery reports of what was dropped."""
+
+_HEADER_NAME: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*")
+"""The client cuts a name at NUL and crashes the process at half a surrogate pair."""
 
 
 class KafkaProducer:
@@ -21,7 +30,8 @@ class KafkaProducer:
     def __init__(self, properties: Properties) -> None:
         self._statistics = Statistics()
         self._kept = Kept()
-        self._fatal: str | None = None
+        self._fatal: ClientError | None = None
+        self._closed = False
         self._log = client_logger("producer")
         self._client = Client(
             {
@@ -31,25 +41,33 @@ class KafkaProducer:
             },
             logger=self._log,
         )
-        self._produce = self._client.produce
 
     def send(self, record: Encoded, on_delivery: OnDelivery) -> None:
-        """See `ports.Producer`."""
+        """See `ports.Producer`; a record that can never be sent is a `ClientError`."""
         if self._fatal is not None:
-            raise ClientFatal(self._fatal)
+            raise self._fatal
         try:
-            self._produce(
-                record.topic, record.value, record.key, on_delivery=on_delivery, **_rest(record)
+            # By position, which is a fifth faster; the sixth is another name of the fifth.
+            self._client.produce(
+                record.topic,
+                record.value,
+                record.key,
+                -1 if record.partition is None else record.partition,
+                on_delivery,
+                None,
+                record.timestamp or 0,
+                _checked(record.headers) if record.headers else None,
             )
         except BufferError as error:
             raise QueueFull(str(error)) from None
         except KafkaException as error:
-            raise ClientError(str(error.args[0])) from error
+            raise failure(error.args[0]) from error
         except (TypeError, ValueError) as error:
-            raise ClientError(f"a record for {record.topic}: {error}") from error
+            raise ClientError(f"a record for {record.topic} cannot be sent: {error}") from error
 
     def poll(self, timeout: float) -> int:
         """See `ports.Producer`."""
+        self._kept.release()
         return self._client.poll(timeout)
 
     def totals(self) -> ClientTotals:
@@ -58,25 +76,25 @@ class KafkaProducer:
 
     def close(self, timeout: float) -> None:
         """See `ports.Producer`."""
-        if timeout and self._client.flush(timeout) == 0:
+        if self._closed:
             return
-        self._client.purge()
-        self._client.flush(1.0)
+        self._closed = True
+        if self._client.flush(timeout):
+            self._client.purge()
+            self._client.flush(PURGE_TIMEOUT)
+        self._client.close()
+        self._kept.release()
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self._fatal = str(error)
-        self._log.warning("%s", error)
+            self._fatal = failure(error)
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
+            self._statistics.connected = False
+        self._log.warning("%s", describe(error))
 
 
-def _rest(record: Encoded) -> dict[str, Any]:
-    if not record.headers and record.partition is None and record.timestamp is None:
-        return {}
-    rest: dict[str, Any] = {}
-    if record.headers:
-        rest["headers"] = list(record.headers)
-    if record.partition is not None:
-        rest["partition"] = record.partition
-    if record.timestamp is not None:
-        rest["timestamp"] = record.timestamp
-    return rest
+def _checked(headers: Headers) -> list[tuple[str, str | bytes | None]]:
+    for name, _ in headers:
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"header name {name!r} is not text without control characters")
+    return list(headers)

@@ -13,30 +13,40 @@ class Statistics:
     """The last statistics of a client; parsed when they are asked for."""
 
     def __init__(self) -> None:
-        self._text = "{}"
+        self.connected = False
+        """Whether at least one broker is connected."""
+        self._text: str | None = None
+        self._totals = ClientTotals()
 
     def update(self, text: str) -> None:
-        """Take the next statistics; the client's `stats_cb`."""
+        """Take the next statistics: the client's `stats_cb`."""
         self._text = text
-
-    @property
-    def connected(self) -> bool:
-        """Whether at least one broker was connected when they were made."""
-        return '"state":"UP"' in self._text
+        self.connected = '"state":"UP"' in text
 
     def totals(self) -> ClientTotals:
         """The totals since the client was made."""
-        stats: dict[str, Any] = orjson.loads(self._text)
-        brokers = stats.get("brokers", {}).values()
-        return ClientTotals(
-            requests=stats.get("tx", 0),
-            responses=stats.get("rx", 0),
-            bytes_sent=stats.get("tx_bytes", 0),
-            bytes_received=stats.get("rx_bytes", 0),
-            messages_sent=stats.get("txmsgs", 0),
-            messages_received=stats.get("rxmsgs", 0),
-            queued=stats.get("msg_cnt", 0),
-            brokers={
-                broker["nodename"]: broker["state"] for broker in brokers if broker["nodeid"] >= 0
-            },
-        )
+        if self._text is not None:
+            self._totals = _totals(orjson.loads(self._text))
+            self._text = None
+        return self._totals
+
+
+def _totals(stats: dict[str, Any]) -> ClientTotals:
+    return ClientTotals(
+        requests=stats["tx"],
+        responses=stats["rx"],
+        bytes_sent=stats["tx_bytes"],
+        bytes_received=stats["rx_bytes"],
+        messages_sent=stats["txmsgs"],
+        messages_received=stats["rxmsgs"],
+        queued=stats["msg_cnt"] + stats["replyq"],
+        brokers=_brokers(stats["brokers"].values()),
+    )
+
+
+def _brokers(brokers: Any) -> dict[str, str]:
+    """The brokers that the cluster has named; before it has, those of the settings."""
+    by_source: dict[str, dict[str, str]] = {"learned": {}, "configured": {}}
+    for broker in brokers:
+        by_source.setdefault(broker["source"], {})[broker["nodename"]] = broker["state"]
+    return by_source["learned"] or by_source["configured"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from worker.ports import Observer
 from worker.types import Encoded, Headers, Message
 
-CONTEXT = frozenset({"traceparent", "tracestate"})
+PARENT: Final = "traceparent"
+STATE: Final = "tracestate"
+CONTEXT: Final = frozenset({PARENT, STATE})
 """Header names of the W3C recommendation Trace Context."""
 
 
@@ -13,10 +17,11 @@ class TraceContext(Observer):
     """Passes the trace context on; a record that has one of its own keeps it."""
 
     def headers_for(self, message: Message, record: Encoded) -> Headers:
-        """See `ports.Observer`."""
+        """See `ports.Observer`; of headers that repeat the last one counts."""
         inherited = message.headers
         if not inherited:
             return ()
-        if any(name in CONTEXT for name, _ in record.headers):
+        if record.headers and any(name in CONTEXT for name, _ in record.headers):
             return ()
-        return [header for header in inherited if header[0] in CONTEXT]
+        context = {name: value for name, value in inherited if name in CONTEXT}
+        return list(context.items()) if PARENT in context else ()

@@ -1,0 +1,6 @@
+"""YAML text to settings, with the line and column of every mistake: the only home of YAML."""
+
+from worker.spec.documents import Document, check, load
+from worker.spec.schema import json_schema, reference
+
+__all__ = ["Document", "check", "json_schema", "load", "reference"]

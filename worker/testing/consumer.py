@@ -87,7 +87,7 @@ class MemoryConsumer:
         """Go on at `offset`."""
         if partition not in self._positions:
             raise ClientError(f"{partition} is not assigned to this consumer")
-        self._positions[partition] = Position(offset)
+        self._positions[partition] = Position(offset, self._positions[partition].paused)
 
     def find(self, partitions: Sequence[TopicPartition], place: Place) -> Offsets:
         """Offsets of a place; raises `ClientError` when the broker is down."""

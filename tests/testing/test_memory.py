@@ -1,0 +1,207 @@
+"""The faults that the memory broker can be told to have, and its time."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tests.contract.member import Member
+from worker.errors import BrokersUnreachable, ClientError, ClientFatal, CommitFailed
+from worker.testing import ManualClock, MemoryBroker
+from worker.testing.log import murmur2
+from worker.types import Encoded, TopicPartition
+
+SOURCE = TopicPartition("flights", 0)
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    made = MemoryBroker(ManualClock())
+    made.create("flights", partitions=2)
+    return made
+
+
+def member_of(broker: MemoryBroker, group: str = "group") -> Member:
+    consumer = broker.consumer(group)
+    member = Member(f"member {len(broker.consumers)}", consumer, [])
+    consumer.subscribe(["flights"], member)
+    member.poll()
+    return member
+
+
+def test_a_killed_member_keeps_its_partitions_until_the_group_expires_it(
+    broker: MemoryBroker,
+) -> None:
+    killed, other = member_of(broker), member_of(broker)
+
+    broker.consumers[0].kill()
+    other.poll()
+    before = dict(other.owned)
+    broker.expire(broker.consumers[0])
+    other.poll()
+
+    assert before == {}
+    assert len(other.owned) == 2
+    assert [what for what, _ in killed.events] == ["assigned"]
+    with pytest.raises(ClientFatal):
+        killed.poll()
+
+
+def test_a_commit_can_be_refused(broker: MemoryBroker) -> None:
+    member = member_of(broker)
+    broker.consumers[0].fail_commits("REQUEST_TIMED_OUT", times=2)
+
+    with pytest.raises(CommitFailed, match="REQUEST_TIMED_OUT"):
+        member.consumer.commit({SOURCE: 1}, wait=True)
+    member.consumer.commit({SOURCE: 1}, wait=False)
+    member.poll()
+
+    assert member.commits == [({SOURCE: 1}, "REQUEST_TIMED_OUT")]
+    assert broker.committed("group") == {}
+
+
+def test_a_consumer_can_fail(broker: MemoryBroker) -> None:
+    member = member_of(broker)
+
+    broker.consumers[0].fail(ClientFatal("broken"))
+
+    with pytest.raises(ClientFatal, match="broken"):
+        member.poll()
+
+
+def test_while_the_broker_is_down_everything_waits_and_nothing_is_lost(
+    broker: MemoryBroker,
+) -> None:
+    member, producer, reports = member_of(broker), broker.producer(), list[object]()
+    broker.append("flights", b"before", partition=0)
+
+    broker.stop()
+    producer.send(Encoded("flights", b"during", partition=0), lambda e, _m: reports.append(e))
+    member.consumer.commit({SOURCE: 0}, wait=False)
+    member.poll()
+    producer.poll(0.0)
+    seen = [*member.values, *member.commits, *reports, member.consumer.connected]
+    with pytest.raises(CommitFailed):
+        member.consumer.commit({SOURCE: 0}, wait=True)
+    with pytest.raises(ClientError):
+        member.consumer.find([SOURCE], "oldest")
+    with pytest.raises(BrokersUnreachable):
+        broker.admin().describe(["flights"])
+    broker.start()
+    producer.poll(0.0)
+    member.poll()
+
+    assert seen == [False]
+    assert member.values == [b"before", b"during"]
+    assert member.commits == [({SOURCE: 0}, None)]
+    assert reports == [None]
+
+
+def test_a_delivery_that_fails_leaves_no_record_and_those_after_it_go_on(
+    broker: MemoryBroker,
+) -> None:
+    producer, reports = broker.producer(), list[str]()
+    producer.fail_next("_MSG_TIMED_OUT", times=1, when=lambda record: record.value == b"2")
+
+    for value in (b"1", b"2", b"3"):
+        producer.send(Encoded("flights", value), lambda error, _m: reports.append(str(error)))
+    producer.poll(0.0)
+
+    assert reports == ["None", "_MSG_TIMED_OUT", "None"]
+    assert {message.value for message in broker.records("flights")} == {b"1", b"3"}
+
+
+def test_held_deliveries_arrive_in_order_when_they_are_released(broker: MemoryBroker) -> None:
+    producer, reports = broker.producer(), list[object]()
+    producer.hold_deliveries()
+
+    for value in (b"1", b"2"):
+        producer.send(
+            Encoded("flights", value, partition=0), lambda error, _m: reports.append(error)
+        )
+    held = producer.poll(0.0)
+    producer.release()
+    producer.poll(0.0)
+
+    assert held == 0
+    assert reports == [None, None]
+    assert [message.value for message in broker.records("flights")] == [b"1", b"2"]
+
+
+def test_a_producer_can_fail_for_good(broker: MemoryBroker) -> None:
+    producer, reports = broker.producer(), list[str]()
+    producer.hold_deliveries()
+    producer.send(Encoded("flights", b"1"), lambda error, _m: reports.append(str(error)))
+
+    producer.fail("_FENCED")
+    producer.poll(0.0)
+
+    assert reports == ["_FENCED"]
+    with pytest.raises(ClientFatal, match="_FENCED"):
+        producer.send(Encoded("flights", b"2"), lambda _e, _m: None)
+
+
+def test_a_topic_that_appears_later_is_assigned_to_those_who_wait_for_it() -> None:
+    broker = MemoryBroker(ManualClock())
+    member = member_of(broker)
+
+    broker.create("flights", partitions=1)
+    member.poll()
+
+    assert list(member.owned) == [SOURCE]
+
+
+def test_partitions_are_shared_evenly_among_many_members(broker: MemoryBroker) -> None:
+    broker.create("other", partitions=5)
+    members = [member_of(broker) for _ in range(3)]
+
+    for _ in range(3):
+        for member in members:
+            member.poll()
+
+    assert sorted(len(member.owned) for member in members) == [0, 1, 1]
+
+
+def test_records_carry_the_time_of_the_clock() -> None:
+    clock = ManualClock(1_000.0)
+    broker = MemoryBroker(clock)
+    broker.create("flights")
+
+    clock.advance(2.5)
+
+    assert broker.append("flights", b"").timestamp == 1_002_500
+    assert clock.monotonic() == 2.5
+
+
+def test_time_does_not_go_back() -> None:
+    with pytest.raises(ValueError, match="cannot go back"):
+        ManualClock().advance(-1)
+
+
+def test_with_real_time_a_poll_waits_for_what_another_thread_sends() -> None:
+    broker = MemoryBroker()
+    broker.create("flights", partitions=1)
+    member = member_of(broker)
+    sender = threading.Thread(target=broker.append, args=("flights", b"late"))
+
+    sender.start()
+    fetches = member.consumer.poll(1, 30.0)
+    sender.join()
+
+    assert [message.value for fetch in fetches for message in fetch.messages] == [b"late"]
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        (b"21", -973932308),
+        (b"foobar", -790332482),
+        (b"a-little-bit-long-string", -985981536),
+        (b"a-little-bit-longer-string", -1486304829),
+        (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
+        (b"abc", 479470107),
+    ],
+)
+def test_keys_hash_as_in_kafkas_own_tests(key: bytes, expected: int) -> None:
+    assert murmur2(key) == expected & 0xFFFFFFFF

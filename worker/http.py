@@ -1,0 +1,212 @@
+"""The HTTP endpoint: health, statistics and metrics for whoever may reach its address, read-only.
+
+One thread with an event loop of its own serves every connection; a connection serves one request.
+It only ever looks at the snapshot function that it is given, never at a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import orjson
+
+from worker.errors import CannotListen
+from worker.flow.health import Snapshot, judge
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS: Final = 32
+"""Connections at most; further ones are told 503 and closed."""
+HEADER_BYTES: Final = 8 * 1024
+"""Longest request line and headers together."""
+TIMEOUT: Final = 5.0
+"""Seconds that a client has to send its request, and again to take the response."""
+LINGER: Final = 1.0
+"""Seconds for a client to close first, so that unread bytes of its do not reset the connection."""
+
+TEXT: Final = "text/plain; charset=utf-8"
+JSON: Final = "application/json"
+METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
+"""The media type of Prometheus' text format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a route answers."""
+
+    status: int
+    body: bytes
+    media_type: str = TEXT
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Route = Callable[[], Response]
+Routes = Mapping[str, Route]
+"""Routes by path; they are called in the server's thread, so they must be quick."""
+
+
+def routes(
+    snapshot: Callable[[], Snapshot],
+    stats: Callable[[Snapshot], bytes],
+    metrics: Callable[[Snapshot], bytes],
+) -> Routes:
+    """The worker's endpoint: /livez, /readyz, /stats, /metrics, and / with a list of them."""
+    paths: dict[str, Route] = {
+        "/livez": lambda: _live(snapshot()),
+        "/readyz": lambda: _ready(snapshot()),
+        "/stats": lambda: Response(200, stats(snapshot()), JSON),
+        "/metrics": lambda: Response(200, metrics(snapshot()), METRICS),
+    }
+    paths["/"] = lambda: Response(200, _listed(paths))
+    return paths
+
+
+def _live(snapshot: Snapshot) -> Response:
+    health = judge(snapshot)
+    return _verdict(health.live, () if health.live else health.reasons)
+
+
+def _ready(snapshot: Snapshot) -> Response:
+    health = judge(snapshot)
+    return _verdict(health.ready, health.reasons)
+
+
+def _verdict(good: bool, reasons: tuple[str, ...]) -> Response:  # noqa: FBT001 - the verdict itself
+    body = orjson.dumps({"status": "ok" if good else "unavailable", "reasons": reasons})
+    return Response(200 if good else 503, body + b"\n", JSON)
+
+
+def _listed(paths: Routes) -> bytes:
+    return "".join(f"{path}\n" for path in paths if path != "/").encode()
+
+
+class Server:
+    """A running endpoint; made by `serve`."""
+
+    def __init__(self, listener: socket.socket, paths: Routes) -> None:
+        host, port = listener.getsockname()[:2]
+        self.address: Final = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        """Where it listens, as host:port."""
+        self._listener = listener
+        self._paths = paths
+        self._connections = 0
+        self._loop = asyncio.new_event_loop()
+        self._closing = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening and cut what is connected; idempotent."""
+        if self._thread.is_alive():
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                self._loop.call_soon_threadsafe(self._closing.set)
+            self._thread.join(TIMEOUT)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        server = await asyncio.start_server(
+            self._connected, sock=self._listener, limit=HEADER_BYTES, backlog=CONNECTIONS
+        )
+        await self._closing.wait()
+        server.close()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections += 1
+        try:
+            with contextlib.suppress(OSError, TimeoutError):
+                await self._converse(reader, writer)
+        finally:
+            self._connections -= 1
+            writer.transport.abort()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._connections > CONNECTIONS:
+            answer = b"".join(_encoded(Response(503, b"too many connections\n")))
+        else:
+            answer = await self._answer(reader)
+        if not answer:
+            return
+        async with asyncio.timeout(TIMEOUT):
+            writer.write(answer)
+            await writer.drain()
+        if self._connections <= CONNECTIONS:
+            await _linger(reader, writer)
+
+    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            return b""
+        except asyncio.LimitOverrunError:
+            text = f"request line and headers take more than {HEADER_BYTES} bytes\n"
+            return b"".join(_encoded(Response(431, text.encode())))
+        except TimeoutError:
+            return b"".join(_encoded(Response(408, b"the request took too long\n")))
+        request = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+        if len(request) != 3 or not request[2].startswith("HTTP/1."):
+            return b"".join(_encoded(Response(400, b"this is not an HTTP/1 request\n")))
+        method, target, _ = request
+        header, body = _encoded(self._respond(method, target.partition("?")[0]))
+        return header if method == "HEAD" else header + body
+
+    def _respond(self, method: str, path: str) -> Response:
+        if method not in {"GET", "HEAD"}:
+            text = f"{path} can be read with GET and HEAD only\n".encode()
+            return Response(405, text, headers=(("Allow", "GET, HEAD"),))
+        route = self._paths.get(path)
+        if route is None:
+            return Response(404, b"there are:\n" + _listed(self._paths))
+        try:
+            return route()
+        except Exception:
+            log.exception("%s could not be answered", path)
+            return Response(500, b"internal error\n")
+
+
+def serve(host: str, port: int, paths: Routes) -> Server:
+    """Listen and answer in a thread of its own; with port 0 any free one is taken.
+
+    Raises `CannotListen`.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.create_server(address[:2], family=family)  # type: ignore[arg-type]
+    except OSError as error:
+        raise CannotListen(
+            f"server: cannot listen on {host}:{port}: {error.strerror or error}; "
+            "set server.host and server.port, port 0 to switch it off"
+        ) from error
+    return Server(listener, paths)
+
+
+def _encoded(response: Response) -> tuple[bytes, bytes]:
+    headers = (
+        ("Content-Type", response.media_type),
+        ("Content-Length", str(len(response.body))),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Cache-Control", "no-store"),
+        ("Connection", "close"),
+        *response.headers,
+    )
+    lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join([*lines, "", ""]).encode(), response.body
+
+
+async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write_eof()
+    async with asyncio.timeout(LINGER):
+        while await reader.read(HEADER_BYTES):
+            pass

@@ -1,0 +1,88 @@
+"""What a consumer asks the cluster about offsets."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from confluent_kafka import Consumer as Client
+from confluent_kafka import KafkaException
+from confluent_kafka import TopicPartition as ClientPartition
+
+from worker.errors import ClientError, ClientFatal
+from worker.kafka.failures import describe, failure
+from worker.kafka.partitions import errors, offsets, places
+from worker.ports import Offsets, Place
+from worker.types import TopicPartition
+
+ASK_TIMEOUT: Final = 5.0
+"""Seconds for one question."""
+ASSIGN_TIMEOUT: Final = 20.0
+"""Seconds for learning the committed offsets of an assignment, all attempts together."""
+ASK_AGAIN_AFTER: Final = 0.2
+
+_OLDEST: Final = -2
+_NEWEST: Final = -1
+"""Timestamps that stand for the ends of a partition in Kafka's ListOffsets."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def asked(function: Callable[..., Any], *args: Any) -> Any:
+    """Call the client; its exceptions become errors of ours."""
+    try:
+        return function(*args)
+    except KafkaException as error:
+        raise failure(error.args[0]) from error
+
+
+def find(client: Client, partitions: Sequence[TopicPartition], place: Place) -> Offsets:
+    """The offsets of a place; raises `ClientError` when the cluster does not say.
+
+    The end is that of the client's isolation: of the committed records, or of all. A time beyond
+    the last record is the end.
+    """
+    if not isinstance(place, datetime):
+        return _offsets_at(client, partitions, _OLDEST if place == "oldest" else _NEWEST)
+    found = _offsets_at(client, partitions, _milliseconds(place))
+    beyond = [partition for partition, offset in found.items() if offset < 0]
+    return {**found, **_offsets_at(client, beyond, _NEWEST)}
+
+
+def committed(
+    client: Client, partitions: list[ClientPartition], log: logging.Logger
+) -> dict[TopicPartition, int | None]:
+    """The committed offsets, None where there is none; raises `ClientFatal` after some attempts."""
+    deadline = time.monotonic() + ASSIGN_TIMEOUT - ASK_TIMEOUT
+    while partitions:
+        try:
+            answers = client.committed(partitions, ASK_TIMEOUT)
+            problem = errors(answers)
+        except KafkaException as error:
+            problem = describe(error.args[0])
+        if problem is None:
+            found = offsets(answers).items()
+            return {source: offset if offset >= 0 else None for source, offset in found}
+        if time.monotonic() > deadline:
+            raise ClientFatal(f"the committed offsets cannot be had: {problem}")
+        log.warning("the committed offsets are asked for again: %s", problem)
+        time.sleep(ASK_AGAIN_AFTER)
+    return {}
+
+
+def _offsets_at(client: Client, partitions: Sequence[TopicPartition], when: int) -> Offsets:
+    if not partitions:
+        return {}
+    answers = asked(client.offsets_for_times, places(partitions, when), ASK_TIMEOUT)
+    problem = errors(answers)
+    if problem is not None:
+        raise ClientError(f"offsets cannot be had: {problem}")
+    return offsets(answers)
+
+
+def _milliseconds(time: datetime) -> int:
+    """Milliseconds since 1970, rounded up; never negative, which would be a special place."""
+    return max(0, -((_EPOCH - time) // timedelta(milliseconds=1)))

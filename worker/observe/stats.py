@@ -1,0 +1,67 @@
+"""The snapshot as JSON: what `/stats` answers; docs/http.md describes every field."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from worker.flow.health import PartitionState, PipelineState, Snapshot, judge
+
+VERSION: Final = 1
+"""Raised when a field changes its meaning or goes; new fields may come at any time."""
+
+
+def stats_json(snapshot: Snapshot) -> bytes:
+    """The snapshot as one JSON object and a line feed."""
+    health = judge(snapshot)
+    document = {
+        "version": VERSION,
+        "name": snapshot.name,
+        "worker": snapshot.version,
+        "started": snapshot.started,
+        "live": health.live,
+        "ready": health.ready,
+        "reasons": health.reasons,
+        "starting": snapshot.starting,
+        "draining": snapshot.draining,
+        "pipelines": {
+            pipeline.name: _pipeline(pipeline, snapshot.now) for pipeline in snapshot.pipelines
+        },
+    }
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _pipeline(pipeline: PipelineState, now: float) -> dict[str, Any]:
+    return {
+        "group": pipeline.group,
+        "status": pipeline.status,
+        "joined": pipeline.joined,
+        "connected": pipeline.connected,
+        "blocked": pipeline.blocked,
+        "failed": pipeline.failed,
+        "last_error": pipeline.last_error,
+        "stepped_ago": round(max(0.0, now - pipeline.stepped), 3),
+        "in_flight": pipeline.in_flight,
+        "in_flight_bytes": pipeline.in_flight_bytes,
+        "lag": pipeline.lag,
+        "received_rate": round(pipeline.received_rate, 1),
+        "produced_rate": round(pipeline.produced_rate, 1),
+        "counts": pipeline.counts,
+        "partitions": [_partition(partition) for partition in pipeline.partitions],
+        "clients": dict(pipeline.clients),
+    }
+
+
+def _partition(partition: PartitionState) -> dict[str, Any]:
+    return {
+        "topic": partition.topic,
+        "partition": partition.partition,
+        "position": partition.position,
+        "committable": partition.committable,
+        "committed": partition.committed,
+        "end": partition.end,
+        "lag": partition.lag,
+        "in_flight": partition.in_flight,
+        "paused": partition.paused,
+    }

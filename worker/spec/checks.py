@@ -1,0 +1,79 @@
+"""Contradictions between keys of a spec that each are legal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from worker.serdes import SERDES
+from worker.settings import Pipeline, Spec
+from worker.spec.text import KeyPath
+
+Contradiction = tuple[KeyPath, str]
+
+_MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_LOOPBACK: Final = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\]):\d+")
+
+
+def contradictions(spec: Spec) -> list[Contradiction]:
+    """Everything that cannot work, as the path of a key and a sentence."""
+    return [
+        *_security(spec),
+        *_modules(spec),
+        *_groups(spec),
+        *(
+            found
+            for name, pipeline in spec.pipelines.items()
+            for found in _pipeline(("pipelines", name), pipeline)
+        ),
+    ]
+
+
+def _security(spec: Spec) -> Iterator[Contradiction]:
+    security = spec.kafka.security
+    away = [broker for broker in spec.kafka.brokers if not _LOOPBACK.fullmatch(broker)]
+    if security.protocol == "SASL_PLAINTEXT" and security.mechanism == "PLAIN" and away:
+        yield (
+            ("kafka", "security", "mechanism"),
+            f"PLAIN over SASL_PLAINTEXT sends the password readably to {away[0]}; "
+            "use SASL_SSL, or a SCRAM mechanism",
+        )
+
+
+def _modules(spec: Spec) -> Iterator[Contradiction]:
+    for index, module in enumerate(spec.handlers):
+        if not _MODULE.fullmatch(module):
+            yield (
+                ("handlers", index),
+                f"{module!r} is not the name of a Python module such as handlers.flights",
+            )
+
+
+def _groups(spec: Spec) -> Iterator[Contradiction]:
+    users: dict[str, str] = {}
+    for name in spec.pipelines:
+        first = users.setdefault(spec.group(name), name)
+        if first != name:
+            yield (
+                ("pipelines", name, "group"),
+                f"group {spec.group(name)!r} is that of pipeline {first!r} too; "
+                "each pipeline needs its own",
+            )
+
+
+def _pipeline(here: KeyPath, pipeline: Pipeline) -> Iterator[Contradiction]:
+    dead_letter = pipeline.dead_letter.default if pipeline.dead_letter else None
+    if pipeline.to in pipeline.source:
+        yield (*here, "to"), f"{pipeline.to!r} is also read by this pipeline: a loop without end"
+    if dead_letter in pipeline.source:
+        yield (
+            (*here, "dead_letter"),
+            f"{dead_letter!r} is also read by this pipeline: a loop without end",
+        )
+    if dead_letter is not None and dead_letter == pipeline.to:
+        yield (*here, "dead_letter"), f"{dead_letter!r} is also the topic of results, `to`"
+    for key in ("decode", "encode"):
+        serde = getattr(pipeline, key)
+        if serde not in SERDES:
+            yield (*here, key), f"{serde!r} is no serde; legal are {', '.join(SERDES)}"
