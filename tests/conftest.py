@@ -17,10 +17,7 @@ from worker.kafka.broker import running_broker
 @pytest.fixture(scope="session")
 def kafka_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Bootstrap address of a real Apache Kafka: that of KAFKA_BROKERS, else one of our own."""
-    given = os.environ.get("KAFKA_BROKERS")
-    if given:
-        yield given
-    elif "PYTEST_XDIST_WORKER" in os.environ:
+    if "PYTEST_XDIST_WORKER" in os.environ:
         with shared_broker(tmp_path_factory.getbasetemp().parent) as address:
             yield address
     else:

@@ -182,7 +182,7 @@ def serve(host: str, port: int, paths: Routes) -> Server:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.create_server(address[:2], family=family)  # type: ignore[arg-type]
+        listener = socket.create_server(address[:2], family=family)
     except OSError as error:
         raise CannotListen(
             f"server: cannot listen on {host}:{port}: {error.strerror or error}; "

@@ -61,6 +61,8 @@ def size(value: Any) -> Any:
 
 
 def _topic(value: str) -> str:
+    if value.startswith("^"):
+        raise ValueError("patterns of topics are not supported yet")
     if not re.match(_TOPIC, value) or value in {".", ".."}:
         raise ValueError(
             f"{value!r} is not a topic name: letters, digits, '.', '_' and '-', 249 at most"

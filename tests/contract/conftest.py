@@ -14,7 +14,13 @@ from tests.contract.rig import KafkaRig, MemoryRig, Rig
 def rig(request: pytest.FixtureRequest) -> Rig:
     if request.param == "memory":
         return MemoryRig()
-    return KafkaRig(request.getfixturevalue("kafka_address"))
+    kafka: KafkaRig = request.getfixturevalue("kafka_rig")
+    return kafka
+
+
+@pytest.fixture(scope="session")
+def kafka_rig(kafka_address: str) -> KafkaRig:
+    return KafkaRig(kafka_address)
 
 
 @pytest.fixture

@@ -125,7 +125,10 @@ class KafkaRig:
         self._settings = KafkaSettings(
             brokers=address.split(","), group=GroupSettings(session_timeout=6.0, heartbeat=0.3)
         )
-        self._raw: dict[str, str | int | float | bool] = {"bootstrap.servers": address}
+        self._raw: dict[str, str | int | float | bool] = {
+            "bootstrap.servers": address,
+            "log_level": 0,
+        }
         self._admin = KafkaAdmin(self._settings)
         self._client = Client(self._raw | {"linger.ms": 0})
 

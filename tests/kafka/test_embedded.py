@@ -18,8 +18,8 @@ from worker.types import Encoded, Message, TopicPartition
 
 PIPELINE = Pipeline.model_validate({"from": "flights", "handler": "delays"})
 NOWHERE = "127.0.0.1:1"
-DROPPED_AFTER = 100_000
-"""Records of a partition that the embedded broker keeps."""
+KEPT = 5 * 1024**2
+"""Bytes of a partition that the embedded broker keeps."""
 
 
 class Everything:
@@ -59,15 +59,17 @@ def settings(address: str) -> KafkaSettings:
     return KafkaSettings.model_validate({"brokers": address})
 
 
-def fill(address: str, topic: str, records: int, partition: int | None = None) -> None:
+def fill(
+    address: str, topic: str, values: Sequence[bytes], *, partition: int | None = None
+) -> None:
     producer = KafkaProducer(config.producer(settings(address), {}))
     deliveries = Deliveries()
-    for number in range(records):
-        record = Encoded(topic, b"%d" % number, partition=partition)
+    for value in values:
+        record = Encoded(topic, value, partition=partition)
         while not sent(producer, record, deliveries):
             producer.poll(0.1)
     producer.close(30)
-    assert deliveries.errors == [None] * records
+    assert deliveries.errors == [None] * len(values)
 
 
 def sent(producer: KafkaProducer, record: Encoded, deliveries: Deliveries) -> bool:
@@ -88,21 +90,22 @@ def read(consumer: KafkaConsumer, number: int) -> list[Message]:
 
 def test_what_is_sent_is_read(broker: EmbeddedBroker) -> None:
     broker.create(["sent"])
-    fill(broker.address, "sent", 500)
+    sent_values = [b"%d" % number for number in range(500)]
+    fill(broker.address, "sent", sent_values)
     consumer = KafkaConsumer(config.consumer(settings(broker.address), "g", PIPELINE))
 
     consumer.subscribe(["sent"], Everything())
     values = {message.value for message in read(consumer, 500)}
     consumer.close()
 
-    assert values == {b"%d" % number for number in range(500)}
+    assert values == set(sent_values)
     assert broker.low_watermarks("sent") == [0] * broker.partitions
 
 
 def test_low_watermarks_show_what_the_embedded_broker_has_dropped(broker: EmbeddedBroker) -> None:
     broker.create(["full"])
 
-    fill(broker.address, "full", DROPPED_AFTER + 50_000, partition=1)
+    fill(broker.address, "full", [bytes(KEPT // 10)] * 30, partition=1)
 
     dropped = broker.low_watermarks("full")
     assert dropped[0] == 0

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ClusterMetadata
 from confluent_kafka.admin._config import ConfigResource  # not re-exported for type checkers
 from confluent_kafka.cimpl import NewTopic as ClientTopic
 
@@ -43,19 +43,17 @@ class KafkaAdmin:
 
     def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
         """See `ports.Admin`."""
-        partitions = self._partitions(topics)
-        resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in partitions]
-        if not resources:
-            return {}
-        answers = self._client.describe_configs(resources, request_timeout=self._timeout)
-        limits = {
-            resource.name: self._limit(resource.name, answers[resource]) for resource in answers
+        cluster = self._cluster()
+        partitions = _partitions(cluster, topics)
+        limits = self._limits(list(partitions)) if _has_controller(cluster) else {}
+        return {
+            topic: TopicInfo(number, limits.get(topic, DEFAULT_MESSAGE_BYTES))
+            for topic, number in partitions.items()
         }
-        return {topic: TopicInfo(number, limits[topic]) for topic, number in partitions.items()}
 
     def create(self, topics: Mapping[str, NewTopic]) -> None:
         """See `ports.Admin`; raises `ClientError` that names every topic that was refused."""
-        existing = self._partitions(list(topics))
+        existing = _partitions(self._cluster(), list(topics))
         new = [_client_topic(name, topics[name]) for name in topics if name not in existing]
         if not new:
             return
@@ -69,16 +67,18 @@ class KafkaAdmin:
     def close(self) -> None:
         """See `ports.Admin`; the client lets go of its connections when it is forgotten."""
 
-    def _partitions(self, topics: Sequence[str]) -> dict[str, int]:
+    def _cluster(self) -> ClusterMetadata:
         try:
-            known = self._client.list_topics(timeout=self._timeout).topics
+            return self._client.list_topics(timeout=self._timeout)
         except KafkaException as error:
             raise self._unreachable(error.args[0]) from error
-        return {
-            topic: len(known[topic].partitions)
-            for topic in topics
-            if topic in known and known[topic].error is None
-        }
+
+    def _limits(self, topics: Sequence[str]) -> dict[str, int]:
+        resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
+        if not resources:
+            return {}
+        answers = self._client.describe_configs(resources, request_timeout=self._timeout)
+        return {one.name: self._limit(one.name, answer) for one, answer in answers.items()}
 
     def _limit(self, topic: str, answer: Future[Any]) -> int:
         try:
@@ -107,7 +107,7 @@ class KafkaAdmin:
 
     def _wait_until_visible(self, topics: Sequence[str]) -> None:
         deadline = time.monotonic() + self._timeout
-        while missing := set(topics) - self._partitions(topics).keys():
+        while missing := set(topics) - _partitions(self._cluster(), topics).keys():
             if time.monotonic() > deadline:
                 names = ", ".join(sorted(missing))
                 raise ClientError(f"topics were made but cannot be seen yet: {names}")
@@ -122,6 +122,20 @@ class KafkaAdmin:
     def _on_error(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
             self._reason = describe(error)
+
+
+def _partitions(cluster: ClusterMetadata, topics: Sequence[str]) -> dict[str, int]:
+    known = cluster.topics
+    return {
+        topic: len(known[topic].partitions)
+        for topic in topics
+        if topic in known and known[topic].error is None
+    }
+
+
+def _has_controller(cluster: ClusterMetadata) -> bool:
+    """The embedded broker has none, and the client would wait for one before it asks."""
+    return cluster.controller_id in cluster.brokers
 
 
 def _client_topic(name: str, topic: NewTopic) -> ClientTopic:

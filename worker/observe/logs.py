@@ -7,19 +7,16 @@ import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Final, Literal, TextIO
+from typing import Final, Literal
 
 import orjson
+
+from worker.observe.text import CONTROL, escaped
 
 Format = Literal["text", "json", "auto"]
 
 FIELDS: Final = ("pipeline", "topic", "partition", "offset")
 """What `extra` of a log call may name beside the text."""
-
-_CONTROL: Final = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-"""Control characters, changes of the writing direction, and halves of surrogate pairs."""
 
 
 def configure(level: str, format: Format) -> None:  # noqa: A002 - the word of the option
@@ -36,11 +33,6 @@ def configure(level: str, format: Format) -> None:  # noqa: A002 - the word of t
             root.removeHandler(other)
     root.addHandler(handler)
     root.setLevel(level.upper())
-
-
-def escaped(text: str) -> str:
-    r"""The text with control characters as escapes such as `\n`, fit for one line of a terminal."""
-    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], text)
 
 
 class TextFormatter(logging.Formatter):
@@ -73,18 +65,18 @@ class JsonFormatter(logging.Formatter):
         trace = _trace(self, record)
         if trace:
             entry["exception"] = _encodable(trace)
-        return _CONTROL.sub(_json_escape, orjson.dumps(entry).decode())
+        return CONTROL.sub(_json_escape, orjson.dumps(entry).decode())
 
 
-class _ToStandardError(logging.StreamHandler[TextIO]):
+class _ToStandardError(logging.Handler):
     """Asks for the stream at each line, so that a live view can put the lines above itself."""
 
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-
-    @property  # type: ignore[override]
-    def stream(self) -> TextIO:
-        return sys.stderr
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+        except Exception:  # noqa: BLE001 - as every handler of the standard library
+            self.handleError(record)
 
 
 def _fields(record: logging.LogRecord) -> Iterator[tuple[str, object]]:

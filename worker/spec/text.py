@@ -187,12 +187,12 @@ class _Builder:
         return mapping
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
-        plain = node.style is None
+        plain = not node.style
         if node.tag not in (_IMPLICIT if plain else _QUOTED):
             self._fail(path, f"the tag {node.tag} is not legal")
             return None
         text = self._interpolate(node.value, path)
-        return _core(text) if plain else text
+        return _core(text) if plain and path not in self._tree.secret else text
 
     def _interpolate(self, text: str, path: KeyPath) -> str:
         def resolve(found: re.Match[str]) -> str:

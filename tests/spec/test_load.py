@@ -1,0 +1,306 @@
+"""What a user reads who has made a mistake in a spec."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from worker.errors import BadConfiguration
+from worker.spec import check, load
+
+EXAMPLE = Path(__file__).parents[2] / "config" / "flights.yaml"
+TEXT = EXAMPLE.read_text()
+
+
+def problems(tmp_path: Path, text: str | bytes, environ: Mapping[str, str] = {}) -> list[str]:  # noqa: B006
+    """The problems of a spec, without the name of its file."""
+    file = tmp_path / "spec.yaml"
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+    try:
+        load(file, environ)
+    except BadConfiguration as error:
+        return [str(problem).removeprefix(f"{file}:") for problem in error.problems]
+    return []
+
+
+def changed(old: str, new: str) -> str:
+    assert old in TEXT
+    return TEXT.replace(old, new, 1)
+
+
+def test_the_example_loads_with_the_defaults_of_the_design() -> None:
+    spec = load(EXAMPLE, {}).spec
+
+    delays = spec.pipelines["delays"]
+    assert spec.group("delays") == "flights.delays"
+    assert spec.kafka.brokers == ["localhost:9092"]
+    assert (delays.start, delays.on_offset_lost, delays.isolation) == (
+        "oldest",
+        "stop",
+        "read_committed",
+    )
+    assert (delays.commit.interval, delays.commit.messages) == (1.0, 10_000)
+    assert (delays.in_flight.messages, delays.in_flight.bytes) == (10_000, 32 * 1024**2)
+    assert (delays.drain_timeout, delays.revoke_timeout) == (25.0, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("version: 1", "version: 2", "2:1: version: 2 is not legal; legal is 1"),
+        (
+            "handler: delays",
+            "handlr: delays",
+            "19:5: pipelines.delays.handlr: no such key; did you mean `handler`?",
+        ),
+        (
+            "    to: delays",
+            "    retry: {attempts: 3}",
+            "20:5: pipelines.delays.retry: retries are not supported yet",
+        ),
+        (
+            "    to: delays",
+            "    delivery: exactly_once",
+            "20:5: pipelines.delays.delivery: 'exactly_once' is not supported yet; "
+            "legal is 'at_least_once'",
+        ),
+        (
+            "    to: delays",
+            "    drain_timeout: 10",
+            "20:5: pipelines.delays.drain_timeout: 10 is not a duration such as 200ms, 10s, 5m",
+        ),
+        (
+            "    to: delays",
+            "    in_flight: {bytes: 32}",
+            "20:17: pipelines.delays.in_flight.bytes: 32 is not a size such as 512KiB or 32MiB",
+        ),
+        (
+            "    to: delays",
+            "    concurrency: 0",
+            "20:5: pipelines.delays.concurrency: 0 is out of range; "
+            "it should be greater than or equal to 1",
+        ),
+        (
+            "    to: delays",
+            "    start: 2026-01-31",
+            "20:5: pipelines.delays.start: '2026-01-31' is not oldest, newest or a time with its "
+            "zone such as 2026-01-31T12:00:00Z",
+        ),
+        (
+            "    to: delays",
+            "    to: flights",
+            "20:5: pipelines.delays.to: 'flights' is also read by this pipeline: a loop without end",
+        ),
+        (
+            "    to: delays",
+            "    encode: avro",
+            "20:5: pipelines.delays.encode: 'avro' is no serde; legal are json, string, bytes",
+        ),
+        (
+            "    to: delays",
+            "    on_error: skip",
+            "17:3: pipelines.delays: dead_letter and on_error exclude each other",
+        ),
+        (
+            "from: flights",
+            "from: ^flights-.*",
+            "18:5: pipelines.delays.from[0]: patterns of topics are not supported yet",
+        ),
+        ("name: flights", "name: no\nname: yes", "4:1: name: stands twice, first in line 3"),
+        ("name: flights", "name: &a flights", "3:7: (file): anchors and aliases are not legal"),
+        (
+            "name: flights",
+            "name: !!python/name:os.system x",
+            "3:1: name: the tag tag:yaml.org,2002:python/name:os.system is not legal",
+        ),
+        ("partitions: 4", "partitions: 1_000", "'1_000' is not a whole number"),
+        ("partitions: 4", "partitions: 2013-02-01", "'2013-02-01' is not a whole number"),
+        ("partitions: 4", "partitions: no", "'no' is not a whole number"),
+        ("port: 8080", "port: 99999", "29:27: server.port: 99999 is out of range"),
+        (
+            "[handlers.flights]",
+            "[../flights]",
+            "'../flights' is not the name of a Python module such as handlers.flights",
+        ),
+        (
+            "${KAFKA_BROKERS:localhost:9092}",
+            "${BROKERS}",
+            "6:3: kafka.brokers: the environment variable BROKERS is not set; set it, or give a "
+            "default: ${BROKERS:default}",
+        ),
+        ("${KAFKA_BROKERS:localhost:9092}", "${no-name}", "legal are ${NAME}, ${NAME:default}"),
+        (
+            "${KAFKA_BROKERS:localhost:9092}",
+            "user:secret@kafka:9092",
+            "6:3: kafka.brokers: an address with a user or a scheme is not host:port",
+        ),
+        ("name: flights", "name: [flights", "is not YAML: while parsing a flow sequence"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place_its_value_and_what_is_legal(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    found = problems(tmp_path, changed(old, new))
+
+    assert any(expected in problem for problem in found), found
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_lines(tmp_path: Path) -> None:
+    text = changed("version: 1", "version: 2").replace("port: 8080", "prt: 8080")
+    found = problems(tmp_path, text.replace("handler: alerts", "handler: [alerts]"))
+
+    lines = [int(problem.split(":")[0]) for problem in found]
+    assert lines == sorted(lines)
+    assert len(found) == 3
+
+
+def test_a_mistake_in_a_key_for_all_pipelines_is_told_once_and_where_it_stands(
+    tmp_path: Path,
+) -> None:
+    found = problems(tmp_path, TEXT + "drain_timeout: 5\n")
+
+    assert len(found) == 1
+    assert found[0].startswith("30:1: drain_timeout: 5 is not a duration")
+
+
+def test_a_key_for_all_pipelines_gives_way_to_that_of_a_pipeline(tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    text = changed("    to: delays", "    to: delays\n    drain_timeout: 3s")
+    file.write_text(text + "drain_timeout: 5s\n")
+
+    pipelines = load(file, {}).spec.pipelines
+
+    assert (pipelines["delays"].drain_timeout, pipelines["alerts"].drain_timeout) == (3.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("written", "value"), [("4", 4), ("012", 12), ("0x10", 16), ("0o14", 12), ("${N}", 7)]
+)
+def test_plain_scalars_are_those_of_yaml_1_2_interpolated_ones_too(
+    tmp_path: Path, written: str, value: int
+) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(changed("flights: {partitions: 4}", f"flights:\n    partitions: {written}"))
+
+    assert load(file, {"N": "7"}).spec.topics["flights"].partitions == value
+
+
+def test_words_that_yaml_1_1_takes_for_truth_stay_words(tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(changed("name: flights", "name: no"))
+
+    assert load(file, {}).spec.name == "no"
+
+
+def test_a_value_from_the_environment_cannot_bring_structure_in(tmp_path: Path) -> None:
+    found = problems(tmp_path, changed("name: flights", "name: ${N}"), {"N": "a\nversion: 3"})
+
+    assert found == [
+        "3:1: name: 'a\\nversion: 3' is not legal; legal are letters, digits, '.', '_' and '-'"
+    ]
+
+
+def test_a_secret_is_read_from_its_file_and_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("1234567\n")
+    security = (
+        "  security: {protocol: SASL_SSL, mechanism: PLAIN, username: u, "
+        f'password: "${{file:{tmp_path}/password}}"}}\n'
+    )
+    file = tmp_path / "spec.yaml"
+    file.write_text(changed("kafka:\n", "kafka:\n" + security))
+
+    spec = load(file, {}).spec
+
+    password = spec.kafka.security.password
+    assert password is not None
+    assert password.get_secret_value() == "1234567"
+    assert "1234567" not in repr(spec) + str(spec.model_dump())
+
+
+def test_a_secret_of_the_wrong_type_is_not_shown(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        changed(
+            "kafka:\n",
+            "kafka:\n  security: {protocol: SASL_SSL, mechanism: PLAIN, username: u, "
+            "password: 987654}\n",
+        ),
+    )
+
+    assert found
+    assert "987654" not in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"", "is empty"),
+        (b"\x00\x01", "is not YAML"),
+        (b"\xff\xfe\x00", "is not UTF-8 text: byte 0"),
+        (b"a" * 2_000_000, "is larger than 1048576 bytes"),
+        (b"[" * 100_000, "is nested deeper than 20 levels"),
+        (b"- a", "holds no keys"),
+        (b"a: 1\n---\nb: 2\n", "expected a single document"),
+        (b"? [a]\n: b\n", "keys are plain words"),
+        (b"<<: {version: 1}\n", "keys are plain words; merges"),
+    ],
+)
+def test_a_file_that_can_be_no_spec_is_refused_with_a_sentence(
+    tmp_path: Path, text: bytes, expected: str
+) -> None:
+    found = problems(tmp_path, text)
+
+    assert any(expected in problem for problem in found), found
+
+
+def test_a_file_that_cannot_be_read_is_a_problem_like_any_other(tmp_path: Path) -> None:
+    for file in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(BadConfiguration, match="cannot be read"):
+            load(file, {})
+
+
+@pytest.mark.parametrize("number", range(len(TEXT.splitlines())))
+def test_every_line_of_the_example_can_be_broken_without_a_traceback(
+    tmp_path: Path, number: int
+) -> None:
+    lines = TEXT.splitlines()
+    for broken in ("", lines[number] + "x", lines[number].replace(":", ""), "  " + lines[number]):
+        text = "\n".join([*lines[:number], broken, *lines[number + 1 :]])
+        for problem in problems(tmp_path, text):
+            assert re.match(r"\d+:\d+: [^:]+: .+", problem)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(st.binary(max_size=200), st.text(max_size=200)))
+def test_no_text_at_all_brings_a_traceback(tmp_path: Path, text: str | bytes) -> None:
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+
+    assert problems(tmp_path, data)
+
+
+TESTS = """\
+version: 1
+spec: {spec}
+tests:
+  late:
+    given: {{flights: [{{value: {{carrier: UA}}, key: N1}}]}}
+    expect: {{{topic}: []}}
+"""
+
+
+def test_a_file_of_tests_is_told_from_a_spec_and_checked_with_it(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.test.yaml", tmp_path / "bad.test.yaml"
+    good.write_text(TESTS.format(spec=EXAMPLE, topic="delays"))
+    bad.write_text(TESTS.format(spec=EXAMPLE, topic="delay"))
+
+    documents, found = check([EXAMPLE, good, bad], {})
+
+    assert len(documents) == 1
+    (problem,) = found
+    assert (problem.file, problem.line, problem.path) == (str(bad), 6, "tests.late.expect.delay")
+    assert "does not name topic 'delay'" in problem.text

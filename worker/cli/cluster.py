@@ -1,0 +1,128 @@
+"""The brokers of `worker dev`: a spec is moved onto one of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import click
+
+from worker.app import Wrap
+from worker.errors import BadConfiguration
+from worker.kafka.admin import KafkaAdmin
+from worker.kafka.broker import KafkaCluster
+from worker.kafka.config import DEFAULT_MESSAGE_BYTES
+from worker.kafka.embedded import EmbeddedBroker
+from worker.ports import NewTopic
+from worker.settings import Security, Spec, TopicSettings
+from worker.spec import Document
+from worker.types import Problem, TopicInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A running broker that has the topics of a spec, and the spec that points at it."""
+
+    document: Document
+    wrap: Wrap
+    keeps_all: bool
+    """Whether no record is dropped, however many there are."""
+
+
+@contextmanager
+def embedded(document: Document) -> Iterator[Cluster]:
+    """The broker inside this process; raises `BadConfiguration` for what it cannot do."""
+    problems = refused(document)
+    if problems:
+        raise BadConfiguration(problems)
+    with EmbeddedBroker() as broker:
+        broker.create(topics_of(document.spec))
+        click.echo(f"embedded broker at {broker.address}", err=True)
+        admin = EmbeddedAdmin(broker)
+        yield Cluster(moved(document, broker.address), Wrap(admin=lambda _: admin), keeps_all=False)
+
+
+@contextmanager
+def kafka(document: Document) -> Iterator[Cluster]:
+    """A real Apache Kafka of one node."""
+    click.echo("starting Apache Kafka; the first time its files are downloaded", err=True)
+    begun = time.monotonic()
+    with KafkaCluster() as broker:
+        took = time.monotonic() - begun
+        click.echo(f"Apache Kafka at {broker.address}, started in {took:.1f} s", err=True)
+        here = moved(document, broker.address)
+        KafkaAdmin(here.spec.kafka).create(
+            {
+                topic: here.spec.topics.get(topic, TopicSettings()).model_copy(
+                    update={"replication": 1}
+                )
+                for topic in topics_of(here.spec)
+            }
+        )
+        yield Cluster(here, Wrap(), keeps_all=True)
+
+
+def refused(document: Document) -> list[Problem]:
+    """What a spec wants that the embedded broker cannot do."""
+    other = "or use --broker kafka"
+    problems = [
+        document.problem(
+            ("topics", topic, "partitions"),
+            f"{settings.partitions}; the embedded broker makes {EmbeddedBroker.partitions}: "
+            f"write that, leave it out, {other}",
+        )
+        for topic, settings in document.spec.topics.items()
+        if settings.partitions not in {None, EmbeddedBroker.partitions}
+    ]
+    problems += [
+        document.problem(
+            ("pipelines", name, "delivery"),
+            f"{pipeline.delivery}; the embedded broker knows at_least_once only: "
+            f"write that, {other}",
+        )
+        for name, pipeline in document.spec.pipelines.items()
+        if pipeline.delivery != "at_least_once"
+    ]
+    return problems
+
+
+def moved(document: Document, address: str) -> Document:
+    """The same spec on other brokers, which ask for no security."""
+    spec = document.spec
+    there = {"brokers": address.split(","), "security": Security()}
+    settings = spec.kafka.model_copy(update=there)
+    return replace(document, spec=spec.model_copy(update={"kafka": settings}))
+
+
+def topics_of(spec: Spec) -> list[str]:
+    """Every topic that a spec declares, reads or writes."""
+    topics = set(spec.topics)
+    for pipeline in spec.pipelines.values():
+        topics.update(pipeline.source)
+        if pipeline.to is not None:
+            topics.add(pipeline.to)
+        if pipeline.dead_letter is not None:
+            topics.add(pipeline.dead_letter.default)
+    return sorted(topics)
+
+
+class EmbeddedAdmin:
+    """`ports.Admin` of the embedded broker, which answers no admin requests."""
+
+    def __init__(self, broker: EmbeddedBroker) -> None:
+        self._broker = broker
+
+    def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
+        """See `ports.Admin`; the broker makes topics that it is asked for."""
+        return {
+            topic: TopicInfo(self._broker.partitions, DEFAULT_MESSAGE_BYTES) for topic in topics
+        }
+
+    def create(self, topics: Mapping[str, NewTopic]) -> None:
+        """See `ports.Admin`."""
+        self._broker.create(list(topics))
+
+    def close(self) -> None:
+        """See `ports.Admin`; the broker is closed by who made it."""

@@ -1,0 +1,42 @@
+"""How a command that runs a worker ends: by signals, and with the worker's exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from worker.cli.exit_codes import FORCED
+from worker.engine.worker import Worker
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextmanager
+def stopped_by_signals(worker: Worker) -> Iterator[None]:
+    """SIGTERM and SIGINT drain the worker; a second one forces it to end."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        worker.stop()
+
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process; when forced, without waiting for threads that hang."""
+    if code == FORCED:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

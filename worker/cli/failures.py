@@ -1,0 +1,39 @@
+"""From errors to messages and exit codes: the only place for it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from worker.cli.exit_codes import BAD_CONFIGURATION, FAILED, FATAL, UNREACHABLE
+from worker.errors import (
+    BadConfiguration,
+    BrokersUnreachable,
+    BrokerUnavailable,
+    CannotListen,
+    ClientFatal,
+    Fenced,
+    WorkerError,
+)
+from worker.observe.text import escaped
+
+CODES: Final = (
+    (BadConfiguration, BAD_CONFIGURATION),
+    (CannotListen, BAD_CONFIGURATION),
+    (BrokersUnreachable, UNREACHABLE),
+    (BrokerUnavailable, UNREACHABLE),
+    (ClientFatal, FATAL),
+    (Fenced, FATAL),
+    (WorkerError, FAILED),
+)
+"""The exit code of each kind of error; the first that fits counts."""
+
+
+def report(error: WorkerError) -> int:
+    """Print an error as a user sees it, each problem in a line of its own; returns its code."""
+    lead = "" if isinstance(error, BadConfiguration) else "Error: "
+    for line in str(error).splitlines():
+        click.echo(lead + escaped(line), err=True)
+        lead = ""
+    return next(code for kind, code in CODES if isinstance(error, kind))

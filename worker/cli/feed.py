@@ -1,0 +1,190 @@
+"""Files of JSON lines as records: each line is a value, a field of it may be the key."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+import zlib
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final, cast
+
+import click
+import orjson
+
+from worker.errors import QueueFull, WorkerError
+from worker.kafka.config import producer
+from worker.kafka.producer import KafkaProducer
+from worker.settings import KafkaSettings
+from worker.types import Encoded
+
+_GZIP: Final = b"\x1f\x8b"
+_SERVE_EVERY: Final = 500
+"""Records between two looks at the delivery reports."""
+_PATIENCE: Final = 30.0
+"""Seconds in which the last records must be acknowledged."""
+
+
+class FeedFailed(WorkerError):
+    """A file could not be read, or its records could not be delivered."""
+
+
+class Assignment(click.ParamType[tuple[str, str]]):
+    """A topic and what goes with it, as TOPIC=..."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Split at the first =."""
+        if isinstance(value, tuple):
+            return cast("tuple[str, str]", value)
+        topic, separator, rest = str(value).partition("=")
+        if not (topic and separator and rest):
+            self.fail(f"{value!r} is not {self.name}", param, ctx)
+        return topic, rest
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A file that becomes the records of a topic; `key` is the field that becomes their key."""
+
+    topic: str
+    file: Path
+    key: str | None = None
+
+    def records(self) -> Iterator[Encoded]:
+        """The lines as records; raises `FeedFailed` when the file cannot be read."""
+        for line in lines(self.file):
+            yield Encoded(self.topic, line, None if self.key is None else key_of(line, self.key))
+
+
+def lines(file: Path) -> Iterator[bytes]:
+    """The lines that are not empty, without their ends; gzip is known by its first bytes."""
+    try:
+        with file.open("rb") as raw:
+            packed = raw.read(len(_GZIP)) == _GZIP
+            raw.seek(0)
+            unpacked = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if packed else raw
+            for line in unpacked:
+                content = line.rstrip(b"\r\n")
+                if content:
+                    yield content
+    except (OSError, EOFError, zlib.error) as error:
+        raise FeedFailed(f"{file} cannot be read: {error}") from error
+
+
+def key_of(line: bytes, field: str) -> bytes | None:
+    """The field as text; None when the line is no JSON object or lacks the field."""
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    value = found.get(field) if isinstance(found, dict) else None
+    if value is None:
+        return None
+    return value.encode() if isinstance(value, str) else orjson.dumps(value)
+
+
+class Feeder(threading.Thread):
+    """Sends feeds, one after the other, in a thread of its own."""
+
+    def __init__(self, kafka: KafkaSettings, feeds: Sequence[Feed]) -> None:
+        super().__init__(name="feed", daemon=True)
+        self._kafka = kafka
+        self._feeds = feeds
+        self._stopped = threading.Event()
+        self.sent: dict[str, int] = {feed.topic: 0 for feed in feeds}
+        """Records sent per topic."""
+        self.done = threading.Event()
+        """Set when all records are acknowledged, or when `failed` is."""
+        self.failed: FeedFailed | None = None
+
+    def run(self) -> None:
+        """Send everything and wait until it is acknowledged."""
+        try:
+            self._send_all()
+        except WorkerError as error:
+            self.failed = error if isinstance(error, FeedFailed) else FeedFailed(str(error))
+        finally:
+            self.done.set()
+
+    def stop(self) -> None:
+        """Send no more, and wait for the end of the thread."""
+        self._stopped.set()
+        self.join()
+
+    def _send_all(self) -> None:
+        with closing(_Sender(self._kafka)) as sender:
+            for feed in self._feeds:
+                for record in feed.records():
+                    if self._stopped.is_set():
+                        return
+                    sender.send(record)
+                    self.sent[feed.topic] += 1
+            sender.finish()
+
+
+class _Sender:
+    """A producer that is served by whoever sends."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._producer = KafkaProducer(producer(kafka, {}))
+        self._sent = 0
+        self._acknowledged = 0
+        self._refusal: str | None = None
+
+    def send(self, record: Encoded) -> None:
+        while not self._queued(record):
+            self._serve(0.1)
+        self._sent += 1
+        if self._sent % _SERVE_EVERY == 0:
+            self._serve(0)
+
+    def finish(self) -> None:
+        while self._acknowledged < self._sent:
+            self._serve(0.1)
+
+    def close(self) -> None:
+        self._producer.close(_PATIENCE if self._refusal is None else 0)
+
+    def _queued(self, record: Encoded) -> bool:
+        try:
+            self._producer.send(record, self._delivered)
+        except QueueFull:
+            return False
+        return True
+
+    def _serve(self, timeout: float) -> None:
+        self._producer.poll(timeout)
+        if self._refusal is not None:
+            raise FeedFailed(f"a record was not delivered: {self._refusal}")
+
+    def _delivered(self, error: object, _message: object) -> None:
+        if error is None:
+            self._acknowledged += 1
+        else:
+            self._refusal = str(error)
+
+
+def feeds_of(
+    files: Sequence[tuple[str, str]], keys: Sequence[tuple[str, str]], read: Collection[str]
+) -> list[Feed]:
+    """The feeds of a command line; `read` names the topics that are read.
+
+    Raises `click.UsageError`.
+    """
+    fields = dict(keys)
+    for topic in fields.keys() - {topic for topic, _ in files}:
+        raise click.BadParameter(f"{topic!r} has no --feed", param_hint="--feed-key")
+    for topic, file in files:
+        if topic not in read:
+            text = f"no pipeline that runs reads {topic!r}; they read {', '.join(sorted(read))}"
+            raise click.BadParameter(text, param_hint="--feed")
+        if not Path(file).is_file():
+            raise click.BadParameter(f"{file!r} is not a file", param_hint="--feed")
+    return [Feed(topic, Path(file), fields.get(topic)) for topic, file in files]

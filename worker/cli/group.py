@@ -1,0 +1,87 @@
+"""The command group; a command's module is imported when that command is called."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from worker.cli.exit_codes import TABLE
+from worker.cli.failures import report
+from worker.errors import WorkerError
+from worker.version import __version__
+
+COMMANDS: Final = {
+    "run": "Run the pipelines of a spec until stopped.",
+    "dev": "Run a spec on a broker of its own, fed with files.",
+    "validate": "Check specs and files of tests.",
+    "schema": "Print the JSON Schema of the spec.",
+    "broker": "Run a real Apache Kafka in the foreground.",
+}
+"""The commands and what they do; each is `command` in the module `worker.cli.{name}`."""
+
+_EXIT_CODES = "\n".join(f"  {code:>2}  {meaning}" for code, meaning in TABLE.items())
+
+EPILOG: Final = f"""\
+\b
+Exit codes:
+{_EXIT_CODES}
+
+\b
+Shell completion:
+  eval "$(_WORKER_COMPLETE=bash_source worker)"    also zsh_source, fish_source
+
+Options can be given as environment variables, which each command's help names.
+"""
+
+
+class Commands(click.Group):
+    """Commands that are imported when they are called; errors become messages and exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(
+        self,
+        ctx: click.Context,
+        cmd_name: str,  # noqa: ARG002 - click's signature
+    ) -> click.Command | None:
+        """The command, imported."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"worker.cli.{cmd_name}").command
+        return command
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command; `WorkerError` ends as a message and an exit code, not a traceback."""
+        try:
+            return super().invoke(ctx)
+        except WorkerError as error:
+            ctx.exit(report(error))
+
+
+@click.group(
+    cls=Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def main() -> None:
+    """Run Python functions on Apache Kafka as a YAML spec declares them.
+
+    \b
+    Examples:
+      worker dev config/flights.yaml --feed flights=flights.jsonl.gz
+      worker run config/flights.yaml --create-topics
+    """  # noqa: D301 - click's own mark

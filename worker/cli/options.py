@@ -1,0 +1,87 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+SETTINGS: Final[dict[str, Any]] = {"auto_envvar_prefix": "WORKER", "show_default": True}
+"""Every option can be given as `WORKER_{OPTION}`."""
+
+
+class Names(click.ParamType[tuple[str, ...]]):
+    """Names with commas between them."""
+
+    name = "name,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Split; an empty name is an error."""
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip() for name in str(value).split(","))
+        if "" in names:
+            self.fail(f"{value!r} has an empty name", param, ctx)
+        return names
+
+
+def spec_argument() -> Callable[[Decorated], Decorated]:
+    """SPEC: the file of a spec."""
+    file = click.Path(exists=True, dir_okay=False, path_type=Path)
+    return click.argument("spec", type=file, metavar="SPEC")
+
+
+def only_option() -> Callable[[Decorated], Decorated]:
+    """--only: the pipelines to run."""
+    return click.option(
+        "--only",
+        type=Names(),
+        default=(),
+        metavar="NAME,...",
+        show_envvar=True,
+        show_default=False,
+        help="Run these pipelines only.",
+    )
+
+
+def path_option() -> Callable[[Decorated], Decorated]:
+    """--path: where handlers are looked for."""
+    folder = click.Path(exists=True, file_okay=False, path_type=Path)
+    return click.option(
+        "--path",
+        type=folder,
+        multiple=True,
+        metavar="DIR",
+        show_envvar=True,
+        help="Look for modules of handlers here, too, after the working directory. "
+        "May be given more than once; the variable separates folders like PATH.",
+    )
+
+
+def log_options() -> Callable[[Decorated], Decorated]:
+    """--log-level and --log-format."""
+    level = click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+        default="info",
+        show_envvar=True,
+        help="Least severe level to log, on standard error.",
+    )
+    log_format = click.option(
+        "--log-format",
+        type=click.Choice(["text", "json", "auto"]),
+        default="auto",
+        show_envvar=True,
+        help="How to log; auto is text on a terminal and JSON lines otherwise.",
+    )
+
+    def decorate(function: Decorated) -> Decorated:
+        return level(log_format(function))
+
+    return decorate

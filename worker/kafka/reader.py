@@ -1,0 +1,97 @@
+"""Looks into topics without joining a group: how far they reach, and their records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from confluent_kafka import Consumer as Client
+from confluent_kafka import KafkaException
+from confluent_kafka import TopicPartition as ClientPartition
+
+from worker.errors import ClientError
+from worker.kafka.config import common
+from worker.kafka.failures import failure
+from worker.kafka.logs import client_logger
+from worker.settings import KafkaSettings
+from worker.types import Message, TopicPartition
+
+TIMEOUT: Final = 10.0
+"""Seconds for one answer of the cluster."""
+
+
+class Bounds(NamedTuple):
+    """The offset of the oldest record that is kept, and the one after the last."""
+
+    low: int
+    end: int
+
+
+class Reader:
+    """A consumer outside all groups, as a context manager; it belongs to one thread at a time.
+
+    Every method raises `ClientError` when the cluster does not answer.
+    """
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._client = Client(
+            {
+                **common(kafka),
+                "group.id": "stream-worker-reader",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "fetch.queue.backoff.ms": 10,
+            },
+            logger=client_logger("reader"),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+    def bounds(self, topics: Sequence[str]) -> dict[TopicPartition, Bounds]:
+        """How far each partition of the topics reaches at this moment."""
+        return {source: self._bounds(source) for topic in topics for source in self._sources(topic)}
+
+    def records(self, topic: str) -> Iterator[Message]:
+        """The records of a topic up to its present end, partition by partition."""
+        for source, (low, end) in self.bounds([topic]).items():
+            if low < end:
+                yield from self._records(source, low, end)
+
+    def _sources(self, topic: str) -> list[TopicPartition]:
+        try:
+            found = self._client.list_topics(topic, timeout=TIMEOUT).topics[topic]
+        except KafkaException as error:
+            raise failure(error.args[0]) from error
+        return [TopicPartition(topic, number) for number in sorted(found.partitions)]
+
+    def _bounds(self, source: TopicPartition) -> Bounds:
+        try:
+            known = self._client.get_watermark_offsets(ClientPartition(*source), timeout=TIMEOUT)
+        except KafkaException as error:
+            raise failure(error.args[0]) from error
+        return Bounds(*known)
+
+    def _records(self, source: TopicPartition, low: int, end: int) -> Iterator[Message]:
+        self._client.assign([ClientPartition(*source, low)])
+        position = low
+        while position < end:
+            raw = self._client.poll(TIMEOUT)
+            if raw is None:
+                raise ClientError(f"{source} gave no record at offset {position}, its end is {end}")
+            error = raw.error()
+            if error is not None:
+                raise failure(error)
+            message = Message(raw)
+            position = message.offset + 1
+            yield message
+        self._client.unassign()
