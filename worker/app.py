@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 
 from worker.engine.execute import Executor
@@ -15,12 +16,16 @@ from worker.engine.results import Results
 from worker.engine.runner import POLL_LIMIT, Clients, Job
 from worker.engine.worker import Worker
 from worker.errors import BadConfiguration
+from worker.flow.health import Snapshot
 from worker.flow.retry import OnError
 from worker.handlers import REGISTRY, Handler, Registry, load
+from worker.http import routes, serve
 from worker.kafka import config
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.producer import KafkaProducer
+from worker.observe.metrics import metrics_text
+from worker.observe.stats import stats_json
 from worker.observe.tracing import TraceContext
 from worker.ports import Admin, Clock, Consumer, Observer, Producer
 from worker.serdes import SERDES, Unsuitable, decoder, encoder
@@ -113,7 +118,14 @@ class _Assembly:
             clock=self._clock,
             drain_timeout=max(pipeline.drain_timeout for pipeline in pipelines),
             startup_timeout=self._spec.startup_timeout,
+            serve=self._serve,
         )
+
+    def _serve(self, snapshot: Callable[[], Snapshot]) -> AbstractContextManager[object]:
+        server = self._spec.server
+        if not server.port:
+            return nullcontext()
+        return closing(serve(server.host, server.port, routes(snapshot, stats_json, metrics_text)))
 
     def _handler(self, pipeline: Pipeline) -> Handler:
         return self._options.registry.handlers[pipeline.handler]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Final
 
 import click
 
@@ -16,9 +17,13 @@ from worker.kafka.broker import KafkaCluster
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES
 from worker.kafka.embedded import EmbeddedBroker
 from worker.ports import NewTopic
-from worker.settings import Security, Spec, TopicSettings
+from worker.settings import Security, TopicSettings
 from worker.spec import Document
+from worker.spec.testfile import topics_of
 from worker.types import Problem, TopicInfo
+
+DELIVERIES: Final = frozenset({"at_least_once"})
+"""What the embedded broker can promise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ def refused(document: Document) -> list[Problem]:
             f"write that, {other}",
         )
         for name, pipeline in document.spec.pipelines.items()
-        if pipeline.delivery != "at_least_once"
+        if pipeline.delivery not in DELIVERIES
     ]
     return problems
 
@@ -94,18 +99,6 @@ def moved(document: Document, address: str) -> Document:
     there = {"brokers": address.split(","), "security": Security()}
     settings = spec.kafka.model_copy(update=there)
     return replace(document, spec=spec.model_copy(update={"kafka": settings}))
-
-
-def topics_of(spec: Spec) -> list[str]:
-    """Every topic that a spec declares, reads or writes."""
-    topics = set(spec.topics)
-    for pipeline in spec.pipelines.values():
-        topics.update(pipeline.source)
-        if pipeline.to is not None:
-            topics.add(pipeline.to)
-        if pipeline.dead_letter is not None:
-            topics.add(pipeline.dead_letter.default)
-    return sorted(topics)
 
 
 class EmbeddedAdmin:

@@ -45,8 +45,8 @@ class Commands(click.Group):
 
     def get_command(
         self,
-        ctx: click.Context,
-        cmd_name: str,  # noqa: ARG002 - click's signature
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        cmd_name: str,
     ) -> click.Command | None:
         """The command, imported."""
         if cmd_name not in COMMANDS:

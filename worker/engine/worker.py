@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.pool import LoopThread
@@ -39,6 +40,7 @@ class Worker:
         clock: Clock,
         drain_timeout: float,
         startup_timeout: float | None,
+        serve: Callable[[Callable[[], Snapshot]], AbstractContextManager[object]],
     ) -> None:
         self._name = name
         self._version = version
@@ -49,6 +51,7 @@ class Worker:
         self._clock = clock
         self._drain_timeout = drain_timeout
         self._startup_timeout = startup_timeout
+        self._serve = serve
         self._started = clock.time()
         self._starting: str | None = "starting"
         self._pipelines: Sequence[PipelineLoop] = ()
@@ -58,18 +61,19 @@ class Worker:
     def run(self) -> int:
         """Run until stopped or until every pipeline has failed; returns the exit code.
 
-        Raises `BadConfiguration` when topics are missing, `BrokersUnreachable` after
-        `startup_timeout`, `ResourceFailed`.
+        Raises `BadConfiguration` when topics are missing, `CannotListen`, `ResourceFailed`, and
+        `BrokersUnreachable` after `startup_timeout`.
         """
-        self._wait_until_prepared()
-        if self._stopping.is_set():
-            return DRAINED
-        self._resources.set_up()
-        try:
-            return self._run_pipelines()
-        finally:
-            self._resources.tear_down()
-            self._loop.close()
+        with self._serve(self.snapshot):
+            self._wait_until_prepared()
+            if self._stopping.is_set():
+                return DRAINED
+            self._resources.set_up()
+            try:
+                return self._run_pipelines()
+            finally:
+                self._resources.tear_down()
+                self._loop.close()
 
     def stop(self) -> None:
         """Drain and end; called a second time, end at once."""

@@ -1,0 +1,135 @@
+"""The state of a worker while it runs: a table that renews itself, or now and then a line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from worker.flow.health import PipelineState, Snapshot
+from worker.observe.text import escaped
+
+LINE_EVERY: Final = 5.0
+"""Seconds between two lines where there is no terminal."""
+
+COLUMNS: Final = ("in", "out", "filtered", "dead-lettered", "skipped", "msg/s", "lag", "in flight")
+
+
+class View(Protocol):
+    """Shows snapshots for as long as the `with` block lasts."""
+
+    def show(self, snapshot: Snapshot) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def view(fed: Callable[[], int]) -> View:
+    """The view for standard error; `fed` says how many records were fed so far."""
+    console = Console(stderr=True)
+    return TableView(console, fed) if console.is_terminal else LineView(fed)
+
+
+class TableView:
+    """A table on a terminal; the log's lines go above it."""
+
+    def __init__(self, console: Console, fed: Callable[[], int]) -> None:
+        self._fed = fed
+        self._live = Live(console=console, refresh_per_second=5)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Renew the table."""
+        self._live.update(table(snapshot, self._fed()))
+
+
+class LineView:
+    """A line per pipeline every five seconds."""
+
+    def __init__(
+        self, fed: Callable[[], int], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._fed = fed
+        self._monotonic = monotonic
+        self._due = monotonic() + LINE_EVERY
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Print, when it is time to."""
+        if self._monotonic() < self._due:
+            return
+        self._due = self._monotonic() + LINE_EVERY
+        for pipeline in snapshot.pipelines:
+            cells = zip(COLUMNS, _cells(pipeline), strict=True)
+            numbers = ", ".join(f"{name} {value}" for name, value in cells)
+            click.echo(f"{pipeline.name}: {_status(pipeline)}, {numbers}", err=True)
+        click.echo(f"fed {self._fed():,}", err=True)
+
+
+def table(snapshot: Snapshot, fed: int) -> Table:
+    """The state of all pipelines."""
+    found = Table(box=None, caption=f"fed {fed:,}", caption_justify="left", pad_edge=False)
+    found.add_column("pipeline")
+    found.add_column("status")
+    for name in COLUMNS:
+        found.add_column(name, justify="right")
+    for pipeline in snapshot.pipelines:
+        style = "red" if pipeline.failed or pipeline.blocked else ""
+        status = Text(_status(pipeline), style=style)
+        found.add_row(Text(pipeline.name), status, *_cells(pipeline))
+    return found
+
+
+def _status(pipeline: PipelineState) -> str:
+    if pipeline.failed is not None:
+        return escaped(f"failed: {pipeline.failed}")
+    if pipeline.blocked is not None:
+        return escaped(f"cannot deliver: {pipeline.blocked}")
+    return pipeline.status
+
+
+def _cells(pipeline: PipelineState) -> tuple[str, ...]:
+    counts = pipeline.counts
+    numbers = (
+        counts.received,
+        counts.produced,
+        counts.filtered,
+        sum(counts.dead_lettered.values()),
+        sum(counts.skipped.values()),
+        round(pipeline.received_rate),
+        pipeline.lag,
+        pipeline.in_flight,
+    )
+    return tuple(f"{number:,}" for number in numbers)
