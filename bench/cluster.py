@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import re
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 FLIGHTS = Path(__file__).parent.parent / "handlers" / "data" / "flights.jsonl.gz"
 PARTITIONS = 4
 KEYS = 1000
+
+
+def unique(name: str) -> str:
+    """A name for a topic or group that no earlier run has used."""
+    return f"bench-{re.sub('[^a-z0-9]+', '-', name)}-{uuid.uuid4().hex[:8]}"
 
 
 def flights() -> Iterator[bytes]:
@@ -26,9 +33,8 @@ def flights() -> Iterator[bytes]:
 
 def create(brokers: str, *topics: str) -> None:
     """Make topics with four partitions."""
-    made = AdminClient({"bootstrap.servers": brokers}).create_topics(
-        [NewTopic(topic, PARTITIONS, 1) for topic in topics]
-    )
+    client = AdminClient({"bootstrap.servers": brokers})
+    made = client.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in topics])
     for future in made.values():
         future.result()
 
@@ -54,8 +60,12 @@ class Ends:
         self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
 
     def count(self) -> int:
-        """Records written up to now."""
-        return sum(self._consumer.get_watermark_offsets(p, timeout=10)[1] for p in self._partitions)
+        """Records written up to now; 0 while a new topic has no leaders yet."""
+        try:
+            ends = [self._consumer.get_watermark_offsets(p, timeout=10) for p in self._partitions]
+        except KafkaException:
+            return 0
+        return sum(end for _, end in ends)
 
     def reach(self, number: int, timeout: float, alive: Callable[[], bool]) -> float:
         """Wait until so many records are there; returns the monotonic time of that moment."""

@@ -10,7 +10,7 @@ from statistics import median, quantiles
 import orjson
 from confluent_kafka import Consumer, Producer
 
-from bench.cluster import create, flights
+from bench.cluster import create, flights, unique
 from bench.systems import SYSTEMS
 
 WARM_SECONDS = 3
@@ -18,15 +18,14 @@ WARM_SECONDS = 3
 
 def measure(brokers: str, rate: int, seconds: int, repeats: int) -> str:
     """Run every system `repeats` times in turn; a markdown table of percentiles in milliseconds."""
-    create(brokers, "latency.dlq")
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name in SYSTEMS}
     for repeat in range(repeats):
         for name, start in SYSTEMS.items():
-            unique = f"latency-{name.replace(' ', '-').replace(',', '')}-{repeat}"
-            create(brokers, unique, f"{unique}.dlq", f"{unique}.out")
-            process = start(brokers, unique, unique, f"{unique}.out")
-            latencies = _run(brokers, unique, rate, seconds)
-            process.stop()
+            topic = unique(f"latency-{name}-{repeat}")
+            create(brokers, topic, f"{topic}.dlq", f"{topic}.out")
+            with start(brokers, topic, topic, f"{topic}.out") as process:
+                latencies = _run(brokers, topic, rate, seconds)
+                process.stop()
             percentiles = quantiles(latencies, n=100)
             figures[name].append((percentiles[49], percentiles[98]))
             print(f"{name}: p50 {percentiles[49]:.1f} ms, p99 {percentiles[98]:.1f} ms")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,13 +47,28 @@ class Process:
     def alive(self) -> bool:
         return self._process.poll() is None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.alive():
+            self._process.kill()
+            self._process.wait()
+
     def stop(self) -> Usage:
         self._process.send_signal(signal.SIGTERM)
-        _, status, usage = os.wait4(self._process.pid, 0)
-        if status:
+        _, self._process.returncode, usage = os.wait4(self._process.pid, 0)
+        if self._process.returncode:
             assert self._process.stderr is not None
             raise RuntimeError(self._process.stderr.read().decode())
         return Usage(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def bare(brokers: str, group: str, source: str, target: str) -> Process:
@@ -72,7 +89,7 @@ def ours(handler: str) -> Callable[[str, str, str, str], Process]:
                 target=target,
                 handler=handler,
                 dead_letter=f"{source}.dlq",
-                port=18_080,
+                port=free_port(),
             )
         )
         return Process([sys.executable, "-m", "worker", "run", str(spec), "--path", str(ROOT)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from bench.cluster import Ends, create, load
+from bench.cluster import Ends, create, load, unique
 from bench.systems import SYSTEMS
 
 WARM = 0.2
@@ -13,21 +13,22 @@ WARM = 0.2
 
 def measure(brokers: str, records: int, repeats: int) -> str:
     """Run every system `repeats` times in turn; a markdown table of medians and ratios."""
-    create(brokers, "source", "source.dlq")
-    load(brokers, "source", records)
+    source = unique("source")
+    create(brokers, source, f"{source}.dlq")
+    load(brokers, source, records)
     rates: dict[str, list[float]] = {name: [] for name in SYSTEMS}
     cpus: dict[str, list[float]] = {name: [] for name in SYSTEMS}
     peaks: dict[str, list[float]] = {name: [] for name in SYSTEMS}
     for repeat in range(repeats):
         for name, start in SYSTEMS.items():
-            group = f"{name.replace(' ', '-').replace(',', '')}-{repeat}"
+            group = unique(f"{name}-{repeat}")
             create(brokers, group)
             ends = Ends(brokers, group)
-            process = start(brokers, group, "source", group)
-            warm = ends.reach(int(records * WARM), 120, process.alive)
-            warm_count = ends.count()
-            done = ends.reach(records, 300, process.alive)
-            usage = process.stop()
+            with start(brokers, group, source, group) as process:
+                warm = ends.reach(int(records * WARM), 120, process.alive)
+                warm_count = ends.count()
+                done = ends.reach(records, 300, process.alive)
+                usage = process.stop()
             rates[name].append((records - warm_count) / (done - warm))
             cpus[name].append(usage.cpu / records * 1e6)
             peaks[name].append(usage.rss)

@@ -1,4 +1,4 @@
-"""The example: how late were the flights that left New York in February 2013?"""
+"""The example: how late the flights were that left New York in February 2013."""
 
 from __future__ import annotations
 

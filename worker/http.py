@@ -32,6 +32,10 @@ TIMEOUT: Final = 5.0
 LINGER: Final = 1.0
 """Seconds for a client to close first, so that unread bytes of its do not reset the connection."""
 
+_ROUNDS: Final = 5
+"""Turns of the loop until what was accepted last is a connection, which can be cut; a server that
+is closed before that loses the socket."""
+
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
 METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -97,7 +101,7 @@ class Server:
         """Where it listens, as host:port."""
         self._listener = listener
         self._paths = paths
-        self._connections = 0
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._loop = asyncio.new_event_loop()
         self._closing = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
@@ -119,19 +123,27 @@ class Server:
             self._connected, sock=self._listener, limit=HEADER_BYTES, backlog=CONNECTIONS
         )
         await self._closing.wait()
+        self._loop.remove_reader(self._listener)
+        for _ in range(_ROUNDS):
+            await asyncio.sleep(0)
         server.close()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections += 1
-        try:
-            with contextlib.suppress(OSError, TimeoutError):
-                await self._converse(reader, writer)
-        finally:
-            self._connections -= 1
+        for writer in self._connections.values():
             writer.transport.abort()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=TIMEOUT)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = self._loop.create_task(self._guarded(reader, writer))
+        self._connections[task] = writer
+        task.add_done_callback(self._connections.pop)
+
+    async def _guarded(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, TimeoutError):
+            await self._converse(reader, writer)
+        writer.transport.abort()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._connections > CONNECTIONS:
+        if len(self._connections) > CONNECTIONS:
             answer = b"".join(_encoded(Response(503, b"too many connections\n")))
         else:
             answer = await self._answer(reader)
@@ -140,7 +152,7 @@ class Server:
         async with asyncio.timeout(TIMEOUT):
             writer.write(answer)
             await writer.drain()
-        if self._connections <= CONNECTIONS:
+        if len(self._connections) <= CONNECTIONS:
             await _linger(reader, writer)
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:

@@ -78,7 +78,7 @@ class Consumer(Protocol):
         """Fetch from paused partitions again, from the message after the last one returned."""
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        """Return messages of an assigned partition from `offset` on; it is not paused after it."""
+        """Return messages of an assigned partition from `offset` on; a pause goes on."""
 
     def find(self, partitions: Sequence[TopicPartition], place: Place) -> Offsets:
         """Ask the cluster which offsets a place has; raises `ClientError` when it does not say."""
@@ -104,7 +104,7 @@ class Producer(Protocol):
         """
 
     def poll(self, timeout: float) -> int:
-        """Serve delivery reports for up to `timeout` seconds; returns how many were served."""
+        """Serve delivery reports for up to `timeout` seconds; 0 when there were none."""
 
     def totals(self) -> ClientTotals:
         """The client's own statistics as of about a second ago."""

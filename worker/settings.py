@@ -129,6 +129,7 @@ Topics = Annotated[
         }
     ),
 ]
+SerdeName = Literal["json", "string", "bytes"]
 Brokers = Annotated[
     list[str],
     BeforeValidator(_brokers),
@@ -308,8 +309,8 @@ class Pipeline(Lifecycle):
         description="What to do when the committed offset is no longer in the log; "
         "the gap is counted.",
     )
-    decode: str = Field("json", description="Serde of the payload: json, string or bytes.")
-    encode: str = Field("json", description="Serde of the results: json, string or bytes.")
+    decode: SerdeName = Field("json", description="Serde of the payload.")
+    encode: SerdeName = Field("json", description="Serde of the results.")
     timestamps: Literal["now", "source"] = Field(
         "now", description="Time of the results: now, or that of their message."
     )

@@ -59,9 +59,8 @@ def flight(row: dict[str, str]) -> dict[str, Any]:
 def lines(flights: list[dict[str, Any]]) -> Iterator[str]:
     """The flights as JSON lines, a few of them broken on purpose."""
     for number, one in enumerate(flights, 1):
-        if number % UNKNOWN_CARRIER_EVERY == 0:
-            one = {**one, "carrier": "ZZ"}
-        line = json.dumps(one)
+        unknown = number % UNKNOWN_CARRIER_EVERY == 0
+        line = json.dumps({**one, "carrier": "ZZ"} if unknown else one)
         yield line[: len(line) // 2] if number % TRUNCATED_EVERY == 0 else line
 
 

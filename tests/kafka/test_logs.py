@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from worker.kafka.logs import RateLimit
+from worker.kafka.logs import ClientLog, RateLimit
 from worker.testing import ManualClock
 
 CLOCK_STEP = 31.0
@@ -53,3 +53,18 @@ def test_a_percent_sign_in_a_summed_up_line_does_no_harm() -> None:
 
     assert limit.filter(record)
     assert record.getMessage() == "disk 100% full (1 more like this in 31 s)"
+
+
+def test_nothing_leaves_the_logger_that_a_client_is_given() -> None:
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+            raise KeyboardInterrupt
+
+    lines: list[str] = []
+    logger = logging.getLogger("tests.failing")
+    logger.addHandler(Failing())
+
+    ClientLog(logger).log(logging.WARNING, "broker %s", "down")
+
+    assert lines == ["broker down"]

@@ -99,7 +99,7 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
         (
             "    to: delays",
             "    encode: avro",
-            "20:5: pipelines.delays.encode: 'avro' is no serde; legal are json, string, bytes",
+            "20:5: pipelines.delays.encode: 'avro' is not legal; legal are 'json', 'string' or 'bytes'",
         ),
         (
             "    to: delays",

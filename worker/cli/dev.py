@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -14,9 +13,9 @@ from worker.app import Options, build
 from worker.cli.arrival import Ends, Watch
 from worker.cli.cluster import Cluster, embedded, kafka
 from worker.cli.ending import leave, stopped_by_signals
-from worker.cli.exit_codes import FAILED, OK
+from worker.cli.exit_codes import FAILED, FORCED
 from worker.cli.feed import Assignment, Feed, Feeder, feeds_of
-from worker.cli.live import view
+from worker.cli.live import View, view
 from worker.cli.options import SETTINGS, log_options, only_option, path_option, spec_argument
 from worker.cli.summary import Summary, examples_of, show
 from worker.engine.worker import Worker
@@ -25,6 +24,7 @@ from worker.observe import logs
 from worker.settings import Spec
 from worker.spec import load
 from worker.spec.testfile import topics_of
+from worker.types import Message
 
 BROKERS = {"embedded": embedded, "kafka": kafka}
 
@@ -100,28 +100,52 @@ def _sources(spec: Spec, only: Sequence[str]) -> dict[str, list[str]]:
 def _run(
     cluster: Cluster, worker: Worker, files: Sequence[Feed], sources: Mapping[str, Sequence[str]]
 ) -> int:
-    settings = cluster.document.spec.kafka
+    spec = cluster.document.spec
     topics = sorted({topic for names in sources.values() for topic in names})
-    feeder = Feeder(settings, files) if files else None
-    with ExitStack() as stack:
-        reader = stack.enter_context(Reader(settings))
-
-        def ends() -> Ends:
-            return {source: bounds.end for source, bounds in reader.bounds(topics).items()}
-
+    feeder = Feeder(spec.kafka, files) if files else None
+    with Reader(spec.kafka) as reader:
         screen = view(lambda: 0 if feeder is None else sum(feeder.sent.values()))
-        watch = Watch(worker, screen.show, feeder, sources, ends)
-        with stopped_by_signals(worker), screen:
-            begun = time.monotonic()
-            watch.start()
-            if feeder is not None:
-                feeder.start()
-            try:
-                code = worker.run()
-            finally:
-                watch.end()
-                if feeder is not None:
-                    feeder.stop()
-        if feeder is None or code == FORCED:
+        watch = Watch(worker, screen.show, feeder, sources, lambda: _ends(reader, topics))
+        begun = time.monotonic()
+        code = _watched(worker, screen, [watch] if feeder is None else [watch, feeder])
+        seconds = time.monotonic() - begun
+        for failed in (watch.failed, None if feeder is None else feeder.failed):
+            if failed is not None:
+                raise failed
+        if feeder is None:
             return code
-        ...
+        summary = Summary(
+            worker.snapshot().pipelines,
+            reader.bounds(topics_of(spec)),
+            examples_of(_dead_letters(reader, spec, list(sources))),
+            seconds,
+            arrived=watch.arrived,
+            keeps_all=cluster.keeps_all,
+        )
+    show(summary)
+    return code if code or summary.is_good() else FAILED
+
+
+def _watched(worker: Worker, screen: View, threads: Sequence[Watch | Feeder]) -> int:
+    """Run the worker with the threads beside it; they have ended when this returns."""
+    try:
+        with stopped_by_signals(worker), screen:
+            for thread in threads:
+                thread.start()
+            code = worker.run()
+        if code == FORCED:
+            leave(code)
+    finally:
+        for thread in threads:
+            thread.end()
+    return code
+
+
+def _ends(reader: Reader, topics: Sequence[str]) -> Ends:
+    return {source: bounds.end for source, bounds in reader.bounds(topics).items()}
+
+
+def _dead_letters(reader: Reader, spec: Spec, names: Sequence[str]) -> Iterator[Message]:
+    targets = (spec.pipelines[name].dead_letter for name in names)
+    for topic in sorted({target.default for target in targets if target is not None}):
+        yield from reader.records(topic)

@@ -25,6 +25,9 @@ _SERVE_EVERY: Final = 500
 """Records between two looks at the delivery reports."""
 _PATIENCE: Final = 30.0
 """Seconds in which the last records must be acknowledged."""
+_EVENLY: Final = {"sticky.partitioning.linger.ms": 0}
+"""Records without a key go to the partitions one by one, since the embedded broker keeps 5 MiB of
+each."""
 
 
 class FeedFailed(WorkerError):
@@ -113,7 +116,7 @@ class Feeder(threading.Thread):
         finally:
             self.done.set()
 
-    def stop(self) -> None:
+    def end(self) -> None:
         """Send no more, and wait for the end of the thread."""
         self._stopped.set()
         self.join()
@@ -133,7 +136,7 @@ class _Sender:
     """A producer that is served by whoever sends."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
-        self._producer = KafkaProducer(producer(kafka, {}))
+        self._producer = KafkaProducer({**producer(kafka, {}), **_EVENLY})
         self._sent = 0
         self._acknowledged = 0
         self._refusal: str | None = None

@@ -19,7 +19,7 @@ from worker.observe.text import escaped
 LINE_EVERY: Final = 5.0
 """Seconds between two lines where there is no terminal."""
 
-COLUMNS: Final = ("in", "out", "filtered", "dead-lettered", "skipped", "msg/s", "lag", "in flight")
+COLUMNS: Final = ("in", "out", "filtered", "dead letters", "skipped", "msg/s", "lag", "in flight")
 
 
 class View(Protocol):
@@ -100,7 +100,7 @@ class LineView:
 
 def table(snapshot: Snapshot, fed: int) -> Table:
     """The state of all pipelines."""
-    found = Table(box=None, caption=f"fed {fed:,}", caption_justify="left", pad_edge=False)
+    found = Table(box=None, caption=f"fed {fed:,}", caption_justify="left", padding=(0, 1, 0, 0))
     found.add_column("pipeline")
     found.add_column("status")
     for name in COLUMNS:

@@ -28,12 +28,14 @@ Examples = Mapping[tuple[str, str], Sequence[Message]]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The figures of a run; `seconds` from the first record fed to the last one handled."""
+    """The figures of a run; `seconds` from the start of the worker to its end."""
 
     pipelines: Sequence[PipelineState]
     bounds: Mapping[TopicPartition, Bounds]
     examples: Examples
     seconds: float
+    arrived: bool
+    """Whether everything was through before the worker was stopped."""
     keeps_all: bool
     """Whether the broker drops nothing by its nature."""
 
@@ -47,6 +49,8 @@ class Summary:
 
     def unaccounted(self) -> dict[str, int]:
         """Messages, per pipeline, of which it is not known what became of them."""
+        if not self.arrived:
+            return {}
         missing = {pipeline.name: _missing(pipeline) for pipeline in self.pipelines}
         return {name: number for name, number in missing.items() if number}
 
@@ -136,10 +140,17 @@ def _verdict(summary: Summary) -> list[str]:
     rate = received / summary.seconds if summary.seconds else 0.0
     lines = [f"{received:,} messages in {summary.seconds:.1f} s, {rate:,.0f} messages/s"]
     lines += [
+        escaped(f"{pipeline.name}: failed: {pipeline.failed}")
+        for pipeline in summary.pipelines
+        if pipeline.failed is not None
+    ]
+    lines += [
         f"{name}: of {number:,} messages it is not known what became of them"
         for name, number in summary.unaccounted().items()
     ]
-    if not summary.unaccounted():
+    if not summary.arrived:
+        lines.append("ended before everything was through")
+    elif not summary.unaccounted():
         lines.append("every message is accounted for: in = handled + dead-lettered + skipped")
     lines += [
         f"{topic}: the embedded broker has dropped {number:,} records; feed less, or use "

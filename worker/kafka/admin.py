@@ -16,7 +16,7 @@ from confluent_kafka.cimpl import NewTopic as ClientTopic
 from worker.errors import BrokersUnreachable, ClientError
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES, common
 from worker.kafka.failures import describe
-from worker.kafka.logs import client_logger
+from worker.kafka.logs import ClientLog, client_logger
 from worker.ports import NewTopic
 from worker.settings import KafkaSettings
 from worker.types import TopicInfo
@@ -40,7 +40,9 @@ class KafkaAdmin:
         self._reason: str | None = None
         self._log = client_logger("admin")
         properties: Any = {**common(kafka), "statistics.interval.ms": 0}
-        self._client = AdminClient(properties | {"error_cb": self._on_error}, logger=self._log)
+        self._client = AdminClient(
+            properties | {"error_cb": self._on_error}, logger=ClientLog(self._log)
+        )
 
     def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
         """See `ports.Admin`."""

@@ -16,7 +16,7 @@ from worker.kafka import questions
 from worker.kafka.callbacks import Kept
 from worker.kafka.config import Properties
 from worker.kafka.failures import describe, failure
-from worker.kafka.logs import client_logger
+from worker.kafka.logs import ClientLog, client_logger
 from worker.kafka.partitions import errors, is_nothing_to_commit, offsets, places, sources
 from worker.kafka.questions import asked
 from worker.kafka.stats import Statistics
@@ -50,7 +50,7 @@ class KafkaConsumer:
                 "error_cb": guard(self._on_error),
                 "on_commit": guard(self._on_commit),
             },
-            logger=self._log,
+            logger=ClientLog(self._log),
         )
 
     @property

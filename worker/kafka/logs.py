@@ -73,3 +73,17 @@ def client_logger(name: str) -> logging.Logger:
     if not logger.filters:
         logger.addFilter(RateLimit())
     return logger
+
+
+class ClientLog:
+    """What a client is given as its logger: a line that cannot be logged is lost, and no more."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+
+    def log(self, level: int, message: str, *args: object) -> None:
+        """Log a line of the client."""
+        try:
+            self._logger.log(level, message, *args)
+        except BaseException:  # noqa: BLE001 - nothing may leave a callback
+            return

@@ -12,7 +12,7 @@ from worker.errors import ClientError, QueueFull
 from worker.kafka.callbacks import Kept
 from worker.kafka.config import Properties
 from worker.kafka.failures import describe, failure
-from worker.kafka.logs import client_logger
+from worker.kafka.logs import ClientLog, client_logger
 from worker.kafka.stats import Statistics
 from worker.ports import OnDelivery
 from worker.types import ClientTotals, Encoded, Headers
@@ -39,7 +39,7 @@ class KafkaProducer:
                 "stats_cb": self._kept.guard(self._statistics.update),
                 "error_cb": self._kept.guard(self._on_error),
             },
-            logger=self._log,
+            logger=ClientLog(self._log),
         )
 
     def send(self, record: Encoded, on_delivery: OnDelivery) -> None:

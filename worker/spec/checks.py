@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from worker.serdes import SERDES
 from worker.settings import Pipeline, Spec
 from worker.spec.text import KeyPath
 
@@ -73,7 +72,3 @@ def _pipeline(here: KeyPath, pipeline: Pipeline) -> Iterator[Contradiction]:
         )
     if dead_letter is not None and dead_letter == pipeline.to:
         yield (*here, "dead_letter"), f"{dead_letter!r} is also the topic of results, `to`"
-    for key in ("decode", "encode"):
-        serde = getattr(pipeline, key)
-        if serde not in SERDES:
-            yield (*here, key), f"{serde!r} is no serde; legal are {', '.join(SERDES)}"

@@ -149,7 +149,7 @@ class MemoryAdmin:
         """Make topics; of the configuration only `max.message.bytes` has an effect."""
         self._require_broker()
         for name, topic in topics.items():
-            limit = int(topic.config.get("max.message.bytes", MAX_MESSAGE_BYTES))
+            limit = int(str(topic.config.get("max.message.bytes", MAX_MESSAGE_BYTES)))
             self._broker.create(name, topic.partitions or PARTITIONS, limit)
 
     def close(self) -> None:

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from worker.cli.feed import Feed, Feeder, FeedFailed, feeds_of, key_of, lines
+from worker.kafka.embedded import EmbeddedBroker
+from worker.kafka.reader import Reader
+from worker.settings import KafkaSettings
+
+CONTENT = b'{"id": "a"}\n\n{"id": 7}\r\nnot json\n{"id": "last"}'
+LINES = [b'{"id": "a"}', b'{"id": 7}', b"not json", b'{"id": "last"}']
+
+
+@pytest.fixture(scope="module")
+def kafka() -> Iterator[KafkaSettings]:
+    with EmbeddedBroker() as broker:
+        yield KafkaSettings.model_validate({"brokers": broker.address})
+
+
+@pytest.mark.parametrize("name", ["feed.jsonl", "feed.jsonl.gz"])
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
+def test_gzip_is_known_by_the_content_not_by_the_name(
+    tmp_path: Path, name: str, *, packed: bool
+) -> None:
+    file = tmp_path / name
+    file.write_bytes(gzip.compress(CONTENT) if packed else CONTENT)
+
+    assert list(lines(file)) == LINES
+
+
+def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+
+    assert list(lines(tmp_path / "empty")) == []
+
+
+def test_a_gzip_file_that_is_cut_off_is_said_so(tmp_path: Path) -> None:
+    file = tmp_path / "cut.gz"
+    file.write_bytes(gzip.compress(CONTENT)[:-12])
+
+    with pytest.raises(FeedFailed, match=r"cut\.gz cannot be read: "):
+        list(lines(file))
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        (b'{"id": "N14228"}', b"N14228"),
+        (b'{"id": 7}', b"7"),
+        (b'{"id": true}', b"true"),
+        (b'{"id": null}', None),
+        (b'{"other": 1}', None),
+        (b'["id"]', None),
+        (b'{"id": ', None),
+        (b"\xff", None),
+    ],
+)
+def test_the_key_is_the_field_as_text_where_there_is_one(line: bytes, key: bytes | None) -> None:
+    assert key_of(line, "id") == key
+
+
+@pytest.mark.parametrize(
+    ("files", "keys", "text"),
+    [
+        ([("typo", "x")], [], "no pipeline that runs reads 'typo'; they read orders"),
+        ([("orders", "missing")], [], "'missing' is not a file"),
+        ([], [("orders", "id")], "'orders' has no --feed"),
+    ],
+)
+def test_a_feed_that_cannot_work_is_refused(
+    files: list[tuple[str, str]], keys: list[tuple[str, str]], text: str
+) -> None:
+    with pytest.raises(click.UsageError, match=text):
+        feeds_of(files, keys, {"orders"})
+
+
+def test_everything_that_is_fed_is_in_the_topic_under_its_key(
+    tmp_path: Path, kafka: KafkaSettings
+) -> None:
+    (tmp_path / "feed").write_bytes(CONTENT)
+    feeder = Feeder(kafka, [Feed("fed", tmp_path / "feed", "id")])
+
+    feeder.start()
+    assert feeder.done.wait(30)
+    feeder.end()
+
+    with Reader(kafka) as reader:
+        found = sorted((m.value or b"", m.key or b"") for m in reader.records("fed"))
+    assert feeder.failed is None
+    assert feeder.sent == {"fed": 4}
+    assert found == sorted(zip(LINES, [b"a", b"7", b"", b"last"], strict=True))
+
+
+def test_a_feed_that_breaks_off_is_done_and_says_why(tmp_path: Path, kafka: KafkaSettings) -> None:
+    file = tmp_path / "cut.gz"
+    file.write_bytes(gzip.compress(CONTENT)[:-12])
+    feeder = Feeder(kafka, [Feed("cut", file)])
+
+    feeder.start()
+
+    assert feeder.done.wait(30)
+    assert "cannot be read" in str(feeder.failed)
+    feeder.end()

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from worker.cli.live import LINE_EVERY, LineView, TableView
+from worker.flow.health import Counts, PipelineState, Snapshot
+
+COUNTS = Counts(received=1234, produced=1000, filtered=200, dead_lettered={"rejected": 34})
+RUNNING = PipelineState("delays", "g", "running", received_rate=99.6, counts=COUNTS)
+FAILED = PipelineState("alerts", "g", "failed", failed="a \x1b[2J pill")
+SNAPSHOT = Snapshot("n", "v", 0.0, 0.0, pipelines=(RUNNING, FAILED))
+
+
+def numbers(received: int, produced: int, filtered: int, dead: int, rate: int) -> str:
+    return (
+        f"in {received:,}, out {produced:,}, filtered {filtered}, dead letters {dead}, skipped 0, "
+        f"msg/s {rate}, lag 0, in flight 0"
+    )
+
+
+def test_without_a_terminal_there_is_a_line_per_pipeline_now_and_then(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = [0.0]
+    with LineView(lambda: 5000, lambda: now[0]) as view:
+        view.show(SNAPSHOT)
+        assert capsys.readouterr().err == ""
+        now[0] = LINE_EVERY
+        view.show(SNAPSHOT)
+        view.show(SNAPSHOT)
+
+    assert capsys.readouterr().err.splitlines() == [
+        f"delays: running, {numbers(1234, 1000, 200, 34, 100)}",
+        f"alerts: failed: a \\x1b[2J pill, {numbers(0, 0, 0, 0, 0)}",
+        "fed 5,000",
+    ]
+
+
+def test_on_a_terminal_the_table_has_every_pipeline_and_escapes_what_it_shows() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120, color_system=None)
+
+    with TableView(console, lambda: 5000) as view:
+        view.show(SNAPSHOT)
+
+    text = screen.getvalue()
+    assert "1,234" in text
+    assert "failed: a \\x1b[2J pill" in text
+    assert "fed 5,000" in text

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.cli.rig import SPEC, shop, worker
+
+
+def test_files_that_are_fine_are_listed(tmp_path: Path) -> None:
+    shop(tmp_path)
+
+    assert worker("validate", "shop.yaml", folder=tmp_path) == (0, "shop.yaml: ok\n", "")
+
+
+def test_all_problems_of_all_files_are_printed_and_the_good_file_is_listed(tmp_path: Path) -> None:
+    shop(tmp_path)
+    (tmp_path / "typo.yaml").write_text(SPEC.replace("name: shop", "nme: shop"))
+    (tmp_path / "lost.yaml").write_text(SPEC.replace("handler: large", "handler: larg"))
+
+    code, out, err = worker("validate", "shop.yaml", "typo.yaml", "lost.yaml", folder=tmp_path)
+
+    assert (code, out) == (78, "shop.yaml: ok\n")
+    assert "typo.yaml:2:1: nme: " in err
+    assert "did you mean 'large'?" in err
+    assert all(line.startswith(("typo.yaml:", "lost.yaml:")) for line in err.splitlines())
+
+
+def test_handlers_are_found_in_the_folders_given(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "handlers", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    file = shop(folder)
+
+    assert worker("validate", file, folder=elsewhere)[0] == 78
+    assert worker("validate", file, "--path", folder, folder=elsewhere)[0] == 0
+    assert worker("validate", file, folder=elsewhere, WORKER_PATH=str(folder))[0] == 0
+
+
+def test_the_schema_is_json_and_names_every_key_of_a_spec(tmp_path: Path) -> None:
+    code, out, err = worker("schema", folder=tmp_path)
+
+    assert (code, err) == (0, "")
+    assert {"kafka", "handlers", "pipelines", "topics"} <= json.loads(out)["properties"].keys()

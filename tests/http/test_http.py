@@ -1,0 +1,239 @@
+"""The endpoint over real sockets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from http.client import HTTPConnection, HTTPResponse
+
+import pytest
+
+from worker.errors import CannotListen
+from worker.flow.health import PipelineState, Snapshot
+from worker.http import CONNECTIONS, HEADER_BYTES, Response, Routes, Server, routes, serve
+
+READY = PipelineState("delays", "g", "running", joined=True, connected=True, stepped=100.0)
+
+
+def snapshot(*pipelines: PipelineState, now: float = 100.0) -> Snapshot:
+    return Snapshot("flights", "1.2.3", started=0.0, now=now, pipelines=pipelines)
+
+
+def failing() -> Response:
+    raise ValueError("secret payload")
+
+
+PATHS: Routes = {
+    **routes(lambda: snapshot(READY), lambda _: b"{}\n", lambda found: found.name.encode()),
+    "/broken": failing,
+}
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    started = serve("127.0.0.1", 0, PATHS)
+    yield started
+    started.close()
+
+
+def ask(server: Server, path: str, method: str = "GET") -> tuple[HTTPResponse, bytes]:
+    connection = HTTPConnection(server.address, timeout=10)
+    connection.request(method, path)
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    return response, body
+
+
+def connect(server: Server) -> socket.socket:
+    host, _, port = server.address.rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+def everything(client: socket.socket) -> bytes:
+    received = b""
+    while part := client.recv(65536):
+        received += part
+    return received
+
+
+def health(current: Snapshot, path: str) -> tuple[int, dict[str, object]]:
+    response = routes(lambda: current, lambda _: b"", lambda _: b"")[path]()
+    return response.status, json.loads(response.body)
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type", "content"),
+    [
+        ("/stats", "application/json", b"{}\n"),
+        ("/metrics", "text/plain; version=0.0.4; charset=utf-8", b"flights"),
+        ("/", "text/plain; charset=utf-8", b"/livez\n/readyz\n/stats\n/metrics\n/broken\n"),
+    ],
+)
+def test_each_path_answers_with_its_own_type(
+    server: Server, path: str, media_type: str, content: bytes
+) -> None:
+    if path == "/":
+        content = content.replace(b"/broken\n", b"")
+
+    response, body = ask(server, path)
+
+    assert (response.status, body) == (200, content)
+    assert response.headers["Content-Type"] == media_type
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Server"] is None
+
+
+def test_a_query_does_not_change_the_path(server: Server) -> None:
+    response, _ = ask(server, "/stats?pretty=1")
+
+    assert response.status == 200
+
+
+def test_a_worker_with_all_pipelines_ready_is_ready() -> None:
+    assert health(snapshot(READY), "/readyz") == (200, {"status": "ok", "reasons": []})
+
+
+def test_a_failed_pipeline_is_live_but_not_ready_and_says_why() -> None:
+    failed = PipelineState("delays", "g", "failed", failed="a poison pill")
+
+    assert health(snapshot(failed), "/livez") == (200, {"status": "ok", "reasons": []})
+    assert health(snapshot(failed), "/readyz") == (
+        503,
+        {"status": "unavailable", "reasons": ["delays: stopped: a poison pill"]},
+    )
+
+
+def test_a_pipeline_that_makes_no_step_is_not_live() -> None:
+    status, answer = health(snapshot(READY, now=1000.0), "/livez")
+
+    assert status == 503
+    assert answer["reasons"] == ["delays: no step for 900 s"]
+
+
+def test_head_has_the_headers_of_get_and_no_body(server: Server) -> None:
+    get, body = ask(server, "/stats")
+    head, nothing = ask(server, "/stats", "HEAD")
+
+    assert head.status == 200
+    assert head.headers.items() == get.headers.items()
+    assert (body, nothing) == (b"{}\n", b"")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
+def test_other_methods_are_refused_with_those_that_are_allowed(server: Server, method: str) -> None:
+    response, _ = ask(server, "/stats", method)
+
+    assert response.status == 405
+    assert response.headers["Allow"] == "GET, HEAD"
+
+
+def test_the_refusal_of_a_request_with_a_body_arrives_whole(server: Server) -> None:
+    with connect(server) as client:
+        client.sendall(b"POST /stats HTTP/1.1\r\nContent-Length: 50000\r\n\r\n" + b"x" * 50_000)
+        client.shutdown(socket.SHUT_WR)
+
+        assert everything(client).startswith(b"HTTP/1.1 405 ")
+
+
+def test_an_unknown_path_is_answered_with_those_that_are_there(server: Server) -> None:
+    response, body = ask(server, "/nothing")
+
+    assert response.status == 404
+    assert b"/readyz\n" in body
+
+
+def test_a_route_that_raises_is_logged_and_its_detail_stays_inside(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    response, body = ask(server, "/broken")
+
+    assert (response.status, body) == (500, b"internal error\n")
+    assert [(record.name, record.levelno) for record in caplog.records] == [
+        ("worker.http", logging.ERROR)
+    ]
+    assert "secret payload" in caplog.text
+
+
+def test_headers_that_are_too_long_are_refused(server: Server) -> None:
+    with connect(server) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * (3 * HEADER_BYTES))
+        client.shutdown(socket.SHUT_WR)
+
+        assert everything(client).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize(
+    "request_line", [b"hello", b"GET /", b"GET  / HTTP/1.1", b"GET / SPDY/3", b"\x16\x03\x01", b""]
+)
+def test_what_is_not_http_is_refused(server: Server, request_line: bytes) -> None:
+    with connect(server) as client:
+        client.sendall(request_line + b"\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+
+        assert everything(client).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_connection_serves_one_request(server: Server) -> None:
+    with connect(server) as client:
+        client.sendall(b"GET /stats HTTP/1.1\r\n\r\n" * 2)
+        client.shutdown(socket.SHUT_WR)
+        answer = everything(client)
+
+    assert answer.count(b"HTTP/1.1 200 OK") == 1
+    assert b"Connection: close\r\n" in answer
+
+
+def test_a_client_that_sends_nothing_is_let_go_of_after_the_time_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.http.TIMEOUT", 0.05)
+    server = serve("127.0.0.1", 0, PATHS)
+    try:
+        with connect(server) as client:
+            assert everything(client).startswith(b"HTTP/1.1 408 ")
+    finally:
+        server.close()
+
+
+def test_connections_beyond_the_limit_are_told_503_and_room_is_made_again(server: Server) -> None:
+    with ExitStack() as stack:
+        for _ in range(CONNECTIONS):
+            stack.enter_context(connect(server))
+        with connect(server) as extra:
+            assert everything(extra).startswith(b"HTTP/1.1 503 ")
+
+    deadline = time.monotonic() + 10
+    statuses = {503}
+    while statuses == {503} and time.monotonic() < deadline:
+        statuses = {ask(server, "/stats")[0].status}
+    assert statuses == {200}
+
+
+def test_a_port_in_use_is_said_so(server: Server) -> None:
+    port = int(server.address.rpartition(":")[2])
+
+    with pytest.raises(CannotListen, match=rf"cannot listen on 127\.0\.0\.1:{port}: .*in use"):
+        serve("127.0.0.1", port, PATHS)
+
+
+def test_an_address_of_another_machine_is_said_so() -> None:
+    with pytest.raises(CannotListen, match=r"cannot listen on 192\.0\.2\.1:8080"):
+        serve("192.0.2.1", 8080, PATHS)
+
+
+def test_a_closed_server_answers_nobody_and_frees_its_port(server: Server) -> None:
+    with connect(server) as waiting:
+        server.close()
+        server.close()
+
+        with suppress(ConnectionResetError):  # when it was not even accepted
+            assert everything(waiting) == b""
+    with pytest.raises(ConnectionRefusedError):
+        connect(server)
+    port = int(server.address.rpartition(":")[2])
+    serve("127.0.0.1", port, PATHS).close()

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from worker.flow.health import Counts, PartitionState, PipelineState, Snapshot
+from worker.observe.metrics import TABLE, metrics_text
+from worker.observe.reference import metrics_page
+from worker.types import ClientTotals
+
+LABELS = ("pipeline", "topic", "partition", "reason")
+COUNTS = Counts(received=7, handled=4, dead_lettered={"rejected": 2, "timeout": 1})
+PARTITIONS = (
+    PartitionState("flights", 0, 9, 8, 5, 20, in_flight=1, paused=True),
+    PartitionState("flights", 1, 0, 0, None, None, in_flight=0, paused=False),
+)
+PIPELINE = PipelineState(
+    "delays",
+    "g",
+    "running",
+    joined=True,
+    connected=True,
+    stepped=100.0,
+    counts=COUNTS,
+    partitions=PARTITIONS,
+    clients={"consumer": ClientTotals(requests=3, brokers={"a:1": "UP", "b:1": "DOWN"})},
+)
+
+
+def samples(*pipelines: PipelineState) -> dict[tuple[str, tuple[str, ...]], float]:
+    text = metrics_text(Snapshot("n", "v", 50.0, 100.0, pipelines=pipelines)).decode()
+    return {
+        (sample.name, tuple(sample.labels[n] for n in LABELS if n in sample.labels)): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_the_numbers_of_the_snapshot_come_out_with_their_labels() -> None:
+    found = samples(PIPELINE)
+
+    assert found["worker_start_time_seconds", ()] == 50
+    assert found["worker_ready", ()] == 1
+    assert found["worker_messages_received_total", ("delays",)] == 7
+    assert found["worker_messages_dead_lettered_total", ("delays", "rejected")] == 2
+    assert found["worker_partition_lag", ("delays", "flights", "0")] == 12
+    assert found["worker_partition_paused", ("delays", "flights", "0")] == 1
+    assert found["worker_consumer_requests_total", ("delays",)] == 3
+    assert found["worker_consumer_connected_brokers", ("delays",)] == 1
+
+
+def test_what_is_not_known_is_absent() -> None:
+    found = samples(PIPELINE)
+
+    assert ("worker_partition_position", ("delays", "flights", "1")) in found
+    for name in ("committed", "end", "lag"):
+        assert (f"worker_partition_{name}", ("delays", "flights", "1")) not in found
+    assert ("worker_producer_requests_total", ("delays",)) not in found
+
+
+def test_names_of_users_cannot_break_the_format() -> None:
+    name = 'a"b\\c\nworker_ready 7'
+
+    found = samples(PipelineState(name, "g", "running"))
+
+    assert found["worker_messages_in_flight", (name,)] == 0
+    assert found["worker_ready", ()] == 0
+
+
+def test_every_name_begins_with_worker_and_every_label_is_a_known_one() -> None:
+    text = metrics_text(Snapshot("n", "v", 50.0, 100.0, pipelines=(PIPELINE,))).decode()
+
+    assert {name.split("_")[0] for name in re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)} == {
+        "worker"
+    }
+    labels = {label for row in TABLE for label in row.labels}
+    assert labels == set(LABELS)
+
+
+def test_counters_and_only_they_end_with_total() -> None:
+    assert all(row.name.endswith("_total") == (row.type == "counter") for row in TABLE)
+
+
+def test_every_row_is_answered_once() -> None:
+    text = metrics_text(Snapshot("n", "v", 50.0, 100.0)).decode()
+    documented = re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)
+
+    assert [name for name in documented if "_process_" not in name] == [row.name for row in TABLE]
+
+
+def test_the_reference_page_is_current() -> None:
+    page = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+    assert page.read_text("utf-8") == metrics_page(), "python -m worker.observe > docs/metrics.md"

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from worker.flow.health import Counts, PartitionState, PipelineState, Snapshot
+from worker.observe.stats import stats_json
+from worker.types import ClientTotals
+
+PIPELINE = PipelineState(
+    "delays",
+    "flights.delays",
+    "running",
+    joined=True,
+    connected=True,
+    stepped=99.5,
+    received_rate=12.345,
+    counts=Counts(received=7, dead_lettered={"rejected": 2}),
+    partitions=(PartitionState("flights", 0, 9, 8, None, 20, in_flight=1, paused=False),),
+    clients={"consumer": ClientTotals(requests=3, brokers={"localhost:9092": "UP"})},
+)
+
+
+def stats(*pipelines: PipelineState) -> dict[str, Any]:
+    answer = stats_json(Snapshot("flights", "1.2.3", 50.0, 100.0, pipelines=pipelines))
+    parsed: dict[str, Any] = json.loads(answer)
+    return parsed
+
+
+def keys(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from keys(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys(inner)
+
+
+def test_the_snapshot_comes_out_whole() -> None:
+    found = stats(PIPELINE)
+
+    assert found["version"] == 1
+    assert (found["live"], found["ready"], found["reasons"]) == (True, True, [])
+    delays = found["pipelines"]["delays"]
+    assert (delays["group"], delays["status"], delays["lag"]) == ("flights.delays", "running", 12)
+    assert (delays["received_rate"], delays["stepped_ago"]) == (12.3, 0.5)
+    assert delays["counts"]["dead_lettered"] == {"rejected": 2}
+    assert delays["clients"]["consumer"]["brokers"] == {"localhost:9092": "UP"}
+    assert delays["partitions"] == [
+        {
+            "topic": "flights",
+            "partition": 0,
+            "position": 9,
+            "committable": 8,
+            "committed": None,
+            "end": 20,
+            "lag": 12,
+            "in_flight": 1,
+            "paused": False,
+        }
+    ]
+
+
+def test_a_worker_that_waits_for_brokers_says_so() -> None:
+    answer = json.loads(stats_json(Snapshot("n", "v", 0.0, 1.0, starting="no broker answered")))
+
+    assert answer["starting"] == "no broker answered"
+    assert answer["reasons"] == ["no broker answered"]
+    assert answer["pipelines"] == {}
+
+
+def test_every_field_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "http.md").read_text("utf-8")
+    documented = set(re.findall(r"`([a-z_]+)`", page))
+
+    assert set(keys(stats(PIPELINE))) - {"delays", "rejected", "localhost:9092"} <= documented
