@@ -1,4 +1,4 @@
-"""usage: python -m bench [throughput|latency] [--records N] [--repeats N] [--rate N] [--seconds N]"""
+"""The bench: throughput and latency of the worker beside the bare client."""
 
 import argparse
 

@@ -39,7 +39,7 @@ def main(brokers: str, group: str, source: str, target: str) -> None:
         first = consumer.poll(0.1)
         messages = [] if first is None else [first, *consumer.consume(499, 0)]
         for message in messages:
-            payload = orjson.loads(message.value())
+            payload = orjson.loads(message.value() or b"")
             payload["seen"] = True
             value = orjson.dumps(payload)
             while True:

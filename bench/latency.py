@@ -60,7 +60,7 @@ def _run(brokers: str, topic: str, rate: int, seconds: int) -> list[float]:
             continue
         seen += 1
         if seen > rate * WARM_SECONDS:
-            sent = orjson.loads(message.value())["sent"]
+            sent = orjson.loads(message.value() or b"")["sent"]
             latencies.append((time.time() - sent) * 1000)
     consumer.close()
     return latencies

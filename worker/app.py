@@ -131,7 +131,7 @@ class _Assembly:
         return self._options.registry.handlers[pipeline.handler]
 
     def _prepare(self) -> None:
-        """Describe every topic before the first poll: a producer would make unknown ones silently."""
+        """Describe every topic first: a producer would make unknown ones silently."""
         used = _topics(self._document, self._names)
         known = self._admin.describe(list(used))
         missing = [topic for topic in used if topic not in known]

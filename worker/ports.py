@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
-from worker.types import ClientTotals, Fetch, Headers, Message, Encoded, TopicInfo, TopicPartition
+from worker.types import ClientTotals, Encoded, Fetch, Headers, Message, TopicInfo, TopicPartition
 
 Offsets = Mapping[TopicPartition, int]
 """Per partition the offset of the next message to be read, as Kafka commits them."""

@@ -15,7 +15,7 @@ Encoder = Callable[[Any], bytes]
 
 
 class Unsuitable(Exception):
-    """A serde cannot make a value of the type that a handler asks for; the text says what it can."""
+    """A serde cannot make a value of the type that a handler asks for."""
 
 
 class Serde(Protocol):
@@ -34,18 +34,18 @@ class Json:
     def decoder(self, kind: Any) -> Decoder:
         if kind in (Any, object):
             return orjson.loads
-        if kind is dict or get_origin(kind) is dict and get_args(kind) == (str, Any):
+        if kind is dict or (get_origin(kind) is dict and get_args(kind) == (str, Any)):
             return _json_object
         if _is_struct(kind):
-            from msgspec.json import Decoder as StructDecoder  # noqa: PLC0415 - optional extra
+            from msgspec.json import Decoder as OfStruct  # noqa: PLC0415 - optional extra
 
-            return StructDecoder(kind).decode
+            return OfStruct(kind).decode
         try:
             return TypeAdapter(kind).validate_json
         except (PydanticSchemaGenerationError, PydanticUserError) as error:
             raise Unsuitable(
-                f"{_name(kind)} cannot be read from JSON; legal are dict, a dataclass, a TypedDict, "
-                "a pydantic model, a msgspec struct, plain types, bytes, str and Message"
+                f"{_name(kind)} cannot be read from JSON; legal are dict, a dataclass, a "
+                "TypedDict, a pydantic model, a msgspec struct, plain types, bytes, str and Message"
             ) from error
 
     def encode(self, value: Any) -> bytes:
@@ -94,21 +94,16 @@ def split_optional(kind: Any) -> tuple[Any, bool]:
 def decoder(serde: Serde, kind: Any) -> Callable[[bytes | None], Any]:
     """A function from a payload, None for a tombstone, to a value of `kind`.
 
-    bytes are never decoded. A tombstone reaches a handler whose type allows None and is undecodable
-    for the others. Raises `Unsuitable`.
+    bytes are never decoded. A tombstone reaches a handler whose type allows None; no format can
+    decode one for the others. Raises `Unsuitable`.
     """
     kind, optional = split_optional(kind)
-    decode = bytes if kind is bytes else serde.decoder(kind)
+    decode: Callable[[Any], Any] = bytes if kind is bytes else serde.decoder(kind)
 
     def nullable(data: bytes | None) -> Any:
         return None if data is None else decode(data)
 
-    def required(data: bytes | None) -> Any:
-        if data is None:
-            raise ValueError("a tombstone (no payload), which the handler's type does not allow")
-        return decode(data)
-
-    return nullable if optional else required
+    return nullable if optional else decode
 
 
 def encoder(serde: Serde) -> Encoder:

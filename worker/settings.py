@@ -1,12 +1,13 @@
 """Every key of the spec, each with its type, unit, default and meaning: the only place for them.
 
-The JSON Schema (`worker schema`) and the reference page (`docs/spec.md`) are made from these models.
+The JSON Schema (`worker schema`) and the reference page (`docs/spec.md`) are made from them.
 Durations are seconds and sizes are bytes once loaded; in the spec they are written with a unit.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -17,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
@@ -32,32 +34,35 @@ _SIZE_UNITS = {
     "MiB": 1024**2,
     "GiB": 1024**3,
 }
-_DURATION = r"^\d+(\.\d+)?(ms|s|m|h|d)$"
-_SIZE = r"^\d+(\.\d+)?\s?(B|kB|KB|MB|GB|KiB|MiB|GiB)$"
+_DURATION = r"^\d{1,9}(\.\d{1,9})?(ms|s|m|h|d)$"
+_SIZE = r"^\d{1,9}(\.\d{1,9})?\s?(B|kB|KB|MB|GB|KiB|MiB|GiB)$"
 _TOPIC = r"^[a-zA-Z0-9._-]{1,249}$"
 _BROKER = r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$"
 _NAME = r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$"
 
+WRITTEN = {"written": True}
+"""Context of a validation of what was written: plain numbers, legal in Python, need their unit."""
 
-def _with_unit(value: Any, pattern: str, units: dict[str, float], legal: str) -> Any:
-    if isinstance(value, float):
-        return value
-    if not isinstance(value, str) or not re.match(pattern, value):
+
+def _with_unit(value: Any, pattern: str, units: Mapping[str, float], legal: str) -> float:
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
         raise ValueError(f"{value!r} is not {legal}")
     number, unit = re.match(r"([\d.]+)\s?(\w+)", value).groups()  # type: ignore[union-attr]
     return float(number) * units[unit]
 
 
-def duration(value: Any) -> Any:
+def duration(value: Any, info: ValidationInfo) -> float:
     """Seconds from a text such as `200ms`, `10s`, `5m`, `1h` or `7d`."""
-    return _with_unit(value, _DURATION, dict(_DURATION_UNITS), "a duration such as 200ms, 10s, 5m")
+    if isinstance(value, float) and info.context != WRITTEN:
+        return value
+    return _with_unit(value, _DURATION, _DURATION_UNITS, "a duration such as 200ms, 10s, 5m")
 
 
-def size(value: Any) -> Any:
+def size(value: Any, info: ValidationInfo) -> int:
     """Bytes from a text such as `512KiB` or `32MiB`."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        raise ValueError(f"{value!r} is not a size such as 512KiB or 32MiB")
-    return int(_with_unit(value, _SIZE, dict(_SIZE_UNITS), "a size such as 512KiB or 32MiB"))
+    if isinstance(value, float) and info.context != WRITTEN:
+        return int(value)
+    return int(_with_unit(value, _SIZE, _SIZE_UNITS, "a size such as 512KiB or 32MiB"))
 
 
 def _topic(value: str) -> str:
@@ -263,7 +268,7 @@ class DeadLetterSettings(Model):
 
 DeadLetterTarget = Annotated[
     DeadLetterSettings,
-    BeforeValidator(_dead_letter),
+    BeforeValidator(_dead_letter, json_schema_input_type=Topic | DeadLetterSettings),
 ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.engine.rig import Rig
+from worker.engine.runner import POLL_LIMIT
 from worker.errors import Reject
 from worker.types import Message, TopicPartition
 
@@ -231,11 +232,11 @@ def test_fetching_is_bounded_in_bytes_as_well() -> None:
     rig.pool.hold = True
     rig.send('"first"')
     rig.step()
-    rig.send(*(f'"{"x" * 1000}{number}"' for number in range(600)))
+    rig.send(*(f'"{"x" * 1000}{number}"' for number in range(3 * POLL_LIMIT)))
 
     rig.step(5)
 
-    assert rig.runner.pressure.bytes < 10_000 + 500 * 1_010
+    assert rig.runner.pressure.bytes < 10_000 + POLL_LIMIT * 1_010
     assert rig.runner.pressure.room == 0
 
 
@@ -370,9 +371,7 @@ def test_the_start_is_committed_before_the_first_message_so_that_newest_stays_wh
     assert rig.committed() == 1
 
 
-def test_a_batch_handler_is_given_the_messages_of_one_partition_and_its_results_keep_their_keys() -> (
-    None
-):
+def test_a_batch_is_of_one_partition_and_its_results_keep_their_keys() -> None:
     sizes = []
 
     def doubled(payloads: list[int]) -> list[int | None]:
@@ -449,5 +448,3 @@ def test_gaps_in_the_log_do_not_hold_the_offset_back() -> None:
     rig.step()
 
     assert rig.committed() == 5
-
-

@@ -4,6 +4,7 @@ from worker.flow.deadletter import Origin, dead_letter, size_of
 from worker.types import Encoded, Failure, Headers, Message
 
 ORIGIN = Origin("flights.delays", "delays", "delays")
+FAILURE = Failure("handler_error", "ValueError", "secret payload")
 MESSAGE = Message.of(
     b"payload",
     topic="flights",
@@ -17,7 +18,7 @@ MESSAGE = Message.of(
 
 def made(
     message: Message = MESSAGE,
-    failure: Failure = Failure("handler_error", "ValueError", "secret payload"),
+    failure: Failure = FAILURE,
     *,
     limit: int = 1_048_588,
     with_text: bool = False,

@@ -1,5 +1,7 @@
 """Which offset is safe to commit."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,7 +66,7 @@ def test_committable_is_the_first_unfinished_offset_in_whatever_order_ranges_fin
     bounds = [start]
     for length in lengths:
         bounds.append(bounds[-1] + length)
-    ranges = list(zip(bounds, bounds[1:], strict=False))
+    ranges = list(pairwise(bounds))
     order.shuffle(ranges)  # type: ignore[attr-defined]
     tracker = OffsetTracker(start)
     tracker.take(start, bounds[-1] - 1)

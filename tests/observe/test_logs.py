@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.observe.logs import Format, configure
+from worker.observe.logs import Format, JsonFormatter, TextFormatter, configure
 
 log = logging.getLogger("worker.tests.logs")
 
@@ -77,11 +77,18 @@ def test_nothing_in_a_message_reaches_a_terminal_as_a_command(
 ) -> None:
     configure("info", form)
 
-    log.info("a\x1b[2Jb\nINFO forged \x9b31m \u202e \ud800", extra={"pipeline": "x\ny"})
+    log.info("a\x1b[2Jb\nINFO forged \x9b31m \u202e", extra={"pipeline": "x\ny"})
 
     (line,) = written(capsys)
     assert line.isprintable()
     assert "forged" in line
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
+def test_text_that_is_no_unicode_can_be_written_all_the_same(formatter: logging.Formatter) -> None:
+    record = logging.LogRecord("worker", logging.INFO, "", 1, "half \ud800 a pair", None, None)
+
+    assert formatter.format(record).encode()
 
 
 def test_json_gives_the_message_back_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,9 @@ def test_the_reference_page_is_current() -> None:
 
 
 def test_the_schema_for_editors_is_current() -> None:
-    assert json.loads((ROOT / "pipeline.schema.json").read_text()) == json_schema(), "run: make docs"
+    assert json.loads((ROOT / "pipeline.schema.json").read_text()) == json_schema(), (
+        "run: make docs"
+    )
 
 
 def test_every_key_of_the_schema_says_what_it_means() -> None:

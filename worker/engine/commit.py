@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Chunk:
-    """Consecutive settled messages of one partition, finished when all their records are durable."""
+    """Consecutive settled messages of a partition, finished when their records are durable."""
 
     partition: Partition
     start: int

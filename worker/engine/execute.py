@@ -40,14 +40,15 @@ class Executor:
         self._call = partial(self.handler.function, **given) if given else self.handler.function
 
     def execute(self, run: Run) -> list[Outcome]:
-        """Handle a run; the outcomes are those of its first messages, all of them if time allows."""
+        """Handle a run; the outcomes are those of its first messages, of all if time allows."""
         if self.handler.batch is not None:
             return self._batch(run.messages)
         outcomes: list[Outcome] = []
-        deadline = time.monotonic() + SLICE
+        one, partition, monotonic = self._one, run.partition, time.monotonic
+        deadline = monotonic() + SLICE
         for message in run.messages:
-            outcomes.append(self._one(message))
-            if time.monotonic() > deadline or run.partition.closing:
+            outcomes.append(one(message))
+            if partition.closing or monotonic() > deadline:
                 break
         return outcomes
 
@@ -65,7 +66,7 @@ class Executor:
 
     def _one(self, message: Message) -> Outcome:
         try:
-            payload = self._payload(message)
+            payload = message if self.decode is None else self.decode(message.value)
         except Exception as error:  # noqa: BLE001 - decoders of users may raise anything
             return self._failed("undecodable", error)
         try:
@@ -155,9 +156,9 @@ class Executor:
     def _raised(self, error: BaseException) -> Outcome:
         match error:
             case Reject():
-                return decide(self.on_error, Failure("rejected", "Reject", error.reason, True))  # noqa: FBT003
+                return decide(self.on_error, Failure("rejected", "Reject", error.reason, True))
             case BadResult():
-                return decide(self.on_error, Failure(error.reason, "", str(error), True))  # noqa: FBT003
+                return decide(self.on_error, Failure(error.reason, "", str(error), True))
             case _:
                 return self._failed("handler_error", error)
 

@@ -40,7 +40,7 @@ class Resources:
                 ) from error
 
     def tear_down(self) -> None:
-        """Run what follows the yields, last resource first; an error is logged, the rest goes on."""
+        """Run what follows the yields, last resource first; errors are logged."""
         while self._tear_downs:
             name, finish = self._tear_downs.pop()
             try:

@@ -19,11 +19,11 @@ from worker.settings import Pipeline
 from worker.types import (
     DeadLetter,
     Done,
+    Encoded,
     Failure,
     Fetch,
     Message,
     Outcome,
-    Encoded,
     Skip,
     Stop,
     TopicPartition,
@@ -31,7 +31,7 @@ from worker.types import (
 
 log = logging.getLogger(__name__)
 
-POLL_LIMIT = 500
+POLL_LIMIT = 1000
 """Messages taken in one poll, and the longest run."""
 IDLE_WAIT = 0.1
 """Seconds that an idle runner waits in one poll; a stop is noticed within it."""

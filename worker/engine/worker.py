@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
+from worker.engine.heap import collect_rarely, keep_free_memory
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.pool import LoopThread
 from worker.engine.resources import Resources
@@ -64,11 +65,13 @@ class Worker:
         Raises `BadConfiguration` when topics are missing, `CannotListen`, `ResourceFailed`, and
         `BrokersUnreachable` after `startup_timeout`.
         """
+        keep_free_memory()
         with self._serve(self.snapshot):
             self._wait_until_prepared()
             if self._stopping.is_set():
                 return DRAINED
             self._resources.set_up()
+            collect_rarely()
             try:
                 return self._run_pipelines()
             finally:

@@ -1,7 +1,7 @@
 """The jars of Apache Kafka, pinned by coordinates and sha256 in `jars.txt`.
 
-`python -m worker.kafka.jars` resolves them anew and prints the list; that walks every POM and takes a
-minute, which is why the list is kept.
+`python -m worker.kafka.jars` resolves them anew and prints the list; that walks every POM and takes
+a minute, which is why the list is kept.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from worker.errors import BadConfiguration
-from worker.settings import Spec
+from worker.settings import WRITTEN, Spec
 from worker.spec.checks import contradictions
 from worker.spec.sentences import sentence
 from worker.spec.testfile import TestFile, topics_of
@@ -78,7 +78,7 @@ def _validated(tree: Tree, model: type[M]) -> M:
     problems = list(tree.problems)
     validated = None
     try:
-        validated = model.model_validate(tree.value)
+        validated = model.model_validate(tree.value, context=WRITTEN)
     except ValidationError as error:
         known = {problem.path for problem in problems}
         found = [_problem(tree, model, dict(one)) for one in error.errors(include_url=False)]

@@ -17,7 +17,8 @@ HEAD = """\
 
 Every key, made from `worker/settings.py` by `make docs`; the JSON Schema for editors is
 `worker schema`. Durations (`200ms`, `10s`, `5m`, `1h`, `7d`) and sizes (`512KiB`, `32MiB`, `1MB`)
-carry a unit. `${NAME}`, `${NAME:default}` and `${file:/path}` are replaced in values; `$${` is `${`.
+carry a unit. In values `${NAME}`, `${NAME:default}` and `${file:/path}` are replaced; `$${` stands
+for `${`.
 """
 
 

@@ -1,7 +1,8 @@
 """A file's text as a tree of plain values, each with the place where it stands.
 
-YAML 1.2's core scalars, not those of 1.1: `no`, `012`, `1_000` and dates are not what YAML 1.1 makes
-of them. What can surprise or blow up is refused: tags, anchors, merges, duplicate keys, depth, size.
+Scalars are those of YAML 1.2's core schema: `no`, `012`, `1_000` and dates are not what YAML 1.1
+makes of them. What can surprise or blow up is refused: tags, anchors, merges, duplicate keys, depth
+and size.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _CORE: Final[tuple[tuple[str, Callable[[str], Any]], ...]] = (
     (r"true|True|TRUE", lambda _: True),
     (r"false|False|FALSE", lambda _: False),
     (r"[-+]?[0-9]{1,400}", int),
-    (r"0o[0-7]{1,400}", lambda text: int(text[2:], 8)),
-    (r"0x[0-9a-fA-F]{1,400}", lambda text: int(text[2:], 16)),
+    (r"0o[0-7]{1,400}", lambda text: int(text, 0)),
+    (r"0x[0-9a-fA-F]{1,400}", lambda text: int(text, 0)),
     (r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", float),
     (r"[-+]?\.(inf|Inf|INF)", lambda text: float(text.replace(".", ""))),
     (r"\.(nan|NaN|NAN)", lambda _: float("nan")),
@@ -177,7 +178,9 @@ class _Builder:
             here = (*path, key)
             place = Place(*_at(key_node.start_mark))
             if not isinstance(key_node, yaml.ScalarNode) or key == "<<":
-                self._add(place, path, "keys are plain words; merges and complex keys are not legal")
+                self._add(
+                    place, path, "keys are plain words; merges and complex keys are not legal"
+                )
             elif key in mapping:
                 first = self._tree.places[here].line
                 self._add(place, here, f"stands twice, first in line {first}")
@@ -205,14 +208,20 @@ class _Builder:
             return self._secret(reference[len("file:") :], path)
         name, has_default, default = reference.partition(":")
         if not _NAME.fullmatch(name):
-            self._fail(path, f"${{{reference}}} is not legal; legal are "
-                       "${NAME}, ${NAME:default} and ${file:/path}")
+            self._fail(
+                path,
+                f"${{{reference}}} is not legal; legal are "
+                "${NAME}, ${NAME:default} and ${file:/path}",
+            )
             return ""
         if name in self._environ:
             return self._environ[name]
         if not has_default:
-            self._fail(path, f"the environment variable {name} is not set; "
-                       f"set it, or give a default: ${{{name}:default}}")
+            self._fail(
+                path,
+                f"the environment variable {name} is not set; "
+                f"set it, or give a default: ${{{name}:default}}",
+            )
         return default
 
     def _secret(self, name: str, path: KeyPath) -> str:

@@ -1,0 +1,46 @@
+"""Memory of the process: what the C library and the garbage collector do too often by default."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from contextlib import suppress
+from typing import Final
+
+_TRIM_THRESHOLD: Final = -1
+_TOP_PAD: Final = -2
+"""Parameters of glibc's mallopt(3)."""
+
+KEPT: Final = 16 * 1024**2
+"""Bytes of free memory that stay with the process."""
+GROWTH: Final = 1024**2
+"""Bytes by which the heap grows at least."""
+
+
+COLLECT_EVERY: Final = 50_000
+"""Net allocations between two collections: more than the objects of all messages in flight."""
+
+
+def collect_rarely() -> None:
+    """Leave what exists already out of garbage collection, and collect the rest less often.
+
+    Messages in flight are garbage by their reference counts as soon as they are done. With Python's
+    threshold of 700 each run of messages brought several collections over all that are in flight:
+    a sixth of the processor time (`docs/performance.md`).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_EVERY, 20, 100)
+
+
+def keep_free_memory() -> None:
+    """Keep freed memory in the process; without glibc nothing happens.
+
+    By default glibc gives the end of its heap back as soon as 128 KiB are free there. A run's
+    results are about as large, so that every run would fault the same pages in again: encoding a
+    result of 300 bytes took 5.0 us instead of 1.1 us (`docs/performance.md`).
+    """
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_TRIM_THRESHOLD, KEPT)
+        libc.mallopt(_TOP_PAD, GROWTH)
