@@ -34,6 +34,8 @@ from worker.spec import Document
 from worker.types import Message, Problem
 from worker.version import __version__
 
+ASK_TIMEOUT = 5.0
+"""Seconds to wait for an answer about topics; a stop is not noticed meanwhile."""
 ASYNC_CONCURRENCY = 1000
 """Async handlers in flight by default; with `ordering: partition` the partitions are the bound."""
 
@@ -102,7 +104,11 @@ class _Assembly:
         self._loop = LoopThread()
         self._clock = Clock()
         self._observer: Observer = TraceContext()
-        self._admin = options.wrap.admin(KafkaAdmin(self._spec.kafka))
+        self._admin = options.wrap.admin(
+            KafkaAdmin(
+                self._spec.kafka, min(ASK_TIMEOUT, self._spec.startup_timeout or ASK_TIMEOUT)
+            )
+        )
 
     def worker(self) -> Worker:
         pipelines = [self._spec.pipelines[name] for name in self._names]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
@@ -23,14 +24,17 @@ from worker.kafka.stats import Statistics
 from worker.ports import Offsets, Place, Rebalance
 from worker.types import ClientTotals, Fetch, Message, TopicPartition
 
+LEAVE_TIMEOUT: Final = 5.0
+"""Seconds to leave the group in good order."""
+
 _OFFSET_LOST: Final = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001
 
 
 class KafkaConsumer:
     """A member of a group; made with the properties of `config.consumer`.
 
-    `close` waits for the coordinator and may never return (T6 of the client's known defects), so
-    the process needs a deadline of its own.
+    `close` waits for the coordinator and is known to hang now and then, so the process needs a
+    deadline of its own: that of `engine/worker.py`.
     """
 
     def __init__(self, properties: Properties) -> None:
@@ -143,9 +147,24 @@ class KafkaConsumer:
         if self._closed:
             return
         self._closed = True
+        self._give_back()
         self._client.close()
         self._tell_refused()
         self._kept.release()
+
+    def _give_back(self) -> None:
+        """Leave in good order before closing.
+
+        A commit in a `revoked` that the client's own close tells is refused while the group still
+        settles, and that close was once seen never to return.
+        """
+        deadline = time.monotonic() + LEAVE_TIMEOUT
+        try:
+            self._client.unsubscribe()
+            while self._client.assignment() and time.monotonic() < deadline:
+                self._client.poll(0.1)
+        except (KafkaException, RuntimeError) as error:
+            self._log.warning("the group was not left in good order: %s", error)
 
     # --- what the client tells, inside poll and close ---
 

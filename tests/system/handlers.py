@@ -1,0 +1,32 @@
+"""Handlers of the system tests; run by worker processes, not by pytest."""
+
+import threading
+import time
+from typing import Any
+
+from worker import handler
+
+
+@handler
+def echo(payload: dict[str, Any]) -> dict[str, Any]:
+    """Give the payload back."""
+    return payload
+
+
+@handler
+def echo_slowly(payload: dict[str, Any]) -> dict[str, Any]:
+    """Give the payload back after a millisecond of work."""
+    time.sleep(0.001)
+    return payload
+
+
+@handler
+def hang(_payload: dict[str, Any]) -> None:
+    """Never come back."""
+    threading.Event().wait()
+
+
+@handler
+def refuse(payload: dict[str, Any]) -> None:
+    """Fail on every message."""
+    raise ValueError(payload)

@@ -1,0 +1,231 @@
+"""Worker processes on a real Kafka, started from their command line, and what they have done."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.error import HTTPError
+
+import yaml
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 90.0
+
+
+def unique(name: str) -> str:
+    return f"{name}-{uuid.uuid4().hex[:8]}"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Kafka:
+    """The cluster as the tests see it: topics, records, committed offsets."""
+
+    address: str
+
+    def create(self, *topics: str, partitions: int = 4) -> None:
+        client = AdminClient({"bootstrap.servers": self.address})
+        made = client.create_topics([NewTopic(topic, partitions, -1) for topic in topics])
+        for future in made.values():
+            future.result()
+
+    def produce(self, topic: str, records: Iterable[tuple[bytes | None, bytes, int]]) -> None:
+        """Write records given as key, value and partition (-1: by key)."""
+        producer = Producer({"bootstrap.servers": self.address, "linger.ms": 5})
+        for key, value, partition in records:
+            producer.produce(topic, value, key, partition)
+            producer.poll(0)
+        assert producer.flush(DEADLINE) == 0
+
+    def read(self, topic: str) -> list[Message]:
+        """Every record of a topic up to its present end."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.address,
+                "group.id": unique("reader"),
+                "enable.partition.eof": True,
+            }
+        )
+        numbers = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, number, 0) for number in numbers])
+        messages: list[Message] = []
+        at_end = 0
+        while at_end < len(numbers):
+            for message in consumer.consume(1_000, 1.0):
+                if message.error() is None:
+                    messages.append(message)
+                else:
+                    at_end += 1
+        consumer.close()
+        return messages
+
+    def committed(self, group: str, topic: str, partitions: int = 4) -> list[int]:
+        """Per partition the committed offset; -1001 where there is none."""
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": group})
+        places = [TopicPartition(topic, number) for number in range(partitions)]
+        offsets = [place.offset for place in consumer.committed(places, timeout=10)]
+        consumer.close()
+        return offsets
+
+
+@dataclass
+class Spec:
+    """A spec of one pipeline of its own topics and group."""
+
+    kafka: Kafka
+    folder: Path
+    handler: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    top: Mapping[str, Any] = field(default_factory=dict)
+    name: str = field(default_factory=lambda: unique("spec"))
+
+    def __post_init__(self) -> None:
+        self.source, self.target = f"{self.name}.in", f"{self.name}.out"
+        self.group = f"{self.name}.pipeline"
+
+    def create_topics(self) -> None:
+        self.kafka.create(self.source, self.target)
+
+    def worker(self, *arguments: str, **changes: Any) -> Worker:
+        """Start a process that runs this spec; `arguments` go to the command line."""
+        port = free_port()
+        pipeline = {"from": self.source, "to": self.target, "handler": self.handler}
+        text = {
+            "version": 1,
+            "name": self.name,
+            "kafka": {
+                "brokers": self.kafka.address,
+                "group": {"session_timeout": "6s", "heartbeat": "1s"},
+            },
+            "handlers": ["tests.system.handlers"],
+            "pipelines": {"pipeline": {**pipeline, **self.settings}},
+            "server": {"port": port},
+            **self.top,
+            **changes,
+        }
+        file = self.folder / f"{unique('spec')}.yaml"
+        file.write_text(yaml.safe_dump(text))
+        return Worker(file, port, arguments=arguments)
+
+
+class Worker:
+    """A worker process; killed at the end of the `with` block if it still runs."""
+
+    def __init__(
+        self,
+        spec: Path,
+        port: int,
+        environ: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        self._port = port
+        self._log = spec.with_suffix(".log")
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "worker", "run", str(spec), *arguments],
+                cwd=ROOT,
+                env={**os.environ, **(environ or {})},
+                stderr=log,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            self.kill()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def ended(self) -> int:
+        """Wait for the exit code."""
+        return self._process.wait(DEADLINE)
+
+    def stop(self) -> int:
+        """Ask for a drain; returns the exit code."""
+        self.send(signal.SIGTERM)
+        return self.ended()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def get(self, path: str) -> Any:
+        """The JSON of a path, whatever its status; None while nothing answers."""
+        with suppress(OSError):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}") as answer:
+                    return json.load(answer)
+            except HTTPError as answer:
+                with answer:
+                    return json.load(answer)
+        return None
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait until the condition holds, as long as the process lives."""
+        deadline = time.monotonic() + DEADLINE
+        while not condition():
+            assert time.monotonic() < deadline, f"not in time: {self.get('/stats')}\n{self.log}"
+            with suppress(subprocess.TimeoutExpired):
+                code = self._process.wait(0.02)
+                raise AssertionError(f"the worker ended with {code}:\n{self.log}")
+
+    def pipeline(self, name: str = "pipeline") -> dict[str, Any]:
+        stats = self.get("/stats")
+        return dict(stats["pipelines"].get(name, {})) if stats else {}
+
+    def count(self, name: str) -> int:
+        return int(self.pipeline().get("counts", {}).get(name, 0))
+
+    def until_handled(self, number: int) -> None:
+        self.until(lambda: self.count("handled") >= number)
+
+    def is_ready(self) -> bool:
+        answer = self.get("/readyz")
+        return answer is not None and not answer["reasons"]
+
+    def owned(self) -> int:
+        """How many partitions the pipeline has."""
+        return len(self.pipeline().get("partitions", ()))
+
+
+def ids(messages: Iterable[Message]) -> list[int]:
+    """The ids that the records of these tests carry."""
+    return [int(json.loads(message.value() or b"")["id"]) for message in messages]
+
+
+def numbered(number: int, partitions: int = 4) -> Iterable[tuple[bytes, bytes, int]]:
+    """Records with ids in turn over the partitions: id `n` is at offset `n // partitions`."""
+    for one in range(number):
+        yield str(one).encode(), b'{"id":%d}' % one, one % partitions
