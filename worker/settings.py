@@ -1,7 +1,7 @@
 """Every key of the spec, each with its type, unit, default and meaning: the only place for them.
 
-The JSON Schema (`worker schema`) and the reference page (`docs/spec.md`) are made from them.
-Durations are seconds and sizes are bytes once loaded; in the spec they are written with a unit.
+The JSON Schema (`worker schema`) and the reference page (`docs/spec.md`) are made from these
+models. Durations are seconds and sizes are bytes once loaded; in the spec they carry a unit.
 """
 
 from __future__ import annotations

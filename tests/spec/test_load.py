@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,9 +17,7 @@ EXAMPLE = Path(__file__).parents[2] / "config" / "flights.yaml"
 TEXT = EXAMPLE.read_text()
 
 
-def problems(
-    tmp_path: Path, text: str | bytes, environ: Mapping[str, str] = MappingProxyType({})
-) -> list[str]:
+def problems(tmp_path: Path, text: str | bytes, environ: Mapping[str, str] = {}) -> list[str]:
     """The problems of a spec, without the name of its file."""
     file = tmp_path / "spec.yaml"
     file.write_bytes(text.encode() if isinstance(text, str) else text)
@@ -85,8 +82,7 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
         (
             "    to: delays",
             "    concurrency: 0",
-            "20:5: pipelines.delays.concurrency: 0 is out of range; "
-            "it should be greater than or equal to 1",
+            "20:5: pipelines.delays.concurrency: 0 is out of range; legal is at least 1",
         ),
         (
             "    to: delays",
@@ -112,14 +108,22 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
         (
             "from: flights",
             "from: ^flights-.*",
-            "18:5: pipelines.delays.from[0]: patterns of topics are not supported yet",
+            "18:5: pipelines.delays.from: patterns of topics are not supported yet",
         ),
-        ("name: flights", "name: no\nname: yes", "4:1: name: stands twice, first in line 3"),
-        ("name: flights", "name: &a flights", "3:7: (file): anchors and aliases are not legal"),
+        (
+            "name: flights",
+            "name: no\nname: yes",
+            "4:1: name: stands twice: here and in line 3; leave one",
+        ),
+        (
+            "name: flights",
+            "name: &a flights",
+            "3:7: (file): the anchor &a is not legal; write the value out",
+        ),
         (
             "name: flights",
             "name: !!python/name:os.system x",
-            "3:1: name: the tag tag:yaml.org,2002:python/name:os.system is not legal",
+            "3:7: (file): the tag tag:yaml.org,2002:python/name:os.system is not legal",
         ),
         ("partitions: 4", "partitions: 1_000", "'1_000' is not a whole number"),
         ("partitions: 4", "partitions: 2013-02-01", "'2013-02-01' is not a whole number"),
@@ -143,6 +147,70 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
             "6:3: kafka.brokers: an address with a user or a scheme is not host:port",
         ),
         ("name: flights", "name: [flights", "is not YAML: while parsing a flow sequence"),
+        (
+            "    to: delays",
+            "    delivery: [at_least_once]",
+            "20:5: pipelines.delays.delivery: a list is not legal; legal is 'at_least_once'",
+        ),
+        (
+            "    to: delays",
+            "    ordering: key",
+            "20:5: pipelines.delays.ordering: 'key' is not supported yet; legal is 'partition'",
+        ),
+        ("    to: delays", "    drain_timeout: 5.5", "5.5 is not a duration such as 200ms"),
+        ("    to: delays", "    drain_timeout: .nan", "nan is not a duration such as 200ms"),
+        ("    to: delays", "    in_flight: {bytes: .inf}", "inf is not a size such as 512KiB"),
+        (
+            "    to: delays",
+            "    commit: {interval: 0s}",
+            "20:14: pipelines.delays.commit.interval: '0s' is out of range; legal is more than 0",
+        ),
+        (
+            "handler: delays",
+            "handler:",
+            "19:5: pipelines.delays.handler: has no value; legal is a text",
+        ),
+        ("    from: flights", "    source: flights", "18:5: pipelines.delays.source: no such key"),
+        ("    from: flights\n", "", "17:3: pipelines.delays.from: is missing: Topic to read"),
+        (
+            "server: {host: 127.0.0.1, port: 8080}",
+            "handler: delays",
+            "29:1: handler: no such key; did you mean `handlers`?",
+        ),
+        (
+            "server: {host: 127.0.0.1, port: 8080}",
+            "server: {timeout: 1s}",
+            "29:10: server.timeout: no such key; legal are host, port",
+        ),
+        ("flights.dlq: {", '"a b": {', "14:3: topics.a b: 'a b' is not a topic name"),
+        (
+            "flights.dlq: {partitions: 4}",
+            "flights.dlq: {config: {a: 1.5}}",
+            "14:26: topics.flights.dlq.config.a: 1.5 is not a text or a whole number or "
+            "true or false",
+        ),
+        ("partitions: 4", "partitions: !!str 4", "the tag tag:yaml.org,2002:str is not legal"),
+        ("name: flights", "!x name: flights", "3:1: (file): the tag !x is not legal"),
+        ("name: flights", "name: ${A:${B:c}}", "3:1: name: a `${` is not closed by its own `}`"),
+        ("name: flights", 'name: "${A"', "3:1: name: a `${` is not closed by its own `}`"),
+        (
+            "port: 8080",
+            "port: ${PORT:80}",
+            "29:34: (file): is not YAML: within { } or [ ] a ${...}",
+        ),
+        ("  brokers", "\tbrokers", "6:1: (file): is not YAML: a tab does not indent; use spaces"),
+        ("name: flights", 'name: flights\n"a\\nb": 1', "4:1: a\\nb: no such key"),
+        (
+            "name: flights",
+            "name: ${file:no/root}",
+            "'no/root' is not the path of a file from the root",
+        ),
+        (
+            "name: flights",
+            "name: ${file:/dev/zero}",
+            "the file /dev/zero is larger than 65536 bytes",
+        ),
+        ("name: flights", "name: ${file:/no}", "the file /no cannot be read: No such file"),
     ],
 )
 def test_a_mistake_is_named_with_its_place_its_value_and_what_is_legal(
@@ -204,7 +272,8 @@ def test_a_value_from_the_environment_cannot_bring_structure_in(tmp_path: Path) 
     found = problems(tmp_path, changed("name: flights", "name: ${N}"), {"N": "a\nversion: 3"})
 
     assert found == [
-        "3:1: name: 'a\\nversion: 3' is not legal; legal are letters, digits, '.', '_' and '-'"
+        "3:1: name: 'a\\nversion: 3' is not legal; legal are letters, "
+        "digits, '.', '_' and '-', 100 at most, a letter or a digit first"
     ]
 
 
@@ -240,17 +309,107 @@ def test_a_secret_of_the_wrong_type_is_not_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "written",
+    [
+        'handlers: ["{secret}"]',
+        'handlers: "{secret}"',
+        "handlers: [a]\nname: {secret}",
+        "kafka: {secret}",
+        'kafka: {{brokers: ["{secret}"]}}',
+        'kafka: {{brokers: "a:1", security: "{secret}"}}',
+        'kafka: {{brokers: "a:1", security: [{{password: "{secret}"}}]}}',
+        'kafka: {{brokers: "a:1", security: {{password: ["{secret}"]}}}}',
+        'pipelines: {{a: {{from: "{secret}", handler: h, drain_timeout: "{secret}"}}}}',
+    ],
+)
+def test_the_content_of_a_secret_file_is_in_no_problem(tmp_path: Path, written: str) -> None:
+    (tmp_path / "password").write_text("hunter 2'\\zz\n")
+    found = problems(tmp_path, written.format(secret=f"${{file:{tmp_path}/password}}"))
+
+    assert found
+    assert "hunter" not in "".join(found)
+
+
+def test_a_secret_that_is_written_where_its_mapping_belongs_is_not_shown(tmp_path: Path) -> None:
+    for security in ("hunter2", "[{password: hunter2}]", "{password: [hunter2]}"):
+        found = problems(tmp_path, changed("kafka:\n", f"kafka:\n  security: {security}\n"))
+
+        assert found
+        assert "hunter2" not in "".join(found)
+
+
+def test_a_dollar_is_escaped_by_another_and_quotes_keep_a_text(tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    client_id = '  client_id: "${N:4}-$${N}"\n'
+    file.write_text(changed("kafka:\n", "kafka:\n" + client_id))
+
+    assert load(file, {}).spec.kafka.client_id == "4-${N}"
+    assert problems(
+        tmp_path,
+        changed("flights: {partitions: 4}", 'flights: {partitions: "${N:4}"}'),
+    ) == ["11:13: topics.flights.partitions: '4' is not a whole number"]
+
+
+def test_an_unresolved_variable_is_the_only_thing_said_of_its_value(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path, changed("brokers: ${KAFKA_BROKERS:localhost:9092}", 'brokers: ["${B}"]')
+    )
+
+    assert len(found) == 1
+    assert "kafka.brokers[0]: the environment variable B is not set" in found[0]
+
+
+def test_only_the_last_newline_of_a_secret_file_is_taken_off(tmp_path: Path) -> None:
+    (tmp_path / "id").write_bytes(b"a\n\r\n")
+    file = tmp_path / "spec.yaml"
+    file.write_text(changed("kafka:\n", f"kafka:\n  client_id: ${{file:{tmp_path}/id}}\n"))
+
+    assert load(file, {}).spec.kafka.client_id == "a\n"
+
+
+def test_a_problem_of_the_app_stands_at_the_deepest_key_there_is() -> None:
+    document = load(EXAMPLE, {})
+
+    assert document.problem(("pipelines", "delays", "handler"), "x").line == 19
+    assert document.problem(("pipelines", "delays", "batch", "size"), "x").line == 17
+
+
+def test_two_pipelines_of_one_group_are_named(tmp_path: Path) -> None:
+    (problem,) = problems(
+        tmp_path, changed("    to: alerts", "    to: alerts\n    group: flights.delays")
+    )
+
+    assert problem == (
+        "27:5: pipelines.alerts.group: group 'flights.delays' is that of pipeline 'delays' too; "
+        "each pipeline needs its own"
+    )
+
+
+@pytest.mark.parametrize(("broker", "refused"), [("localhost:9092", False), ("kafka:9092", True)])
+def test_a_readable_password_does_not_leave_the_machine(
+    tmp_path: Path,
+    broker: str,
+    refused: bool,  # noqa: FBT001
+) -> None:
+    security = "{protocol: SASL_PLAINTEXT, mechanism: PLAIN, username: u, password: p}"
+    text = changed("kafka:\n", f"kafka:\n  security: {security}\n")
+    found = problems(tmp_path, text, {"KAFKA_BROKERS": broker})
+
+    assert bool(found) == refused
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         (b"", "is empty"),
-        (b"\x00\x01", "is not YAML"),
+        (b"a: b\n\x00\x01", "2:1: (file): holds U+0000, which is no text"),
         (b"\xff\xfe\x00", "is not UTF-8 text: byte 0"),
         (b"a" * 2_000_000, "is larger than 1048576 bytes"),
         (b"[" * 100_000, "is nested deeper than 20 levels"),
         (b"- a", "holds no keys"),
-        (b"a: 1\n---\nb: 2\n", "expected a single document"),
-        (b"? [a]\n: b\n", "keys are plain words"),
-        (b"<<: {version: 1}\n", "keys are plain words; merges"),
+        (b"a: 1\n---\nb: 2\n", "2:1: (file): a second document begins here"),
+        (b"? [a]\n: b\n", "1:3: (file): a key is a word, not a list or a mapping"),
+        (b"<<: {version: 1}\n", "the merge key << is not legal"),
     ],
 )
 def test_a_file_that_can_be_no_spec_is_refused_with_a_sentence(
@@ -272,10 +431,24 @@ def test_every_line_of_the_example_can_be_broken_without_a_traceback(
     tmp_path: Path, number: int
 ) -> None:
     lines = TEXT.splitlines()
-    for broken in ("", lines[number] + "x", lines[number].replace(":", ""), "  " + lines[number]):
+    line = lines[number]
+    for broken in (
+        "",
+        f"{line}x",
+        f"{line}: 1",
+        f"  {line}",
+        f"{line}\n{line}",
+        line.replace(":", ""),
+        line.replace(": ", ": [1.5, {a: "),
+        re.sub(r": .*", ": .inf", line),
+        re.sub(r": .*", ": [a, {b: c}]", line),
+        re.sub(r": .*", ":", line),
+    ):
         text = "\n".join([*lines[:number], broken, *lines[number + 1 :]])
         for problem in problems(tmp_path, text):
-            assert re.match(r"\d+:\d+: [^:]+: .+", problem)
+            place = re.match(r"(\d+):\d+: [^:]+: .+", problem)
+            assert place
+            assert 1 <= int(place[1]) <= len(text.splitlines()) + 1
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -284,6 +457,16 @@ def test_no_text_at_all_brings_a_traceback(tmp_path: Path, text: str | bytes) ->
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
     assert problems(tmp_path, data)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, len(TEXT)), st.integers(0, 12), st.text(":{}[]$&*!-#\t\n '\"a1.", max_size=6))
+def test_no_change_of_the_example_brings_a_traceback(
+    tmp_path: Path, start: int, length: int, new: str
+) -> None:
+    for problem in problems(tmp_path, TEXT[:start] + new + TEXT[start + length :]):
+        assert re.match(r"\d+:\d+: .+: .+", problem)
+        assert "\n" not in problem
 
 
 TESTS = """\
@@ -307,3 +490,15 @@ def test_a_file_of_tests_is_told_from_a_spec_and_checked_with_it(tmp_path: Path)
     (problem,) = found
     assert (problem.file, problem.line, problem.path) == (str(bad), 6, "tests.late.expect.delay")
     assert "does not name topic 'delay'" in problem.text
+
+
+@pytest.mark.parametrize("spec", ["none.yaml", '"a\\0b"', "broken.yaml"])
+def test_a_file_of_tests_needs_a_spec_that_loads(tmp_path: Path, spec: str) -> None:
+    (tmp_path / "broken.yaml").write_text("version: 3")
+    file = tmp_path / "a.test.yaml"
+    file.write_text(TESTS.format(spec=spec, topic="delays"))
+
+    documents, (problem,) = check([file], {})
+
+    assert documents == []
+    assert (problem.file, problem.line, problem.path) == (str(file), 2, "spec")

@@ -1,6 +1,6 @@
-"""`python -m worker.spec > docs/spec.md`."""
+"""`python -m worker.spec > docs/spec.md` writes the reference page anew."""
 
-from worker.spec.schema import reference
+from worker.spec.reference import reference
 
 if __name__ == "__main__":
     print(reference(), end="")  # noqa: T201 - this is the output

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from worker.settings import Pipeline, Spec
-from worker.spec.text import KeyPath
+from worker.spec.tree import KeyPath
 
 Contradiction = tuple[KeyPath, str]
 
-_MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _LOOPBACK: Final = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\]):\d+")
 
 

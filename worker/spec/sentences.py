@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import types
-import typing
-from typing import Any, Final, get_args, get_origin
+from collections.abc import Sequence
+from typing import Any, Final
 
-from pydantic import BaseModel, SecretStr
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
 
-from worker.spec.text import KeyPath
+from worker.settings import KafkaSettings, Pipeline, Spec
+from worker.spec.models import fields, holds_secret, model_at
+from worker.spec.tree import KeyPath, Tree, printable
 
 LATER: Final = {
     "retry": "retries",
@@ -25,7 +26,11 @@ LATER: Final = {
 }
 """Keys that a later version brings."""
 
-LATER_VALUES: Final = {"exactly_once", "key", "none"}
+LATER_VALUES: Final = {
+    ("delivery", "exactly_once"),
+    ("ordering", "key"),
+    ("ordering", "none"),
+}
 
 _KINDS: Final = {
     "string_type": "a text",
@@ -38,95 +43,97 @@ _KINDS: Final = {
     "model_attributes_type": "a mapping",
 }
 
+_BOUNDS: Final = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "more than"),
+    "less_than_equal": ("le", "at most"),
+}
 
-def sentence(model: type[BaseModel], path: KeyPath, error: dict[str, Any], *, secret: bool) -> str:
-    """What is wrong at `path`; a secret's value is never part of it."""
-    kind, context = error["type"], error.get("ctx", {})
-    owner = _model_at(model, path[:-1])
-    hidden = secret or _is_secret(owner, path)
-    shown = "the value" if hidden else _shown(error["input"])
-    match kind:
-        case "missing":
-            return "is missing" + _meaning(owner, path)
-        case "extra_forbidden":
-            return _unknown_key(owner, str(path[-1]))
-        case "literal_error":
-            return _not_one_of(shown, error["input"], context["expected"])
-        case "value_error":
-            return "the value is not legal" if hidden else str(context["error"])
-        case "string_pattern_mismatch":
-            return f"{shown} is not legal; legal are letters, digits, '.', '_' and '-'"
-        case "too_short" | "string_too_short":
-            return "is empty; at least one is needed"
-        case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
-            return f"{shown} is out of range; it {error['msg'].removeprefix('Input ')}"
-        case _ if kind in _KINDS:
-            return f"{shown} is not {_KINDS[kind]}"
-        case _:
-            return f"{shown}: {error['msg']}"
+
+def sentence(
+    model: type[BaseModel], path: KeyPath, errors: Sequence[ErrorDetails], tree: Tree
+) -> str:
+    """What is wrong at `path`, to which all the errors belong; a secret is never part of it."""
+    owner = model_at(model, path[:-1])
+    error = errors[0]
+    if error["type"] == "missing":
+        return "is missing" + _meaning(owner, path)
+    if error["type"] == "extra_forbidden":
+        return _unknown_key(owner, str(path[-1]))
+    value = tree.at(path)
+    scalar = not isinstance(value, (dict, list))
+    hidden = scalar and (path in tree.secrets or holds_secret(owner, path))
+    shown = "the value" if hidden else _shown(value)
+    if all(one["type"] in _KINDS for one in errors):
+        return _wrong_kind(shown, value, errors, hidden=hidden)
+    return _not_legal(shown, path, value, error)
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    """A value as it was written, so far as it fits; never what stands inside of another."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return printable(repr(value), 80)
+
+
+def _wrong_kind(shown: str, value: Any, errors: Sequence[ErrorDetails], *, hidden: bool) -> str:
+    legal = " or ".join(dict.fromkeys(_KINDS[error["type"]] for error in errors))
+    if value is None:
+        return f"has no value; legal is {legal}"
+    hint = "; put it in quotes" if hidden and legal == "a text" else ""
+    return f"{shown} is not {legal}{hint}"
+
+
+def _not_legal(shown: str, path: KeyPath, value: Any, error: ErrorDetails) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "literal_error":
+        return _not_one_of(shown, path, value, context["expected"])
+    if kind == "value_error":
+        return _in_our_words(shown, value, str(context["error"]))
+    if kind == "string_pattern_mismatch":
+        return (
+            f"{shown} is not legal; legal are letters, digits, '.', '_' and '-', "
+            "100 at most, a letter or a digit first"
+        )
+    if kind in {"too_short", "string_too_short"}:
+        return "is empty; at least one is needed"
+    if kind == "string_too_long":
+        return f"{shown} is too long; legal are {context['max_length']} characters at most"
+    if kind in _BOUNDS:
+        name, words = _BOUNDS[kind]
+        return f"{shown} is out of range; legal is {words} {context[name]}"
+    return f"{shown} is not legal: {error['msg']}"
+
+
+def _in_our_words(shown: str, value: Any, text: str) -> str:
+    """The text of a validator of ours, which begins with the value where it names it."""
+    if value is None:
+        return text.replace("None is not", "has no value; legal is", 1)
+    if text.startswith(repr(value)):
+        return shown + text.removeprefix(repr(value))
+    return text
 
 
 def _meaning(owner: type[BaseModel] | None, path: KeyPath) -> str:
-    fields = _fields(owner)
-    found = fields.get(str(path[-1])) if path else None
+    found = fields(owner).get(str(path[-1]))
     return f": {found.description}" if found is not None and found.description else ""
 
 
 def _unknown_key(owner: type[BaseModel] | None, key: str) -> str:
-    if key in LATER:
+    if key in LATER and owner in (Spec, KafkaSettings, Pipeline):
         return f"{LATER[key]} are not supported yet"
-    legal = list(_fields(owner))
+    legal = sorted(fields(owner))
     near = difflib.get_close_matches(key, legal, 1)
     if near:
         return f"no such key; did you mean `{near[0]}`?"
-    return f"no such key; legal are {', '.join(sorted(legal))}"
+    return f"no such key; legal are {', '.join(legal)}"
 
 
-def _not_one_of(shown: str, value: object, expected: str) -> str:
-    if value in LATER_VALUES:
+def _not_one_of(shown: str, path: KeyPath, value: Any, expected: str) -> str:
+    if isinstance(value, str) and (path[-1], value) in LATER_VALUES:
         return f"{shown} is not supported yet; legal is {expected}"
     return f"{shown} is not legal; legal {'are' if ' or ' in expected else 'is'} {expected}"
-
-
-def _fields(model: type[BaseModel] | None) -> dict[str, FieldInfo]:
-    if model is None:
-        return {}
-    return {info.alias or name: info for name, info in model.model_fields.items()}
-
-
-def _is_secret(owner: type[BaseModel] | None, path: KeyPath) -> bool:
-    info = _fields(owner).get(str(path[-1])) if path else None
-    return info is not None and SecretStr in _parts(info.annotation)
-
-
-def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
-    kind: Any = model
-    for part in path:
-        kind = _step(kind, part)
-    return next((part for part in _parts(kind) if _is_model(part)), None)
-
-
-def _step(kind: Any, part: str | int) -> Any:
-    for option in _parts(kind):
-        if _is_model(option) and (info := _fields(option).get(str(part))) is not None:
-            return info.annotation
-        if get_origin(option) in (dict, list):
-            return get_args(option)[-1]
-    return None
-
-
-def _parts(kind: Any) -> tuple[Any, ...]:
-    if get_origin(kind) is typing.Annotated:
-        return _parts(get_args(kind)[0])
-    if get_origin(kind) in (typing.Union, types.UnionType):
-        return tuple(inner for part in get_args(kind) for inner in _parts(part))
-    return (kind,)
-
-
-def _is_model(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from worker.settings import Model, Spec
-from worker.spec.text import KeyPath
+from worker.spec.tree import KeyPath
 
 
 class TestRecord(Model):
