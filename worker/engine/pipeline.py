@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 
 PUBLISH_EVERY = 0.25
 """Seconds between two published states."""
+REPORT_EVERY = 10.0
+"""Seconds between two log lines about messages that were given up."""
+KINDS_LOGGED = 20
+"""Different reasons that are logged at a time."""
 RATE_OVER = 10.0
 """Seconds over which rates are measured."""
 
@@ -46,6 +50,7 @@ class PipelineLoop:
         self._failed: str | None = None
         self._last_error: str | None = None
         self._publish_due = 0.0
+        self._report_due = 0.0
         self._rates: deque[tuple[float, int, int]] = deque()
 
     def stop(self) -> None:
@@ -133,7 +138,9 @@ class PipelineLoop:
         self.state = state if runner is None else self._with_runner(state, runner)
 
     def _with_runner(self, state: PipelineState, runner: Runner) -> PipelineState:
-        self._report_given_up(runner)
+        if state.stepped >= self._report_due:
+            self._report_due = state.stepped + REPORT_EVERY
+            self._report_given_up(runner)
         consumer = runner.consumer
         self._last_error = runner.last_failure or consumer.last_error or self._last_error
         ends = consumer.ends(list(runner.partitions))
@@ -173,13 +180,8 @@ class PipelineLoop:
         return (counts.received - received) / elapsed, (counts.produced - produced) / elapsed
 
     def _report_given_up(self, runner: Runner) -> None:
-        for (what, reason, error), number in runner.given_up.items():
-            log.warning(
-                "%s: %d %s: %s, the last one %s",
-                self.job.name,
-                number,
-                what,
-                f"{reason} {error}".strip(),
-                runner.last_failure,
-            )
+        for why, number in runner.given_up.most_common(KINDS_LOGGED):
+            log.warning("%s: %d messages %s", self.job.name, number, why)
+        if runner.given_up:
+            log.warning("%s: the last of them was %s", self.job.name, runner.last_failure)
         runner.given_up.clear()

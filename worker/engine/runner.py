@@ -98,8 +98,8 @@ class Runner:
         """Why the pipeline cannot go on."""
         self.blocked: str | None = None
         """Why records cannot be delivered at the moment."""
-        self.given_up: Counter[tuple[str, str, str]] = Counter()
-        """Messages given up, by what became of them, reason and error's class."""
+        self.given_up: Counter[str] = Counter()
+        """Messages given up since they were last logged, by what became of them and why."""
         self.last_failure: str | None = None
         self._clients = clients
         self._pool = pool
@@ -331,8 +331,9 @@ class Runner:
         return record
 
     def _note(self, what: str, message: Message, failure: Failure) -> None:
-        self.given_up[what, failure.reason, failure.error] += 1
-        self.last_failure = f"{message!r} {what}: {_text(failure)}"
+        why = f"{what}: {_text(failure)}"
+        self.given_up[why] += 1
+        self.last_failure = f"{message!r} {why}"
 
     def _stop_at(self, message: Message, failure: Failure) -> None:
         self._fail(
