@@ -290,26 +290,30 @@ class Runner:
             self._stop_at(run.messages[chunk.messages], stop)
 
     def _match(self, run: Run, outcomes: Sequence[Outcome]) -> tuple[Chunk, Failure | None]:
-        counts, messages, settled = self.counts, run.messages, 0
+        messages, settled, handled, filtered = run.messages, 0, 0, 0
         records: list[Encoded] = []
         dead_letters: Counter[str] = Counter()
         stop = None
         for outcome in outcomes:
             match outcome:
                 case Done():
-                    counts.handled += 1
-                    counts.filtered += not outcome.records
-                    records += outcome.records
+                    handled += 1
+                    if outcome.records:
+                        records += outcome.records
+                    else:
+                        filtered += 1
                 case DeadLetter(failure):
                     records.append(self._dead_letter(messages[settled], failure))
                     dead_letters[failure.reason] += 1
                 case Skip(failure):
                     self._note("skipped", messages[settled], failure)
-                    counts.skipped[failure.reason] = counts.skipped.get(failure.reason, 0) + 1
+                    _count(self.counts.skipped, failure.reason, 1)
                 case Stop(failure):
                     stop = failure
                     break
             settled += 1
+        self.counts.handled += handled
+        self.counts.filtered += filtered
         whole = settled == len(messages)
         end = messages[-1].offset + 1 if whole else messages[settled].offset
         return Chunk(run.partition, messages[0].offset, end, settled, records, dead_letters), stop
@@ -347,7 +351,7 @@ class Runner:
         dead = sum(chunk.dead_letters.values())
         self.counts.produced += len(chunk.records) - dead
         for reason, number in chunk.dead_letters.items():
-            self.counts.dead_lettered[reason] = self.counts.dead_lettered.get(reason, 0) + number
+            _count(self.counts.dead_lettered, reason, number)
         if chunk.records and self.blocked is not None:
             log.info("%s: records can be delivered again", self.job.name)
             self.blocked, self._failures = None, 0
@@ -441,6 +445,10 @@ class Runner:
 def _text(failure: Failure) -> str:
     text = f": {failure.text}" if failure.harmless else ""
     return f"{failure.reason} {failure.error}".strip() + text
+
+
+def _count(counts: dict[str, int], reason: str, number: int) -> None:
+    counts[reason] = counts.get(reason, 0) + number
 
 
 def _names(partitions: Iterable[TopicPartition]) -> str:
