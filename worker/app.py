@@ -28,7 +28,7 @@ from worker.observe.metrics import metrics_text
 from worker.observe.stats import stats_json
 from worker.observe.tracing import TraceContext
 from worker.ports import Admin, Clock, Consumer, Observer, Producer
-from worker.serdes import SERDES, Unsuitable, decoder, encoder
+from worker.serdes import SERDES, Unsuitable, decoder
 from worker.settings import Pipeline, TopicSettings
 from worker.spec import Document
 from worker.types import Message, Problem
@@ -164,7 +164,7 @@ class _Assembly:
             handler,
             _decoder(pipeline, handler),
             Results(
-                encoder(SERDES[pipeline.encode]),
+                SERDES[pipeline.encode].encode,
                 pipeline.to,
                 self._limits,
                 self._observer,

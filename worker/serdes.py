@@ -25,7 +25,10 @@ class Serde(Protocol):
         """A function from bytes to a value of type `kind`; raises `Unsuitable`."""
 
     def encode(self, value: Any) -> bytes:
-        """The value's bytes; raises TypeError or ValueError for one that the format cannot hold."""
+        """The value's bytes; bytes are taken as encoded already.
+
+        Raises TypeError or ValueError for a value that the format cannot hold.
+        """
 
 
 class Json:
@@ -49,7 +52,7 @@ class Json:
             ) from error
 
     def encode(self, value: Any) -> bytes:
-        return orjson.dumps(value, _plain)
+        return value if type(value) is bytes else orjson.dumps(value, _plain)
 
 
 class String:
@@ -61,8 +64,10 @@ class String:
         return _text
 
     def encode(self, value: Any) -> bytes:
+        if type(value) is bytes:
+            return value
         if not isinstance(value, str):
-            raise TypeError(f"encode: string takes str, not {type(value).__name__}")
+            raise TypeError(f"encode: string takes str or bytes, not {type(value).__name__}")
         return value.encode()
 
 
@@ -75,7 +80,9 @@ class Bytes:
         return bytes
 
     def encode(self, value: Any) -> bytes:
-        raise TypeError(f"encode: bytes takes bytes, not {type(value).__name__}")
+        if type(value) is not bytes:
+            raise TypeError(f"encode: bytes takes bytes, not {type(value).__name__}")
+        return value
 
 
 SERDES: Mapping[str, Serde] = {"json": Json(), "string": String(), "bytes": Bytes()}
@@ -104,16 +111,6 @@ def decoder(serde: Serde, kind: Any) -> Callable[[bytes | None], Any]:
         return None if data is None else decode(data)
 
     return nullable if optional else decode
-
-
-def encoder(serde: Serde) -> Encoder:
-    """A function from a result to bytes; bytes are taken as encoded already."""
-    encode = serde.encode
-
-    def encoded(value: Any) -> bytes:
-        return value if type(value) is bytes else encode(value)
-
-    return encoded
 
 
 def _json_object(data: bytes) -> dict[str, Any]:

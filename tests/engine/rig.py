@@ -14,7 +14,7 @@ from worker.engine.runner import Clients, Job, Runner
 from worker.flow.health import Counts
 from worker.handlers import Registry
 from worker.ports import Observer
-from worker.serdes import SERDES, decoder, encoder
+from worker.serdes import SERDES, decoder
 from worker.settings import Pipeline
 from worker.testing import ManualClock, MemoryBroker
 from worker.testing.consumer import MemoryConsumer
@@ -75,7 +75,7 @@ class Rig:
         executor = Executor(
             handler,
             None if handler.payload is Message else decoder(SERDES["json"], handler.payload),
-            Results(encoder(SERDES["json"]), "target", limits, Observer(), source_time=False),
+            Results(SERDES["json"].encode, "target", limits, Observer(), source_time=False),
             on_error,
             {},
         )

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from worker.engine.partition import Run
-from worker.engine.results import FILTERED, LEGAL, BadResult, Results, exhausted
+from worker.engine.results import FILTERED, LEGAL, PLAIN, BadResult, Results, exhausted
 from worker.errors import Reject
 from worker.flow.retry import OnError, decide
 from worker.handlers import Handler
@@ -70,7 +70,10 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - decoders of users may raise anything
             return self._failed("undecodable", error)
         try:
-            result = exhausted(self._invoke(payload, message))
+            name = self.handler.message
+            result = self._call(payload) if name is None else self._call(payload, **{name: message})
+            if type(result) not in PLAIN:
+                result = exhausted(result)
         except BaseException as error:  # noqa: BLE001 - handlers may raise anything
             return self._raised(error)
         return self._concluded(message, result)

@@ -20,7 +20,7 @@ ENVELOPE: Final = 512
 """Bytes that a record without headers needs at most around its key and value."""
 
 
-_PLAIN: Final = frozenset({NoneType, dict, list, tuple, str, bytes, int, float, bool, Record})
+PLAIN: Final = frozenset({NoneType, dict, list, tuple, str, bytes, int, float, bool, Record})
 """Types that are no iterators for sure; asking the others takes longer than encoding them."""
 
 
@@ -101,7 +101,4 @@ def _checked(headers: Headers) -> Headers:
 
 def exhausted(result: Any) -> Any:
     """The result with its iterator run to the end, since what a generator does is the handler's."""
-    kind = type(result)
-    if kind in _PLAIN or not isinstance(result, Iterator):
-        return result
-    return list(result)
+    return list(result) if isinstance(result, Iterator) else result
