@@ -37,6 +37,10 @@ class InlinePool:
     def outstanding(self) -> int:
         return len(self._runs)
 
+    @property
+    def saturated(self) -> bool:
+        return bool(self._runs)
+
     def submit(self, run: Run) -> None:
         self._runs.append(run)
 

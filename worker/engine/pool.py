@@ -19,6 +19,10 @@ class Pool(Protocol):
     def outstanding(self) -> int:
         """Runs that have not been collected yet."""
 
+    @property
+    def saturated(self) -> bool:
+        """Whether a further run would wait for a handler."""
+
     def submit(self, run: Run) -> None:
         """Hand a run over."""
 
@@ -30,11 +34,16 @@ class Pool(Protocol):
 
 
 class _Results:
-    """The way back from handlers to the runner."""
+    """The way back from handlers to the runner; `size` runs are handled at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
+        self._size = size
         self._finished: queue.SimpleQueue[Finished] = queue.SimpleQueue()
         self.outstanding = 0
+
+    @property
+    def saturated(self) -> bool:
+        return self.outstanding >= self._size
 
     def put(self, finished: Finished) -> None:
         self._finished.put(finished)
@@ -59,10 +68,9 @@ class ThreadPool(_Results):
     """Up to `size` threads, made when they are first needed."""
 
     def __init__(self, name: str, execute: Callable[[Run], list[Outcome]], size: int) -> None:
-        super().__init__()
+        super().__init__(size)
         self._name = name
         self._execute = execute
-        self._size = size
         self._threads: list[threading.Thread] = []
         self._runs: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
 
@@ -123,7 +131,7 @@ class AsyncPool(_Results):
         execute: Callable[[Run], Coroutine[Any, Any, list[Outcome]]],
         size: int,
     ) -> None:
-        super().__init__()
+        super().__init__(size)
         self._loop = loop
         self._execute = execute
         self._slots = asyncio.Semaphore(size)

@@ -31,7 +31,7 @@ from worker.types import (
 
 log = logging.getLogger(__name__)
 
-POLL_LIMIT = 1000
+POLL_LIMIT = 500
 """Messages taken in one poll, and the longest run."""
 IDLE_WAIT = 0.1
 """Seconds that an idle runner waits in one poll; a stop is noticed within it."""
@@ -181,7 +181,7 @@ class Runner:
     # --- the stages of a step ---
 
     def _admit(self) -> None:
-        room = 0 if self._is_blocked else self.pressure.room
+        room = 0 if self._is_blocked or self._has_enough() else self.pressure.room
         if not room and not self._paused:
             if self._full_since is None:
                 self._full_since = self._clock.monotonic()
@@ -238,6 +238,12 @@ class Runner:
 
     def _has_work(self) -> bool:
         return any(p.lanes and not p.lanes.busy for p in self.partitions.values())
+
+    def _has_enough(self) -> bool:
+        """Whether handlers are all busy and the next run waits: more would only get cold."""
+        return self._pool.saturated and (
+            sum(len(p.lanes) for p in self.partitions.values()) >= POLL_LIMIT
+        )
 
     def _take(self, fetch: Fetch) -> None:
         partition = self.partitions.get(fetch.source)
