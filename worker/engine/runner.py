@@ -193,12 +193,8 @@ class Runner:
             self._find_new_place(self._lost.pop())
 
     def _dispatch(self) -> None:
-        if self.committer.stuck or self._is_blocked or self.failed is not None:
-            return
         for partition in self.partitions.values():
-            messages = partition.lanes.take(self.job.run_limit)
-            if messages:
-                self._pool.submit(Run(partition, messages))
+            self._dispatch_from(partition)
 
     def _settle(self) -> None:
         full = not self.pressure.room
@@ -271,6 +267,13 @@ class Runner:
         log.error("%s: %s goes on at %d instead of %d", self.job.name, source, start, gone)
         self._replace(partition, start)
 
+    def _dispatch_from(self, partition: Partition) -> None:
+        if self.committer.stuck or self._is_blocked or self.failed is not None:
+            return
+        messages = partition.lanes.take(self.job.run_limit)
+        if messages:
+            self._pool.submit(Run(partition, messages))
+
     # --- settling ---
 
     def _settle_finished(self, timeout: float) -> None:
@@ -290,10 +293,11 @@ class Runner:
             self._forget(run.partition, len(rest))
             rest = []
         run.partition.lanes.release(rest)
-        if chunk.messages:
-            self.committer.deliver(chunk)
         if stop is not None:
             self._stop_at(run.messages[chunk.messages], stop)
+        self._dispatch_from(run.partition)
+        if chunk.messages:
+            self.committer.deliver(chunk)
 
     def _match(self, run: Run, outcomes: Sequence[Outcome]) -> tuple[Chunk, Failure | None]:
         messages, settled, handled, filtered = run.messages, 0, 0, 0
