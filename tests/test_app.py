@@ -1,0 +1,87 @@
+"""What is wrong with a spec beyond its text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worker.app import Options, build, check
+from worker.errors import BadConfiguration
+from worker.handlers import Registry
+from worker.spec import Document, load
+
+SPEC = """\
+version: 1
+name: test
+kafka: {{brokers: "localhost:1"}}
+handlers: [json]
+pipelines:
+  one:
+    from: source
+    handler: {handler}
+    {more}
+server: {{port: 0}}
+"""
+
+
+class Opaque:
+    """Nothing that can be read from JSON."""
+
+
+@pytest.fixture
+def options() -> Options:
+    registry = Registry()
+
+    def plain(payload: dict[str, Any]) -> None: ...
+    def needs(payload: str, pool: object) -> None: ...
+    def opaque(payload: Opaque) -> None: ...
+    def pool(nothing: object) -> Iterator[int]:
+        yield 1
+
+    for function in (plain, needs, opaque):
+        registry.handler(function, batch=None, name=None)
+    registry.resource(pool, name=None)
+    return Options(registry=registry)
+
+
+def document(tmp_path: Path, handler: str, more: str = "batch: 1") -> Document:
+    file = tmp_path / "spec.yaml"
+    file.write_text(SPEC.format(handler=handler, more=more))
+    return load(file, {})
+
+
+@pytest.mark.parametrize(
+    ("handler", "more", "line", "expected"),
+    [
+        ("plian", "to: target", 8, "no handler is named 'plian'; did you mean 'plain'?"),
+        ("plain", "batch: 10", 9, "takes one message; mark it with @handler(batch=...)"),
+        ("plain", "decode: string", 8, "decode: string gives str, not dict"),
+        ("opaque", "to: target", 8, "Opaque cannot be read from JSON; legal are dict"),
+        ("needs", "to: target", 8, "no resource is named 'nothing'; did you mean"),
+    ],
+)
+def test_what_cannot_work_is_told_with_its_place(
+    tmp_path: Path, options: Options, handler: str, more: str, line: int, expected: str
+) -> None:
+    problems = check(document(tmp_path, handler, more), options)
+
+    assert [problem.line for problem in problems] == [line]
+    assert expected.split("; did", maxsplit=1)[0] in problems[0].text
+
+
+def test_a_spec_that_cannot_work_is_not_built(tmp_path: Path, options: Options) -> None:
+    with pytest.raises(BadConfiguration, match="no handler is named 'nobody'"):
+        build(document(tmp_path, "nobody"), options)
+
+
+def test_a_pipeline_that_is_asked_for_alone_must_exist(tmp_path: Path, options: Options) -> None:
+    asked = Options(only=["oen"], registry=options.registry)
+
+    problems = check(document(tmp_path, "plain", "to: target"), asked)
+
+    assert [problem.text for problem in problems] == [
+        "--only: no pipeline is named 'oen'; did you mean 'one'?"
+    ]
