@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from confluent_kafka import Consumer as RawConsumer
 from confluent_kafka import Producer as Client
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
@@ -171,10 +174,12 @@ class KafkaRig:
         assert self._client.flush(30) == 0
 
     def append_transaction(self, source: TopicPartition, value: bytes) -> None:
-        self._transaction(source, value).commit_transaction(30)
+        with self._until_marked(source):
+            self._transaction(source, value).commit_transaction(30)
 
     def append_aborted(self, source: TopicPartition, value: bytes) -> None:
-        self._transaction(source, value).abort_transaction(30)
+        with self._until_marked(source):
+            self._transaction(source, value).abort_transaction(30)
 
     def delete_records(self, source: TopicPartition, before: int) -> None:
         admin = AdminClient(self._raw)
@@ -183,6 +188,21 @@ class KafkaRig:
 
     def fall_silent(self, consumer: Consumer) -> None:
         """`max.poll.interval.ms` does it."""
+
+    @contextmanager
+    def _until_marked(self, source: TopicPartition) -> Iterator[None]:
+        """Wait for the control record: the coordinator answers before it has written that."""
+        before = self._end(source)
+        yield
+        deadline = time.monotonic() + 30
+        while self._end(source) < before + 2:
+            assert time.monotonic() < deadline, "the transaction's control record was not written"
+
+    def _end(self, source: TopicPartition) -> int:
+        consumer = RawConsumer(self._raw | {"group.id": unique("end")})
+        _, end = consumer.get_watermark_offsets(ClientPartition(*source), timeout=30)
+        consumer.close()
+        return int(end)
 
     def _transaction(self, source: TopicPartition, value: bytes) -> Any:
         client = Client(self._raw | {"transactional.id": unique("transaction")})
