@@ -8,7 +8,7 @@ from types import NoneType, UnionType
 from typing import Any, Protocol, Union, get_args, get_origin
 
 import orjson
-from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
+from pydantic import BaseModel, PydanticUserError, TypeAdapter
 
 Decoder = Callable[[bytes], Any]
 Encoder = Callable[[Any], bytes]
@@ -45,10 +45,11 @@ class Json:
             return OfStruct(kind).decode
         try:
             return TypeAdapter(kind).validate_json
-        except (PydanticSchemaGenerationError, PydanticUserError) as error:
+        except PydanticUserError as error:
             raise Unsuitable(
                 f"{_name(kind)} cannot be read from JSON; legal are dict, a dataclass, a "
-                "TypedDict, a pydantic model, a msgspec struct, plain types, bytes, str and Message"
+                "TypedDict, a pydantic model, a msgspec struct, plain types, bytes, str and Message "
+                f"({error.message.splitlines()[0]})"
             ) from error
 
     def encode(self, value: Any) -> bytes:
