@@ -47,9 +47,9 @@ class Json:
             return TypeAdapter(kind).validate_json
         except PydanticUserError as error:
             raise Unsuitable(
-                f"{_name(kind)} cannot be read from JSON; legal are dict, a dataclass, a "
-                "TypedDict, a pydantic model, a msgspec struct, plain types, bytes, str and Message "
-                f"({error.message.splitlines()[0]})"
+                f"{_name(kind)} cannot be read from JSON; legal are dict, a dataclass, "
+                "a TypedDict, a pydantic model, a msgspec struct, plain types, bytes, str and "
+                f"Message ({error.message.splitlines()[0]})"
             ) from error
 
     def encode(self, value: Any) -> bytes:
