@@ -1,8 +1,39 @@
 """stream-worker: Python functions on Apache Kafka, declared in YAML."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from worker.errors import Reject
 from worker.handlers import handler, resource
 from worker.types import Message, Record
 from worker.version import __version__
 
-__all__ = ["Message", "Record", "Reject", "__version__", "handler", "resource"]
+if TYPE_CHECKING:
+    from worker.kafka.client import Kafka
+    from worker.kafka.topics import TopicConfig
+    from worker.settings import KafkaSettings
+
+__all__ = [
+    "Kafka",
+    "KafkaSettings",
+    "Message",
+    "Record",
+    "Reject",
+    "TopicConfig",
+    "__version__",
+    "handler",
+    "resource",
+]
+
+_LATER = {
+    "Kafka": "worker.kafka.client",
+    "KafkaSettings": "worker.settings",
+    "TopicConfig": "worker.kafka.topics",
+}
+"""What takes long to import, and where it is, so that `worker --help` is quick."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,11 +4,24 @@
   - BadConfiguration            exit code 78, carries every Problem
   - BrokersUnreachable          exit code 69
   - CannotListen                the HTTP endpoint's address cannot be had: exit code 78
-  - ClientError
+  - ClientError                 carries Kafka's error code, whether to try again, what to do
     + QueueFull                 the producer's queue is full: poll, then send the same record again
     + CommitFailed
     + ClientFatal               this client is of no more use: make a new one
     + Fenced                    another process has taken this one's identity: exit code 3
+    + ConnectionFailed          no broker answered
+    + ClientClosed
+    + ClientNotInitialized      the client was made before this process was forked
+    + ProducerNotEnabled
+    + ConsumerNotEnabled
+    + AlreadyConsuming
+    + NotConsuming
+    + InConsumerGroup
+    + NotInConsumerGroup
+    + SendFailed                a record was not acknowledged
+    + ConsumeFailed             the handler raised, or reading cannot go on
+    + TopicNotFound
+    + InvalidPartition
   - PipelineFailed              a pipeline stopped for good
   - BrokerUnavailable           no real broker can be had on this machine
     + BrokerFailed              a broker of ours did not start or did not stay up
@@ -19,9 +32,10 @@ Raised by handlers:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
-from worker.types import Problem
+from worker.types import Delivered, Problem
 
 
 class WorkerError(Exception):
@@ -45,7 +59,27 @@ class CannotListen(WorkerError):
 
 
 class ClientError(WorkerError):
-    """The Kafka client reported an error."""
+    """The Kafka client reported an error.
+
+    `code` is Kafka's error code (negative: of the client itself), None where no broker was asked;
+    `retriable` says whether the same call may succeed later; `advice` says what to do.
+    """
+
+    advice: str = ""
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        code: int | None = None,
+        retriable: bool = False,
+        advice: str | None = None,
+    ) -> None:
+        self.text = text
+        self.code = code
+        self.retriable = retriable
+        self.advice = self.advice if advice is None else advice
+        super().__init__(f"{text}; {self.advice}" if self.advice else text)
 
 
 class QueueFull(ClientError):
@@ -62,6 +96,96 @@ class ClientFatal(ClientError):
 
 class Fenced(ClientError):
     """Another process uses the same identity and has taken it over."""
+
+
+class ConnectionFailed(ClientError):
+    """No broker answered in time."""
+
+    advice = "check the addresses, and that the brokers run and let this machine in"
+
+
+class ClientClosed(ClientError):
+    """The client was closed."""
+
+    advice = "make a new one"
+
+
+class ClientNotInitialized(ClientError):
+    """The client belongs to the process that this one was forked from."""
+
+    advice = "make a client after the fork, in the process that uses it"
+
+
+class ProducerNotEnabled(ClientError):
+    """The settings say that this client does not send."""
+
+    advice = "set producer.enabled to true"
+
+
+class ConsumerNotEnabled(ClientError):
+    """The settings say that this client does not read."""
+
+    advice = "set consumer.enabled to true"
+
+
+class AlreadyConsuming(ClientError):
+    """The client reads already, and does so once at a time."""
+
+    advice = "call stop_consume() first, or make a second client"
+
+
+class NotConsuming(ClientError):
+    """There is nothing to stop."""
+
+    advice = "call consume() or consume_partition() first"
+
+
+class InConsumerGroup(ClientError):
+    """The client is a member of a group already."""
+
+    advice = "call leave_group() first, or make a second client"
+
+
+class NotInConsumerGroup(ClientError):
+    """The client is in no group."""
+
+    advice = "call join_group() first"
+
+
+class SendFailed(ClientError):
+    """Records were not acknowledged.
+
+    `delivered` and `failed` say by the place in the batch which ones were and which were not; a
+    record of a single send is at place 0.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        code: int | None = None,
+        retriable: bool = False,
+        advice: str | None = None,
+        delivered: Mapping[int, Delivered] = MappingProxyType({}),
+        failed: Mapping[int, SendFailed] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(text, code=code, retriable=retriable, advice=advice)
+        self.delivered = delivered
+        self.failed = failed or {0: self}
+
+
+class ConsumeFailed(ClientError):
+    """A handler raised, which is then the `__cause__`, or reading cannot go on."""
+
+
+class TopicNotFound(ClientError):
+    """The cluster has no such topic, or does not show it to this user."""
+
+    advice = "create_topic() makes it; nothing is ever made by sending to it"
+
+
+class InvalidPartition(ClientError):
+    """The topic has no such partition."""
 
 
 class PipelineFailed(WorkerError):

@@ -182,6 +182,19 @@ class Encoded:
     timestamp: int | None = None
 
 
+class Delivered(NamedTuple):
+    """Where a record is: what an acknowledgement says.
+
+    Without acknowledgements (`acks: none`) nobody says where: the offset is then -1.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    """Milliseconds since 1970, as the log has it."""
+
+
 @dataclass(slots=True)
 class Fetch:
     """Consecutive messages of one partition as they came out of one poll; `size` in bytes."""
@@ -258,6 +271,8 @@ class ClientTotals:
     """Messages in the client's own queues."""
     brokers: dict[str, str] = field(default_factory=dict)
     """State of the connection per broker address."""
+    round_trips: dict[str, float | None] = field(default_factory=dict)
+    """Seconds that an answer took on average lately, per broker address."""
 
 
 @dataclass(frozen=True, slots=True)

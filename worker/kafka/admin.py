@@ -24,11 +24,12 @@ from worker.types import TopicInfo
 LOOK_AGAIN_AFTER: Final = 0.05
 """Seconds between two looks for a topic that was made."""
 
-_NO_ANSWER: Final = {
+NO_ANSWER: Final = {
     KafkaError._TIMED_OUT,  # noqa: SLF001 - public constants
     KafkaError._TRANSPORT,  # noqa: SLF001
     KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
 }
+"""Errors that mean that no broker has answered."""
 
 
 class KafkaAdmin:
@@ -57,7 +58,7 @@ class KafkaAdmin:
     def create(self, topics: Mapping[str, NewTopic]) -> None:
         """See `ports.Admin`; raises `ClientError` that names every topic that was refused."""
         existing = _partitions(self._cluster(), list(topics))
-        new = [_client_topic(name, topics[name]) for name in topics if name not in existing]
+        new = [client_topic(name, topics[name]) for name in topics if name not in existing]
         if not new:
             return
         answers = self._client.create_topics(new, request_timeout=self._timeout)
@@ -87,7 +88,7 @@ class KafkaAdmin:
         try:
             return int(answer.result()["max.message.bytes"].value)
         except KafkaException as error:
-            if error.args[0].code() in _NO_ANSWER:
+            if error.args[0].code() in NO_ANSWER:
                 raise self._unreachable(error.args[0]) from error
             self._log.warning(
                 "max.message.bytes of %s is taken for Kafka's default, %d, since it cannot be "
@@ -102,7 +103,7 @@ class KafkaAdmin:
         try:
             answer.result()
         except KafkaException as error:
-            if error.args[0].code() in _NO_ANSWER:
+            if error.args[0].code() in NO_ANSWER:
                 raise self._unreachable(error.args[0]) from error
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 return f"{topic}: {describe(error.args[0])}"
@@ -141,7 +142,8 @@ def _has_controller(cluster: ClusterMetadata) -> bool:
     return cluster.controller_id in cluster.brokers
 
 
-def _client_topic(name: str, topic: NewTopic) -> ClientTopic:
+def client_topic(name: str, topic: NewTopic) -> ClientTopic:
+    """A new topic as the client takes it."""
     return ClientTopic(
         name,
         num_partitions=topic.partitions or -1,

@@ -6,21 +6,20 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from worker.settings import KafkaSettings, Pipeline, Security
+from pydantic import SecretStr
+
+from worker.settings import GroupSettings, KafkaSettings, OAuth, Pipeline, Security
+from worker.settings.librdkafka import passed, shared
+from worker.settings.values import LOOPBACK
 
 Properties = dict[str, Any]
 
-SOCKET_TIMEOUT_MS: Final = 10_000
-"""A request that is not answered for so long is sent again."""
-DELIVERY_TIMEOUT_MS: Final = 30_000
-"""A record that is not acknowledged for so long has failed, and its pipeline reads again from the
-committable offset, which duplicates what was acknowledged beyond it. So it must outlast what passes
-by itself, a new leader or a broker that restarts; but until it is over nobody learns that nothing
-is delivered, and a drain cannot wait for longer anyway."""
 FETCH_QUEUE_KIB: Final = 16 * 1024
 """librdkafka's own default of 64 MiB for each consumer is too much for a process of many."""
 SEND_QUEUE_KIB: Final = 64 * 1024
 """librdkafka's own default is 1 GiB."""
+PARTITION_FETCH_BYTES: Final = 1024**2
+"""librdkafka's default of `fetch.message.max.bytes`: what is asked of one partition at a time."""
 SEND_QUEUE_MESSAGES: Final = 100_000
 BATCH_BYTES: Final = 1_000_000
 """librdkafka's default `batch.size`, which is within the brokers' default limit."""
@@ -29,6 +28,11 @@ MESSAGE_BYTES: Final = (1_000, 1_000_000_000)
 DEFAULT_MESSAGE_BYTES: Final = 1_048_588
 """Kafka's default of a topic's `max.message.bytes`."""
 
+ACKS: Final = {"none": "0", "local": "1", "all": "all"}
+ASSIGNORS: Final = {"sticky": "cooperative-sticky", "range": "range", "roundrobin": "roundrobin"}
+REMOTE_ASSIGNORS: Final = {"sticky": "uniform", "range": "range"}
+"""The brokers' own, of the protocol `consumer` (KIP-848)."""
+
 _SECRET: Final = re.compile(
     r"password|secret|token|credential|\.key$|pem|jaas|sasl\.username", re.IGNORECASE
 )
@@ -36,66 +40,108 @@ _SECRET: Final = re.compile(
 
 def common(kafka: KafkaSettings) -> Properties:
     """What every client of a cluster is configured with."""
+    network, metadata = kafka.network, kafka.metadata
     return {
         "bootstrap.servers": ",".join(kafka.brokers),
         "client.id": kafka.client_id,
-        "socket.timeout.ms": SOCKET_TIMEOUT_MS,
-        "socket.keepalive.enable": True,
+        "socket.connection.setup.timeout.ms": _milliseconds(network.dial_timeout),
+        "socket.timeout.ms": _milliseconds(network.read_timeout),
+        "socket.keepalive.enable": network.keep_alive,
+        "topic.metadata.refresh.interval.ms": _milliseconds(metadata.refresh),
+        "topic.metadata.refresh.sparse": not metadata.full,
         "reconnect.backoff.ms": 100,
         "reconnect.backoff.max.ms": 2_000,
         "log.connection.close": False,
         "statistics.interval.ms": 1_000,
         "enable.metrics.push": False,
         **_security(kafka.security),
+        **shared(kafka.librdkafka),
     }
 
 
 def consumer(kafka: KafkaSettings, group: str, pipeline: Pipeline) -> Properties:
     """What the consumer of a pipeline is configured with."""
+    instance = None if pipeline.instance is None else f"{group}.{pipeline.instance}.0"
+    return member(kafka, group, pipeline.isolation, instance)
+
+
+def member(
+    kafka: KafkaSettings, group: str, isolation: str, instance: str | None = None
+) -> Properties:
+    """What a consumer is configured with, be it in a group or assigned by hand."""
     properties = {
         **common(kafka),
         "group.id": group,
-        "group.protocol": "classic",
-        "session.timeout.ms": _milliseconds(kafka.group.session_timeout),
-        "heartbeat.interval.ms": _milliseconds(kafka.group.heartbeat),
-        "partition.assignment.strategy": "cooperative-sticky",
-        "isolation.level": pipeline.isolation,
+        **_membership(kafka.group),
+        "isolation.level": isolation,
         "auto.offset.reset": "error",
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "enable.partition.eof": False,
         "allow.auto.create.topics": False,
+        "fetch.wait.max.ms": _milliseconds(kafka.consumer.max_wait),
+        "fetch.min.bytes": kafka.consumer.fetch_min,
+        "fetch.max.bytes": kafka.consumer.fetch_max,
+        "fetch.message.max.bytes": min(PARTITION_FETCH_BYTES, kafka.consumer.fetch_max),
         "fetch.queue.backoff.ms": 10,
         "queued.min.messages": 20_000,
         "queued.max.messages.kbytes": FETCH_QUEUE_KIB,
+        **passed(kafka.librdkafka, "consumer"),
     }
-    if pipeline.instance is not None:
-        properties["group.instance.id"] = f"{group}.{pipeline.instance}.0"
+    if instance is not None:
+        properties["group.instance.id"] = instance
     return properties
 
 
 def producer(kafka: KafkaSettings, limits: Mapping[str, int]) -> Properties:
-    """What the producer of a pipeline is configured with.
+    """What a producer is configured with.
 
     `limits` has the `max.message.bytes` of its topics. The broker refuses a batch as a whole and
     names no record, so no batch may grow beyond the smallest limit.
     """
+    sending = kafka.producer
     smallest = min(limits.values(), default=DEFAULT_MESSAGE_BYTES)
-    largest = max(limits.values(), default=DEFAULT_MESSAGE_BYTES)
+    largest = max(limits.values(), default=sending.max_message_bytes or DEFAULT_MESSAGE_BYTES)
     least, most = MESSAGE_BYTES
-    return {
+    properties = {
         **common(kafka),
-        "acks": "all",
-        "enable.idempotence": True,
-        "partitioner": "murmur2_random",
-        "compression.type": kafka.producer.compression,
-        "linger.ms": kafka.producer.linger * 1000,
+        "acks": ACKS[sending.acks],
+        "enable.idempotence": sending.idempotent,
+        "partitioner": sending.partitioner,
+        "compression.type": sending.compression,
+        "linger.ms": sending.linger * 1000,
+        "batch.num.messages": sending.batch_messages,
         "batch.size": max(1, min(BATCH_BYTES, smallest)),
         "message.max.bytes": max(least, min(most, largest)),
-        "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
+        "request.timeout.ms": _milliseconds(kafka.network.request_timeout),
+        "retry.backoff.ms": _milliseconds(sending.retry_backoff),
+        "delivery.timeout.ms": _milliseconds(sending.delivery_timeout),
         "queue.buffering.max.messages": SEND_QUEUE_MESSAGES,
         "queue.buffering.max.kbytes": SEND_QUEUE_KIB,
+        **passed(kafka.librdkafka, "producer"),
     }
+    if sending.compression_level is not None:
+        properties["compression.level"] = sending.compression_level
+    if sending.retries is not None:
+        properties["retries"] = sending.retries
+    return properties
+
+
+def warnings(kafka: KafkaSettings) -> list[str]:
+    """What an operator should know at each start: checks that are off, bytes anybody can read."""
+    found = []
+    if kafka.security.skip_verify:
+        found.append(
+            "kafka.security.skip_verify is on: whoever answers is taken for a broker and is given "
+            "the password and the records; give the brokers' `ca` instead"
+        )
+    away = [broker for broker in kafka.brokers if not LOOPBACK.fullmatch(broker)]
+    if away and not kafka.security.protocol.endswith("SSL"):
+        found.append(
+            f"records go unencrypted to {', '.join(away)}; use kafka.security.protocol SSL or "
+            "SASL_SSL where others can listen"
+        )
+    return found
 
 
 def redacted(properties: Mapping[str, Any]) -> Properties:
@@ -107,18 +153,50 @@ def redacted(properties: Mapping[str, Any]) -> Properties:
     }
 
 
+def _membership(group: GroupSettings) -> Properties:
+    """With the protocol `consumer` the broker decides on sessions; the client refuses to."""
+    if group.protocol == "consumer":
+        return {
+            "group.protocol": "consumer",
+            "group.remote.assignor": REMOTE_ASSIGNORS[group.rebalance],
+        }
+    return {
+        "group.protocol": "classic",
+        "session.timeout.ms": _milliseconds(group.session_timeout),
+        "heartbeat.interval.ms": _milliseconds(group.heartbeat),
+        "partition.assignment.strategy": ASSIGNORS[group.rebalance],
+    }
+
+
 def _security(security: Security) -> Properties:
     properties = {
         "security.protocol": security.protocol,
         "sasl.mechanism": security.mechanism,
         "sasl.username": security.username,
-        "sasl.password": security.password and security.password.get_secret_value(),
+        "sasl.password": _revealed(security.password),
         "ssl.ca.location": security.ca,
         "ssl.certificate.location": security.certificate,
         "ssl.key.location": security.key,
-        "ssl.key.password": security.key_password and security.key_password.get_secret_value(),
+        "ssl.key.password": _revealed(security.key_password),
+        "enable.ssl.certificate.verification": False if security.skip_verify else None,
+        **({} if security.oauth is None else _oauth(security.oauth)),
     }
     return {name: value for name, value in properties.items() if value is not None}
+
+
+def _oauth(oauth: OAuth) -> Properties:
+    return {
+        "sasl.oauthbearer.method": "oidc",
+        "sasl.oauthbearer.token.endpoint.url": oauth.endpoint,
+        "sasl.oauthbearer.client.id": oauth.client_id,
+        "sasl.oauthbearer.client.secret": _revealed(oauth.client_secret),
+        "sasl.oauthbearer.scope": oauth.scope,
+        "https.ca.location": oauth.ca,
+    }
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 def _milliseconds(seconds: float) -> int:

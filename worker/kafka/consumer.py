@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer as Client
@@ -27,17 +27,26 @@ from worker.types import ClientTotals, Fetch, Message, TopicPartition
 LEAVE_TIMEOUT: Final = 5.0
 """Seconds to leave the group in good order."""
 
+_EAGER: Final = {"range", "roundrobin"}
+"""Assignors that take everything from everybody in a rebalance: the client then wants the whole
+assignment each time it changes, not the difference."""
 _OFFSET_LOST: Final = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001
 
 
 class KafkaConsumer:
-    """A member of a group; made with the properties of `config.consumer`.
+    """A member of a group, or a reader of partitions that are assigned by hand.
 
-    `close` waits for the coordinator and is known to hang now and then, so the process needs a
-    deadline of its own: that of `engine/worker.py`.
+    Made with the properties of `config.member`; `on_error` is told of every error that the client
+    reports. `close` waits for the coordinator and is known to hang now and then, so the process
+    needs a deadline of its own: that of `engine/worker.py`.
     """
 
-    def __init__(self, properties: Properties) -> None:
+    def __init__(
+        self, properties: Properties, on_error: Callable[[KafkaError], None] = lambda _: None
+    ) -> None:
+        self._on_any_error = on_error
+        self._eager = properties.get("partition.assignment.strategy") in _EAGER
+        self._starts: dict[TopicPartition, int] = {}
         self._statistics = Statistics()
         self._kept = Kept()
         self._log = client_logger("consumer")
@@ -46,6 +55,7 @@ class KafkaConsumer:
         self._gone: set[TopicPartition] = set()
         self._refused: list[tuple[Offsets, str]] = []
         self._closed = False
+        self._by_hand = False
         guard = self._kept.guard
         self._client = Client(
             {
@@ -67,6 +77,11 @@ class KafkaConsumer:
         """See `ports.Consumer`."""
         return self._statistics.connected
 
+    @property
+    def client(self) -> Client:
+        """The underlying client, which belongs to the thread that polls."""
+        return self._client
+
     def totals(self) -> ClientTotals:
         """See `ports.Consumer`."""
         return self._statistics.totals()
@@ -81,6 +96,12 @@ class KafkaConsumer:
             on_revoke=guard(self._on_revoke),
             on_lost=guard(self._on_lost),
         )
+
+    def assign(self, starts: Offsets, rebalance: Rebalance) -> None:
+        """Read these partitions from these offsets on, in no group; only `offset_lost` is told."""
+        self._rebalance = rebalance
+        self._by_hand = True
+        self._start(starts)
 
     def poll(self, limit: int, timeout: float) -> list[Fetch]:
         """See `ports.Consumer`; what the rebalance's methods raise is raised by the next poll."""
@@ -160,6 +181,8 @@ class KafkaConsumer:
         """
         deadline = time.monotonic() + LEAVE_TIMEOUT
         try:
+            if self._by_hand:
+                self._client.unassign()
             self._client.unsubscribe()
             while self._client.assignment() and time.monotonic() < deadline:
                 self._client.poll(0.1)
@@ -236,6 +259,7 @@ class KafkaConsumer:
 
     def _note(self, error: KafkaError) -> None:
         self._last_error = describe(error)
+        self._on_any_error(error)
         self._log.warning("%s", self._last_error)
         problem = failure(error)
         if type(problem) is not ClientError:
@@ -246,12 +270,30 @@ class KafkaConsumer:
         assigned = [ClientPartition(*source, offset) for source, offset in starts.items()]
         self._gone.difference_update(starts)
         self._client.resume(assigned)
-        self._client.incremental_assign(assigned)
+        if self._eager:
+            self._starts = dict(starts)
+            self._client.assign(assigned)
+        else:
+            self._client.incremental_assign(assigned)
 
     def _start_again(self, place: ClientPartition) -> None:
         """Seek in a partition that is not being fetched: just assigned, or its offset is lost."""
+        if self._eager:
+            asked(self._client.assign, [*self._others(place), place])
+            return
         asked(self._client.incremental_unassign, [place])
         asked(self._client.incremental_assign, [place])
+
+    def _others(self, place: ClientPartition) -> list[ClientPartition]:
+        """The rest of the assignment, where it is being read."""
+        source = TopicPartition(place.topic, place.partition)
+        self._starts[source] = place.offset
+        positions = offsets(self._client.position(places(self._starts)))
+        return [
+            ClientPartition(*other, start if positions[other] < 0 else positions[other])
+            for other, start in self._starts.items()
+            if other != source
+        ]
 
     def _commit_and_wait(self, committed: list[ClientPartition]) -> None:
         problem = errors(self._client.commit(offsets=committed, asynchronous=False))

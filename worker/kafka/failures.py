@@ -2,13 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 from confluent_kafka import KafkaError
 
 from worker.errors import ClientError, ClientFatal, Fenced
 
+Kind = TypeVar("Kind", bound=ClientError)
+
 _FENCED: Final = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
+
+_UNREACHABLE: Final = "see whether the brokers run and can be reached"
+_UNKNOWN_TOPIC: Final = "make the topic, or grant this user Describe on it"
+_TOO_LARGE: Final = (
+    "send less, or raise max.message.bytes of the topic and producer.max_message_bytes"
+)
+_AUTHENTICATION: Final = "check mechanism, username and password"
+_REPLICAS: Final = "wait until enough replicas are in sync, or see which brokers are down"
+_GONE: Final = "retention has deleted these records; begin at oldest or at a later offset"
+
+ADVICE: Final = {
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant this user the operation on the cluster",
+    KafkaError.FENCED_INSTANCE_ID: "give each member of the group an instance of its own",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "grant this user Read on the group",
+    KafkaError.INVALID_REPLICATION_FACTOR: "ask for no more replicas than there are brokers",
+    KafkaError.MSG_SIZE_TOO_LARGE: _TOO_LARGE,
+    KafkaError.NOT_ENOUGH_REPLICAS: _REPLICAS,
+    KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND: _REPLICAS,
+    KafkaError.OFFSET_OUT_OF_RANGE: _GONE,
+    KafkaError.SASL_AUTHENTICATION_FAILED: _AUTHENTICATION,
+    KafkaError.TOPIC_ALREADY_EXISTS: "use it as it is, or delete it first",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant this user Read or Write on the topic",
+    KafkaError.UNKNOWN_TOPIC_OR_PART: _UNKNOWN_TOPIC,
+    KafkaError._ALL_BROKERS_DOWN: _UNREACHABLE,  # noqa: SLF001 - public constants
+    KafkaError._AUTHENTICATION: _AUTHENTICATION,  # noqa: SLF001
+    KafkaError._AUTO_OFFSET_RESET: _GONE,  # noqa: SLF001
+    KafkaError._MSG_TIMED_OUT: f"{_UNREACHABLE}; sending again may duplicate",  # noqa: SLF001
+    KafkaError._PURGE_QUEUE: "send it again with another client",  # noqa: SLF001
+    KafkaError._PURGE_INFLIGHT: "it may have arrived; sending again may duplicate",  # noqa: SLF001
+    KafkaError._SSL: "check ca, certificate and key, and the host name in the broker's certificate",  # noqa: SLF001
+    KafkaError._TIMED_OUT: _UNREACHABLE,  # noqa: SLF001
+    KafkaError._TRANSPORT: _UNREACHABLE,  # noqa: SLF001
+    KafkaError._UNKNOWN_TOPIC: _UNKNOWN_TOPIC,  # noqa: SLF001
+}
+"""What to do about an error, by its code."""
+
+_PASSING: Final = {
+    KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001 - public constants
+    KafkaError._MSG_TIMED_OUT,  # noqa: SLF001
+    KafkaError._TIMED_OUT,  # noqa: SLF001
+    KafkaError._TRANSPORT,  # noqa: SLF001
+}
+"""Errors after which the same call may succeed, although the client does not flag them so."""
 
 
 def describe(error: KafkaError) -> str:
@@ -16,14 +61,28 @@ def describe(error: KafkaError) -> str:
     return f"{error.name()}: {error.str()}"
 
 
+def is_retriable(error: KafkaError) -> bool:
+    """Whether the same call may succeed later."""
+    return error.retriable() or error.code() in _PASSING
+
+
 def failure(error: KafkaError) -> ClientError:
     """`Fenced`, `ClientFatal` or, for all that may pass, `ClientError`.
 
     A consumer's fatal error comes as `_FATAL` without the flag, its reason in the text only.
     """
-    kind = ClientError
     if error.code() == KafkaError.FENCED_INSTANCE_ID or _FENCED in error.str():
-        kind = Fenced
-    elif error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - a public constant
-        kind = ClientFatal
-    return kind(describe(error))
+        return specific(Fenced, describe(error), error)
+    if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - a public constant
+        return specific(ClientFatal, describe(error), error)
+    return specific(ClientError, describe(error), error)
+
+
+def specific(kind: type[Kind], text: str, error: KafkaError) -> Kind:
+    """An error of this kind, with the code of the client's error and the advice for it."""
+    return kind(
+        text,
+        code=error.code(),
+        retriable=is_retriable(error),
+        advice=ADVICE.get(error.code(), kind.advice),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
@@ -25,9 +26,15 @@ _HEADER_NAME: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*")
 
 
 class KafkaProducer:
-    """An idempotent producer; made with the properties of `config.producer`."""
+    """An idempotent producer; made with the properties of `config.producer`.
 
-    def __init__(self, properties: Properties) -> None:
+    `on_error` is told of every error that the client reports.
+    """
+
+    def __init__(
+        self, properties: Properties, on_error: Callable[[KafkaError], None] = lambda _: None
+    ) -> None:
+        self._on_any_error = on_error
         self._statistics = Statistics()
         self._kept = Kept()
         self._fatal: ClientError | None = None
@@ -70,6 +77,21 @@ class KafkaProducer:
         self._kept.release()
         return self._client.poll(timeout)
 
+    @property
+    def client(self) -> Client:
+        """The underlying client, which any thread may use."""
+        return self._client
+
+    @property
+    def fatal(self) -> ClientError | None:
+        """Why only a new producer can go on."""
+        return self._fatal
+
+    @property
+    def connected(self) -> bool:
+        """Whether at least one broker is connected."""
+        return self._statistics.connected
+
     def totals(self) -> ClientTotals:
         """See `ports.Producer`."""
         return self._statistics.totals()
@@ -91,6 +113,7 @@ class KafkaProducer:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
             self._statistics.connected = False
         self._log.warning("%s", describe(error))
+        self._on_any_error(error)
 
 
 def _checked(headers: Headers) -> list[tuple[str, str | bytes | None]]:

@@ -47,7 +47,7 @@ def find(client: Client, partitions: Sequence[TopicPartition], place: Place) -> 
     """
     if not isinstance(place, datetime):
         return _offsets_at(client, partitions, _OLDEST if place == "oldest" else _NEWEST)
-    found = _offsets_at(client, partitions, _milliseconds(place))
+    found = _offsets_at(client, partitions, milliseconds(place))
     beyond = [partition for partition, offset in found.items() if offset < 0]
     return {**found, **_offsets_at(client, beyond, _NEWEST)}
 
@@ -83,6 +83,6 @@ def _offsets_at(client: Client, partitions: Sequence[TopicPartition], when: int)
     return offsets(answers)
 
 
-def _milliseconds(time: datetime) -> int:
+def milliseconds(time: datetime) -> int:
     """Milliseconds since 1970, rounded up; never negative, which would be a special place."""
     return max(0, -((_EPOCH - time) // timedelta(milliseconds=1)))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import orjson
 
 from worker.types import ClientTotals
+
+T = TypeVar("T")
 
 
 class Statistics:
@@ -40,13 +43,20 @@ def _totals(stats: dict[str, Any]) -> ClientTotals:
         messages_sent=stats["txmsgs"],
         messages_received=stats["rxmsgs"],
         queued=stats["msg_cnt"] + stats["replyq"],
-        brokers=_brokers(stats["brokers"].values()),
+        brokers=_brokers(stats["brokers"].values(), lambda broker: broker["state"]),
+        round_trips=_brokers(stats["brokers"].values(), _round_trip),
     )
 
 
-def _brokers(brokers: Any) -> dict[str, str]:
-    """The brokers that the cluster has named; before it has, those of the settings."""
-    by_source: dict[str, dict[str, str]] = {"learned": {}, "configured": {}}
+def _brokers(brokers: Iterable[Any], said: Callable[[Any], T]) -> dict[str, T]:
+    """What is said of the brokers that the cluster has named; before it has, of the settings'."""
+    by_source: dict[str, dict[str, T]] = {"learned": {}, "configured": {}}
     for broker in brokers:
-        by_source.setdefault(broker["source"], {})[broker["nodename"]] = broker["state"]
+        by_source.setdefault(broker["source"], {})[broker["nodename"]] = said(broker)
     return by_source["learned"] or by_source["configured"]
+
+
+def _round_trip(broker: Any) -> float | None:
+    """Seconds that an answer took on average lately; None when none was asked for."""
+    lately = broker["rtt"]
+    return lately["avg"] / 1_000_000 if lately["cnt"] else None

@@ -6,19 +6,20 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from worker.settings import Pipeline, Spec
+from worker.settings import KafkaSettings, Pipeline, Spec
+from worker.settings.values import LOOPBACK
 from worker.spec.tree import KeyPath
 
 Contradiction = tuple[KeyPath, str]
 
 _MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
-_LOOPBACK: Final = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\]):\d+")
 
 
 def contradictions(spec: Spec) -> list[Contradiction]:
     """Everything that cannot work, as the path of a key and a sentence."""
     return [
         *_security(spec),
+        *_clients(spec.kafka),
         *_modules(spec),
         *_groups(spec),
         *(
@@ -31,13 +32,33 @@ def contradictions(spec: Spec) -> list[Contradiction]:
 
 def _security(spec: Spec) -> Iterator[Contradiction]:
     security = spec.kafka.security
-    away = [broker for broker in spec.kafka.brokers if not _LOOPBACK.fullmatch(broker)]
+    away = [broker for broker in spec.kafka.brokers if not LOOPBACK.fullmatch(broker)]
+    if security.mechanism == "OAUTHBEARER" and security.oauth is None:
+        words = "OAUTHBEARER needs `oauth`, where the tokens come from"
+        yield ("kafka", "security", "mechanism"), words
     if security.protocol == "SASL_PLAINTEXT" and security.mechanism == "PLAIN" and away:
         yield (
             ("kafka", "security", "mechanism"),
             f"PLAIN over SASL_PLAINTEXT sends the password readably to {away[0]}; "
             "use SASL_SSL, or a SCRAM mechanism",
         )
+
+
+def _clients(kafka: KafkaSettings) -> Iterator[Contradiction]:
+    """What clients may do and pipelines may not, since they would lose or repeat records."""
+    producer, consumer = kafka.producer, kafka.consumer
+    if producer.acks != "all":
+        words = f"{producer.acks}; pipelines need all, or they would lose what a leader loses"
+        yield ("kafka", "producer", "acks"), words
+    if not producer.idempotent:
+        words = "false; pipelines need true, or they would repeat and reorder records"
+        yield ("kafka", "producer", "idempotent"), words
+    for part, enabled in (("producer", producer.enabled), ("consumer", consumer.enabled)):
+        if not enabled:
+            yield ("kafka", part, "enabled"), "false; pipelines read and send, so they need true"
+    if kafka.group.instance is not None:
+        words = "is for clients; pipelines take `instance` at the top level or in a pipeline"
+        yield ("kafka", "group", "instance"), words
 
 
 def _modules(spec: Spec) -> Iterator[Contradiction]:

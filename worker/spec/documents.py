@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from worker.errors import BadConfiguration
-from worker.settings import WRITTEN, Lifecycle, Spec
+from worker.settings import WRITTEN, ItemProblems, Lifecycle, Spec
 from worker.spec.checks import contradictions
 from worker.spec.sentences import sentence
 from worker.spec.testfile import TestFile, topics_of
@@ -105,10 +105,20 @@ def _explained(
     for error in errors:
         by_path.setdefault(_written(tree, error), []).append(error)
     return [
-        tree.problem(path, sentence(model, path, found, tree))
+        tree.problem(place, text)
         for path, found in by_path.items()
         if not any(faulty[: len(path)] == path for faulty in tree.faulty)
+        for place, text in _sentences(tree, model, path, found)
     ]
+
+
+def _sentences(
+    tree: Tree, model: type[BaseModel], path: KeyPath, found: Sequence[ErrorDetails]
+) -> Iterable[tuple[KeyPath, str]]:
+    cause = found[0].get("ctx", {}).get("error")
+    if isinstance(cause, ItemProblems):
+        return [((*path, key), text) for key, text in cause.problems.items()]
+    return [(path, sentence(model, path, found, tree))]
 
 
 def _written(tree: Tree, error: ErrorDetails) -> KeyPath:

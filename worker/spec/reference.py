@@ -13,7 +13,7 @@ Node = dict[str, Any]
 HEAD: Final = """\
 # The spec
 
-Every key, made from `worker/settings.py` by `python -m worker.spec > docs/spec.md`; the JSON Schema
+Every key, made from `worker/settings` by `python -m worker.spec > docs/spec.md`; the JSON Schema
 for editors is made by `worker schema > pipeline.schema.json`, both by `make docs`.
 
 Durations (`200ms`, `10s`, `5m`, `1h`, `7d`) and sizes (`512KiB`, `32MiB`, `1MB`) carry a unit.

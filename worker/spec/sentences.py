@@ -21,7 +21,6 @@ LATER: Final = {
     "lane": "lanes by key",
     "rate_limit": "rate limits",
     "key_decode": "decoding of keys",
-    "librdkafka": "properties of librdkafka",
     "breaker": "circuit breakers",
 }
 """Keys that a later version brings."""

@@ -1,0 +1,147 @@
+"""Arguments of the client, checked before anything is asked of the network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from inspect import iscoroutinefunction
+from typing import Any, Final
+
+from worker.errors import InvalidPartition
+from worker.ports import Place
+from worker.types import Encoded, Headers, Record, SameKey
+
+HeaderValue = str | bytes | None
+HeadersGiven = Mapping[str, HeaderValue] | Iterable[tuple[str, HeaderValue]]
+"""Headers by name, or pairs of which names may repeat."""
+
+_TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_HEADER_NAME: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")
+"""The client cuts a name at NUL and crashes the process at half a surrogate pair."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def topic(name: object) -> str:
+    """A topic's name; raises TypeError or ValueError."""
+    if not isinstance(name, str):
+        raise _wrong("topic", name, "a text")
+    if not _TOPIC.fullmatch(name) or name in {".", ".."}:
+        raise ValueError(
+            f"topic {name!r} is not legal; legal are letters, digits, '.', '_' and '-', 1 to 249"
+        )
+    return name
+
+
+def topics(names: object) -> list[str]:
+    """Names of topics, at least one, given alone or as a sequence."""
+    if isinstance(names, str):
+        return [topic(names)]
+    if not isinstance(names, Sequence) or not names:
+        raise _wrong("topics", names, "a topic's name or a list of names, at least one")
+    return [topic(name) for name in names]
+
+
+def group(name: object) -> str:
+    """The name of a consumer group."""
+    if not isinstance(name, str) or not name:
+        raise _wrong("group_id", name, "a text, not empty")
+    return name
+
+
+def payload(what: str, value: object) -> bytes | None:
+    """A key or a value; text is written as UTF-8."""
+    if value is None or type(value) is bytes:
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    raise _wrong(what, value, "bytes, a text or None")
+
+
+def headers(given: object) -> Headers:
+    """Headers as pairs, from a mapping or from pairs, whose names may repeat."""
+    if given is None:
+        return ()
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise _wrong("headers", given, "a mapping or pairs of name and value")
+    pairs = given.items() if isinstance(given, Mapping) else given
+    return [_header(pair) for pair in pairs]
+
+
+def partition(number: object) -> int:
+    """The number of a partition; raises `InvalidPartition` for a negative one."""
+    if type(number) is not int:
+        raise _wrong("partition", number, "a whole number from 0")
+    if number < 0:
+        raise InvalidPartition(f"partition {number} is not legal", advice="legal are 0 and above")
+    return number
+
+
+def timestamp(when: object) -> int | None:
+    """Milliseconds since 1970, from such a number or a time with its zone."""
+    if when is None or (type(when) is int and when >= 0):
+        return when
+    if isinstance(when, datetime) and when.tzinfo is not None and when >= _EPOCH:
+        return (when - _EPOCH) // timedelta(milliseconds=1)
+    raise _wrong("timestamp", when, "milliseconds since 1970 or a datetime with its zone")
+
+
+def timeout(seconds: object) -> float:
+    """Seconds to wait."""
+    if type(seconds) not in (int, float) or not seconds >= 0:  # type: ignore[operator]
+        raise _wrong("timeout", seconds, "a number of seconds, 0 or more")
+    return seconds  # type: ignore[return-value]
+
+
+def place(where: object) -> int | Place:
+    """An offset, `oldest`, `newest`, or a time with its zone."""
+    if (type(where) is int and where >= 0) or where in ("oldest", "newest"):
+        return where
+    if isinstance(where, datetime) and where.tzinfo is not None:
+        return where
+    raise _wrong("offset", where, "a number from 0, 'oldest', 'newest' or a datetime with its zone")
+
+
+def record(index: int, given: object) -> Encoded:
+    """A record of a batch, which names its topic; mistakes name its place."""
+    if not isinstance(given, Record):
+        raise _wrong(f"record {index}", given, "a worker.Record")
+    key = None if isinstance(given.key, SameKey) else given.key
+    try:
+        return Encoded(
+            topic(given.topic),
+            payload("value", given.value),
+            payload("key", key),
+            headers(given.headers),
+            None if given.partition is None else partition(given.partition),
+            timestamp(given.timestamp),
+        )
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"record {index}: {error}") from None
+
+
+def handler(function: object) -> Callable[[Any], object]:
+    """A plain function of one message."""
+    if not callable(function) or iscoroutinefunction(function):
+        raise _wrong("handler", function, "a function of one Message; async ones are for pipelines")
+    return function
+
+
+def _header(pair: object) -> tuple[str, HeaderValue]:
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise _wrong("a header", pair, "a pair of name and value")
+    name, value = pair
+    if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+        raise _wrong("the name of a header", name, "printable text, not empty")
+    if value is not None and not isinstance(value, (str, bytes)):
+        raise _wrong(f"header {name!r}", value, "bytes, a text or None")
+    return name, value
+
+
+def _wrong(what: str, value: object, legal: str) -> TypeError:
+    shown = repr(value) if isinstance(value, (int, float)) else type(value).__name__
+    if isinstance(value, str):
+        shown = repr(value[:80])
+    return TypeError(f"{what} is {shown}, which is not legal; legal is {legal}")

@@ -1,0 +1,206 @@
+"""Sending for the client: one producer, one thread that serves its reports, futures for callers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from threading import Event, Lock, Thread
+from typing import Final
+
+from confluent_kafka import KafkaError
+
+from worker.errors import ClientError, ClientFatal, InvalidPartition, QueueFull, SendFailed
+from worker.kafka.config import Properties
+from worker.kafka.delivery import Delivery
+from worker.kafka.producer import KafkaProducer
+from worker.types import Delivered, Encoded
+
+log = logging.getLogger(__name__)
+
+SERVE_FOR: Final = 0.1
+"""Seconds of one wait for reports; a close is noticed within it."""
+WAIT_FOR_ROOM: Final = 0.05
+"""Seconds between two attempts while the queue is full."""
+
+_UNKNOWN: Final = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - public constants
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+}
+
+
+class Sender:
+    """The producer of a client; for any thread.
+
+    `partitions` says how many partitions a topic has, and raises `TopicNotFound`: a producer would
+    make unknown topics silently where the brokers let it.
+    """
+
+    def __init__(
+        self,
+        properties: Properties,
+        partitions: Callable[[str], int],
+        on_error: Callable[[KafkaError], None],
+        on_failure: Callable[[SendFailed], None],
+    ) -> None:
+        self._properties = properties
+        self._partitions = partitions
+        self._on_error = on_error
+        self._on_failure = on_failure
+        self.messages = 0
+        """Records that were acknowledged."""
+        self.bytes = 0
+        """Their payload."""
+        self._known: dict[str, int] = {}
+        self._renewing = Lock()
+        self._ended = Event()
+        self.producer = KafkaProducer(properties, on_error)
+        self._thread = Thread(target=self._serve, name="kafka-deliveries", daemon=True)
+        self._thread.start()
+
+    def send(self, record: Encoded, timeout: float) -> Delivery:
+        """Queue a record, for which there is room within `timeout` seconds.
+
+        Raises `SendFailed`, `TopicNotFound` and `InvalidPartition`.
+        """
+        topic, partition = record.topic, record.partition
+        if topic not in self._known or (partition is not None and partition >= self._known[topic]):
+            self._learn(topic, partition)
+        delivery = Delivery(self)
+        try:
+            self.producer.send(record, delivery.on_delivery)
+        except ClientError as error:
+            self._insist(record, delivery, error, timeout)
+        return delivery
+
+    def send_all(self, records: Sequence[Encoded], timeout: float) -> list[Delivered]:
+        """Send records and wait for all; raises `SendFailed`, which names each that failed."""
+        deadline = time.monotonic() + timeout
+        sent = [self._try(record, deadline) for record in records]
+        outcomes = [_settled(one, deadline) for one in sent]
+        delivered = [outcome for outcome in outcomes if isinstance(outcome, Delivered)]
+        if len(delivered) < len(records):
+            raise _some_failed(outcomes)
+        return delivered
+
+    def flush(self, timeout: float) -> int:
+        """Wait until everything is acknowledged or has failed; how many records are not."""
+        return self.producer.client.flush(timeout)
+
+    def close(self, timeout: float) -> None:
+        """Deliver what is queued; what is left after `timeout` seconds fails."""
+        left = self.flush(timeout)
+        if left:
+            log.error("%d records were not delivered in %.1f s and are given up", left, timeout)
+        self._ended.set()
+        self._thread.join()
+        self.producer.close(0.0)
+
+    # --- what became of records ---
+
+    def sent(self, size: int) -> None:
+        """See `delivery.Counter`."""
+        self.messages += 1
+        self.bytes += size
+
+    def send_failed(self, error: SendFailed) -> None:
+        """See `delivery.Counter`; a topic that is gone is looked for again at the next record."""
+        if error.code in _UNKNOWN:
+            self._known.clear()
+        self._on_failure(error)
+
+    # --- details ---
+
+    def _serve(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self.producer.poll(SERVE_FOR)
+            except ClientError as error:
+                log.error("the producer reported: %s", error)  # noqa: TRY400 - no traceback
+
+    def _try(self, record: Encoded, deadline: float) -> Delivery | SendFailed:
+        try:
+            return self.send(record, max(0.0, deadline - time.monotonic()))
+        except SendFailed as failed:
+            return failed
+        except ClientError as error:
+            return _refused(record, error)
+
+    def _learn(self, topic: str, partition: int | None) -> None:
+        number = self._known[topic] = self._partitions(topic)
+        if partition is not None and partition >= number:
+            raise InvalidPartition(
+                f"topic {topic} has no partition {partition}", advice=f"legal are 0 to {number - 1}"
+            )
+
+    def _insist(
+        self, record: Encoded, delivery: Delivery, error: ClientError, timeout: float
+    ) -> None:
+        """Send a record that was refused, as soon as there is room; raises `SendFailed`."""
+        deadline = time.monotonic() + timeout
+        while isinstance(error, QueueFull) and time.monotonic() < deadline:
+            self.producer.client.poll(WAIT_FOR_ROOM)
+            try:
+                self.producer.send(record, delivery.on_delivery)
+            except ClientError as another:
+                error = another
+            else:
+                return
+        if isinstance(error, ClientFatal):
+            self._renew()
+        failed = _refused(record, error)
+        self._on_failure(failed)
+        raise failed from error
+
+    def _renew(self) -> None:
+        """Put a new producer in the place of one that is of no more use."""
+        with self._renewing:
+            broken = self.producer
+            if broken.fatal is not None:
+                self.producer = KafkaProducer(self._properties, self._on_error)
+                broken.close(0.0)
+
+
+def _refused(record: Encoded, error: ClientError) -> SendFailed:
+    retriable, advice = error.retriable, error.advice
+    if isinstance(error, QueueFull):
+        retriable, advice = True, "brokers do not keep up or are away: send less at a time, or wait"
+    if isinstance(error, ClientFatal):
+        retriable, advice = True, "a new producer is made: send again"
+    text = f"a record for {record.topic} was not sent: {error.text}"
+    return SendFailed(text, code=error.code, retriable=retriable, advice=advice)
+
+
+def acknowledged(delivery: Delivery, deadline: float) -> Delivered:
+    """Wait for an acknowledgement until a deadline; raises `SendFailed`."""
+    try:
+        return delivery.result(max(0.0, deadline - time.monotonic()))
+    except TimeoutError:
+        raise SendFailed(
+            "a record was not acknowledged in time",
+            retriable=True,
+            advice="it may still arrive; sending again may duplicate",
+        ) from None
+
+
+def _settled(outcome: Delivery | SendFailed, deadline: float) -> Delivered | SendFailed:
+    if not isinstance(outcome, Delivery):
+        return outcome
+    try:
+        return acknowledged(outcome, deadline)
+    except SendFailed as failed:
+        return failed
+
+
+def _some_failed(outcomes: Sequence[Delivered | SendFailed]) -> SendFailed:
+    failed = {at: one for at, one in enumerate(outcomes) if isinstance(one, SendFailed)}
+    names = [f"record {at}: {one.text}" for at, one in failed.items()]
+    return SendFailed(
+        f"{len(failed)} of {len(outcomes)} records were not delivered: {'; '.join(names)}",
+        code=next(iter(failed.values())).code,
+        retriable=all(one.retriable for one in failed.values()),
+        advice="`failed` has each of them, `delivered` the others",
+        delivered={at: one for at, one in enumerate(outcomes) if isinstance(one, Delivered)},
+        failed=failed,
+    )

@@ -1,0 +1,175 @@
+"""The spec: its pipelines, their topics, and the process around them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from worker.settings.kafka import KafkaSettings
+from worker.settings.values import NAME, Duration, Model, SerdeName, Size, StartPlace, Topic, Topics
+
+
+class TopicSettings(Model):
+    """How `--create-topics` makes a topic that does not exist."""
+
+    partitions: int | None = Field(None, ge=1, description="Partitions; the broker's default.")
+    replication: int | None = Field(None, ge=1, description="Replicas; the broker's default.")
+    config: dict[str, str | int | bool] = Field(
+        {}, description="Topic configuration of Kafka, such as `retention.ms`."
+    )
+
+
+class CommitSettings(Model):
+    """When offsets are committed."""
+
+    interval: Duration = Field(1.0, gt=0, description="Longest time between two commits.")
+    messages: int = Field(10_000, ge=1, description="Commit as soon as so many are finished.")
+
+
+class InFlightSettings(Model):
+    """How much a pipeline holds in memory between poll and acknowledgement."""
+
+    messages: int = Field(10_000, ge=1, description="Messages at most.")
+    bytes: Size = Field(32 * 1024**2, ge=1, description="Payload bytes at most.")
+
+
+class DeadLetterSettings(Model):
+    """Where messages go that cannot be handled."""
+
+    default: Topic = Field(description="The dead-letter topic.")
+    message: bool = Field(
+        False, description="Write the exception's text to `dlq.message`; it may hold payload."
+    )
+
+
+def _dead_letter(value: Any) -> Any:
+    return {"default": value} if isinstance(value, str) else value
+
+
+DeadLetterTarget = Annotated[
+    DeadLetterSettings,
+    BeforeValidator(_dead_letter, json_schema_input_type=Topic | DeadLetterSettings),
+]
+
+
+class Lifecycle(Model):
+    """Keys that a pipeline may set for itself, or the spec for all its pipelines."""
+
+    instance: str | None = Field(
+        None,
+        pattern=NAME,
+        description="Name of this process, unique in its group, for static membership; "
+        "`group.instance.id` is `{group}.{instance}.{process index}`.",
+    )
+    isolation: Literal["read_committed", "read_uncommitted"] = Field(
+        "read_committed", description="Whether records of open or aborted transactions are read."
+    )
+    drain_timeout: Duration = Field(
+        25.0, description="On SIGTERM, how long messages in flight may take to finish."
+    )
+    revoke_timeout: Duration = Field(
+        20.0, description="In a rebalance, how long messages in flight may take to finish."
+    )
+
+
+class Pipeline(Lifecycle):
+    """One consumer group, its handler and where results and failures go."""
+
+    group: str | None = Field(
+        None,
+        min_length=1,
+        max_length=249,
+        description="Consumer group; `{name}.{pipeline}` when not given. Another name starts anew.",
+    )
+    source: Topics = Field(alias="from", description="Topic to read, or a list of them.")
+    handler: str = Field(description="Name of the handler: that of the decorated function.")
+    to: Topic | None = Field(None, description="Topic of results that name none.")
+    start: StartPlace = Field(
+        "oldest",
+        description="Where to start in a partition without a committed offset: `oldest`, `newest` "
+        "or a time with its zone.",
+    )
+    on_offset_lost: Literal["stop", "oldest", "newest"] = Field(
+        "stop",
+        description="What to do when the committed offset is no longer in the log; "
+        "the gap is counted.",
+    )
+    decode: SerdeName = Field("json", description="Serde of the payload.")
+    encode: SerdeName = Field("json", description="Serde of the results.")
+    timestamps: Literal["now", "source"] = Field(
+        "now", description="Time of the results: now, or that of their message."
+    )
+    delivery: Literal["at_least_once"] = Field("at_least_once", description="The promise made.")
+    ordering: Literal["partition"] = Field(
+        "partition", description="What is handled one after the other: the messages of a partition."
+    )
+    concurrency: int | None = Field(
+        None, ge=1, le=1000, description="Handlers in flight; by default one per core."
+    )
+    batch: int | None = Field(
+        None, ge=1, le=100_000, description="Largest batch of a batch handler."
+    )
+    dead_letter: DeadLetterTarget | None = Field(
+        None, description="Dead-letter topic; a text, or a map with `default` and `message`."
+    )
+    on_error: Literal["stop", "skip"] | None = Field(
+        None,
+        description="Without `dead_letter`, what to do with a message that cannot be handled: "
+        "`stop` (default) the pipeline in front of it, or `skip` it, counted and logged.",
+    )
+    commit: CommitSettings = Field(CommitSettings(), description="Committing of offsets.")
+    in_flight: InFlightSettings = Field(InFlightSettings(), description="Bound of memory.")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.dead_letter is not None and self.on_error is not None:
+            raise ValueError("dead_letter and on_error exclude each other")
+        return self
+
+
+class Server(Model):
+    """The HTTP endpoint."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 switches it off.")
+
+
+Named = Annotated[str, Field(pattern=NAME)]
+
+
+class Spec(Lifecycle):
+    """A worker: the cluster, the handlers' modules and the pipelines."""
+
+    version: Literal[1] = Field(description="Version of the spec's format.")
+    name: Named = Field(description="Name of the worker; the groups' default prefix.")
+    kafka: KafkaSettings = Field(description="The Kafka cluster.")
+    handlers: list[str] = Field(
+        min_length=1, description="Python modules to import, in which the handlers are."
+    )
+    topics: dict[Topic, TopicSettings] = Field(
+        {}, description="Topics as `--create-topics` makes them."
+    )
+    pipelines: dict[Named, Pipeline] = Field(
+        min_length=1, description="The pipelines by their names."
+    )
+    server: Server = Field(Server(), description="Health, statistics and metrics over HTTP.")
+    startup_timeout: Duration | None = Field(
+        None, description="Exit with code 69 when no broker answers for so long; off by default."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pass_lifecycle_on(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("pipelines"), dict):
+            return data
+        shared = {key: data[key] for key in Lifecycle.model_fields if key in data}
+        pipelines = {
+            name: {**shared, **pipeline} if isinstance(pipeline, dict) else pipeline
+            for name, pipeline in data["pipelines"].items()
+        }
+        return {**data, "pipelines": pipelines}
+
+    def group(self, pipeline: str) -> str:
+        """The consumer group of a pipeline."""
+        return self.pipelines[pipeline].group or f"{self.name}.{pipeline}"

@@ -1,0 +1,171 @@
+"""The types of the spec's values: durations, sizes, names, addresses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+_DURATION_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZE_UNITS = {
+    "B": 1,
+    "kB": 1000,
+    "KB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+    "KiB": 1024,
+    "MiB": 1024**2,
+    "GiB": 1024**3,
+}
+_DURATION = r"^\d{1,9}(\.\d{1,9})?(ms|s|m|h|d)$"
+_SIZE = r"^\d{1,9}(\.\d{1,9})?\s?(B|kB|KB|MB|GB|KiB|MiB|GiB)$"
+_TOPIC = r"^[a-zA-Z0-9._-]{1,249}$"
+_BROKER = r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$"
+NAME = r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$"
+
+LOOPBACK = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\]):\d+")
+"""Addresses of this machine, where nobody else can listen."""
+
+WRITTEN = {"written": True}
+"""Context of a validation of what was written: plain numbers, legal in Python, need their unit."""
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _with_unit(value: Any, pattern: str, units: Mapping[str, float], legal: str) -> float:
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise ValueError(f"{value!r} is not {legal}")
+    number, unit = re.match(r"([\d.]+)\s?(\w+)", value).groups()  # type: ignore[union-attr]
+    return float(number) * units[unit]
+
+
+def duration(value: Any, info: ValidationInfo) -> float:
+    """Seconds from a text such as `200ms`, `10s`, `5m`, `1h` or `7d`."""
+    if _is_number(value) and info.context != WRITTEN:
+        return float(value)
+    return _with_unit(value, _DURATION, _DURATION_UNITS, "a duration such as 200ms, 10s, 5m")
+
+
+def size(value: Any, info: ValidationInfo) -> int:
+    """Bytes from a text such as `512KiB` or `32MiB`."""
+    if _is_number(value) and info.context != WRITTEN:
+        return int(value)
+    return int(_with_unit(value, _SIZE, _SIZE_UNITS, "a size such as 512KiB or 32MiB"))
+
+
+def _topic(value: str) -> str:
+    if value.startswith("^"):
+        raise ValueError("patterns of topics are not supported yet")
+    if not re.match(_TOPIC, value) or value in {".", ".."}:
+        raise ValueError(
+            f"{value!r} is not a topic name: letters, digits, '.', '_' and '-', 249 at most"
+        )
+    return value
+
+
+def _topics(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _brokers(value: Any) -> Any:
+    brokers = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(brokers, list) or not brokers:
+        raise ValueError("give host:port, several with commas or as a list")
+    for broker in brokers:
+        if not isinstance(broker, str) or not re.match(_BROKER, broker):
+            shown = "an address with a user or a scheme" if "@" in str(broker) else repr(broker)
+            raise ValueError(f"{shown} is not host:port")
+    return brokers
+
+
+def _start(value: Any) -> Any:
+    if value in ("oldest", "newest") or isinstance(value, datetime):
+        return value
+    try:
+        time = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        time = None
+    if time is None or time.tzinfo is None:
+        raise ValueError(
+            f"{value!r} is not oldest, newest or a time with its zone such as 2026-01-31T12:00:00Z"
+        )
+    return time
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(duration),
+    WithJsonSchema({"type": "string", "pattern": _DURATION, "examples": ["200ms", "10s"]}),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(size),
+    WithJsonSchema({"type": "string", "pattern": _SIZE, "examples": ["32MiB"]}),
+]
+Topic = Annotated[
+    str, AfterValidator(_topic), WithJsonSchema({"type": "string", "pattern": _TOPIC})
+]
+Topics = Annotated[
+    list[Topic],
+    Field(min_length=1),
+    BeforeValidator(_topics),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": _TOPIC},
+                {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": _TOPIC}},
+            ]
+        }
+    ),
+]
+SerdeName = Literal["json", "string", "bytes"]
+Brokers = Annotated[
+    list[str],
+    BeforeValidator(_brokers),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "minItems": 1, "items": {"type": "string"}},
+            ]
+        }
+    ),
+]
+StartPlace = Annotated[
+    Literal["oldest", "newest"] | datetime,
+    BeforeValidator(_start),
+    WithJsonSchema({"type": "string", "examples": ["oldest", "newest", "2026-01-31T12:00:00Z"]}),
+]
+
+
+class ItemProblems(ValueError):
+    """Mistakes in a mapping, each with the key that it belongs to."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__("; ".join(problems.values()))
+        self.problems = problems
+
+
+class Model(BaseModel):
+    """A part of the spec: unknown keys and near types are errors, and nothing changes later."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        validate_by_name=True,
+        hide_input_in_errors=True,  # an error about a part would show the secrets in it
+    )
