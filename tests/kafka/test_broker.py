@@ -22,6 +22,10 @@ from worker.kafka.broker import KafkaCluster, running_broker
 
 DEADLINE = 60.0
 
+PRODUCER = "org.apache.kafka.tools.ConsoleProducer"
+CONSUMER = "org.apache.kafka.tools.consumer.ConsoleConsumer"
+FIRST = ("--from-beginning", "--max-messages", "1", "--timeout-ms", "60000")
+
 kafka = pytest.mark.kafka
 
 
@@ -104,6 +108,26 @@ def test_a_paused_node_does_not_answer_until_it_is_resumed() -> None:
         cluster.resume_node(0)
 
         assert set(client.list_topics(timeout=DEADLINE).brokers) == {0}
+
+
+@kafka
+def test_kafkas_own_console_tools_round_trip_a_record_with_its_key() -> None:
+    with KafkaCluster() as cluster:
+        create_topic(cluster.address, "flights")
+        flights = ["--bootstrap-server", cluster.address, "--topic", "flights"]
+
+        sent = cluster.tool(
+            PRODUCER, [*flights, "--property", "parse.key=true"], input=b"SK1414\tARN"
+        )
+        read = cluster.tool(CONSUMER, [*flights, "--property", "print.key=true", *FIRST])
+
+    assert (sent.returncode, sent.stderr) == (0, b"")
+    assert (read.returncode, read.stdout) == (0, b"SK1414\tARN\n")
+
+
+def test_a_tool_says_that_its_cluster_was_not_started() -> None:
+    with pytest.raises(BrokerFailed, match="not started"):
+        KafkaCluster().tool(PRODUCER, ["--version"])
 
 
 @kafka

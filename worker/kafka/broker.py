@@ -156,6 +156,23 @@ class KafkaCluster:
         """Say where a node writes its log; raises `BrokerFailed` when nothing was started."""
         return self._home(self._nodes[node]) / "broker.log"
 
+    def tool(
+        self,
+        main: str,
+        arguments: Sequence[str],
+        *,
+        input: bytes = b"",  # noqa: A002 - as `subprocess.run` has it
+        timeout: float = 60,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a tool of Kafka's by the name of its class, to its end; it ends with the cluster.
+
+        Its arguments have to name the cluster: `["--bootstrap-server", cluster.address, ...]`.
+        Without a cluster of one's own, `find_kafka().tool` does the same.
+        Raises `BrokerFailed` when the cluster was not started, and `subprocess.TimeoutExpired`.
+        """
+        kafka, group = self._running()
+        return kafka.tool(main, arguments, input=input, timeout=timeout, group=group.number)
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -207,17 +224,16 @@ class KafkaCluster:
     def _run(
         self, node: Node, main: str, arguments: Sequence[str], heap: str
     ) -> subprocess.Popen[bytes]:
-        if self._kafka is None or self._group is None:
-            raise BrokerFailed("the cluster was not started, or was stopped")
+        kafka, group = self._running()
         with self.logs(node.number).open("ab") as log:
             return subprocess.Popen(  # noqa: S603 - the Java that was found
-                self._kafka.command(main, arguments, heap),
+                kafka.command(main, arguments, heap),
                 cwd=self._home(node),
                 env=java_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                process_group=self._group.number,
+                process_group=group.number,
             )
 
     def _await(self, node: Node, members: set[int], deadline: float) -> None:
@@ -240,6 +256,11 @@ class KafkaCluster:
     def _failed(self, node: Node, what: str) -> BrokerFailed:
         lines = self.logs(node.number).read_text("utf-8", "replace").splitlines()[-_TAIL:]
         return BrokerFailed("\n".join([f"node {node.number} {what}; its log ends with:", *lines]))
+
+    def _running(self) -> tuple[Kafka, ProcessGroup]:
+        if self._kafka is None or self._group is None:
+            raise BrokerFailed("the cluster was not started, or was stopped")
+        return self._kafka, self._group
 
     def _root(self) -> Path:
         if self._folder is None:

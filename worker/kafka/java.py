@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ _JVM: Final = (
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
 )
+_QUIET: Final = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,35 @@ class Kafka:
     classpath: str
     options: tuple[str, ...] = ()
 
-    def command(self, main: str, arguments: Sequence[str], heap: str) -> list[str]:
+    def command(self, main: str, arguments: Sequence[str], heap: str, *options: str) -> list[str]:
         """Give the command line that runs the class `main` in a heap of a size as "64m"."""
-        options = [*_JVM, f"-Xmx{heap}", f"-Xms{heap}", *self.options]
-        return [str(self.java), *options, "-cp", self.classpath, main, *arguments]
+        machine = [*_JVM, f"-Xmx{heap}", f"-Xms{heap}", *self.options, *options]
+        return [str(self.java), *machine, "-cp", self.classpath, main, *arguments]
+
+    def tool(
+        self,
+        main: str,
+        arguments: Sequence[str],
+        *,
+        input: bytes = b"",  # noqa: A002 - as `subprocess.run` has it
+        timeout: float = 60,
+        group: int | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a tool of Kafka's by the name of its class, to its end.
+
+        It reads `input`; what it writes comes back with its exit code, which is not looked at.
+        With `group` it runs in that process group.
+        Raises `subprocess.TimeoutExpired`, and kills it, after `timeout` seconds.
+        """
+        return subprocess.run(  # noqa: S603 - the Java that was found
+            self.command(main, arguments, "128m", _QUIET),
+            input=input,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+            env=java_environment(),
+            process_group=group,
+        )
 
 
 def find_kafka() -> Kafka:
