@@ -4,55 +4,75 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.secure import SecureKafka, running_secure_kafka
 from worker.errors import BrokerUnavailable
 from worker.kafka.broker import running_broker
+
+Start = Callable[[], AbstractContextManager[str]]
+"""Starts a broker and yields where it is."""
 
 
 @pytest.fixture(scope="session")
 def kafka_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Bootstrap address of a real Apache Kafka: that of KAFKA_BROKERS, else one of our own."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        with shared_broker(tmp_path_factory.getbasetemp().parent) as address:
-            yield address
-    else:
-        with own_broker() as address:
-            yield address
+    with one_for_all(tmp_path_factory, "kafka", running_broker) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def secure_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
+    """A real Apache Kafka of our own with SASL and TLS; it is shared, so leave it as it is."""
+    start = partial(running_secure_kafka, tmp_path_factory.mktemp("secure"))
+    with one_for_all(tmp_path_factory, "secure", start) as text:
+        yield SecureKafka.parse(text)
 
 
 @contextmanager
-def own_broker() -> Iterator[str]:
+def one_for_all(factory: pytest.TempPathFactory, name: str, start: Start) -> Iterator[str]:
+    """What `start` yields, started once for all processes of the run."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        with shared(factory.getbasetemp().parent / name, start) as text:
+            yield text
+    else:
+        with real(start) as text:
+            yield text
+
+
+@contextmanager
+def real(start: Start) -> Iterator[str]:
     """A broker for this process; without one tests skip, and fail where CI=true."""
 
     with ExitStack() as stack:
         try:
-            address = stack.enter_context(running_broker())
+            text = stack.enter_context(start())
         except BrokerUnavailable as error:
             give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
             give_up(f"no real Apache Kafka: {error}")
-        yield address
+        yield text
 
 
 @contextmanager
-def shared_broker(folder: Path) -> Iterator[str]:
+def shared(path: Path, start: Start) -> Iterator[str]:
     """A broker for all processes of the run: the first starts it and ends it when none needs it."""
-    address = folder / "kafka.address"
-    with ExitStack() as stack, (folder / "kafka.users").open("w") as users:
-        with locked(folder / "kafka.start"):
-            starts = not address.exists()
+    told, starting = path.with_suffix(".told"), path.with_suffix(".start")
+    with ExitStack() as stack, path.with_suffix(".users").open("w") as users:
+        with locked(starting):
+            starts = not told.exists()
             if starts:
-                address.write_text(stack.enter_context(own_broker()))
+                told.write_text(stack.enter_context(real(start)))
             fcntl.flock(users, fcntl.LOCK_SH)
-            found = address.read_text()
+            found = told.read_text()
         yield found
         if starts:
-            with locked(folder / "kafka.start"):
-                address.unlink()
+            with locked(starting):
+                told.unlink()
             fcntl.flock(users, fcntl.LOCK_EX)
 
 

@@ -16,15 +16,12 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from tests.console import CONSUMER, FIRST, PRODUCER
 from worker.errors import BrokerFailed, BrokerUnavailable
 from worker.kafka import jars
 from worker.kafka.broker import KafkaCluster, running_broker
 
 DEADLINE = 60.0
-
-PRODUCER = "org.apache.kafka.tools.ConsoleProducer"
-CONSUMER = "org.apache.kafka.tools.consumer.ConsoleConsumer"
-FIRST = ("--from-beginning", "--max-messages", "1", "--timeout-ms", "60000")
 
 kafka = pytest.mark.kafka
 

@@ -29,7 +29,15 @@ from confluent_kafka.admin import AdminClient
 from worker.errors import BrokerFailed
 from worker.kafka.guard import ProcessGroup
 from worker.kafka.java import Kafka, find_kafka, java_environment
-from worker.kafka.node import CONTROLLER, PLAINTEXT, Node, end, property_file, server_properties
+from worker.kafka.listeners import (
+    CONTROLLER,
+    PLAINTEXT,
+    BrokerSecurity,
+    listeners,
+    scram_users,
+    security_properties,
+)
+from worker.kafka.node import Node, end, property_file, server_properties
 from worker.kafka.sockets import free_ports, reserve
 
 _GRACE: Final = 5.0
@@ -47,6 +55,7 @@ class KafkaCluster:
     a later cluster goes on with the same data; without it they are in a temporary folder that
     `stop` removes. `properties` are put on top of every node's own. `ports` are the clients'
     ports, one a node; without them free ones are picked. A node keeps its port for good.
+    `security` adds listeners with SASL and TLS, on ports of their own, for `address_of`.
 
     The cluster ends with this object or this process, however that ends. Every method that
     takes a node raises `IndexError` when there is none of that number.
@@ -60,6 +69,7 @@ class KafkaCluster:
         folder: Path | None = None,
         properties: Mapping[str, str] = MappingProxyType({}),
         ports: Sequence[int] | None = None,
+        security: BrokerSecurity | None = None,
     ) -> None:
         if nodes < 1:
             raise ValueError(f"nodes must be at least 1, not {nodes}")
@@ -69,7 +79,8 @@ class KafkaCluster:
         self._given_folder = folder
         self._folder: Path | None = None
         self._properties = dict(properties)
-        self._nodes = _nodes(nodes, ports)
+        self._security = security
+        self._nodes = _nodes(nodes, listeners(security), ports)
         self._kafka: Kafka | None = None
         self._group: ProcessGroup | None = None
         self._reserved: list[socket.socket] = []
@@ -77,7 +88,14 @@ class KafkaCluster:
     @property
     def address(self) -> str:
         """Name the bootstrap servers of all nodes, as "127.0.0.1:20001,127.0.0.1:20002"."""
-        return ",".join(node.address(PLAINTEXT) for node in self._nodes)
+        return self.address_of(PLAINTEXT)
+
+    def address_of(self, listener: str) -> str:
+        """Name the bootstrap servers of a listener, as "SASL_SSL"; `ValueError` for any other."""
+        offered = [name for name in listeners(self._security) if name != CONTROLLER]
+        if listener not in offered:
+            raise ValueError(f"there is no listener {listener}, only {', '.join(offered)}")
+        return ",".join(node.address(listener) for node in self._nodes)
 
     @property
     def nodes(self) -> int:
@@ -202,11 +220,9 @@ class KafkaCluster:
         cluster = _cluster_id(self._root() / "cluster.id")
         formatting = []
         for node in self._nodes:
-            data = self._home(node) / "data"
-            chosen = {**server_properties(node, self._nodes, data), **self._properties}
-            self._config(node).write_text(property_file(chosen), "utf-8")
-            if not (data / "meta.properties").exists():
-                tool = ["format", "-t", cluster, "-c", str(self._config(node))]
+            config = self._configure(node)
+            if not (self._data(node) / "meta.properties").exists():
+                tool = ["format", "-t", cluster, "-c", config, *scram_users(self._security)]
                 formatting.append((node, self._run(node, "kafka.tools.StorageTool", tool, "64m")))
         for node, process in formatting:
             try:
@@ -215,6 +231,17 @@ class KafkaCluster:
                 raise self._failed(node, "could not be formatted in time") from None
             if code != 0:
                 raise self._failed(node, "could not be formatted")
+
+    def _configure(self, node: Node) -> str:
+        chosen = {
+            **server_properties(node, self._nodes, self._data(node)),
+            **security_properties(self._security),
+            **self._properties,
+        }
+        config = self._config(node)
+        config.touch(mode=0o600)  # passwords may be in it
+        config.write_text(property_file(chosen), "utf-8")
+        return str(config)
 
     def _launch(self, node: Node) -> None:
         if not node.runs():
@@ -270,6 +297,9 @@ class KafkaCluster:
     def _home(self, node: Node) -> Path:
         return self._root() / f"node-{node.number}"
 
+    def _data(self, node: Node) -> Path:
+        return self._home(node) / "data"
+
     def _config(self, node: Node) -> Path:
         return self._home(node) / "server.properties"
 
@@ -292,11 +322,10 @@ def running_broker() -> Iterator[str]:
         cluster.stop()
 
 
-def _nodes(count: int, ports: Sequence[int] | None) -> list[Node]:
-    """Make nodes of free ports, but for the clients' ports when those are given."""
-    listeners = (PLAINTEXT, CONTROLLER)
-    free = iter(free_ports(count * len(listeners), taken=ports or ()))
-    nodes = [Node(number, {name: next(free) for name in listeners}) for number in range(count)]
+def _nodes(count: int, names: Sequence[str], ports: Sequence[int] | None) -> list[Node]:
+    """Make nodes of free ports, one a listener, but for PLAINTEXT when those are given."""
+    free = iter(free_ports(count * len(names), taken=ports or ()))
+    nodes = [Node(number, {name: next(free) for name in names}) for number in range(count)]
     for node, port in zip(nodes, ports or (), strict=False):
         node.ports[PLAINTEXT] = port
     return nodes

@@ -8,15 +8,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
+from worker.kafka.listeners import CONTROLLER
 from worker.kafka.sockets import HOST
-
-PLAINTEXT: Final = "PLAINTEXT"
-CONTROLLER: Final = "CONTROLLER"
-
-_PLAIN: Final = {PLAINTEXT: "PLAINTEXT", CONTROLLER: "PLAINTEXT"}
-"""The listeners that every node has, and the protocol of each."""
 
 
 @dataclass(slots=True)
@@ -59,7 +53,10 @@ def end(nodes: Sequence[Node], grace: float) -> None:
 
 
 def server_properties(node: Node, nodes: Sequence[Node], data: Path) -> dict[str, str]:
-    """Give the properties of one of `nodes`, a combined broker and controller."""
+    """Give the properties of one of `nodes`, a combined broker and controller.
+
+    What its listeners speak is not among them: see `listeners.py`.
+    """
     listeners = {name: f"{name}://{node.address(name)}" for name in node.ports}
     advertised = [listeners[name] for name in node.ports if name != CONTROLLER]
     voters = (f"{peer.number}@{peer.address(CONTROLLER)}" for peer in nodes)
@@ -70,9 +67,6 @@ def server_properties(node: Node, nodes: Sequence[Node], data: Path) -> dict[str
         "controller.quorum.voters": ",".join(voters),
         "listeners": ",".join(listeners.values()),
         "advertised.listeners": ",".join(advertised),
-        "listener.security.protocol.map": ",".join(f"{k}:{v}" for k, v in _PLAIN.items()),
-        "inter.broker.listener.name": PLAINTEXT,
-        "controller.listener.names": CONTROLLER,
         "log.dirs": str(data),
         "auto.create.topics.enable": "false",
         "num.partitions": "4",
