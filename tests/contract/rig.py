@@ -124,10 +124,8 @@ class MemoryRig:
 
 
 class KafkaRig:
-    def __init__(self, address: str) -> None:
-        self._settings = KafkaSettings(
-            brokers=address.split(","), group=GroupSettings(session_timeout=6.0, heartbeat=0.3)
-        )
+    def __init__(self, address: str, group: GroupSettings) -> None:
+        self._settings = KafkaSettings(brokers=address.split(","), group=group)
         self._raw: dict[str, str | int | float | bool] = {
             "bootstrap.servers": address,
             "log_level": 0,

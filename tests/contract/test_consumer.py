@@ -6,12 +6,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.contract.conftest import GROUPS, rig_of
 from tests.contract.member import Member, Members, until
 from tests.contract.rig import Layout, Rig, unique
 from worker.errors import ClientError
 from worker.types import TopicPartition
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+@pytest.fixture(
+    params=["memory", *(pytest.param(kind, marks=pytest.mark.kafka) for kind in GROUPS)]
+)
+def rig(request: pytest.FixtureRequest) -> Rig:
+    """Here however groups are led, since each way has other calls to seek and to assign."""
+    return rig_of(request)
 
 
 def topic_of(rig: Rig, partitions: int = 1) -> str:

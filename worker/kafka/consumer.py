@@ -278,7 +278,7 @@ class KafkaConsumer:
 
     def _start_again(self, place: ClientPartition) -> None:
         """Seek in a partition that is not being fetched: just assigned, or its offset is lost."""
-        if self._eager:
+        if self._eager and TopicPartition(place.topic, place.partition) in self._starts:
             asked(self._client.assign, [*self._others(place), place])
             return
         asked(self._client.incremental_unassign, [place])

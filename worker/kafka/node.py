@@ -71,6 +71,10 @@ def server_properties(node: Node, nodes: Sequence[Node], data: Path) -> dict[str
         "auto.create.topics.enable": "false",
         "num.partitions": "4",
         "group.initial.rebalance.delay.ms": "0",
+        "group.consumer.min.heartbeat.interval.ms": "500",  # a rebalance takes a few of them
+        "group.consumer.heartbeat.interval.ms": "500",
+        "group.consumer.min.session.timeout.ms": "6000",
+        "group.consumer.session.timeout.ms": "10000",
         "log.cleaner.dedupe.buffer.size": "4194304",  # by default half of a small heap
     }
 

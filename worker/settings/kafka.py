@@ -257,7 +257,8 @@ class GroupSettings(Model):
 
     protocol: Literal["classic", "consumer"] = Field(
         "classic",
-        description="Who assigns partitions: a member, or the broker (`consumer`, KIP-848).",
+        description="Who assigns partitions: a member, or the broker (`consumer`, KIP-848); "
+        "pipelines know `classic` so far.",
     )
     rebalance: Literal["sticky", "range", "roundrobin"] = Field(
         "sticky",
