@@ -124,7 +124,7 @@ class Kafka:
         """
         return self._producing().send(
             Encoded(
-                topic if type(topic) is str else arguments.topic(topic),
+                arguments.topic(topic),
                 value if type(value) is bytes else arguments.payload("value", value),
                 key if type(key) is bytes else arguments.payload("key", key),
                 () if headers is None else arguments.headers(headers),
@@ -248,6 +248,8 @@ class Kafka:
     def delete_topic(self, name: str) -> None:
         """Delete a topic with all its records and wait until it is gone; raises `TopicNotFound`."""
         self._asking().delete(arguments.topic(name))
+        if self._sender is not None:
+            self._sender.forget()
 
     def list_topics(self) -> list[str]:
         """The topics that this user may see, but for those whose names begin with `__`."""
@@ -279,7 +281,7 @@ class Kafka:
     @property
     def producer(self) -> ProducerClient:
         """The underlying producer, which any thread may use; its reports are served already."""
-        return self._producing().producer.client
+        return self._producing().main.producer.client
 
     @property
     def async_producer(self) -> ProducerClient:
@@ -319,7 +321,7 @@ class Kafka:
         """What the client has done since it was made."""
         self._usable()
         sender, consumer = self._sender, self._activity.consumer
-        producer = None if sender is None else sender.producer
+        producer = None if sender is None else sender.main.producer
         clients = [one for one in (consumer, producer) if one is not None]
         handled, size = self._activity.handled
         reached = self._topics is not None and self._topics.reached
@@ -402,12 +404,8 @@ class Kafka:
         with self._lock:
             if self._sender is None:
                 properties = {**config.producer(self.settings, {}), **self._extra}
-                topics = self._asking()
                 self._sender = Sender(
-                    properties,
-                    lambda topic: len(topics.partitions(arguments.topic(topic))),
-                    self._errors.note,
-                    self._errors.note_failure,
+                    properties, self._asking().info, self._errors.note, self._errors.note_failure
                 )
             return self._sender
 

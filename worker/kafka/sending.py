@@ -5,136 +5,52 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from typing import Final
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from worker.errors import ClientError, ClientFatal, InvalidPartition, QueueFull, SendFailed
 from worker.kafka.config import Properties
 from worker.kafka.delivery import Delivery
+from worker.kafka.logs import client_logger
 from worker.kafka.producer import KafkaProducer
-from worker.types import Delivered, Encoded
+from worker.types import Delivered, Encoded, TopicInfo
 
 log = logging.getLogger(__name__)
 
 SERVE_FOR: Final = 0.1
 """Seconds of one wait for reports; a close is noticed within it."""
+LOOK_FOR: Final = 5.0
+"""Seconds for the metadata of a topic."""
 WAIT_FOR_ROOM: Final = 0.05
 """Seconds between two attempts while the queue is full."""
 
+_LOGGER: Final = client_logger("producer")
 _UNKNOWN: Final = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - public constants
     KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+    KafkaError._MSG_TIMED_OUT,  # noqa: SLF001 - what becomes of records of a deleted topic
 }
+"""Errors after which a topic may be another one, or none."""
 
 
-class Sender:
-    """The producer of a client; for any thread.
+class Served:
+    """A producer whose reports are served by a thread of its own, and replaced when it is fatal."""
 
-    `partitions` says how many partitions a topic has, and raises `TopicNotFound`: a producer would
-    make unknown topics silently where the brokers let it.
-    """
-
-    def __init__(
-        self,
-        properties: Properties,
-        partitions: Callable[[str], int],
-        on_error: Callable[[KafkaError], None],
-        on_failure: Callable[[SendFailed], None],
-    ) -> None:
+    def __init__(self, properties: Properties, on_error: Callable[[KafkaError], None]) -> None:
         self._properties = properties
-        self._partitions = partitions
         self._on_error = on_error
-        self._on_failure = on_failure
-        self.messages = 0
-        """Records that were acknowledged."""
-        self.bytes = 0
-        """Their payload."""
-        self._known: dict[str, int] = {}
         self._renewing = Lock()
         self._ended = Event()
         self.producer = KafkaProducer(properties, on_error)
         self._thread = Thread(target=self._serve, name="kafka-deliveries", daemon=True)
         self._thread.start()
 
-    def send(self, record: Encoded, timeout: float) -> Delivery:
-        """Queue a record, for which there is room within `timeout` seconds.
-
-        Raises `SendFailed`, `TopicNotFound` and `InvalidPartition`.
-        """
-        topic, partition = record.topic, record.partition
-        if topic not in self._known or (partition is not None and partition >= self._known[topic]):
-            self._learn(topic, partition)
-        delivery = Delivery(self)
-        try:
-            self.producer.send(record, delivery.on_delivery)
-        except ClientError as error:
-            self._insist(record, delivery, error, timeout)
-        return delivery
-
-    def send_all(self, records: Sequence[Encoded], timeout: float) -> list[Delivered]:
-        """Send records and wait for all; raises `SendFailed`, which names each that failed."""
-        deadline = time.monotonic() + timeout
-        sent = [self._try(record, deadline) for record in records]
-        outcomes = [_settled(one, deadline) for one in sent]
-        delivered = [outcome for outcome in outcomes if isinstance(outcome, Delivered)]
-        if len(delivered) < len(records):
-            raise _some_failed(outcomes)
-        return delivered
-
-    def flush(self, timeout: float) -> int:
-        """Wait until everything is acknowledged or has failed; how many records are not."""
-        return self.producer.client.flush(timeout)
-
-    def close(self, timeout: float) -> None:
-        """Deliver what is queued; what is left after `timeout` seconds fails."""
-        left = self.flush(timeout)
-        if left:
-            log.error("%d records were not delivered in %.1f s and are given up", left, timeout)
-        self._ended.set()
-        self._thread.join()
-        self.producer.close(0.0)
-
-    # --- what became of records ---
-
-    def sent(self, size: int) -> None:
-        """See `delivery.Counter`."""
-        self.messages += 1
-        self.bytes += size
-
-    def send_failed(self, error: SendFailed) -> None:
-        """See `delivery.Counter`; a topic that is gone is looked for again at the next record."""
-        if error.code in _UNKNOWN:
-            self._known.clear()
-        self._on_failure(error)
-
-    # --- details ---
-
-    def _serve(self) -> None:
-        while not self._ended.is_set():
-            try:
-                self.producer.poll(SERVE_FOR)
-            except ClientError as error:
-                log.error("the producer reported: %s", error)  # noqa: TRY400 - no traceback
-
-    def _try(self, record: Encoded, deadline: float) -> Delivery | SendFailed:
-        try:
-            return self.send(record, max(0.0, deadline - time.monotonic()))
-        except SendFailed as failed:
-            return failed
-        except ClientError as error:
-            return _refused(record, error)
-
-    def _learn(self, topic: str, partition: int | None) -> None:
-        number = self._known[topic] = self._partitions(topic)
-        if partition is not None and partition >= number:
-            raise InvalidPartition(
-                f"topic {topic} has no partition {partition}", advice=f"legal are 0 to {number - 1}"
-            )
-
-    def _insist(
+    def insist(
         self, record: Encoded, delivery: Delivery, error: ClientError, timeout: float
     ) -> None:
         """Send a record that was refused, as soon as there is room; raises `SendFailed`."""
@@ -149,17 +65,156 @@ class Sender:
                 return
         if isinstance(error, ClientFatal):
             self._renew()
-        failed = _refused(record, error)
-        self._on_failure(failed)
-        raise failed from error
+        raise _refused(record, error) from error
+
+    def close(self, timeout: float) -> int:
+        """Deliver what is queued; what is left after `timeout` seconds fails, and is counted."""
+        left = self.producer.client.flush(timeout)
+        self._ended.set()
+        self._thread.join()
+        self.producer.close(0.0)
+        return left
+
+    def _serve(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self.producer.poll(SERVE_FOR)
+            except ClientError as error:
+                log.error("the producer reported: %s", error)  # noqa: TRY400 - no traceback
 
     def _renew(self) -> None:
-        """Put a new producer in the place of one that is of no more use."""
         with self._renewing:
             broken = self.producer
             if broken.fatal is not None:
                 self.producer = KafkaProducer(self._properties, self._on_error)
                 broken.close(0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where the records of a topic go."""
+
+    partitions: int
+    served: Served
+
+
+class Sender:
+    """The producers of a client; for any thread.
+
+    `info` says what the cluster knows of a topic, and raises `TopicNotFound`: a producer would make
+    unknown topics silently where the brokers let it. Brokers refuse a batch as a whole when it is
+    too large for its topic, so a topic that takes less than a batch has a producer of small ones.
+    """
+
+    def __init__(
+        self,
+        properties: Properties,
+        info: Callable[[str], TopicInfo],
+        on_error: Callable[[KafkaError], None],
+        on_failure: Callable[[SendFailed], None],
+    ) -> None:
+        self._properties = properties
+        self._info = info
+        self._on_error = on_error
+        self._on_failure = on_failure
+        self.messages = 0
+        """Records that were acknowledged."""
+        self.bytes = 0
+        """Their payload."""
+        self._routes: dict[str, Route] = {}
+        self._making = Lock()
+        self.main = Served(properties, on_error)
+        self._by_batch: dict[int, Served] = {properties["batch.size"]: self.main}
+
+    def send(self, record: Encoded, timeout: float) -> Delivery:
+        """Queue a record, for which there is room within `timeout` seconds.
+
+        Raises `SendFailed`, `TopicNotFound` and `InvalidPartition`.
+        """
+        route = self._routes.get(record.topic)
+        if route is None or (record.partition or 0) >= route.partitions:
+            route = self._find(record)
+        delivery = Delivery(self)
+        try:
+            route.served.producer.send(record, delivery.on_delivery)
+        except ClientError as error:
+            try:
+                route.served.insist(record, delivery, error, timeout)
+            except SendFailed as failed:
+                self.send_failed(failed)
+                raise
+        return delivery
+
+    def send_all(self, records: Sequence[Encoded], timeout: float) -> list[Delivered]:
+        """Send records and wait for all; raises `SendFailed`, which names each that failed."""
+        deadline = time.monotonic() + timeout
+        sent = [self._try(record, deadline) for record in records]
+        outcomes = [_settled(one, deadline) for one in sent]
+        delivered = [outcome for outcome in outcomes if isinstance(outcome, Delivered)]
+        if len(delivered) < len(records):
+            raise _some_failed(outcomes)
+        return delivered
+
+    def forget(self) -> None:
+        """Ask the cluster again about each topic before its next record."""
+        self._routes.clear()
+
+    def close(self, timeout: float) -> None:
+        """Deliver what is queued; what is left after `timeout` seconds fails."""
+        deadline = time.monotonic() + timeout
+        every = self._by_batch.values()
+        left = sum(served.close(max(0.0, deadline - time.monotonic())) for served in every)
+        if left:
+            log.error("%d records were not delivered in %.1f s and are given up", left, timeout)
+
+    # --- what became of records ---
+
+    def sent(self, size: int) -> None:
+        """See `delivery.Counter`."""
+        self.messages += 1
+        self.bytes += size
+
+    def send_failed(self, error: SendFailed) -> None:
+        """See `delivery.Counter`; a topic that is gone is looked for again at the next record."""
+        if error.code in _UNKNOWN:
+            self.forget()
+        _LOGGER.warning("%s", error)
+        self._on_failure(error)
+
+    # --- details ---
+
+    def _try(self, record: Encoded, deadline: float) -> Delivery | SendFailed:
+        try:
+            return self.send(record, max(0.0, deadline - time.monotonic()))
+        except SendFailed as failed:
+            return failed
+        except ClientError as error:
+            refused = _refused(record, error)
+            refused.__cause__ = error
+            return refused
+
+    def _find(self, record: Encoded) -> Route:
+        topic, partition = record.topic, record.partition
+        info = self._info(topic)
+        if partition is not None and partition >= info.partitions:
+            raise InvalidPartition(
+                f"topic {topic} has no partition {partition}",
+                advice=f"legal are 0 to {info.partitions - 1}",
+            )
+        with self._making:
+            size = min(self._properties["batch.size"], info.max_message_bytes)
+            if size not in self._by_batch:
+                small = {**self._properties, "batch.size": size}
+                self._by_batch[size] = Served(small, self._on_error)
+            route = self._routes[topic] = Route(info.partitions, self._by_batch[size])
+        _look_again(route.served.producer, topic)
+        return route
+
+
+def _look_again(producer: KafkaProducer, topic: str) -> None:
+    """Have the client learn of a topic now, that it took for missing, or for smaller, till now."""
+    with suppress(KafkaException):
+        producer.client.list_topics(topic, timeout=LOOK_FOR)
 
 
 def _refused(record: Encoded, error: ClientError) -> SendFailed:

@@ -18,13 +18,13 @@ from confluent_kafka.admin._metadata import ClusterMetadata
 
 from worker.errors import ClientError, ConnectionFailed, InvalidPartition, TopicNotFound
 from worker.kafka.admin import NO_ANSWER, client_topic
-from worker.kafka.config import common
+from worker.kafka.config import DEFAULT_MESSAGE_BYTES, common
 from worker.kafka.failures import describe, failure, specific
 from worker.kafka.logs import ClientLog, client_logger
 from worker.kafka.questions import milliseconds
 from worker.ports import Offsets, Place
 from worker.settings import KafkaSettings
-from worker.types import TopicPartition
+from worker.types import TopicInfo, TopicPartition
 
 OffsetSpec: Final[Any] = _OffsetSpec  # its methods have no types
 
@@ -157,6 +157,16 @@ class Topics:
     def partitions(self, name: str) -> list[int]:
         """The numbers of a topic's partitions; raises `TopicNotFound`."""
         return sorted(partition.id for partition in self._described(name).partitions)
+
+    def info(self, name: str) -> TopicInfo:
+        """Partitions and the largest record of a topic; raises `TopicNotFound`."""
+        partitions = len(self.partitions(name))
+        try:
+            limit = int(self._config(name)["max.message.bytes"])
+        except ClientError as error:
+            _LOGGER.warning("%s is taken to have Kafka's default settings: %s", name, error)
+            limit = DEFAULT_MESSAGE_BYTES
+        return TopicInfo(partitions, limit)
 
     def require(self, source: TopicPartition) -> None:
         """Raise `TopicNotFound` or `InvalidPartition` for what the cluster does not have."""

@@ -137,7 +137,7 @@ class MetadataSettings(Model):
     )
     retry_backoff: Duration = Field(0.25, description="Time between two of these attempts.")
     refresh: Duration = Field(
-        300.0, ge=0.01, le=3600, description="Time after which what is known is asked for again."
+        30.0, ge=0.01, le=3600, description="Time after which what is known is asked for again."
     )
     full: bool = Field(
         False, description="Ask for all topics of the cluster, not only for those that are used."
