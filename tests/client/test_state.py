@@ -58,8 +58,9 @@ def test_what_was_sent_and_handled_is_counted(
     assert (stats.messages_sent, stats.bytes_sent) == (3, 15)
     assert (stats.messages_received, stats.bytes_received) == (3, 15)
     assert (stats.active_consumers, stats.active_producers) == (1, 1)
-    until(lambda: client.stats().brokers[kafka_address].state == "UP")
-    until(lambda: client.stats().brokers[kafka_address].round_trip is not None)
+    until(lambda: [one.state for one in client.stats().brokers.values()] == ["UP"])
+    until(lambda: all(one.round_trip for one in client.stats().brokers.values()))
+    assert list(client.stats().brokers) == [kafka_address]
     client.stop_consume()
     assert (client.stats().messages_received, client.stats().active_consumers) == (3, 0)
 

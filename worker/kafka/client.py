@@ -30,6 +30,7 @@ from worker.kafka.activity import Activity
 from worker.kafka.arguments import HeadersGiven
 from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.delivery import Delivery
+from worker.kafka.failures import made
 from worker.kafka.meter import ClientStats, Errors, broker_stats
 from worker.kafka.reading import ByHand, Handler, Member, OnPartitions, Reading, Told
 from worker.kafka.sending import Sender, acknowledged
@@ -297,7 +298,8 @@ class Kafka:
         with self._lock:
             self._reading_enabled()
             if self._consumer is None:
-                self._consumer = ConsumerClient(self._consumer_properties(READER))
+                properties = self._consumer_properties(READER)
+                self._consumer = made(lambda: ConsumerClient(properties))
             return self._consumer
 
     @property
@@ -404,8 +406,9 @@ class Kafka:
         with self._lock:
             if self._sender is None:
                 properties = {**config.producer(self.settings, {}), **self._extra}
-                self._sender = Sender(
-                    properties, self._asking().info, self._errors.note, self._errors.note_failure
+                info, errors = self._asking().info, self._errors
+                self._sender = made(
+                    lambda: Sender(properties, info, errors.note, errors.note_failure)
                 )
             return self._sender
 
@@ -419,7 +422,7 @@ class Kafka:
         self._activity.begin(make, group, background=background)
 
     def _by_hand(self, starts: Offsets, handler: Handler) -> Reading:
-        consumer = KafkaConsumer(self._consumer_properties(READER), self._errors.note)
+        consumer = self._made_consumer(READER)
         session = ByHand()
         consumer.assign(starts, session)
         return Reading(consumer, session, handler, self._errors.note_failure)
@@ -427,11 +430,14 @@ class Kafka:
     def _member(self, group: str, topics: Sequence[str], handler: Handler, told: Told) -> Reading:
         for topic in topics:
             self._asking().partitions(topic)
-        instance = self.settings.group.instance
-        consumer = KafkaConsumer(self._consumer_properties(group, instance), self._errors.note)
+        consumer = self._made_consumer(group, self.settings.group.instance)
         session = Member(consumer, self.settings.consumer.offsets, told)
         consumer.subscribe(topics, session)
         return Reading(consumer, session, handler, self._errors.note_failure)
+
+    def _made_consumer(self, group: str, instance: str | None = None) -> KafkaConsumer:
+        properties = self._consumer_properties(group, instance)
+        return made(lambda: KafkaConsumer(properties, self._errors.note))
 
     def _consumer_properties(self, group: str, instance: str | None = None) -> config.Properties:
         isolation = self.settings.consumer.isolation

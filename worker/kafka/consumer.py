@@ -193,6 +193,9 @@ class KafkaConsumer:
 
     def _on_assign(self, _client: Client, partitions: list[ClientPartition]) -> None:
         starts: Offsets = {}
+        if self._closed:  # too late: the group answers no questions of a member that leaves
+            self._start(starts)
+            return
         try:
             starts = self._rebalance.assigned(
                 questions.committed(self._client, partitions, self._log)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, TypeVar
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
-from worker.errors import ClientError, ClientFatal, Fenced
+from worker.errors import ClientError, ClientFatal, ConnectionFailed, Fenced
 
 Kind = TypeVar("Kind", bound=ClientError)
+Made = TypeVar("Made")
 
 _FENCED: Final = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
 
@@ -30,6 +32,7 @@ ADVICE: Final = {
     KafkaError.NOT_ENOUGH_REPLICAS: _REPLICAS,
     KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND: _REPLICAS,
     KafkaError.OFFSET_OUT_OF_RANGE: _GONE,
+    KafkaError._INVALID_ARG: "check the files and the properties that it names",  # noqa: SLF001
     KafkaError.SASL_AUTHENTICATION_FAILED: _AUTHENTICATION,
     KafkaError.TOPIC_ALREADY_EXISTS: "use it as it is, or delete it first",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant this user Read or Write on the topic",
@@ -76,6 +79,16 @@ def failure(error: KafkaError) -> ClientError:
     if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - a public constant
         return specific(ClientFatal, describe(error), error)
     return specific(ClientError, describe(error), error)
+
+
+def made(make: Callable[[], Made]) -> Made:
+    """What `make` makes; raises `ConnectionFailed` where librdkafka refuses to make a client."""
+    try:
+        return make()
+    except KafkaException as error:
+        problem = error.args[0]
+        text = f"no client can be made: {describe(problem)}"
+        raise specific(ConnectionFailed, text, problem) from error
 
 
 def specific(kind: type[Kind], text: str, error: KafkaError) -> Kind:

@@ -19,17 +19,23 @@ from confluent_kafka.admin._metadata import ClusterMetadata
 from worker.errors import ClientError, ConnectionFailed, InvalidPartition, TopicNotFound
 from worker.kafka.admin import NO_ANSWER, client_topic
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES, common
-from worker.kafka.failures import describe, failure, specific
+from worker.kafka.failures import describe, failure, made, specific
 from worker.kafka.logs import ClientLog, client_logger
 from worker.kafka.questions import milliseconds
 from worker.ports import Offsets, Place
 from worker.settings import KafkaSettings
 from worker.types import TopicInfo, TopicPartition
 
+_LOGGER: Final = client_logger("admin")
+LOG: Final = ClientLog(_LOGGER)
+
 OffsetSpec: Final[Any] = _OffsetSpec  # its methods have no types
 
 LOOK_AGAIN_AFTER: Final = 0.05
 """Seconds between two looks for a change."""
+
+SHORTEST_QUESTION: Final = 0.5
+"""Seconds."""
 
 _HOPELESS: Final = {
     KafkaError._AUTHENTICATION,  # noqa: SLF001 - public constants
@@ -104,7 +110,7 @@ class Topics:
         self.reached = False
         """Whether the last question was answered."""
         own: Any = {**common(kafka), "statistics.interval.ms": 0, "error_cb": self._note}
-        self.client: Final = AdminClient({**own, **properties}, logger=ClientLog(_LOGGER))
+        self.client: Final = made(lambda: AdminClient({**own, **properties}, logger=LOG))
         """The underlying client."""
 
     def ping(self, timeout: float) -> None:
@@ -196,19 +202,32 @@ class Topics:
     def _cluster(self, timeout: float | None = None) -> ClusterMetadata:
         """Ask for the metadata; at first contact more than once, all within the time-out."""
         attempts = 1 if self.reached or timeout is not None else self._attempts
-        for attempt in range(attempts):
+        for left in reversed(range(attempts)):
             try:
-                found = self.client.list_topics(timeout=(timeout or self._timeout) / attempts)
-            except KafkaException as error:
-                self.client.poll(self._backoff if attempt + 1 < attempts else 0)
-                reason = self._reason or error.args[0]
-                if attempt + 1 == attempts or reason.code() in _HOPELESS:
-                    raise self._unreachable(reason) from error
+                found = self._metadata((timeout or self._timeout) / attempts)
+            except ConnectionFailed as error:
+                if not left or error.code in _HOPELESS:
+                    raise
+                self.client.poll(self._backoff)
             else:
                 self.reached = True
                 self._on_connected()
                 return found
         raise AssertionError("there is at least one attempt")
+
+    def _metadata(self, timeout: float) -> ClusterMetadata:
+        """Ask in ever longer questions: the client tells only between two that it is not let in."""
+        deadline, patience = time.monotonic() + timeout, SHORTEST_QUESTION
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return self.client.list_topics(timeout=max(0.01, min(patience, left)))
+            except KafkaException as error:
+                self.client.poll(0)
+                reason = self._reason or error.args[0]
+                if left <= patience or reason.code() in _HOPELESS:
+                    raise self._unreachable(reason) from error
+                patience *= 2
 
     def _described(self, name: str) -> Any:
         if not self.reached:
@@ -292,6 +311,3 @@ class Topics:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
             self._reason = error
         self._on_error(error)
-
-
-_LOGGER: Final = client_logger("admin")
