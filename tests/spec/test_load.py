@@ -399,6 +399,134 @@ def test_a_readable_password_does_not_leave_the_machine(
 
 
 @pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (
+            "producer: {acks: local, idempotent: false}",
+            "6:14: kafka.producer.acks: local; pipelines need all, or they would lose what a "
+            "leader loses",
+        ),
+        (
+            "producer: {acks: none, idempotent: false}",
+            "6:14: kafka.producer.acks: none; pipelines need all, or they would lose what a "
+            "leader loses",
+        ),
+        (
+            "producer: {idempotent: false}",
+            "6:14: kafka.producer.idempotent: false; pipelines need true, or they would repeat "
+            "and reorder records",
+        ),
+        (
+            "producer: {acks: local}",
+            "6:3: kafka.producer: idempotent needs acks all, not local; or set it to false",
+        ),
+        (
+            "producer: {enabled: false}",
+            "6:14: kafka.producer.enabled: false; pipelines read and send, so they need true",
+        ),
+        (
+            "consumer: {enabled: false}",
+            "6:14: kafka.consumer.enabled: false; pipelines read and send, so they need true",
+        ),
+        (
+            "group: {protocol: consumer}",
+            "6:11: kafka.group.protocol: consumer; pipelines know classic so far",
+        ),
+        (
+            "group: {instance: pod-1}",
+            "6:11: kafka.group.instance: is for clients; pipelines take `instance` at the top "
+            "level or in a pipeline",
+        ),
+        (
+            "security: {protocol: SASL_SSL, mechanism: OAUTHBEARER}",
+            "6:34: kafka.security.mechanism: OAUTHBEARER needs `oauth`, where the tokens come from",
+        ),
+    ],
+)
+def test_what_a_client_may_do_and_a_pipeline_may_not_is_refused_where_it_stands(
+    tmp_path: Path, keys: str, expected: str
+) -> None:
+    found = problems(tmp_path, changed("kafka:\n", f"kafka:\n  {keys}\n"))
+
+    assert expected in found
+
+
+def test_all_that_a_pipeline_may_not_is_told_at_once(tmp_path: Path) -> None:
+    keys = (
+        "  producer: {enabled: false, acks: none, idempotent: false}\n"
+        "  consumer: {enabled: false}\n"
+        "  group: {instance: pod-1}\n"
+        "  security: {protocol: SASL_SSL, mechanism: OAUTHBEARER}\n"
+    )
+
+    found = problems(tmp_path, changed("kafka:\n", f"kafka:\n{keys}"))
+
+    assert [":".join(problem.split(":")[:3]) for problem in found] == [
+        "6:14: kafka.producer.enabled",
+        "6:30: kafka.producer.acks",
+        "6:42: kafka.producer.idempotent",
+        "7:14: kafka.consumer.enabled",
+        "8:11: kafka.group.instance",
+        "9:34: kafka.security.mechanism",
+    ]
+
+
+def test_a_pipeline_takes_all_that_is_safe_for_it(tmp_path: Path) -> None:
+    keys = (
+        "  producer: {enabled: true, acks: all, idempotent: true, compression: zstd}\n"
+        "  consumer: {enabled: true, offsets: newest, fetch_max: 8MiB}\n"
+        "  group: {protocol: classic, rebalance: range}\n"
+        "  security:\n"
+        "    protocol: SASL_SSL\n"
+        "    mechanism: OAUTHBEARER\n"
+        "    oauth: {endpoint: https://tokens/, client_id: a, client_secret: b}\n"
+        "  librdkafka: {client.rack: eu-1a, check.crcs: true}\n"
+    )
+
+    assert problems(tmp_path, changed("kafka:\n", f"kafka:\n{keys}")) == []
+
+
+def test_each_property_that_may_not_be_passed_through_is_told_where_it_stands(
+    tmp_path: Path,
+) -> None:
+    keys = (
+        "  librdkafka:\n"
+        "    client.rack: eu-1a\n"
+        "    plugin.library.paths: canary.so\n"
+        "    check.crc: true\n"
+        "    max.poll.interval.ms: 5m\n"
+        "    acks: 1\n"
+        "    socket.nagle.disable: 1\n"
+    )
+
+    found = problems(tmp_path, changed("kafka:\n", f"kafka:\n{keys}"))
+
+    assert [problem.partition("; legal are")[0] for problem in found] == [
+        "8:5: kafka.librdkafka.plugin.library.paths: "
+        "plugin.library.paths may not be passed through",
+        "9:5: kafka.librdkafka.check.crc: check.crc may not be passed through; did you mean "
+        "check.crcs?",
+        "10:5: kafka.librdkafka.max.poll.interval.ms: max.poll.interval.ms is not legal; legal is "
+        "a whole number from 1 to 86400000",
+        "11:5: kafka.librdkafka.acks: acks is set by `kafka.producer.acks`",
+        "12:5: kafka.librdkafka.socket.nagle.disable: socket.nagle.disable is not legal; legal is "
+        "true or false",
+    ]
+    assert "canary" not in "".join(found)
+
+
+def test_a_property_in_braces_has_a_column_of_its_own(tmp_path: Path) -> None:
+    keys = "  librdkafka: {debug: all, enable.auto.commit: true}\n"
+
+    found = problems(tmp_path, changed("kafka:\n", f"kafka:\n{keys}"))
+
+    assert [problem.partition("; ")[0] for problem in found] == [
+        "6:16: kafka.librdkafka.debug: debug may not be passed through",
+        "6:28: kafka.librdkafka.enable.auto.commit: enable.auto.commit may not be passed through",
+    ]
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         (b"", "is empty"),

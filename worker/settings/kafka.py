@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from worker.settings.librdkafka import refusal
-from worker.settings.values import NAME, Brokers, Duration, Model, Size
+from worker.settings.values import NAME, Brokers, Duration, ItemProblems, Model, Size
 
 Property = str | int | float | bool
 
@@ -288,9 +288,11 @@ class GroupSettings(Model):
 
 
 def _allowed(properties: dict[str, Property]) -> dict[str, Property]:
-    problems = [problem for name, value in properties.items() if (problem := refusal(name, value))]
+    problems = {
+        name: problem for name, value in properties.items() if (problem := refusal(name, value))
+    }
     if problems:
-        raise ValueError("; ".join(problems))
+        raise ItemProblems(problems)
     return properties
 
 
