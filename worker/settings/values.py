@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -42,7 +43,7 @@ WRITTEN = {"written": True}
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
+    return type(value) in (int, float) and 0 <= value < math.inf
 
 
 def _with_unit(value: Any, pattern: str, units: Mapping[str, float], legal: str) -> float:
@@ -61,8 +62,8 @@ def duration(value: Any, info: ValidationInfo) -> float:
 
 def size(value: Any, info: ValidationInfo) -> int:
     """Bytes from a text such as `512KiB` or `32MiB`."""
-    if _is_number(value) and info.context != WRITTEN:
-        return int(value)
+    if type(value) is int and _is_number(value) and info.context != WRITTEN:
+        return value
     return int(_with_unit(value, _SIZE, _SIZE_UNITS, "a size such as 512KiB or 32MiB"))
 
 
