@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -11,6 +11,8 @@ from worker.settings.librdkafka import refusal
 from worker.settings.values import NAME, Brokers, Duration, ItemProblems, Model, Size
 
 Property = str | int | float | bool
+
+_ENDPOINT: Final = r"(https://[^/@\s]+|http://(localhost|127\.\d+\.\d+\.\d+)(:\d+)?)(/\S*)?"
 
 
 class OAuth(Model):
@@ -26,8 +28,10 @@ class OAuth(Model):
 
     @model_validator(mode="after")
     def _is_private(self) -> Self:
-        if not re.match(r"https://|http://(localhost|127\.\d+\.\d+\.\d+)[:/]", self.endpoint):
-            raise ValueError("endpoint must begin with https://, or be on this machine")
+        if not re.fullmatch(_ENDPOINT, self.endpoint):
+            raise ValueError(
+                "endpoint must begin with https://, or be on this machine, and name no user"
+            )
         return self
 
 
