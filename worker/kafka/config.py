@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from worker.settings import GroupSettings, KafkaSettings, OAuth, Pipeline, Security
+from worker.settings.kafka import RECONNECT_BACKOFF_MS
 from worker.settings.librdkafka import passed, shared
 from worker.settings.values import LOOPBACK
 
@@ -49,8 +50,8 @@ def common(kafka: KafkaSettings) -> Properties:
         "socket.keepalive.enable": network.keep_alive,
         "topic.metadata.refresh.interval.ms": _milliseconds(metadata.refresh),
         "topic.metadata.refresh.sparse": not metadata.full,
-        "reconnect.backoff.ms": 100,
-        "reconnect.backoff.max.ms": 2_000,
+        "reconnect.backoff.ms": RECONNECT_BACKOFF_MS[0],
+        "reconnect.backoff.max.ms": RECONNECT_BACKOFF_MS[1],
         "log.connection.close": False,
         "statistics.interval.ms": 1_000,
         "enable.metrics.push": False,

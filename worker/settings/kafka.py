@@ -12,6 +12,11 @@ from worker.settings.values import NAME, Brokers, Duration, ItemProblems, Model,
 
 Property = str | int | float | bool
 
+LONGEST: Final = 2_147_483
+"""Seconds of librdkafka's longest time-outs, a whole number of milliseconds in 32 bits."""
+RECONNECT_BACKOFF_MS: Final = (100, 2_000)
+"""Milliseconds before a broker is connected to again: at first, and at most."""
+
 _ENDPOINT: Final = r"(https://[^/@\s]+|http://(localhost|127\.\d+\.\d+\.\d+)(:\d+)?)(/\S*)?"
 
 
@@ -100,7 +105,10 @@ class NetworkSettings(Model):
     """Connections to the brokers and the answers expected on them."""
 
     dial_timeout: Duration = Field(
-        30.0, ge=1, description="How long it may take to connect, TLS and SASL included."
+        30.0,
+        ge=1,
+        le=LONGEST,
+        description="How long it may take to connect, TLS and SASL included.",
     )
     read_timeout: Duration = Field(
         10.0,
@@ -192,7 +200,9 @@ class ProducerSettings(Model):
     delivery_timeout: Duration = Field(
         30.0,
         ge=0.1,
-        description="A record that is not acknowledged for so long has failed.",
+        le=LONGEST,
+        description="A record that is not acknowledged for so long has failed; longer than "
+        "`linger`.",
     )
     partitioner: Literal[
         "murmur2_random",
@@ -213,6 +223,8 @@ class ProducerSettings(Model):
             raise ValueError(f"idempotent needs acks all, not {self.acks}; or set it to false")
         if self.idempotent and self.retries == 0:
             raise ValueError("idempotent needs retries; or set it to false")
+        if self.linger >= self.delivery_timeout:
+            raise ValueError("linger must be shorter than delivery_timeout")
         self._check_level()
         return self
 
@@ -247,10 +259,10 @@ class ConsumerSettings(Model):
     max_wait: Duration = Field(
         0.25, le=300, description="How long a broker may wait for `fetch_min` before it answers."
     )
-    fetch_min: Size = Field(1, ge=0, le=100_000_000, description="A broker waits for so much.")
+    fetch_min: Size = Field(1, ge=1, le=100_000_000, description="A broker waits for so much.")
     fetch_max: Size = Field(
         50 * 1024**2,
-        ge=1000,
+        ge=1_000_000,
         le=2_000_000_000,
         description="A broker answers with no more, but for a single larger record.",
     )
@@ -271,10 +283,14 @@ class GroupSettings(Model):
     )
     session_timeout: Duration = Field(
         10.0,
+        ge=0.002,
+        le=3600,
         description="A member that was not heard of for so long is taken for dead; with the "
         "protocol `consumer` the broker decides.",
     )
-    heartbeat: Duration = Field(3.0, description="Time between two signs of life; likewise.")
+    heartbeat: Duration = Field(
+        3.0, ge=0.001, le=1800, description="Time between two signs of life; likewise."
+    )
     instance: str | None = Field(
         None,
         pattern=NAME,
@@ -322,4 +338,27 @@ class KafkaSettings(Model):
             raise ValueError(
                 "network.read_timeout must be at least a second longer than consumer.max_wait"
             )
+        problem = self._wrong_polls() or self._wrong_properties()
+        if problem is not None:
+            raise ValueError(problem)
         return self
+
+    def _wrong_polls(self) -> str | None:
+        longest = self.librdkafka.get("max.poll.interval.ms", 300_000)
+        if self.group.protocol == "classic" and self.group.session_timeout * 1000 > float(longest):
+            return f"group.session_timeout must be at most max.poll.interval.ms, {longest}"
+        return None
+
+    def _wrong_properties(self) -> str | None:
+        """Properties that each are legal, and with which librdkafka makes no client."""
+        given = self.librdkafka
+        low = given.get("reconnect.backoff.ms", RECONNECT_BACKOFF_MS[0])
+        high = given.get("reconnect.backoff.max.ms", RECONNECT_BACKOFF_MS[1])
+        if float(low) > float(high):
+            return f"reconnect.backoff.max.ms, {high}, must be at least reconnect.backoff.ms, {low}"
+        largest = given.get("receive.message.max.bytes")
+        if largest is not None and float(largest) < self.consumer.fetch_max + 512:
+            return "receive.message.max.bytes must be at least consumer.fetch_max and 512 bytes"
+        if self.producer.idempotent and given.get("queue.buffering.backpressure.threshold", 1) != 1:
+            return "queue.buffering.backpressure.threshold must be 1 when producer.idempotent is on"
+        return None

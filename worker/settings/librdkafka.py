@@ -78,7 +78,7 @@ _ALL: Final[dict[str, _Kind]] = {
     "metadata.max.age.ms": _Whole(1, 86_400_000),
     "metadata.recovery.rebootstrap.trigger.ms": _Whole(0, 2_147_483_647),
     "metadata.recovery.strategy": _OneOf(("none", "rebootstrap")),
-    "receive.message.max.bytes": _Whole(1000, 2_147_483_647),
+    "receive.message.max.bytes": _Whole(1_000_512, 2_147_483_647),  # the least of `fetch_max` + 512
     "reconnect.backoff.max.ms": _Whole(0, 3_600_000),
     "reconnect.backoff.ms": _Whole(0, 3_600_000),
     "retry.backoff.max.ms": _Whole(1, 300_000),
