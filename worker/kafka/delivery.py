@@ -122,7 +122,7 @@ class Delivery:
                 callback = callbacks.pop(0)
                 try:
                     callback(self)
-                except Exception:
+                except BaseException:  # it would end the thread that serves all records
                     log.exception("a callback of a delivery raised")
 
 
