@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from inspect import iscoroutinefunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from threading import TIMEOUT_MAX
 from typing import Any, Final
 
 from worker.errors import InvalidPartition
@@ -17,8 +18,12 @@ HeadersGiven = Mapping[str, HeaderValue] | Iterable[tuple[str, HeaderValue]]
 """Headers by name, or pairs of which names may repeat."""
 
 _TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-_HEADER_NAME: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")
+_NAME: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")
 """The client cuts a name at NUL and crashes the process at half a surrogate pair."""
+_LARGEST: Final = 2**63 - 1
+"""Offsets and timestamps are of 64 bits."""
+_LATER: Final = (iscoroutinefunction, isasyncgenfunction, isgeneratorfunction)
+"""Kinds of functions of which a call runs nothing."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -44,8 +49,8 @@ def topics(names: object) -> list[str]:
 
 def group(name: object) -> str:
     """The name of a consumer group."""
-    if not isinstance(name, str) or not name:
-        raise _wrong("group_id", name, "a text, not empty")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise _wrong("group_id", name, "printable text, not empty")
     return name
 
 
@@ -54,7 +59,10 @@ def payload(what: str, value: object) -> bytes | None:
     if value is None or type(value) is bytes:
         return value
     if isinstance(value, str):
-        return value.encode()
+        try:
+            return value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{what} is a text that UTF-8 cannot write; give bytes") from None
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
     raise _wrong(what, value, "bytes, a text or None")
@@ -81,7 +89,7 @@ def partition(number: object) -> int:
 
 def timestamp(when: object) -> int | None:
     """Milliseconds since 1970, from such a number or a time with its zone."""
-    if when is None or (type(when) is int and when >= 0):
+    if when is None or (type(when) is int and 0 <= when <= _LARGEST):
         return when
     if isinstance(when, datetime) and when.tzinfo is not None and when >= _EPOCH:
         return (when - _EPOCH) // timedelta(milliseconds=1)
@@ -90,14 +98,14 @@ def timestamp(when: object) -> int | None:
 
 def timeout(seconds: object) -> float:
     """Seconds to wait."""
-    if type(seconds) not in (int, float) or not seconds >= 0:  # type: ignore[operator]
-        raise _wrong("timeout", seconds, "a number of seconds, 0 or more")
+    if type(seconds) not in (int, float) or not 0 <= seconds <= TIMEOUT_MAX:  # type: ignore[operator]
+        raise _wrong("timeout", seconds, f"a number of seconds from 0 to {TIMEOUT_MAX:.0f}")
     return seconds  # type: ignore[return-value]
 
 
 def place(where: object) -> int | Place:
     """An offset, `oldest`, `newest`, or a time with its zone."""
-    if (type(where) is int and where >= 0) or where in ("oldest", "newest"):
+    if (type(where) is int and 0 <= where <= _LARGEST) or where in ("oldest", "newest"):
         return where
     if isinstance(where, datetime) and where.tzinfo is not None:
         return where
@@ -120,11 +128,14 @@ def record(index: int, given: object) -> Encoded:
         )
     except (TypeError, ValueError) as error:
         raise type(error)(f"record {index}: {error}") from None
+    except InvalidPartition as error:
+        raise InvalidPartition(f"record {index}: {error.text}", advice=error.advice) from None
 
 
 def handler(function: object) -> Callable[[Any], object]:
     """A plain function of one message."""
-    if not callable(function) or iscoroutinefunction(function):
+    calls = (function, getattr(type(function), "__call__", None))  # noqa: B004 - not whether
+    if not callable(function) or any(runs_later(call) for runs_later in _LATER for call in calls):
         raise _wrong("handler", function, "a function of one Message; async ones are for pipelines")
     return function
 
@@ -133,11 +144,9 @@ def _header(pair: object) -> tuple[str, HeaderValue]:
     if not isinstance(pair, tuple) or len(pair) != 2:
         raise _wrong("a header", pair, "a pair of name and value")
     name, value = pair
-    if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise _wrong("the name of a header", name, "printable text, not empty")
-    if value is not None and not isinstance(value, (str, bytes)):
-        raise _wrong(f"header {name!r}", value, "bytes, a text or None")
-    return name, value
+    return name, payload(f"header {name!r}", value)
 
 
 def _wrong(what: str, value: object, legal: str) -> TypeError:
