@@ -1,0 +1,355 @@
+"""Arguments of the client are checked before anything is asked of the network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
+from threading import TIMEOUT_MAX
+from typing import Any
+
+import pytest
+
+from worker.errors import InvalidPartition
+from worker.kafka import arguments
+from worker.types import Encoded, Message, Record
+
+CANARY = "canary-9f31"
+TOPIC_RULE = "is not legal; legal are letters, digits, '.', '_' and '-', 1 to 249"
+LONE_SURROGATE = "a\ud800"
+NO_UTF8 = "is a text that UTF-8 cannot write; give bytes"
+LARGEST = 2**63 - 1
+
+
+# --- topics and groups ---
+
+
+@pytest.mark.parametrize("name", ["a", "...", "flights.dlq", "A-1_b", "a" * 249])
+def test_the_name_of_a_topic_is_taken_as_it_is(name: str) -> None:
+    assert arguments.topic(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a" * 250, "a b", "a/b", "é", "a\n", "^a.*", "a\x00", LONE_SURROGATE]
+)
+def test_a_name_that_no_topic_can_have_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="is not legal") as caught:
+        arguments.topic(name)
+
+    assert str(caught.value) == f"topic {name!r} {TOPIC_RULE}"
+
+
+@pytest.mark.parametrize("name", [None, 1, b"a", ["a"]])
+def test_the_name_of_a_topic_is_a_text(name: object) -> None:
+    with pytest.raises(TypeError, match="which is not legal; legal is a text"):
+        arguments.topic(name)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [("a", ["a"]), (["a"], ["a"]), (("a", "b"), ["a", "b"]), (["a", "a"], ["a", "a"])],
+)
+def test_topics_are_one_name_or_several(names: object, expected: list[str]) -> None:
+    assert arguments.topics(names) == expected
+
+
+@pytest.mark.parametrize("names", [None, [], (), {"a"}, {"a": 1}, 7, iter(["a"])])
+def test_topics_are_at_least_one_in_an_order(names: object) -> None:
+    with pytest.raises(TypeError, match="a topic's name or a list of names, at least one"):
+        arguments.topics(names)
+
+
+@pytest.mark.parametrize("names", ["", ["a", ""], ["a", "b c"]])
+def test_each_of_several_topics_is_checked(names: object) -> None:
+    with pytest.raises(ValueError, match="1 to 249"):
+        arguments.topics(names)
+
+
+@pytest.mark.parametrize("names", [[1], ["a", None], b"ab"])
+def test_each_of_several_topics_is_a_text(names: object) -> None:
+    with pytest.raises(TypeError, match="legal is a text"):
+        arguments.topics(names)
+
+
+@pytest.mark.parametrize("name", ["g", "flights.delays", "größe", "a b"])
+def test_the_name_of_a_group_is_taken_as_it_is(name: str) -> None:
+    assert arguments.group(name) == name
+
+
+@pytest.mark.parametrize("name", ["", None, 1, b"g", "a\x00b", "a\nb", LONE_SURROGATE])
+def test_the_name_of_a_group_is_printable(name: object) -> None:
+    with pytest.raises(TypeError, match=r"group_id is .* legal is printable text, not empty"):
+        arguments.group(name)
+
+
+# --- payload and headers ---
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        (b"", b""),
+        (b"a\x00", b"a\x00"),
+        ("", b""),
+        ("größe", "größe".encode()),
+        (bytearray(b"ab"), b"ab"),
+        (memoryview(b"abcd")[1:3], b"bc"),
+    ],
+)
+def test_a_payload_is_bytes_and_text_becomes_them(value: object, expected: bytes | None) -> None:
+    found = arguments.payload("value", value)
+
+    assert found == expected
+    assert found is None or type(found) is bytes
+
+
+@pytest.mark.parametrize("value", [1, 1.5, True, {"a": 1}, [b"a"], object()])
+def test_a_payload_of_another_type_is_refused(value: object) -> None:
+    with pytest.raises(TypeError, match=r"key is .* legal is bytes, a text or None"):
+        arguments.payload("key", value)
+
+
+def test_a_text_that_utf_8_cannot_write_is_refused_without_showing_it() -> None:
+    with pytest.raises(ValueError, match=NO_UTF8) as caught:
+        arguments.payload("value", CANARY + LONE_SURROGATE)
+
+    assert str(caught.value) == f"value {NO_UTF8}"
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, []),
+        ({}, []),
+        ([], []),
+        ({"a": b"1", "b": "é", "c": None}, [("a", b"1"), ("b", "é".encode()), ("c", None)]),
+        ([("a", b"1"), ("a", b"2")], [("a", b"1"), ("a", b"2")]),
+        (iter([("a", "")]), [("a", b"")]),
+        ({"größe": bytearray(b"x")}, [("größe", b"x")]),
+    ],
+)
+def test_headers_are_a_mapping_or_pairs_in_their_order(given: object, expected: object) -> None:
+    assert list(arguments.headers(given)) == expected
+
+
+@pytest.mark.parametrize("given", ["ab", b"ab", 7, object()])
+def test_headers_of_another_type_are_refused(given: object) -> None:
+    with pytest.raises(TypeError, match=r"headers is .* legal is a mapping or pairs of name and"):
+        arguments.headers(given)
+
+
+@pytest.mark.parametrize("given", [["ab"], [("a",)], [("a", b"", b"")], [["a", b""]], [None], [1]])
+def test_a_header_is_a_pair(given: object) -> None:
+    with pytest.raises(TypeError, match=r"a header is .* legal is a pair of name and value"):
+        arguments.headers(given)
+
+
+@pytest.mark.parametrize("name", ["", None, 1, b"a", "a\x00b", "a\n", "\x7f", LONE_SURROGATE])
+def test_the_name_of_a_header_is_printable(name: object) -> None:
+    with pytest.raises(TypeError, match=r"the name of a header is .* legal is printable text"):
+        arguments.headers([(name, b"")])
+
+
+@pytest.mark.parametrize("value", [1, 1.5, True, ["a"], object()])
+def test_the_value_of_a_header_is_a_payload(value: object) -> None:
+    with pytest.raises(TypeError, match=r"header 'a' is .* legal is bytes, a text or None"):
+        arguments.headers({"a": value})
+
+
+def test_the_value_of_a_header_is_a_text_that_utf_8_can_write() -> None:
+    with pytest.raises(ValueError, match=f"header 'a' {NO_UTF8}"):
+        arguments.headers({"a": LONE_SURROGATE})
+
+
+# --- numbers and times ---
+
+
+@pytest.mark.parametrize("number", [0, 1, 2**31])
+def test_a_partition_is_a_number_from_0(number: int) -> None:
+    assert arguments.partition(number) == number
+
+
+@pytest.mark.parametrize("number", [None, True, 1.0, "1", b"1"])
+def test_a_partition_is_a_whole_number(number: object) -> None:
+    with pytest.raises(TypeError, match=r"partition is .* legal is a whole number from 0"):
+        arguments.partition(number)
+
+
+def test_a_negative_partition_is_an_invalid_one() -> None:
+    with pytest.raises(InvalidPartition) as caught:
+        arguments.partition(-1)
+
+    assert str(caught.value) == "partition -1 is not legal; legal are 0 and above"
+    assert not caught.value.retriable
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        (None, None),
+        (0, 0),
+        (LARGEST, LARGEST),
+        (datetime(1970, 1, 1, tzinfo=UTC), 0),
+        (datetime(1970, 1, 1, 0, 0, 1, 999_999, tzinfo=UTC), 1_999),
+        (datetime(1970, 1, 1, 1, tzinfo=timezone(timedelta(hours=1))), 0),
+    ],
+)
+def test_a_timestamp_is_milliseconds_or_a_time_with_its_zone(
+    when: object, expected: int | None
+) -> None:
+    assert arguments.timestamp(when) == expected
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        -1,
+        LARGEST + 1,
+        True,
+        1.5,
+        "2026-01-31",
+        datetime(2026, 1, 31),  # noqa: DTZ001 - what is refused
+        datetime(1969, 12, 31, tzinfo=UTC),
+    ],
+)
+def test_another_timestamp_is_refused(when: object) -> None:
+    with pytest.raises(TypeError, match=r"timestamp is .* legal is milliseconds since 1970 or a"):
+        arguments.timestamp(when)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.0, 1, 0.25, TIMEOUT_MAX])
+def test_a_time_out_is_seconds(seconds: float) -> None:
+    assert arguments.timeout(seconds) == seconds
+
+
+@pytest.mark.parametrize(
+    "seconds", [-1, -0.001, None, True, "1", math.nan, math.inf, TIMEOUT_MAX * 2]
+)
+def test_a_time_out_that_nobody_can_wait_for_is_refused(seconds: object) -> None:
+    with pytest.raises(TypeError, match=r"timeout is .* legal is a number of seconds from 0 to \d"):
+        arguments.timeout(seconds)
+
+
+TIME = datetime(2026, 1, 31, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("where", [0, 7, LARGEST, "oldest", "newest", TIME])
+def test_a_place_is_an_offset_a_word_or_a_time(where: object) -> None:
+    assert arguments.place(where) == where
+
+
+@pytest.mark.parametrize(
+    "where", [-1, LARGEST + 1, True, 1.0, None, "latest", "", b"oldest", TIME.replace(tzinfo=None)]
+)
+def test_another_place_is_refused(where: object) -> None:
+    with pytest.raises(
+        TypeError, match=r"offset is .* legal is a number from 0, 'oldest', 'newest'"
+    ):
+        arguments.place(where)
+
+
+# --- records ---
+
+
+def test_a_record_is_written_as_it_is_sent() -> None:
+    headers = {"h": "1"}
+    given = Record("v", "t", key="k", headers=list(headers.items()), partition=2, timestamp=3)
+
+    assert arguments.record(0, given) == Encoded("t", b"v", b"k", [("h", b"1")], 2, 3)
+
+
+def test_a_record_that_says_nothing_else_has_no_key_and_no_place() -> None:
+    assert arguments.record(0, Record(None, "t")) == Encoded("t", None, None, [], None, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "expected"),
+    [
+        ("a", TypeError, "record 7 is 'a', which is not legal; legal is a worker.Record"),
+        (Record("v"), TypeError, "record 7: topic is NoneType, which is not legal"),
+        (Record("v", ""), ValueError, f"record 7: topic '' {TOPIC_RULE}"),
+        (Record({}, "t"), TypeError, "record 7: value is dict, which is not legal"),
+        (Record(LONE_SURROGATE, "t"), ValueError, f"record 7: value {NO_UTF8}"),
+        (Record("v", "t", key=LONE_SURROGATE), ValueError, f"record 7: key {NO_UTF8}"),
+        (Record("v", "t", headers=[("", b"")]), TypeError, "record 7: the name of a header"),
+        (Record("v", "t", timestamp=-1), TypeError, "record 7: timestamp is -1"),
+        (Record("v", "t", partition=-1), InvalidPartition, "record 7: partition -1 is not legal"),
+    ],
+)
+def test_a_mistake_in_a_record_names_its_place_in_the_batch(
+    given: object, kind: type[Exception], expected: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        arguments.record(7, given)
+
+    assert type(caught.value) is kind
+    assert str(caught.value).startswith(expected)
+
+
+# --- handlers ---
+
+
+def handle(message: Message) -> None:
+    """Take a message."""
+
+
+async def handle_later(message: Message) -> None:
+    """Do nothing until it is awaited."""
+
+
+async def stream_later(message: Message) -> AsyncIterator[Message]:
+    """Do nothing until it is iterated over."""
+    yield message
+
+
+def stream(message: Message) -> Iterator[Message]:
+    """Do nothing until it is iterated over."""
+    yield message
+
+
+class Calls:
+    """A handler that is an object."""
+
+    def __call__(self, message: Message) -> None: ...
+    def method(self, message: Message) -> None: ...
+    async def later(self, message: Message) -> None: ...
+
+
+class CallsLater:
+    """No handler, although it can be called."""
+
+    async def __call__(self, message: Message) -> None: ...
+
+
+@pytest.mark.parametrize("function", [handle, lambda _: None, Calls(), Calls().method, [].append])
+def test_a_handler_is_what_can_be_called(function: Callable[[Any], object]) -> None:
+    assert arguments.handler(function) is function
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(None, "handle", 7),
+        *(handle_later, partial(handle_later), Calls().later, CallsLater()),
+        *(stream, partial(stream), stream_later),
+    ],
+)
+def test_a_handler_of_which_a_call_runs_nothing_is_refused(function: object) -> None:
+    with pytest.raises(TypeError, match=r"handler is .* legal is a function of one Message"):
+        arguments.handler(function)
+
+
+# --- what is shown ---
+
+
+def test_a_long_text_is_shown_in_part_and_other_values_by_their_type() -> None:
+    with pytest.raises(TypeError) as text:
+        arguments.timeout("x" * 1000)
+    with pytest.raises(TypeError) as other:
+        arguments.timeout([CANARY])
+
+    assert str(text.value).startswith(f"timeout is '{'x' * 80}', which is not legal")
+    assert str(other.value).startswith("timeout is list, which is not legal")
