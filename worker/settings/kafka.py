@@ -174,7 +174,7 @@ class ProducerSettings(Model):
         "none", description="Codec of the batches."
     )
     compression_level: int | None = Field(
-        None, description="Level of the codec: gzip 0 to 9, lz4 0 to 12, zstd 1 to 22."
+        None, description="Level of the codec: gzip 0 to 9, lz4 0 to 12, zstd 1 to 12."
     )
     linger: Duration = Field(
         0.005, le=900, description="How long a batch waits to fill before it is sent."
@@ -231,7 +231,7 @@ class ProducerSettings(Model):
     def _check_level(self) -> None:
         if self.compression_level is None:
             return
-        levels = {"gzip": (0, 9), "lz4": (0, 12), "zstd": (1, 22)}.get(self.compression)
+        levels = {"gzip": (0, 9), "lz4": (0, 12), "zstd": (1, 12)}.get(self.compression)
         if levels is None:
             raise ValueError(f"compression {self.compression} has no levels")
         low, high = levels
