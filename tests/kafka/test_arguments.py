@@ -13,6 +13,7 @@ import pytest
 
 from worker.errors import InvalidPartition
 from worker.kafka import arguments
+from worker.kafka.client import Kafka
 from worker.types import Encoded, Message, Record
 
 CANARY = "canary-9f31"
@@ -340,6 +341,38 @@ def test_a_handler_is_what_can_be_called(function: Callable[[Any], object]) -> N
 def test_a_handler_of_which_a_call_runs_nothing_is_refused(function: object) -> None:
     with pytest.raises(TypeError, match=r"handler is .* legal is a function of one Message"):
         arguments.handler(function)
+
+
+# --- all of them, before the network ---
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Kafka]:
+    """A client of brokers that are away: whatever asks them takes its time and fails."""
+    with Kafka("127.0.0.1:1") as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        *({"topic": topic} for topic in ("", "a b", None, b"t")),
+        *({"value": value} for value in (1, LONE_SURROGATE)),
+        *({"key": key} for key in (1, LONE_SURROGATE)),
+        *({"headers": headers} for headers in ("a", {"": b""}, {"a": 1})),
+        *({"partition": partition} for partition in ("0", -1)),
+        {"timestamp": -1},
+        *({"timeout": timeout} for timeout in (-1, -1.0, None, "1", math.nan, math.inf)),
+    ],
+)
+def test_sending_checks_every_argument_before_it_asks_the_brokers(
+    client: Kafka, keys: dict[str, Any]
+) -> None:
+    given = {"topic": "t", "value": b"", **keys}
+
+    for send in (client.send, client.send_async):
+        with pytest.raises((TypeError, ValueError, InvalidPartition), match=r"legal|UTF-8"):
+            send(**given)
 
 
 # --- what is shown ---

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from math import inf
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -132,7 +133,9 @@ class Kafka:
                 None if partition is None else arguments.partition(partition),
                 None if timestamp is None else arguments.timestamp(timestamp),
             ),
-            timeout,
+            timeout
+            if type(timeout) is float and 0 <= timeout < inf
+            else arguments.timeout(timeout),
         )
 
     def send_many(self, records: Sequence[Record], timeout: float = 30.0) -> list[Delivered]:
