@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from threading import Barrier, Event, Thread
 
 import pytest
@@ -357,6 +358,30 @@ def test_no_waiter_is_left_however_reports_and_waiters_meet() -> None:
     assert ended(threads)
     assert results == [WHERE] * rounds * waiters
     assert sorted(map(id, calls)) == sorted(map(id, deliveries * waiters))
+
+
+@pytest.mark.usefixtures("restless")
+def test_many_threads_add_callbacks_and_each_is_called_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one, begun = delivery(), Barrier(4)
+    calls: list[int] = []
+    one.on_delivery(None, RECORD)
+
+    def note(number: int, _delivery: Delivery) -> None:
+        calls.append(number)
+
+    def add(numbers: range) -> None:
+        begun.wait(LONG)
+        for number in numbers:
+            one.add_done_callback(partial(note, number))
+
+    numbers = range(8_000)
+    threads = started([partial(add, numbers[first::4]) for first in range(4)])
+
+    assert ended(threads)
+    assert sorted(calls) == list(numbers)
+    assert caplog.records == []
 
 
 @pytest.mark.usefixtures("restless")
