@@ -133,7 +133,7 @@ def test_where_there_is_no_advice_for_a_code_that_of_the_kind_is_given() -> None
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (KafkaError(KafkaError.FENCED_INSTANCE_ID), Fenced),
+        (KafkaError(KafkaError.FENCED_INSTANCE_ID, "planted"), Fenced),
         (KafkaError(KafkaError._FATAL, f"Fatal error: {FENCED}"), Fenced),
         (KafkaError(KafkaError._FATAL, "planted"), ClientFatal),
         (KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "planted", fatal=True), ClientFatal),
