@@ -17,23 +17,28 @@ from worker.types import Delivered
 
 LONG = 30.0
 """Seconds after which a waiter counts as left."""
-RECORD = Message(topic="t", partition=2, offset=7, key=b"k", value=b"abc", timestamp=(1, 99))
 WHERE = Delivered("t", 2, 7, 99)
 FAILURE = KafkaError(KafkaError._MSG_TIMED_OUT)
 
 
 class Counted:
-    """Takes note of what became of records."""
+    """A producer that takes note of what became of records, and serves callbacks at once."""
 
     def __init__(self) -> None:
-        self.sizes: list[int] = []
+        self.messages = 0
+        self.bytes = 0
         self.errors: list[SendFailed] = []
 
-    def sent(self, size: int) -> None:
-        self.sizes.append(size)
-
-    def send_failed(self, error: SendFailed) -> None:
+    def failed(self, error: SendFailed) -> None:
         self.errors.append(error)
+
+    def call_back(self, delivery: Delivery) -> None:
+        delivery.call_back()
+
+
+def report() -> Message:
+    """What the producer reports of a record; it is the delivery's own."""
+    return Message(topic="t", partition=2, offset=7, key=b"k", value=b"abc", timestamp=(1, 99))
 
 
 def delivery() -> Delivery:
@@ -65,7 +70,7 @@ def test_nothing_is_known_before_the_report() -> None:
 def test_a_record_that_was_delivered_says_where_it_is() -> None:
     one = delivery()
 
-    one.on_delivery(None, RECORD)
+    one(None, report())
 
     assert one.done()
     assert one.result() == one.result(0) == WHERE
@@ -75,7 +80,7 @@ def test_a_record_that_was_delivered_says_where_it_is() -> None:
 def test_a_record_that_failed_says_why_with_code_and_advice() -> None:
     one = delivery()
 
-    one.on_delivery(FAILURE, RECORD)
+    one(FAILURE, report())
 
     assert one.done()
     failed = one.exception()
@@ -93,7 +98,7 @@ def test_a_record_that_failed_says_why_with_code_and_advice() -> None:
 def test_without_acknowledgements_the_offset_is_minus_one() -> None:
     one = delivery()
 
-    one.on_delivery(None, Message(topic="t", value=b""))
+    one(None, Message(topic="t", value=b""))
 
     assert one.result(0).offset == -1
 
@@ -103,12 +108,12 @@ def test_what_became_of_a_record_is_counted_once_and_before_anybody_is_told() ->
     good, bad = Delivery(counted), Delivery(counted)
     seen: list[tuple[int, int]] = []
     for one in (good, bad):
-        one.add_done_callback(lambda _: seen.append((len(counted.sizes), len(counted.errors))))
+        one.add_done_callback(lambda _: seen.append((counted.messages, len(counted.errors))))
 
-    good.on_delivery(None, RECORD)
-    bad.on_delivery(FAILURE, RECORD)
+    good(None, report())
+    bad(FAILURE, report())
 
-    assert counted.sizes == [3]
+    assert (counted.messages, counted.bytes) == (1, 3)
     assert counted.errors == [bad.exception()]
     assert seen == [(1, 0), (1, 1)]
 
@@ -127,7 +132,7 @@ def test_callbacks_are_called_once_in_their_order() -> None:
     one.add_done_callback(lambda which: calls.append(("second", which)))
 
     before = list(calls)
-    one.on_delivery(None, RECORD)
+    one(None, report())
 
     assert before == []
     assert calls == [("first", one), ("second", one)]
@@ -135,7 +140,7 @@ def test_callbacks_are_called_once_in_their_order() -> None:
 
 def test_a_callback_that_comes_after_the_report_is_called_at_once() -> None:
     one, calls = delivery(), list[Delivered]()
-    one.on_delivery(None, RECORD)
+    one(None, report())
 
     one.add_done_callback(lambda which: calls.append(which.result(0)))
     one.add_done_callback(lambda which: calls.append(which.result(0)))
@@ -152,7 +157,7 @@ def test_a_callback_that_raises_is_logged_and_the_others_are_called(
     one.add_done_callback(raising(error))
     one.add_done_callback(lambda _: calls.append("after"))
 
-    one.on_delivery(None, RECORD)
+    one(None, report())
     one.add_done_callback(raising(error))
 
     assert calls == ["before", "after"]
@@ -169,7 +174,7 @@ def test_a_callback_may_add_another() -> None:
     one, calls = delivery(), list[str]()
     one.add_done_callback(lambda which: which.add_done_callback(lambda _: calls.append("inner")))
 
-    one.on_delivery(None, RECORD)
+    one(None, report())
 
     assert calls == ["inner"]
 
@@ -178,7 +183,7 @@ def test_a_callback_may_ask_for_the_result() -> None:
     one, found = delivery(), list[SendFailed | None]()
     one.add_done_callback(lambda which: found.append(which.exception(0)))
 
-    one.on_delivery(FAILURE, RECORD)
+    one(FAILURE, report())
 
     assert found == [one.exception(0)]
 
@@ -191,7 +196,7 @@ def test_a_delivery_can_be_awaited_before_and_after_the_report() -> None:
 
     async def awaited() -> list[Delivered]:
         loop = asyncio.get_running_loop()
-        loop.call_soon(lambda: Thread(target=one.on_delivery, args=(None, RECORD)).start())
+        loop.call_soon(lambda: Thread(target=one, args=(None, report())).start())
         return [*await asyncio.gather(wait(one), wait(one)), await one]
 
     assert asyncio.run(asyncio.wait_for(awaited(), LONG)) == [WHERE] * 3
@@ -201,7 +206,7 @@ def test_awaiting_a_record_that_failed_raises() -> None:
     one = delivery()
 
     async def awaited() -> Delivered:
-        asyncio.get_running_loop().call_soon(one.on_delivery, FAILURE, RECORD)
+        asyncio.get_running_loop().call_soon(one, FAILURE, report())
         return await one
 
     with pytest.raises(SendFailed) as caught:
@@ -218,7 +223,7 @@ def test_awaiting_does_not_block_the_loop() -> None:
         for _ in range(3):
             await asyncio.sleep(0)
         assert not waiter.done()
-        one.on_delivery(None, RECORD)
+        one(None, report())
         return await waiter
 
     assert asyncio.run(asyncio.wait_for(awaited(), LONG)) == WHERE
@@ -232,7 +237,7 @@ def test_a_waiter_that_is_cancelled_leaves_the_others_waiting() -> None:
         await asyncio.sleep(0)
         impatient.cancel()
         await asyncio.wait([impatient])
-        one.on_delivery(None, RECORD)
+        one(None, report())
         return impatient.cancelled(), await patient
 
     assert asyncio.run(asyncio.wait_for(awaited(), LONG)) == (True, WHERE)
@@ -246,7 +251,7 @@ def test_a_waiter_that_is_cancelled_as_the_report_comes_harms_nobody(
     async def awaited() -> Delivered:
         waiter = asyncio.create_task(wait(one))
         await asyncio.sleep(0)
-        one.on_delivery(None, RECORD)
+        one(None, report())
         waiter.cancel()
         await asyncio.wait([waiter])
         await asyncio.sleep(0)
@@ -263,7 +268,7 @@ def test_a_waiter_that_gives_up_in_time_can_ask_again() -> None:
     async def awaited() -> Delivered:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(wait(one), 0.001)
-        one.on_delivery(None, RECORD)
+        one(None, report())
         return await one
 
     assert asyncio.run(asyncio.wait_for(awaited(), LONG)) == WHERE
@@ -280,7 +285,7 @@ def test_a_loop_that_is_closed_before_the_report_harms_nobody(
 
     asyncio.run(leave())
     one.add_done_callback(calls.append)
-    one.on_delivery(None, RECORD)
+    one(None, report())
 
     assert calls == [one]
     assert one.result(0) == WHERE
@@ -313,7 +318,7 @@ def test_many_threads_wait_for_one_delivery() -> None:
 
     threads = started([ask] * 20)
     begun.wait(LONG)
-    one.on_delivery(None, RECORD)
+    one(None, report())
 
     assert ended(threads)
     assert found == [WHERE] * 20
@@ -328,7 +333,7 @@ def test_a_thread_that_waits_without_end_is_told() -> None:
 
     threads = started([ask])
     asked.wait(LONG)
-    one.on_delivery(FAILURE, RECORD)
+    one(FAILURE, report())
 
     assert ended(threads)
     assert found == [one.exception(0)]
@@ -342,10 +347,10 @@ def test_no_waiter_is_left_however_reports_and_waiters_meet() -> None:
     results: list[Delivered] = []
     calls: list[Delivery] = []
 
-    def report() -> None:
+    def settle() -> None:
         for one in deliveries:
             meet.wait(LONG)
-            one.on_delivery(None, RECORD)
+            one(None, report())
 
     def ask() -> None:
         for one in deliveries:
@@ -353,7 +358,7 @@ def test_no_waiter_is_left_however_reports_and_waiters_meet() -> None:
             one.add_done_callback(calls.append)
             results.append(one.result(LONG))
 
-    threads = started([report, *[ask] * waiters])
+    threads = started([settle, *[ask] * waiters])
 
     assert ended(threads)
     assert results == [WHERE] * rounds * waiters
@@ -366,7 +371,7 @@ def test_many_threads_add_callbacks_and_each_is_called_once(
 ) -> None:
     one, begun = delivery(), Barrier(4)
     calls: list[int] = []
-    one.on_delivery(None, RECORD)
+    one(None, report())
 
     def note(number: int, _delivery: Delivery) -> None:
         calls.append(number)
@@ -390,10 +395,10 @@ def test_no_task_is_left_however_reports_and_tasks_meet() -> None:
     deliveries = [delivery() for _ in range(rounds)]
     meet = Barrier(2)
 
-    def report() -> None:
+    def settle() -> None:
         for one in deliveries:
             meet.wait(LONG)
-            one.on_delivery(None, RECORD)
+            one(None, report())
 
     async def ask() -> list[Delivered]:
         found = []
@@ -402,7 +407,7 @@ def test_no_task_is_left_however_reports_and_tasks_meet() -> None:
             found.append(await asyncio.wait_for(wait(one), LONG))
         return found
 
-    threads = started([report])
+    threads = started([settle])
     found = asyncio.run(ask())
 
     assert ended(threads)

@@ -126,7 +126,7 @@ class Kafka:
         """
         return self._producing().send(
             Encoded(
-                arguments.topic(topic),
+                topic if type(topic) is str else arguments.topic(topic),
                 value if type(value) is bytes else arguments.payload("value", value),
                 key if type(key) is bytes else arguments.payload("key", key),
                 () if headers is None else arguments.headers(headers),
@@ -328,14 +328,15 @@ class Kafka:
         sender, consumer = self._sender, self._activity.consumer
         producer = None if sender is None else sender.main.producer
         clients = [one for one in (consumer, producer) if one is not None]
+        sent, sent_bytes = (0, 0) if sender is None else sender.sent
         handled, size = self._activity.handled
         reached = self._topics is not None and self._topics.reached
         return ClientStats(
             connected=reached or any(one.connected for one in clients),
             connect_time=self._connect_time,
-            messages_sent=0 if sender is None else sender.messages,
+            messages_sent=sent,
             messages_received=handled,
-            bytes_sent=0 if sender is None else sender.bytes,
+            bytes_sent=sent_bytes,
             bytes_received=size,
             errors=self._errors.count,
             last_error=self._errors.last,

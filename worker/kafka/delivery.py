@@ -28,25 +28,33 @@ _ADDING: Final = Lock()
 """Held while a callback is added, which few records have."""
 
 
-class Counter(Protocol):
-    """Who counts what became of records."""
+class Served(Protocol):
+    """The producer that a record was given to, as far as its delivery needs it."""
 
-    def sent(self, size: int) -> None: ...
-    def send_failed(self, error: SendFailed) -> None: ...
+    messages: int
+    bytes: int
+
+    def failed(self, error: SendFailed) -> None:
+        """Take note of a record that was not acknowledged."""
+
+    def call_back(self, delivery: Delivery) -> None:
+        """Have the thread that serves the producer call `delivery.call_back()`."""
 
 
 class Delivery:
     """A record on its way; awaitable, and for any thread.
 
+    It is itself what the producer calls with its report, and makes of it what is asked for only
+    then: with a bound method and a tuple for each record sending takes a third longer.
     Whoever waits, and whoever serves the producer, first write what they have and then look for
     what the other has, so that neither misses the other.
     """
 
-    __slots__ = ("_callbacks", "_counter", "_outcome")
+    __slots__ = ("_callbacks", "_outcome", "_served")
 
-    def __init__(self, counter: Counter) -> None:
-        self._counter = counter
-        self._outcome: Delivered | SendFailed | None = None
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._outcome: Raw | SendFailed | None = None
         self._callbacks: list[Callback] | None = None
 
     def done(self) -> bool:
@@ -61,7 +69,7 @@ class Delivery:
         outcome = self._wait(timeout)
         if isinstance(outcome, SendFailed):
             raise outcome
-        return outcome
+        return _delivered(outcome)
 
     def exception(self, timeout: float | None = None) -> SendFailed | None:
         """Why the record was not acknowledged, None when it was; raises `TimeoutError`."""
@@ -71,15 +79,15 @@ class Delivery:
     def add_done_callback(self, callback: Callback) -> None:
         """Call `callback(delivery)` once it is done, at once if it is already.
 
-        Otherwise it runs in the thread that serves the producer, so it must be short; what it
-        raises is logged.
+        Otherwise in the thread that serves the producer, so it must be short; what it raises is
+        logged.
         """
         with _ADDING:
             if self._callbacks is None:
                 self._callbacks = []
             self._callbacks.append(callback)
         if self._outcome is not None:
-            self._call_back()
+            self.call_back()
 
     def __await__(self) -> Generator[Any, None, Delivered]:
         """Wait without blocking the loop; raises `SendFailed`."""
@@ -95,27 +103,22 @@ class Delivery:
             yield from woken.__await__()
         return self.result()
 
-    def on_delivery(self, error: Any, message: Any) -> None:
+    def __call__(self, error: Any, message: Any) -> None:
         """Take the producer's report; called exactly once, by the producer."""
+        served = self._served
         if error is None:
-            self._outcome = _delivered(message)
-            self._counter.sent(len(message))
+            served.messages += 1
+            served.bytes += len(message)
+            message.set_value(None)  # whoever keeps the delivery need not keep the payload
+            self._outcome = message
         else:
             self._outcome = failed = _failed(error, message)
-            self._counter.send_failed(failed)
+            served.failed(failed)
         if self._callbacks is not None:
-            self._call_back()
+            served.call_back(self)
 
-    def _wait(self, timeout: float | None) -> Delivered | SendFailed:
-        if self._outcome is None:
-            known = Event()
-            self.add_done_callback(lambda _: known.set())
-            known.wait(timeout)
-        if self._outcome is None:
-            raise TimeoutError(f"nothing is known of the record after {timeout} s")
-        return self._outcome
-
-    def _call_back(self) -> None:
+    def call_back(self) -> None:
+        """Call what was added, each once."""
         callbacks = self._callbacks
         while callbacks:
             with suppress(IndexError):  # taken by another thread just now
@@ -124,6 +127,24 @@ class Delivery:
                     callback(self)
                 except BaseException:  # it would end the thread that serves all records
                     log.exception("a callback of a delivery raised")
+
+    def _wait(self, timeout: float | None) -> Raw | SendFailed:
+        if self._outcome is None:
+            known = Event()
+
+            def tell(_delivery: Delivery) -> None:
+                known.set()
+
+            self.add_done_callback(tell)
+            if not known.wait(timeout):
+                self._forget(tell)
+        if self._outcome is None:
+            raise TimeoutError(f"nothing is known of the record after {timeout} s")
+        return self._outcome
+
+    def _forget(self, callback: Callback) -> None:
+        with suppress(ValueError):  # it is being called just now
+            (self._callbacks or []).remove(callback)
 
 
 def _settle(woken: asyncio.Future[None]) -> None:

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
 
 from worker.errors import ClientError, ClientFatal, InvalidPartition, QueueFull, SendFailed
+from worker.kafka import arguments
 from worker.kafka.config import Properties
 from worker.kafka.delivery import Delivery
 from worker.kafka.logs import client_logger
@@ -23,6 +25,10 @@ log = logging.getLogger(__name__)
 
 SERVE_FOR: Final = 0.1
 """Seconds of one wait for reports; a close is noticed within it."""
+SERVE_EVERY: Final = 500
+"""Records after which a caller that sends fast serves reports."""
+TICK: Final = 0.005
+"""Seconds in which more than so many records are fast."""
 LOOK_FOR: Final = 5.0
 """Seconds for the metadata of a topic."""
 WAIT_FOR_ROOM: Final = 0.05
@@ -39,33 +45,50 @@ _UNKNOWN: Final = {
 
 
 class Served:
-    """A producer whose reports are served by a thread of its own, and replaced when it is fatal."""
+    """A producer whose reports are served by a thread of its own, and replaced when it is fatal.
 
-    def __init__(self, properties: Properties, on_error: Callable[[KafkaError], None]) -> None:
+    While callers send fast they serve the reports themselves, since two threads that both want the
+    interpreter cost a third of the throughput; what was added to deliveries is called by the thread
+    all the same, because a caller may hold a lock that it wants.
+    """
+
+    def __init__(
+        self,
+        properties: Properties,
+        on_error: Callable[[KafkaError], None],
+        on_failure: Callable[[SendFailed], None],
+    ) -> None:
         self._properties = properties
         self._on_error = on_error
+        self.failed = on_failure
+        self.messages = 0
+        """Records that were acknowledged."""
+        self.bytes = 0
+        """Their payload."""
+        self._sent = 0
+        self._busy = False
+        self._to_call: SimpleQueue[Delivery] = SimpleQueue()
         self._renewing = Lock()
         self._ended = Event()
         self.producer = KafkaProducer(properties, on_error)
         self._thread = Thread(target=self._serve, name="kafka-deliveries", daemon=True)
         self._thread.start()
 
-    def insist(
-        self, record: Encoded, delivery: Delivery, error: ClientError, timeout: float
-    ) -> None:
-        """Send a record that was refused, as soon as there is room; raises `SendFailed`."""
-        deadline = time.monotonic() + timeout
-        while isinstance(error, QueueFull) and time.monotonic() < deadline:
-            self.producer.client.poll(WAIT_FOR_ROOM)
-            try:
-                self.producer.send(record, delivery.on_delivery)
-            except ClientError as another:
-                error = another
-            else:
-                return
-        if isinstance(error, ClientFatal):
-            self._renew()
-        raise _refused(record, error) from error
+    def send(self, record: Encoded, timeout: float) -> Delivery:
+        """Queue a record, for which there is room within `timeout` seconds; raises `SendFailed`."""
+        delivery = Delivery(self)
+        try:
+            self.producer.send(record, delivery)
+        except ClientError as error:
+            self._insist(record, delivery, error, timeout)
+        self._sent += 1
+        if self._busy and not self._sent % SERVE_EVERY:
+            self.producer.client.poll(0)
+        return delivery
+
+    def call_back(self, delivery: Delivery) -> None:
+        """See `delivery.Served`."""
+        self._to_call.put(delivery)
 
     def close(self, timeout: float) -> int:
         """Deliver what is queued; what is left after `timeout` seconds fails, and is counted."""
@@ -73,14 +96,48 @@ class Served:
         self._ended.set()
         self._thread.join()
         self.producer.close(0.0)
+        self._call_back()
         return left
 
     def _serve(self) -> None:
+        seen = 0
         while not self._ended.is_set():
+            self._busy, seen = self._sent - seen > SERVE_EVERY, self._sent
+            if self._busy:
+                self._ended.wait(TICK)
+            else:
+                self._poll()
+            self._call_back()
+
+    def _poll(self) -> None:
+        try:
+            self.producer.poll(SERVE_FOR)
+        except ClientError as error:
+            log.error("the producer reported: %s", error)  # noqa: TRY400 - no traceback
+
+    def _call_back(self) -> None:
+        with suppress(Empty):
+            while True:
+                self._to_call.get_nowait().call_back()
+
+    def _insist(
+        self, record: Encoded, delivery: Delivery, error: ClientError, timeout: float
+    ) -> None:
+        """Send a record that was refused, as soon as there is room; raises `SendFailed`."""
+        deadline = time.monotonic() + timeout
+        while isinstance(error, QueueFull) and time.monotonic() < deadline:
+            self.producer.client.poll(WAIT_FOR_ROOM)
             try:
-                self.producer.poll(SERVE_FOR)
-            except ClientError as error:
-                log.error("the producer reported: %s", error)  # noqa: TRY400 - no traceback
+                self.producer.send(record, delivery)
+            except ClientError as another:
+                error = another
+            else:
+                return
+        if isinstance(error, ClientFatal):
+            self._renew()
+        refused = _refused(record, error)
+        self.failed(refused)
+        raise refused from error
 
     def _renew(self) -> None:
         with self._renewing:
@@ -117,13 +174,9 @@ class Sender:
         self._info = info
         self._on_error = on_error
         self._on_failure = on_failure
-        self.messages = 0
-        """Records that were acknowledged."""
-        self.bytes = 0
-        """Their payload."""
         self._routes: dict[str, Route] = {}
         self._making = Lock()
-        self.main = Served(properties, on_error)
+        self.main = Served(properties, on_error, self._failed)
         self._by_batch: dict[int, Served] = {properties["batch.size"]: self.main}
 
     def send(self, record: Encoded, timeout: float) -> Delivery:
@@ -134,16 +187,7 @@ class Sender:
         route = self._routes.get(record.topic)
         if route is None or (record.partition or 0) >= route.partitions:
             route = self._find(record)
-        delivery = Delivery(self)
-        try:
-            route.served.producer.send(record, delivery.on_delivery)
-        except ClientError as error:
-            try:
-                route.served.insist(record, delivery, error, timeout)
-            except SendFailed as failed:
-                self.send_failed(failed)
-                raise
-        return delivery
+        return route.served.send(record, timeout)
 
     def send_all(self, records: Sequence[Encoded], timeout: float) -> list[Delivered]:
         """Send records and wait for all; raises `SendFailed`, which names each that failed."""
@@ -167,21 +211,18 @@ class Sender:
         if left:
             log.error("%d records were not delivered in %.1f s and are given up", left, timeout)
 
-    # --- what became of records ---
+    @property
+    def sent(self) -> tuple[int, int]:
+        """Records that were acknowledged, and the bytes of their payload."""
+        every = list(self._by_batch.values())
+        return sum(one.messages for one in every), sum(one.bytes for one in every)
 
-    def sent(self, size: int) -> None:
-        """See `delivery.Counter`."""
-        self.messages += 1
-        self.bytes += size
-
-    def send_failed(self, error: SendFailed) -> None:
-        """See `delivery.Counter`; a topic that is gone is looked for again at the next record."""
+    def _failed(self, error: SendFailed) -> None:
+        """Log and count; a topic that is gone is looked for again at the next record."""
         if error.code in _UNKNOWN:
             self.forget()
         _LOGGER.warning("%s", error)
         self._on_failure(error)
-
-    # --- details ---
 
     def _try(self, record: Encoded, deadline: float) -> Delivery | SendFailed:
         try:
@@ -194,7 +235,7 @@ class Sender:
             return refused
 
     def _find(self, record: Encoded) -> Route:
-        topic, partition = record.topic, record.partition
+        topic, partition = arguments.topic(record.topic), record.partition
         info = self._info(topic)
         if partition is not None and partition >= info.partitions:
             raise InvalidPartition(
@@ -205,7 +246,7 @@ class Sender:
             size = min(self._properties["batch.size"], info.max_message_bytes)
             if size not in self._by_batch:
                 small = {**self._properties, "batch.size": size}
-                self._by_batch[size] = Served(small, self._on_error)
+                self._by_batch[size] = Served(small, self._on_error, self._failed)
             route = self._routes[topic] = Route(info.partitions, self._by_batch[size])
         _look_again(route.served.producer, topic)
         return route
