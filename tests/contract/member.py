@@ -103,6 +103,11 @@ class Members:
         until(lambda: member.assignments > 0, member, limit=1)
         return member
 
+    @property
+    def all(self) -> Sequence[Member]:
+        """Every member that has joined, be it closed."""
+        return self._members
+
     def close(self) -> None:
         for member in self._members:
             member.when_revoked = lambda _partitions: None

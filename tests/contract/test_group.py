@@ -209,3 +209,16 @@ def test_a_member_that_lost_its_partitions_joins_again(rig: Rig, members: Member
     until(lambda: shared(sources, other), other)
     until(lambda: silent.assignments > 1 and shared(sources, silent, other), silent, other)
     until(lambda: len(silent.received) >= 3, silent, other)
+
+
+def test_leaving_while_the_assignment_comes_is_quiet(rig: Rig) -> None:
+    (source,) = filled(rig, 1)
+    members = Members(rig)
+    for number in range(8):
+        member = members.join(unique("group"), source.topic)
+        for _ in range(number):
+            member.consumer.poll(1, 0.01)
+
+        member.consumer.close()
+
+    assert all(set(member.owned) <= {source} for member in members.all)
