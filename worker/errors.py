@@ -203,9 +203,9 @@ class BrokerFailed(BrokerUnavailable):
 class Reject(Exception):
     """Raised by a handler: the message can never be handled and goes to the dead letters.
 
-    `reason` is written to the dead letter, so it must hold no payload.
+    `reason` is written to the dead letter as text, so it must hold no payload.
     """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    def __init__(self, reason: object) -> None:
+        self.reason = str(reason)
+        super().__init__(self.reason)

@@ -106,3 +106,9 @@ def test_headers_and_key_are_left_out_too_when_they_alone_are_too_large() -> Non
 
 def test_a_tombstone_stays_a_tombstone() -> None:
     assert made(Message.of(None)).value is None
+
+
+def test_a_text_that_is_no_unicode_does_not_keep_the_dead_letter_from_being_written() -> None:
+    letter = made(failure=Failure("handler_error", "E", "a\ud800"), with_text=True)
+
+    assert dlq(letter.headers)["dlq.message"] == b"a\\ud800"

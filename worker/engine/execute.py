@@ -159,18 +159,27 @@ class Executor:
     def _raised(self, error: BaseException) -> Outcome:
         match error:
             case Reject():
-                return decide(self.on_error, Failure("rejected", "Reject", error.reason, True))
+                return decide(self.on_error, Failure("rejected", "Reject", _text(error), True))
             case BadResult():
-                return decide(self.on_error, Failure(error.reason, "", str(error), True))
+                return decide(self.on_error, Failure(error.reason, "", _text(error), True))
             case _:
                 return self._failed("handler_error", error)
 
     def _failed(self, reason: str, error: BaseException) -> Outcome:
-        return decide(self.on_error, Failure(reason, type(error).__name__, str(error)))
+        return decide(self.on_error, Failure(reason, type(error).__name__, _text(error)))
 
 
 _Item = tuple[int, Message, Any]
 """Place in the batch, message, payload."""
+
+
+def _text(error: BaseException) -> str:
+    """What an exception says, fit for a header: its `__str__` is code of users, too."""
+    try:
+        text = str(error)
+    except BaseException as failed:  # noqa: BLE001 - code of users may raise anything
+        text = f"(its text cannot be had: {type(failed).__name__})"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _columns(batch: list[_Item]) -> tuple[list[Any], list[Message]]:

@@ -53,7 +53,7 @@ def dead_letter(
     """
     about = _about(message, failure, origin, now)
     if failure.text and (with_text or failure.harmless):
-        about.append((PREFIX + "message", failure.text[:TEXT_LIMIT].encode()))
+        about.append((PREFIX + "message", _encoded(failure.text[:TEXT_LIMIT])))
     kept: list[tuple[str, str | bytes | None]] = [
         header for header in message.headers if not header[0].startswith(PREFIX)
     ]
@@ -91,7 +91,12 @@ def _about(
         "first_failure": now,
         "redrives": _redrives(message),
     }
-    return [(PREFIX + name, str(value).encode()) for name, value in about.items()]
+    return [(PREFIX + name, _encoded(str(value))) for name, value in about.items()]
+
+
+def _encoded(text: str) -> bytes:
+    """The text as UTF-8; a dead letter must not fail at half a surrogate pair."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _redrives(message: Message) -> int:
