@@ -14,6 +14,7 @@ from worker.engine.pool import AsyncPool, LoopThread, Pool, ThreadPool
 from worker.engine.resources import Resources
 from worker.engine.results import Results
 from worker.engine.runner import POLL_LIMIT, Clients, Job
+from worker.engine.topics import KnownTopics
 from worker.engine.worker import Worker
 from worker.errors import BadConfiguration
 from worker.flow.health import Snapshot
@@ -100,7 +101,6 @@ class _Assembly:
         self._spec = document.spec
         self._options = options
         self._names = [n for n in self._spec.pipelines if n in options.only or not options.only]
-        self._limits: dict[str, int] = {}
         self._loop = LoopThread()
         self._clock = Clock()
         self._observer: Observer = TraceContext()
@@ -109,6 +109,7 @@ class _Assembly:
                 self._spec.kafka, min(ASK_TIMEOUT, self._spec.startup_timeout or ASK_TIMEOUT)
             )
         )
+        self._known = KnownTopics(self._admin.describe, self._clock)
 
     def worker(self) -> Worker:
         pipelines = [self._spec.pipelines[name] for name in self._names]
@@ -155,7 +156,7 @@ class _Assembly:
                     for topic in missing
                 ]
             )
-        self._limits.update({topic: info.max_message_bytes for topic, info in known.items()})
+        self._known.take(known)
 
     def _pipeline(self, name: str, resources: Resources) -> PipelineLoop:
         pipeline = self._spec.pipelines[name]
@@ -166,7 +167,8 @@ class _Assembly:
             Results(
                 SERDES[pipeline.encode].encode,
                 pipeline.to,
-                self._limits,
+                self._known.limits,
+                self._known.partitions,
                 self._observer,
                 pipeline.timestamps == "source",
             ),
@@ -200,10 +202,10 @@ class _Assembly:
 
         def producer() -> Producer:
             self._prepare()
-            limits = {topic: self._limits[topic] for topic in outputs}
+            limits = {topic: self._known.limits[topic] for topic in outputs}
             return wrap.producer(KafkaProducer(config.producer(kafka, limits)))
 
-        return Clients(consumer, producer, self._limits)
+        return Clients(consumer, producer, self._known.limits)
 
 
 def _topics(document: Document, names: Sequence[str]) -> dict[str, tuple[str | int, ...]]:

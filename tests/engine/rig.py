@@ -79,7 +79,14 @@ class Rig:
         executor = Executor(
             handler,
             None if handler.payload is Message else decoder(SERDES["json"], handler.payload),
-            Results(SERDES["json"].encode, "target", limits, Observer(), source_time=False),
+            Results(
+                SERDES["json"].encode,
+                "target",
+                limits,
+                lambda _topic, _wanted: self.partitions,
+                Observer(),
+                source_time=False,
+            ),
             on_error,
             {},
         )

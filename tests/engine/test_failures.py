@@ -8,6 +8,7 @@ import pytest
 
 from tests.engine.rig import Rig
 from worker.errors import Reject
+from worker.types import Record
 
 DEAD_LETTERS = {"dead_letter": {"default": "dlq", "message": True}}
 
@@ -61,3 +62,50 @@ def test_an_exception_becomes_a_dead_letter_whatever_it_has_to_say(
 
     assert (headers["dlq.reason"], headers.get("dlq.message")) == (reason, text)
     assert rig.committed() == 1
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        (Record(1, partition=99), b"a result for partition 99 of target, which has 2"),
+        (Record(1, partition=2**40), b"a result for partition 1099511627776 of target, which has"),
+        (Record(1, partition=-1), b"a partition is None or a whole number from 0"),
+        (Record(1, partition="x"), b"a partition is None or a whole number from 0"),  # type: ignore[arg-type]
+        (Record(1, timestamp="now"), b"a timestamp is None or milliseconds since 1970"),  # type: ignore[arg-type]
+        (Record(1, timestamp=2**70), b"a timestamp is None or milliseconds since 1970"),
+        (Record(1, timestamp=-1), b"a timestamp is None or milliseconds since 1970"),
+        (Record(1, key=5), b"a key is bytes, str or None, not int"),  # type: ignore[arg-type]
+        (Record(1, headers=[("a", 5)]), b"a header is bytes, str or None, not int"),  # type: ignore[list-item]
+        (Record(1, headers=[("a", "\ud800")]), b"'utf-8' codec can't encode"),
+    ],
+)
+def test_a_record_that_no_client_takes_becomes_a_dead_letter(record: Record, text: bytes) -> None:
+    def awkward(payload: Any) -> Record:
+        return record
+
+    rig = Rig(awkward, DEAD_LETTERS, partitions=2)
+    rig.send("1")
+
+    (headers,) = letters(rig)
+
+    assert headers["dlq.reason"] == b"unencodable"
+    assert (headers["dlq.message"] or b"").startswith(text)
+
+
+def test_keys_and_headers_of_any_kind_of_bytes_are_sent_as_bytes() -> None:
+    def result(payload: Any) -> Record:
+        return Record(
+            1,
+            key=bytearray(b"k"),  # type: ignore[arg-type]
+            headers=[("a", memoryview(b"v")), ("b", "w"), ("c", None)],  # type: ignore[list-item]
+            partition=1,
+            timestamp=2**63 - 1,
+        )
+
+    rig = Rig(result, DEAD_LETTERS, partitions=2)
+    rig.send("1")
+
+    assert letters(rig) == []
+    (record,) = rig.broker.records("target")
+    assert (record.key, record.headers) == (b"k", [("a", b"v"), ("b", b"w"), ("c", None)])
+    assert (record.partition, record.timestamp) == (1, 2**63 - 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Final
@@ -19,6 +19,8 @@ LEGAL = "legal results are None, a value, a Record, or a list, tuple or iterator
 ENVELOPE: Final = 512
 """Bytes that a record without headers needs at most around its key and value."""
 
+LATEST: Final = 2**63 - 1
+"""The last time that a record can carry, in milliseconds since 1970."""
 
 PLAIN: Final = frozenset({NoneType, dict, list, tuple, str, bytes, int, float, bool, Record})
 """Types that are no iterators for sure; asking the others takes longer than encoding them."""
@@ -40,6 +42,8 @@ class Results:
     to: str | None
     limits: Mapping[str, int]
     """`max.message.bytes` of every topic that may be produced to."""
+    partitions: Callable[[str, int], int]
+    """How many partitions a topic has, by its name and the partition that is wanted."""
     observer: Observer
     source_time: bool
     """Whether results carry the time of their message instead of now."""
@@ -69,15 +73,27 @@ class Results:
         return encoded
 
     def _explicit(self, message: Message, record: Record) -> Encoded:
-        key = message.key if isinstance(record.key, SameKey) else record.key
+        topic = record.topic or self.to or ""
+        self._check_partition(topic, record.partition)
+        _check_time(record.timestamp)
         return Encoded(
-            record.topic or self.to or "",
+            topic,
             None if record.value is None else self.encode(record.value),
-            key.encode() if isinstance(key, str) else key,
-            _checked(record.headers),
+            message.key if isinstance(record.key, SameKey) else _bytes("key", record.key),
+            _headers(record.headers),
             record.partition,
             record.timestamp or (message.timestamp if self.source_time else None),
         )
+
+    def _check_partition(self, topic: str, partition: object) -> None:
+        if partition is None or topic not in self.limits:
+            return
+        if not isinstance(partition, int) or partition < 0:
+            raise BadResult("unencodable", "a partition is None or a whole number from 0")
+        known = self.partitions(topic, partition)
+        if partition >= known:
+            words = f"a result for partition {partition} of {topic}, which has {known}"
+            raise BadResult("unencodable", words)
 
     def _check_size(self, record: Encoded, limit: int) -> None:
         size = size_of(record)
@@ -91,12 +107,30 @@ class Results:
         return f"a result for topic {topic!r}, which the spec does not name; it names {known}"
 
 
-def _checked(headers: Headers) -> Headers:
+def _check_time(timestamp: object) -> None:
+    if timestamp is None or (isinstance(timestamp, int) and 0 <= timestamp <= LATEST):
+        return
+    words = f"a timestamp is None or milliseconds since 1970, a whole number up to {LATEST}"
+    raise BadResult("unencodable", words)
+
+
+def _headers(headers: Headers) -> Headers:
     """Refuse header names at which the client cuts off or crashes."""
     for name, _ in headers:
         if not name.isprintable() or not name.encode(errors="ignore").decode() == name:
             raise BadResult("unencodable", f"the name of a header is not printable text: {name!a}")
-    return headers
+    return [(name, _bytes("header", value)) for name, value in headers]
+
+
+def _bytes(what: str, value: object) -> bytes | None:
+    """A key or a header's value as the client takes it; it refuses other kinds of bytes."""
+    if value is None or type(value) is bytes:
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    raise BadResult("unencodable", f"a {what} is bytes, str or None, not {type(value).__name__}")
 
 
 def exhausted(result: Any) -> Any:
