@@ -73,9 +73,11 @@ class KafkaAdmin:
 
     def _cluster(self) -> ClusterMetadata:
         try:
-            return self._client.list_topics(timeout=self._timeout)
+            found = self._client.list_topics(timeout=self._timeout)
         except KafkaException as error:
             raise self._unreachable(error.args[0]) from error
+        self._reason = None
+        return found
 
     def _limits(self, topics: Sequence[str]) -> dict[str, int]:
         resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
@@ -118,6 +120,8 @@ class KafkaAdmin:
             time.sleep(LOOK_AGAIN_AFTER)
 
     def _unreachable(self, error: KafkaError) -> BrokersUnreachable:
+        """Say why, which the client tells only who polls it."""
+        self._client.poll(0)
         return BrokersUnreachable(
             f"no broker of {self._brokers} answered in {self._timeout:.0f} s: "
             f"{self._reason or describe(error)}"

@@ -288,6 +288,7 @@ class Topics:
         except KafkaException as error:
             problem: KafkaError = error.args[0]
             if problem.code() in NO_ANSWER:
+                self.client.poll(0)  # the client tells the reason only who polls it
                 raise self._unreachable(self._reason or problem) from error
             if problem.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 text = f"topic {topic} does not exist"
