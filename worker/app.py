@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from worker.engine.execute import Executor
 from worker.engine.pipeline import PipelineLoop
@@ -16,7 +17,7 @@ from worker.engine.results import Results
 from worker.engine.runner import POLL_LIMIT, Clients, Job
 from worker.engine.topics import KnownTopics
 from worker.engine.worker import Worker
-from worker.errors import BadConfiguration
+from worker.errors import BadConfiguration, ConnectionFailed, TopicsRefused
 from worker.flow.health import Snapshot
 from worker.flow.retry import OnError
 from worker.handlers import REGISTRY, Handler, Registry, load
@@ -31,6 +32,7 @@ from worker.observe.tracing import TraceContext
 from worker.ports import Admin, Clock, Consumer, Observer, Producer
 from worker.serdes import SERDES, Unsuitable, decoder
 from worker.settings import Pipeline, TopicSettings
+from worker.settings.librdkafka import key_of
 from worker.spec import Document
 from worker.types import Message, Problem
 from worker.version import __version__
@@ -87,10 +89,28 @@ def check(document: Document, options: Options | None = None) -> list[Problem]:
 def build(document: Document, options: Options | None = None) -> Worker:
     """Make the worker of a spec; raises `BadConfiguration`."""
     options = options or Options()
-    problems = check(document, options)
+    problems = [*check(document, options), *_unreadable(document)]
     if problems:
         raise BadConfiguration(problems)
-    return _Assembly(document, options).worker()
+    try:
+        return _Assembly(document, options).worker()
+    except ConnectionFailed as error:  # nobody was asked yet: no client can be made
+        key = key_of(error.text) or ("security",)
+        raise BadConfiguration([document.problem(("kafka", *key), error.text)]) from error
+
+
+def make_topics(document: Document, admin: Admin, topics: Mapping[str, TopicSettings]) -> None:
+    """Make topics of a spec; raises `BadConfiguration` for those that the cluster refuses."""
+    try:
+        admin.create(topics)
+    except TopicsRefused as error:
+        places = _topics(document, list(document.spec.pipelines))
+        raise BadConfiguration(
+            [
+                document.problem(places[topic], f"topic {topic!r} cannot be made: {reason}")
+                for topic, reason in error.topics.items()
+            ]
+        ) from error
 
 
 class _Assembly:
@@ -143,7 +163,8 @@ class _Assembly:
         known = self._admin.describe(list(used))
         missing = [topic for topic in used if topic not in known]
         if missing and self._options.create_topics:
-            self._admin.create({t: self._spec.topics.get(t, TopicSettings()) for t in missing})
+            new = {topic: self._spec.topics.get(topic, TopicSettings()) for topic in missing}
+            make_topics(self._document, self._admin, new)
             known = self._admin.describe(list(used))
             missing = [topic for topic in used if topic not in known]
         if missing:
@@ -222,6 +243,33 @@ def _topics(document: Document, names: Sequence[str]) -> dict[str, tuple[str | i
         for topic in _dead_letter(pipeline):
             topics.setdefault(topic, (*here, "dead_letter"))
     return topics
+
+
+def _unreadable(document: Document) -> list[Problem]:
+    """Files of `kafka.security` that cannot be read here, which is where the pipelines run."""
+    security = document.spec.kafka.security
+    files = {
+        ("ca",): security.ca,
+        ("certificate",): security.certificate,
+        ("key",): security.key,
+        ("oauth", "ca"): None if security.oauth is None else security.oauth.ca,
+    }
+    return [
+        document.problem(("kafka", "security", *key), f"{file!r} cannot be read: {reason}")
+        for key, file in files.items()
+        if file is not None and (reason := _why_unreadable(Path(file))) is not None
+    ]
+
+
+def _why_unreadable(file: Path) -> str | None:
+    try:
+        if not file.is_dir():
+            file.open("rb").close()
+    except OSError as error:
+        return error.strerror or str(error)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _misfits(

@@ -9,6 +9,7 @@
     + CommitFailed
     + ClientFatal               this client is of no more use: make a new one
     + Fenced                    another process has taken this one's identity: exit code 3
+    + TopicsRefused             the cluster refuses to make topics, which it names
     + ConnectionFailed          no broker answered
     + ClientClosed
     + ClientNotInitialized      the client was made before this process was forked
@@ -96,6 +97,15 @@ class ClientFatal(ClientError):
 
 class Fenced(ClientError):
     """Another process uses the same identity and has taken it over."""
+
+
+class TopicsRefused(ClientError):
+    """The cluster refuses to make topics; `topics` says why, by topic."""
+
+    def __init__(self, topics: Mapping[str, str]) -> None:
+        reasons = "; ".join(f"{topic}: {reason}" for topic, reason in topics.items())
+        super().__init__(f"topics were not made: {reasons}")
+        self.topics = dict(topics)
 
 
 class ConnectionFailed(ClientError):

@@ -120,7 +120,10 @@ class Admin(Protocol):
         """What the cluster knows of these topics; topics that do not exist are left out."""
 
     def create(self, topics: Mapping[str, NewTopic]) -> None:
-        """Make topics and wait until they can be seen; one that exists already is left as it is."""
+        """Make topics and wait until they can be seen; one that exists already is left as it is.
+
+        Raises `TopicsRefused`, which says of each topic why.
+        """
 
     def close(self) -> None:
         """Let go of the connections; idempotent."""

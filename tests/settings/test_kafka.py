@@ -142,7 +142,7 @@ def test_a_secret_goes_to_no_other_endpoint(endpoint: str) -> None:
                 f"not {protocol}",
             )
             for protocol in ("PLAINTEXT", "SSL")
-            for key in ({"mechanism": "PLAIN"}, {"username": "u"}, {"password": ""})
+            for key in ({"mechanism": "PLAIN"}, {"username": "u"}, {"password": "p"})
         ),
         (
             {"oauth": OAUTH},

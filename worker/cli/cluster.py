@@ -10,14 +10,14 @@ from typing import Final
 
 import click
 
-from worker.app import Wrap
+from worker.app import Wrap, make_topics
 from worker.errors import BadConfiguration
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.broker import KafkaCluster
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES
 from worker.kafka.embedded import EmbeddedBroker
 from worker.ports import NewTopic
-from worker.settings import Security, TopicSettings
+from worker.settings import Security, Spec, TopicSettings
 from worker.spec import Document
 from worker.spec.testfile import topics_of
 from worker.types import Problem, TopicInfo
@@ -58,15 +58,14 @@ def kafka(document: Document) -> Iterator[Cluster]:
         took = time.monotonic() - begun
         click.echo(f"Apache Kafka at {broker.address}, started in {took:.1f} s", err=True)
         here = moved(document, broker.address)
-        KafkaAdmin(here.spec.kafka).create(
-            {
-                topic: here.spec.topics.get(topic, TopicSettings()).model_copy(
-                    update={"replication": 1}
-                )
-                for topic in topics_of(here.spec)
-            }
-        )
+        topics = {topic: _alone(here.spec, topic) for topic in topics_of(here.spec)}
+        make_topics(here, KafkaAdmin(here.spec.kafka), topics)
         yield Cluster(here, Wrap(), keeps_all=True)
+
+
+def _alone(spec: Spec, topic: str) -> TopicSettings:
+    """The settings of a topic on the only node that there is."""
+    return spec.topics.get(topic, TopicSettings()).model_copy(update={"replication": 1})
 
 
 def refused(document: Document) -> list[Problem]:

@@ -13,9 +13,9 @@ from confluent_kafka.admin._config import ConfigResource  # not re-exported for 
 from confluent_kafka.admin._metadata import ClusterMetadata
 from confluent_kafka.cimpl import NewTopic as ClientTopic
 
-from worker.errors import BrokersUnreachable, ClientError
+from worker.errors import BrokersUnreachable, ClientError, TopicsRefused
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES, common
-from worker.kafka.failures import describe
+from worker.kafka.failures import describe, made
 from worker.kafka.logs import ClientLog, client_logger
 from worker.ports import NewTopic
 from worker.settings import KafkaSettings
@@ -33,7 +33,10 @@ NO_ANSWER: Final = {
 
 
 class KafkaAdmin:
-    """The cluster of these settings; every question is answered within `timeout` seconds."""
+    """The cluster of these settings; every question is answered within `timeout` seconds.
+
+    Raises `ConnectionFailed` when librdkafka makes no client of them.
+    """
 
     def __init__(self, kafka: KafkaSettings, timeout: float = 10.0) -> None:
         self._brokers = ", ".join(kafka.brokers)
@@ -41,9 +44,8 @@ class KafkaAdmin:
         self._reason: str | None = None
         self._log = client_logger("admin")
         properties: Any = {**common(kafka), "statistics.interval.ms": 0}
-        self._client = AdminClient(
-            properties | {"error_cb": self._on_error}, logger=ClientLog(self._log)
-        )
+        properties |= {"error_cb": self._on_error}
+        self._client = made(lambda: AdminClient(properties, logger=ClientLog(self._log)))
 
     def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
         """See `ports.Admin`."""
@@ -56,16 +58,16 @@ class KafkaAdmin:
         }
 
     def create(self, topics: Mapping[str, NewTopic]) -> None:
-        """See `ports.Admin`; raises `ClientError` that names every topic that was refused."""
+        """See `ports.Admin`; raises `TopicsRefused`."""
         existing = _partitions(self._cluster(), list(topics))
         new = [client_topic(name, topics[name]) for name in topics if name not in existing]
         if not new:
             return
         answers = self._client.create_topics(new, request_timeout=self._timeout)
-        refusals = [self._refusal(name, answer) for name, answer in answers.items()]
-        refused = [refusal for refusal in refusals if refusal is not None]
+        refusals = {name: self._refusal(answer) for name, answer in answers.items()}
+        refused = {name: reason for name, reason in refusals.items() if reason is not None}
         if refused:
-            raise ClientError("topics were not made: " + "; ".join(refused))
+            raise TopicsRefused(refused)
         self._wait_until_visible([topic.topic for topic in new])
 
     def close(self) -> None:
@@ -101,14 +103,14 @@ class KafkaAdmin:
             )
             return DEFAULT_MESSAGE_BYTES
 
-    def _refusal(self, topic: str, answer: Future[Any]) -> str | None:
+    def _refusal(self, answer: Future[Any]) -> str | None:
         try:
             answer.result()
         except KafkaException as error:
             if error.args[0].code() in NO_ANSWER:
                 raise self._unreachable(error.args[0]) from error
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                return f"{topic}: {describe(error.args[0])}"
+                return describe(error.args[0])
         return None
 
     def _wait_until_visible(self, topics: Sequence[str]) -> None:

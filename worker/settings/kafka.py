@@ -24,11 +24,13 @@ class OAuth(Model):
     """Where tokens for OAUTHBEARER come from: an OpenID Connect server, asked with a secret."""
 
     endpoint: str = Field(description="Address that gives tokens; https, or http on this machine.")
-    client_id: str = Field(description="Who asks for the token.")
-    client_secret: SecretStr = Field(description="The client's secret; never shown.")
+    client_id: str = Field(min_length=1, description="Who asks for the token.")
+    client_secret: SecretStr = Field(min_length=1, description="The client's secret; never shown.")
     scope: str | None = Field(None, description="Scope to ask for.")
     ca: str | None = Field(
-        None, description="File with the certificates (PEM) to trust at the endpoint."
+        None,
+        min_length=1,
+        description="File with the certificates (PEM) to trust at the endpoint.",
     )
 
     @model_validator(mode="after")
@@ -49,16 +51,24 @@ class Security(Model):
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = Field(
         None, description="SASL mechanism, with the SASL protocols."
     )
-    username: str | None = Field(None, description="SASL user.")
+    username: str | None = Field(None, min_length=1, description="SASL user.")
     password: SecretStr | None = Field(
-        None, description="SASL password; never shown. Best as `${file:/run/secrets/...}`."
+        None,
+        min_length=1,
+        description="SASL password; never shown. Best as `${file:/run/secrets/...}`.",
     )
     oauth: OAuth | None = Field(
         None, description="Where the tokens come from, with the mechanism OAUTHBEARER."
     )
-    ca: str | None = Field(None, description="File with the certificates (PEM) to trust.")
-    certificate: str | None = Field(None, description="File with the client's certificate (PEM).")
-    key: str | None = Field(None, description="File with the client's private key (PEM).")
+    ca: str | None = Field(
+        None, min_length=1, description="File with the certificates (PEM) to trust."
+    )
+    certificate: str | None = Field(
+        None, min_length=1, description="File with the client's certificate (PEM)."
+    )
+    key: str | None = Field(
+        None, min_length=1, description="File with the client's private key (PEM)."
+    )
     key_password: SecretStr | None = Field(None, description="Password of the key; never shown.")
     skip_verify: bool = Field(
         False,

@@ -186,3 +186,13 @@ def passed(properties: Mapping[str, Any], client: Client) -> dict[str, Any]:
     """Those of the properties that are for this kind of client only."""
     own = _CONSUMER if client == "consumer" else _PRODUCER
     return {name: value for name, value in properties.items() if name in own}
+
+
+def key_of(text: str) -> tuple[str, ...]:
+    """The path below `kafka` of the key that a complaint of the client is about; else empty."""
+    named = sorted((name for name in (*OWN_KEYS, *ALLOWED) if name in text), key=len)
+    if not named:
+        return ()
+    if named[-1] in ALLOWED:
+        return "librdkafka", named[-1]
+    return tuple(OWN_KEYS[named[-1]].split(" ", maxsplit=1)[0].split("."))

@@ -13,8 +13,12 @@ from worker.settings.values import NAME, Duration, Model, SerdeName, Size, Start
 class TopicSettings(Model):
     """How `--create-topics` makes a topic that does not exist."""
 
-    partitions: int | None = Field(None, ge=1, description="Partitions; the broker's default.")
-    replication: int | None = Field(None, ge=1, description="Replicas; the broker's default.")
+    partitions: int | None = Field(
+        None, ge=1, le=100_000, description="Partitions; the broker's default."
+    )
+    replication: int | None = Field(
+        None, ge=1, le=10_000, description="Replicas; the broker's default."
+    )
     config: dict[str, str | int | bool] = Field(
         {}, description="Topic configuration of Kafka, such as `retention.ms`."
     )

@@ -1,0 +1,92 @@
+"""What `worker run` says of a spec that cannot be run here, and its exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.rig import SPEC, shop, worker
+
+SECURITY = 'kafka: {{brokers: "127.0.0.1:1", security: {{{}}}}}'
+
+
+def run(folder: Path, kafka: str, *arguments: str, more: str = "") -> tuple[int, list[str]]:
+    """The exit code, and the lines on standard error."""
+    shop(folder, SPEC.replace('kafka: {brokers: "nowhere.invalid:1"}', kafka) + more)
+    code, _, err = worker("run", "shop.yaml", *arguments, folder=folder)
+    return code, err.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("security", "path", "text"),
+    [
+        ("protocol: SSL, ca: /nope", "security.ca", "'/nope' cannot be read: No such file"),
+        ("protocol: SSL, ca: {folder}/shop.yaml", "security.ca", "ssl.ca.location failed: "),
+        (
+            "protocol: SSL, certificate: /nope, key: {folder}/shop.yaml",
+            "security.certificate",
+            "'/nope' cannot be read: No such file",
+        ),
+        (
+            "protocol: SSL, certificate: {folder}/shop.yaml, key: {folder}/shop.yaml",
+            "security.certificate",
+            "ssl.certificate.location failed: ",
+        ),
+        (
+            "protocol: SASL_SSL, mechanism: PLAIN, username: '', password: x",
+            "security.username",
+            "is empty; at least one is needed",
+        ),
+        (
+            "protocol: SASL_SSL, mechanism: PLAIN, username: x, password: ''",
+            "security.password",
+            "is empty; at least one is needed",
+        ),
+        (
+            'protocol: SSL}}, librdkafka: {{"ssl.cipher.suites": nope',
+            "librdkafka.ssl.cipher.suites",
+            "no cipher match",
+        ),
+    ],
+)
+def test_security_that_cannot_work_is_told_with_its_place(
+    tmp_path: Path, security: str, path: str, text: str
+) -> None:
+    security = security.replace("{folder}", str(tmp_path)).replace("}}", "}").replace("{{", "{")
+
+    code, (line,) = run(tmp_path, SECURITY.format(security))
+
+    assert code == 78
+    assert line.startswith("shop.yaml:3:")
+    assert f": kafka.{path}: " in line
+    assert text in line
+
+
+@pytest.mark.kafka
+def test_topics_that_the_cluster_refuses_to_make_are_told_with_their_places(
+    tmp_path: Path, kafka_address: str
+) -> None:
+    topics = "topics:\n  orders: {replication: 10000}\n  large: {config: {nope: 1}}\n"
+
+    code, lines = run(
+        tmp_path, f'kafka: {{brokers: "{kafka_address}"}}', "--create-topics", more=topics
+    )
+
+    told = [line for line in lines if line.startswith("shop.yaml:")]
+    assert code == 78
+    assert "shop.yaml:10:3: topics.orders: topic 'orders' cannot be made: INVALID_REPL" in told[0]
+    assert "shop.yaml:11:3: topics.large: topic 'large' cannot be made: INVALID_CONFIG" in told[1]
+    assert len(told) == 2
+
+
+def test_numbers_that_no_topic_can_have_are_told_by_the_spec(tmp_path: Path) -> None:
+    topics = "topics: {orders: {partitions: 99999999999, replication: 40000}}\n"
+
+    code, lines = run(tmp_path, 'kafka: {brokers: "127.0.0.1:1"}', more=topics)
+
+    assert code == 78
+    assert [line.rpartition("legal is ")[2] for line in lines] == [
+        "at most 100000",
+        "at most 10000",
+    ]
