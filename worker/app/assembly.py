@@ -1,14 +1,13 @@
-"""The composition root: the only place where spec, clients, engine and observers meet."""
+"""Spec, clients, engine and observers, put together."""
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
 
+from worker.app.checks import check, decoder_of, unreadable
+from worker.app.options import Options
 from worker.engine.execute import Executor
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.pool import AsyncPool, LoopThread, Pool, ThreadPool
@@ -20,7 +19,7 @@ from worker.engine.worker import Worker
 from worker.errors import BadConfiguration, ConnectionFailed, TopicsRefused
 from worker.flow.health import Snapshot
 from worker.flow.retry import OnError
-from worker.handlers import REGISTRY, Handler, Registry, load
+from worker.handlers import Handler
 from worker.http import routes, serve
 from worker.kafka import config
 from worker.kafka.admin import KafkaAdmin
@@ -30,11 +29,10 @@ from worker.observe.metrics import metrics_text
 from worker.observe.stats import stats_json
 from worker.observe.tracing import TraceContext
 from worker.ports import Admin, Clock, Consumer, Observer, Producer
-from worker.serdes import SERDES, Unsuitable, decoder
+from worker.serdes import SERDES
 from worker.settings import Pipeline, TopicSettings
 from worker.settings.librdkafka import key_of
 from worker.spec import Document
-from worker.types import Message, Problem
 from worker.version import __version__
 
 ASK_TIMEOUT = 5.0
@@ -43,53 +41,10 @@ ASYNC_CONCURRENCY = 1000
 """Async handlers in flight by default; with `ordering: partition` the partitions are the bound."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wrap:
-    """Decorators of the ports, by which tests put faults between the engine and its clients."""
-
-    consumer: Callable[[Consumer], Consumer] = lambda consumer: consumer
-    producer: Callable[[Producer], Producer] = lambda producer: producer
-    admin: Callable[[Admin], Admin] = lambda admin: admin
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a worker is run, beside its spec."""
-
-    only: Sequence[str] = ()
-    """Names of the pipelines to run; all when empty."""
-    create_topics: bool = False
-    path: Sequence[str] = ()
-    """Folders beside the working directory in which modules of handlers are looked for."""
-    registry: Registry = field(default_factory=lambda: REGISTRY)
-    wrap: Wrap = field(default_factory=Wrap)
-
-
-def check(document: Document, options: Options | None = None) -> list[Problem]:
-    """Everything that is wrong with a spec beyond its text: modules, handlers, types, resources."""
-    options = options or Options()
-    spec = document.spec
-    problems = [
-        document.problem(("handlers", spec.handlers.index(failed.module)), failed.text)
-        for failed in load(spec.handlers, [os.getcwd(), *options.path])  # noqa: PTH109 - sys.path
-    ]
-    if problems:
-        return problems
-    problems += _unknown(document, "pipelines", options.only, spec.pipelines)
-    for name, pipeline in spec.pipelines.items():
-        handler = options.registry.handlers.get(pipeline.handler)
-        if handler is None:
-            text = _not_found("handler", pipeline.handler, options.registry.handlers)
-            problems.append(document.problem(("pipelines", name, "handler"), text))
-        else:
-            problems += _misfits(document, name, pipeline, handler, options.registry)
-    return problems
-
-
 def build(document: Document, options: Options | None = None) -> Worker:
     """Make the worker of a spec; raises `BadConfiguration`."""
     options = options or Options()
-    problems = [*check(document, options), *_unreadable(document)]
+    problems = [*check(document, options), *unreadable(document)]
     if problems:
         raise BadConfiguration(problems)
     try:
@@ -184,7 +139,7 @@ class _Assembly:
         handler = self._handler(pipeline)
         executor = Executor(
             handler,
-            _decoder(pipeline, handler),
+            decoder_of(pipeline, handler),
             Results(
                 SERDES[pipeline.encode].encode,
                 pipeline.to,
@@ -243,81 +198,6 @@ def _topics(document: Document, names: Sequence[str]) -> dict[str, tuple[str | i
         for topic in _dead_letter(pipeline):
             topics.setdefault(topic, (*here, "dead_letter"))
     return topics
-
-
-def _unreadable(document: Document) -> list[Problem]:
-    """Files of `kafka.security` that cannot be read here, which is where the pipelines run."""
-    security = document.spec.kafka.security
-    files = {
-        ("ca",): security.ca,
-        ("certificate",): security.certificate,
-        ("key",): security.key,
-        ("oauth", "ca"): None if security.oauth is None else security.oauth.ca,
-    }
-    return [
-        document.problem(("kafka", "security", *key), f"{file!r} cannot be read: {reason}")
-        for key, file in files.items()
-        if file is not None and (reason := _why_unreadable(Path(file))) is not None
-    ]
-
-
-def _why_unreadable(file: Path) -> str | None:
-    try:
-        if not file.is_dir():
-            file.open("rb").close()
-    except OSError as error:
-        return error.strerror or str(error)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def _misfits(
-    document: Document, name: str, pipeline: Pipeline, handler: Handler, registry: Registry
-) -> list[Problem]:
-    here = ("pipelines", name)
-    problems = []
-    try:
-        _decoder(pipeline, handler)
-    except Unsuitable as error:
-        text = f"{handler.where} cannot take the payload: {error}"
-        problems.append(document.problem((*here, "handler"), text))
-    if pipeline.batch is not None and handler.batch is None:
-        text = f"{handler.where} takes one message; mark it with @handler(batch=...) for batches"
-        problems.append(document.problem((*here, "batch"), text))
-    try:
-        registry.needed(handler.resources)
-    except KeyError as error:
-        text = _not_found("resource", str(error.args[0]), registry.resources)
-        problems.append(
-            document.problem((*here, "handler"), f"{handler.where} needs a parameter: {text}")
-        )
-    except ValueError as error:
-        text = f"{handler.where}: resources need each other in a circle: {error}"
-        problems.append(document.problem((*here, "handler"), text))
-    return problems
-
-
-def _unknown(
-    document: Document, path: str, names: Sequence[str], known: Mapping[str, object]
-) -> list[Problem]:
-    return [
-        document.problem((path,), "--only: " + _not_found("pipeline", name, known))
-        for name in names
-        if name not in known
-    ]
-
-
-def _not_found(what: str, name: str, known: Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(sorted(known))}"
-    return f"no {what} is named {name!r}; {hint if known else f'there is no {what} at all'}"
-
-
-def _decoder(pipeline: Pipeline, handler: Handler) -> Callable[[bytes | None], object] | None:
-    if handler.payload is Message:
-        return None
-    return decoder(SERDES[pipeline.decode], handler.payload)
 
 
 def _batch(pipeline: Pipeline, handler: Handler) -> int | None:

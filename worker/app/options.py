@@ -1,0 +1,31 @@
+"""How a worker is run, beside its spec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from worker.handlers import REGISTRY, Registry
+from worker.ports import Admin, Consumer, Producer
+
+
+@dataclass(frozen=True, slots=True)
+class Wrap:
+    """Decorators of the ports, by which tests put faults between the engine and its clients."""
+
+    consumer: Callable[[Consumer], Consumer] = lambda consumer: consumer
+    producer: Callable[[Producer], Producer] = lambda producer: producer
+    admin: Callable[[Admin], Admin] = lambda admin: admin
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a worker is run, beside its spec."""
+
+    only: Sequence[str] = ()
+    """Names of the pipelines to run; all when empty."""
+    create_topics: bool = False
+    path: Sequence[str] = ()
+    """Folders beside the working directory in which modules of handlers are looked for."""
+    registry: Registry = field(default_factory=lambda: REGISTRY)
+    wrap: Wrap = field(default_factory=Wrap)
