@@ -138,16 +138,16 @@ def test_a_secret_goes_to_no_other_endpoint(endpoint: str) -> None:
         *(
             (
                 {"protocol": protocol, **key},
-                "mechanism, username, password and oauth need SASL_SSL or SASL_PLAINTEXT, "
-                f"not {protocol}",
+                "mechanism, username, password and oauth need the protocol SASL_SSL or "
+                f"SASL_PLAINTEXT, not {protocol}",
             )
             for protocol in ("PLAINTEXT", "SSL")
             for key in ({"mechanism": "PLAIN"}, {"username": "u"}, {"password": "p"})
         ),
         (
             {"oauth": OAUTH},
-            "mechanism, username, password and oauth need SASL_SSL or SASL_PLAINTEXT, "
-            "not PLAINTEXT",
+            "mechanism, username, password and oauth need the protocol SASL_SSL or "
+            "SASL_PLAINTEXT, not PLAINTEXT",
         ),
         *(
             ({"protocol": protocol, **key}, f"{protocol} needs mechanism, username and password")
@@ -175,8 +175,8 @@ def test_a_secret_goes_to_no_other_endpoint(endpoint: str) -> None:
         *(
             (
                 {**base, **key},
-                "ca, certificate, key, key_password and skip_verify need SSL or SASL_SSL, "
-                f"not {base['protocol']}",
+                "ca, certificate, key, key_password and skip_verify need the protocol SSL or "
+                f"SASL_SSL, not {base['protocol']}",
             )
             for base in ({"protocol": "PLAINTEXT"}, {"protocol": "SASL_PLAINTEXT", **USER})
             for key in (

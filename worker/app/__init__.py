@@ -1,7 +1,7 @@
 """The composition root: the only place where spec, clients, engine and observers meet."""
 
 from worker.app.assembly import build, make_topics
-from worker.app.checks import check
+from worker.app.checks import Check, check, load, unreadable
 from worker.app.options import Options, Wrap
 
-__all__ = ["Options", "Wrap", "build", "check", "make_topics"]
+__all__ = ["Check", "Options", "Wrap", "build", "check", "load", "make_topics", "unreadable"]

@@ -4,36 +4,56 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from worker.app.options import Options
-from worker.handlers import Handler, Registry, load
+from worker.errors import BadConfiguration
+from worker.handlers import Handler, Registry
+from worker.handlers import load as load_modules
 from worker.serdes import SERDES, Unsuitable, decoder
 from worker.settings import Pipeline
-from worker.spec import Document
+from worker.spec import Document, in_order, survey
 from worker.types import Message, Problem
+
+Check = Callable[[Document], Iterable[Problem]]
+
+
+def load(file: Path, environ: Mapping[str, str], options: Options, *others: Check) -> Document:
+    """Load a spec that can be run; raises `BadConfiguration` with every problem of any kind."""
+    document, problems = survey(file, environ)
+    if document is not None:
+        problems += check(document, options)
+        problems += [problem for other in others for problem in other(document)]
+    if document is None or problems:
+        raise BadConfiguration(in_order(problems))
+    return document
 
 
 def check(document: Document, options: Options | None = None) -> list[Problem]:
     """Everything that is wrong with a spec beyond its text: modules, handlers, types, resources."""
     options = options or Options()
-    spec = document.spec
-    problems = [
-        document.problem(("handlers", spec.handlers.index(failed.module)), failed.text)
-        for failed in load(spec.handlers, [os.getcwd(), *options.path])  # noqa: PTH109 - sys.path
-    ]
-    if problems:
-        return problems
-    problems += _unknown(document, "pipelines", options.only, spec.pipelines)
-    for name, pipeline in spec.pipelines.items():
+    unimportable = _unimportable(document, options)
+    all_known = not unimportable and not document.lacks("handlers")
+    problems = [*unimportable, *_unknown_pipelines(document, options.only)]
+    for name, pipeline in document.spec.pipelines.items():
+        if document.lacks("pipelines", name, "handler"):
+            continue
         handler = options.registry.handlers.get(pipeline.handler)
-        if handler is None:
-            text = _not_found("handler", pipeline.handler, options.registry.handlers)
-            problems.append(document.problem(("pipelines", name, "handler"), text))
-        else:
-            problems += _misfits(document, name, pipeline, handler, options.registry)
-    return problems
+        if handler is not None:
+            problems += _misfits(document, name, pipeline, handler)
+        if all_known:
+            problems += _unknown(document, name, pipeline, options.registry)
+    return in_order(problems)
+
+
+def _unimportable(document: Document, options: Options) -> list[Problem]:
+    written = document.tree.value.get("handlers")
+    modules = [module for module in document.spec.handlers if module in (written or ())]
+    return [
+        document.problem(("handlers", written.index(failed.module)), failed.text)
+        for failed in load_modules(modules, [os.getcwd(), *options.path])  # noqa: PTH109 - sys.path
+    ]
 
 
 def unreadable(document: Document) -> list[Problem]:
@@ -63,9 +83,7 @@ def _why_unreadable(file: Path) -> str | None:
     return None
 
 
-def _misfits(
-    document: Document, name: str, pipeline: Pipeline, handler: Handler, registry: Registry
-) -> list[Problem]:
+def _misfits(document: Document, name: str, pipeline: Pipeline, handler: Handler) -> list[Problem]:
     here = ("pipelines", name)
     problems = []
     try:
@@ -76,26 +94,34 @@ def _misfits(
     if pipeline.batch is not None and handler.batch is None:
         text = f"{handler.where} takes one message; mark it with @handler(batch=...) for batches"
         problems.append(document.problem((*here, "batch"), text))
-    try:
-        registry.needed(handler.resources)
-    except KeyError as error:
-        text = _not_found("resource", str(error.args[0]), registry.resources)
-        problems.append(
-            document.problem((*here, "handler"), f"{handler.where} needs a parameter: {text}")
-        )
-    except ValueError as error:
-        text = f"{handler.where}: resources need each other in a circle: {error}"
-        problems.append(document.problem((*here, "handler"), text))
     return problems
 
 
 def _unknown(
-    document: Document, path: str, names: Sequence[str], known: Mapping[str, object]
+    document: Document, name: str, pipeline: Pipeline, registry: Registry
 ) -> list[Problem]:
+    """The handler, or a resource that it needs, when no module has it."""
+    handler = registry.handlers.get(pipeline.handler)
+    if handler is None:
+        text = _not_found("handler", pipeline.handler, registry.handlers)
+    else:
+        try:
+            registry.needed(handler.resources)
+            return []
+        except KeyError as error:
+            text = _not_found("resource", str(error.args[0]), registry.resources)
+            text = f"{handler.where} needs a parameter: {text}"
+        except ValueError as error:
+            text = f"{handler.where}: resources need each other in a circle: {error}"
+    return [document.problem(("pipelines", name, "handler"), text)]
+
+
+def _unknown_pipelines(document: Document, names: Sequence[str]) -> list[Problem]:
+    known = document.spec.pipelines
     return [
-        document.problem((path,), "--only: " + _not_found("pipeline", name, known))
+        document.problem(("pipelines",), "--only: " + _not_found("pipeline", name, known))
         for name in names
-        if name not in known
+        if name not in known and not document.lacks("pipelines", name)
     ]
 
 

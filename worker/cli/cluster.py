@@ -11,7 +11,6 @@ from typing import Final
 import click
 
 from worker.app import Wrap, make_topics
-from worker.errors import BadConfiguration
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.broker import KafkaCluster
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES
@@ -38,10 +37,7 @@ class Cluster:
 
 @contextmanager
 def embedded(document: Document) -> Iterator[Cluster]:
-    """The broker inside this process; raises `BadConfiguration` for what it cannot do."""
-    problems = refused(document)
-    if problems:
-        raise BadConfiguration(problems)
+    """The broker inside this process; `refused` says what it cannot do."""
     with EmbeddedBroker() as broker:
         broker.create(topics_of(document.spec))
         click.echo(f"embedded broker at {broker.address}", err=True)

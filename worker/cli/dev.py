@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from worker.app import Options, build
+from worker.app import Check, Options, build, load
 from worker.cli.arrival import Ends, Watch
-from worker.cli.cluster import Cluster, embedded, kafka
+from worker.cli.cluster import Cluster, embedded, kafka, refused
 from worker.cli.ending import leave, stopped_by_signals
 from worker.cli.exit_codes import FAILED, FORCED
 from worker.cli.feed import Assignment, Feed, Feeder, feeds_of
@@ -22,11 +23,12 @@ from worker.engine.worker import Worker
 from worker.kafka.reader import Reader
 from worker.observe import logs
 from worker.settings import Spec
-from worker.spec import load
 from worker.spec.testfile import topics_of
 from worker.types import Message
 
 BROKERS = {"embedded": embedded, "kafka": kafka}
+REFUSED: Mapping[str, Check] = {"embedded": refused, "kafka": lambda _: []}
+"""What of a spec these brokers cannot do."""
 
 
 @click.command("dev", context_settings=SETTINGS)
@@ -78,18 +80,18 @@ def command(
       worker dev config/flights.yaml --feed flights=flights.jsonl.gz --feed-key flights=tailnum
     """  # noqa: D301 - click's own mark
     logs.configure(log_level, log_format)
-    document = load(spec, os.environ)
+    options = Options(only=only, path=[str(folder) for folder in path])
+    document = load(spec, os.environ, options, REFUSED[broker])
     sources = _sources(document.spec, only)
     files = feeds_of(feeds, keys, {topic for topics in sources.values() for topic in topics})
     with BROKERS[broker](document) as cluster:
-        options = Options(only=only, path=[str(folder) for folder in path], wrap=cluster.wrap)
-        worker = build(cluster.document, options)
+        worker = build(cluster.document, replace(options, wrap=cluster.wrap))
         code = _run(cluster, worker, files, sources)
     leave(code)
 
 
 def _sources(spec: Spec, only: Sequence[str]) -> dict[str, list[str]]:
-    """The topics that each pipeline reads; names that are unknown are left to `build`."""
+    """The topics that each pipeline reads."""
     return {
         name: pipeline.source
         for name, pipeline in spec.pipelines.items()

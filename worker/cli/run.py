@@ -7,11 +7,10 @@ from pathlib import Path
 
 import click
 
-from worker.app import Options, build
+from worker.app import Options, build, load, unreadable
 from worker.cli.ending import leave, stopped_by_signals
 from worker.cli.options import SETTINGS, log_options, only_option, path_option, spec_argument
 from worker.observe import logs
-from worker.spec import load
 
 
 @click.command("run", context_settings=SETTINGS)
@@ -40,7 +39,7 @@ def command(
     """  # noqa: D301 - click's own mark
     logs.configure(log_level, log_format)
     options = Options(only=only, create_topics=create_topics, path=[str(folder) for folder in path])
-    worker = build(load(spec, os.environ), options)
+    worker = build(load(spec, os.environ, options, unreadable), options)
     with stopped_by_signals(worker):
         code = worker.run()
     leave(code)

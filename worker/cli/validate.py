@@ -36,6 +36,8 @@ def command(files: tuple[Path, ...], path: tuple[Path, ...]) -> None:
     documents, problems = check(files, os.environ)
     for document in documents:
         problems += app.check(document, options)
+    order = [str(file) for file in files]
+    problems.sort(key=lambda problem: (order.index(problem.file), problem.line, problem.column))
     wrong = {problem.file for problem in problems}
     for file in files:
         if str(file) not in wrong:

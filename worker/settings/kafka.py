@@ -87,8 +87,8 @@ class Security(Model):
         if not self.protocol.startswith("SASL"):
             if any(value is not None for value in [self.mechanism, *user, self.oauth]):
                 return (
-                    "mechanism, username, password and oauth need SASL_SSL or SASL_PLAINTEXT, "
-                    f"not {self.protocol}"
+                    "mechanism, username, password and oauth need the protocol SASL_SSL or "
+                    f"SASL_PLAINTEXT, not {self.protocol}"
                 )
             return None
         if self.mechanism == "OAUTHBEARER":
@@ -103,8 +103,8 @@ class Security(Model):
         files = [self.ca, self.certificate, self.key, self.key_password]
         if not self.protocol.endswith("SSL") and any([*files, self.skip_verify]):
             return (
-                "ca, certificate, key, key_password and skip_verify need SSL or SASL_SSL, "
-                f"not {self.protocol}"
+                "ca, certificate, key, key_password and skip_verify need the protocol SSL or "
+                f"SASL_SSL, not {self.protocol}"
             )
         if (self.certificate is None) != (self.key is None):
             return "certificate and key go together"

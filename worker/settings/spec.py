@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from worker.settings.kafka import KafkaSettings
-from worker.settings.values import NAME, Duration, Model, SerdeName, Size, StartPlace, Topic, Topics
+from worker.settings.values import (
+    NAME,
+    Duration,
+    Model,
+    ModuleName,
+    SerdeName,
+    Size,
+    StartPlace,
+    Topic,
+    Topics,
+)
 
 
 class TopicSettings(Model):
@@ -148,7 +158,7 @@ class Spec(Lifecycle):
     version: Literal[1] = Field(description="Version of the spec's format.")
     name: Named = Field(description="Name of the worker; the groups' default prefix.")
     kafka: KafkaSettings = Field(description="The Kafka cluster.")
-    handlers: list[str] = Field(
+    handlers: list[ModuleName] = Field(
         min_length=1, description="Python modules to import, in which the handlers are."
     )
     topics: dict[Topic, TopicSettings] = Field(

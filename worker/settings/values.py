@@ -35,6 +35,8 @@ _TOPIC = r"^[a-zA-Z0-9._-]{1,249}$"
 _BROKER = r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$"
 NAME = r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$"
 
+_MODULE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
+
 LOOPBACK = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\]):\d+")
 """Addresses of this machine, where nobody else can listen."""
 
@@ -74,6 +76,12 @@ def _topic(value: str) -> str:
         raise ValueError(
             f"{value!r} is not a topic name: letters, digits, '.', '_' and '-', 249 at most"
         )
+    return value
+
+
+def _module(value: str) -> str:
+    if not re.fullmatch(_MODULE, value):
+        raise ValueError(f"{value!r} is not the name of a Python module such as handlers.flights")
     return value
 
 
@@ -118,6 +126,9 @@ Size = Annotated[
 ]
 Topic = Annotated[
     str, AfterValidator(_topic), WithJsonSchema({"type": "string", "pattern": _TOPIC})
+]
+ModuleName = Annotated[
+    str, AfterValidator(_module), WithJsonSchema({"type": "string", "pattern": _MODULE})
 ]
 Topics = Annotated[
     list[Topic],

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import Final
 
 from worker.settings import KafkaSettings, Pipeline, Spec
 from worker.settings.values import LOOPBACK
@@ -12,15 +10,12 @@ from worker.spec.tree import KeyPath
 
 Contradiction = tuple[KeyPath, str]
 
-_MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
-
 
 def contradictions(spec: Spec) -> list[Contradiction]:
     """Everything that cannot work, as the path of a key and a sentence."""
     return [
         *_security(spec),
         *_clients(spec.kafka),
-        *_modules(spec),
         *_groups(spec),
         *(
             found
@@ -61,15 +56,6 @@ def _clients(kafka: KafkaSettings) -> Iterator[Contradiction]:
     if kafka.group.instance is not None:
         words = "is for clients; pipelines take `instance` at the top level or in a pipeline"
         yield ("kafka", "group", "instance"), words
-
-
-def _modules(spec: Spec) -> Iterator[Contradiction]:
-    for index, module in enumerate(spec.handlers):
-        if not _MODULE.fullmatch(module):
-            yield (
-                ("handlers", index),
-                f"{module!r} is not the name of a Python module such as handlers.flights",
-            )
 
 
 def _groups(spec: Spec) -> Iterator[Contradiction]:

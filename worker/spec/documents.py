@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from worker.errors import BadConfiguration
 from worker.settings import WRITTEN, ItemProblems, Lifecycle, Spec
 from worker.spec.checks import contradictions
+from worker.spec.pruning import Pruning, lacks
 from worker.spec.sentences import sentence
 from worker.spec.testfile import TestFile, topics_of
 from worker.spec.text import read
@@ -20,6 +21,7 @@ from worker.spec.tree import KeyPath, Tree
 from worker.types import Problem
 
 M = TypeVar("M", bound=BaseModel)
+ByPath = Mapping[KeyPath, Sequence[ErrorDetails]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,56 +31,100 @@ class Document:
     file: str
     spec: Spec
     tree: Tree
+    taken: frozenset[KeyPath] = frozenset()
+    """Keys that were taken out of the spec, since what stands there is a mistake."""
 
     def problem(self, path: Sequence[str | int], text: str) -> Problem:
         """A mistake at a key, or at the nearest one above it that the file has."""
         return self.tree.problem(tuple(path), text)
 
+    def lacks(self, *path: str | int) -> bool:
+        """Whether a key was taken out, so that nothing can be said of it."""
+        return lacks(self.taken, path)
+
 
 def load(file: Path, environ: Mapping[str, str]) -> Document:
     """Load a spec; raises `BadConfiguration` with every problem, in the order of the lines."""
-    return _document(read(file, environ))
+    document, problems = survey(file, environ)
+    if document is None or problems:
+        raise BadConfiguration(problems)
+    return document
+
+
+def survey(file: Path, environ: Mapping[str, str]) -> tuple[Document | None, list[Problem]]:
+    """Load a spec so far as it is legal, for further checks; and every problem of its text."""
+    try:
+        return _surveyed(read(file, environ))
+    except BadConfiguration as error:
+        return None, list(error.problems)
 
 
 def check(
     files: Sequence[Path], environ: Mapping[str, str]
 ) -> tuple[list[Document], list[Problem]]:
-    """Load specs and files of tests, told apart by the key `tests`; all problems of all files."""
+    """Survey specs and files of tests, told apart by the key `tests`; all problems of all files."""
     documents: list[Document] = []
     problems: list[Problem] = []
     for file in files:
         try:
-            tree = read(file, environ)
-            if "tests" in tree.value and "pipelines" not in tree.value:
-                _check_tests(file, tree, environ)
-            else:
-                documents.append(_document(tree))
+            document, found = _checked(file, environ)
         except BadConfiguration as error:
-            problems += error.problems
+            document, found = None, list(error.problems)
+        problems += found
+        if document is not None:
+            documents.append(document)
     return documents, problems
 
 
-def _document(tree: Tree) -> Document:
-    spec = _validated(tree, Spec)
-    _raise([tree.problem(path, text) for path, text in contradictions(spec)])
-    return Document(tree.file, spec, tree)
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """The problems of a file, each once, in the order of the lines."""
+    return sorted(dict.fromkeys(problems), key=lambda p: (p.line, p.column))
 
 
-def _check_tests(file: Path, tree: Tree, environ: Mapping[str, str]) -> None:
-    tests = _validated(tree, TestFile)
-    known = topics_of(_spec_of(file, tree, tests, environ))
-    _raise(
+def _checked(file: Path, environ: Mapping[str, str]) -> tuple[Document | None, list[Problem]]:
+    tree = read(file, environ)
+    if "tests" in tree.value and "pipelines" not in tree.value:
+        return None, _problems_of_tests(file, tree, environ)
+    return _surveyed(tree)
+
+
+def _surveyed(tree: Tree) -> tuple[Document | None, list[Problem]]:
+    spec, pruning, problems = _validated(tree, Spec)
+    if spec is None:
+        return None, in_order(problems)
+    problems += [
+        tree.problem(path, text)
+        for path, text in contradictions(spec)
+        if not pruning.explains(path[:-1], text)
+    ]
+    document = Document(tree.file, spec, tree, frozenset(pruning.taken))
+    return document, in_order(problems)
+
+
+def _problems_of_tests(file: Path, tree: Tree, environ: Mapping[str, str]) -> list[Problem]:
+    tests, _, problems = _validated(tree, TestFile)
+    if tests is not None:
+        try:
+            problems += _unknown_topics(tree, tests, _spec_of(file, tree, tests, environ))
+        except BadConfiguration as error:
+            problems += error.problems
+    return in_order(problems)
+
+
+def _unknown_topics(tree: Tree, tests: TestFile, spec: Spec) -> list[Problem]:
+    known = topics_of(spec)
+    return [
         tree.problem(path, f"the spec does not name topic {topic!r}; it names {', '.join(known)}")
         for path, topic in tests.topics()
         if topic not in known
-    )
+    ]
 
 
 def _spec_of(file: Path, tree: Tree, tests: TestFile, environ: Mapping[str, str]) -> Spec:
     target = file.parent / tests.spec
     if not target.is_file():
         words = f"{tests.spec!r} is no file; legal is the path of a spec, relative to this file"
-        _raise([tree.problem(("spec",), words)])
+        raise BadConfiguration([tree.problem(("spec",), words)])
     try:
         return load(target, environ).spec
     except BadConfiguration as error:
@@ -87,38 +133,72 @@ def _spec_of(file: Path, tree: Tree, tests: TestFile, environ: Mapping[str, str]
         raise BadConfiguration([tree.problem(("spec",), f"{words}{error.problems[0]}")]) from None
 
 
-def _validated(tree: Tree, model: type[M]) -> M:
+def _validated(tree: Tree, model: type[M]) -> tuple[M | None, Pruning, list[Problem]]:
+    """What the file holds without its mistakes, if anything, and the mistakes."""
     problems = list(tree.problems)
-    try:
-        validated = model.model_validate(tree.value, context=WRITTEN, by_alias=True, by_name=False)
-    except ValidationError as error:
-        problems += _explained(tree, model, error.errors(include_url=False))
-        raise BadConfiguration(_sorted(problems)) from None
-    _raise(problems)
-    return validated
+    pruning = Pruning(tree.value, model, tree.faulty)
+    while True:
+        try:
+            return _legal(model, pruning.value), pruning, problems
+        except ValidationError as error:
+            by_path = _by_path(tree, error)
+        problems += _explained(tree, model, pruning, by_path)
+        if not _pruned(pruning, by_path):
+            return None, pruning, problems
+
+
+def _legal(model: type[M], value: Any) -> M:
+    return model.model_validate(value, context=WRITTEN, by_alias=True, by_name=False)
+
+
+def _by_path(tree: Tree, error: ValidationError) -> dict[KeyPath, list[ErrorDetails]]:
+    by_path: dict[KeyPath, list[ErrorDetails]] = {}
+    for found in error.errors(include_url=False):
+        by_path.setdefault(_written(tree, found), []).append(found)
+    return by_path
 
 
 def _explained(
-    tree: Tree, model: type[BaseModel], errors: Iterable[ErrorDetails]
-) -> Iterable[Problem]:
-    by_path: dict[KeyPath, list[ErrorDetails]] = {}
-    for error in errors:
-        by_path.setdefault(_written(tree, error), []).append(error)
+    tree: Tree, model: type[BaseModel], pruning: Pruning, by_path: ByPath
+) -> list[Problem]:
     return [
         tree.problem(place, text)
         for path, found in by_path.items()
-        if not any(faulty[: len(path)] == path for faulty in tree.faulty)
         for place, text in _sentences(tree, model, path, found)
+        if not pruning.explains(path, text)
     ]
+
+
+def _pruned(pruning: Pruning, by_path: ByPath) -> bool:
+    """Take the mistakes out, those within others first; whether anything was left to take."""
+    changed = [_take_out(pruning, path, by_path[path][0]) for path in sorted(by_path, reverse=True)]
+    return True in changed
+
+
+def _take_out(pruning: Pruning, path: KeyPath, error: ErrorDetails) -> bool:
+    items = _items(error)
+    if items:
+        return True in [pruning.take_out((*path, key)) for key in items]
+    if error["type"] == "extra_forbidden":
+        return pruning.take_out_unknown(path)
+    if error["type"] == "value_error":
+        return pruning.settle(path)
+    return pruning.take_out(path)
 
 
 def _sentences(
     tree: Tree, model: type[BaseModel], path: KeyPath, found: Sequence[ErrorDetails]
 ) -> Iterable[tuple[KeyPath, str]]:
-    cause = found[0].get("ctx", {}).get("error")
-    if isinstance(cause, ItemProblems):
-        return [((*path, key), text) for key, text in cause.problems.items()]
+    items = _items(found[0])
+    if items:
+        return [((*path, key), text) for key, text in items.items()]
     return [(path, sentence(model, path, found, tree))]
+
+
+def _items(error: ErrorDetails) -> Mapping[str, str]:
+    """Mistakes in a mapping, by their keys, where a validator has found several."""
+    cause = error.get("ctx", {}).get("error")
+    return cause.problems if isinstance(cause, ItemProblems) else {}
 
 
 def _written(tree: Tree, error: ErrorDetails) -> KeyPath:
@@ -134,13 +214,3 @@ def _written(tree: Tree, error: ErrorDetails) -> KeyPath:
 
 
 _SHARED = {(name,) for name in Lifecycle.model_fields}
-
-
-def _raise(problems: Iterable[Problem]) -> None:
-    found = _sorted(problems)
-    if found:
-        raise BadConfiguration(found)
-
-
-def _sorted(problems: Iterable[Problem]) -> list[Problem]:
-    return sorted(dict.fromkeys(problems), key=lambda p: (p.line, p.column))

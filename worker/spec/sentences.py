@@ -68,6 +68,11 @@ def sentence(
     return _not_legal(shown, path, value, error)
 
 
+def misspelt(owner: type[BaseModel] | None, key: str) -> str | None:
+    """The key that was probably meant; None where no key is near."""
+    return next(iter(difflib.get_close_matches(key, sorted(fields(owner)), 1)), None)
+
+
 def _shown(value: Any) -> str:
     """A value as it was written, so far as it fits; never what stands inside of another."""
     if isinstance(value, dict):
@@ -125,11 +130,10 @@ def _meaning(owner: type[BaseModel] | None, path: KeyPath) -> str:
 def _unknown_key(owner: type[BaseModel] | None, key: str) -> str:
     if key in LATER and owner in (Spec, KafkaSettings, Pipeline):
         return f"{LATER[key]} are not supported yet"
-    legal = sorted(fields(owner))
-    near = difflib.get_close_matches(key, legal, 1)
-    if near:
-        return f"no such key; did you mean `{near[0]}`?"
-    return f"no such key; legal are {', '.join(legal)}"
+    meant = misspelt(owner, key)
+    if meant is not None:
+        return f"no such key; did you mean `{meant}`?"
+    return f"no such key; legal are {', '.join(sorted(fields(owner)))}"
 
 
 def _not_one_of(shown: str, path: KeyPath, value: Any, expected: str) -> str:

@@ -145,14 +145,20 @@ class _Builder:
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             key, place = self._key(event), _at(event.start_mark)
             here = (*path, key)
-            first = self._tree.places.setdefault(here, place)
-            value = self._value(next(self._events), here)
             if key in mapping:
-                words = f"stands twice: here and in line {first.line}; leave one"
-                self._tree.problems.append(self._tree.problem_at(place, here, words))
+                self._second(here, place)
             else:
-                mapping[key] = value
+                self._tree.places[here] = place
+                mapping[key] = self._value(next(self._events), here)
         return mapping
+
+    def _second(self, path: KeyPath, place: Place) -> None:
+        """Read over the value of a key that stands twice: the first counts."""
+        words = f"stands twice: here and in line {self._tree.places[path].line}; leave one"
+        self._tree.problems.append(self._tree.problem_at(place, path, words))
+        places, faulty = dict(self._tree.places), set(self._tree.faulty)
+        self._value(next(self._events), path)
+        self._tree.places, self._tree.faulty = places, faulty
 
     def _key(self, event: Node) -> str:
         place = _at(event.start_mark)
