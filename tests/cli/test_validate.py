@@ -36,6 +36,37 @@ def test_handlers_are_found_in_the_folders_given(tmp_path: Path) -> None:
     assert worker("validate", file, folder=elsewhere, WORKER_PATH=str(folder))[0] == 0
 
 
+def test_each_spec_is_judged_by_its_own_handlers(tmp_path: Path) -> None:
+    shop(tmp_path)
+    code = "from worker import handler\n\n@handler\ndef {}(order: dict) -> None: ...\n"
+    (tmp_path / "other.py").write_text(code.format("double"))
+    same = SPEC.replace("shop_handlers", "other").replace("handler: large", "handler: double")
+    (tmp_path / "same.yaml").write_text(same)
+    (tmp_path / "borrowed.yaml").write_text(SPEC.replace("shop_handlers", "other"))
+
+    files = ("shop.yaml", "same.yaml", "borrowed.yaml")
+    status, out, err = worker("validate", *files, folder=tmp_path)
+
+    assert (status, out) == (78, "shop.yaml: ok\nsame.yaml: ok\n")
+    assert "borrowed.yaml:7:26: pipelines.large.handler: no handler is named 'large'" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_module_that_ends_the_process_does_not_keep_the_other_files_from_being_checked(
+    tmp_path: Path,
+) -> None:
+    shop(tmp_path)
+    (tmp_path / "deadly.py").write_text("import os\nos._exit(0)\n")
+    (tmp_path / "deadly.yaml").write_text(SPEC.replace("shop_handlers", "deadly"))
+
+    code, out, err = worker("validate", "deadly.yaml", "shop.yaml", folder=tmp_path)
+
+    assert (code, out) == (78, "shop.yaml: ok\n")
+    assert err == (
+        "deadly.yaml:1:1: handlers: a module of its handlers ends the process when it is imported\n"
+    )
+
+
 def test_the_schema_is_json_and_names_every_key_of_a_spec(tmp_path: Path) -> None:
     code, out, err = worker("schema", folder=tmp_path)
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 
 import click
@@ -10,7 +14,8 @@ import click
 from worker import app
 from worker.cli.options import SETTINGS, path_option
 from worker.errors import BadConfiguration
-from worker.spec import check
+from worker.spec import check, in_order
+from worker.types import Problem
 
 
 @click.command("validate", context_settings=SETTINGS)
@@ -32,15 +37,37 @@ def command(files: tuple[Path, ...], path: tuple[Path, ...]) -> None:
     Example:
       worker validate config/*.yaml
     """  # noqa: D301 - click's own mark
-    options = app.Options(path=[str(folder) for folder in path])
-    documents, problems = check(files, os.environ)
-    for document in documents:
-        problems += app.check(document, options)
-    order = [str(file) for file in files]
-    problems.sort(key=lambda problem: (order.index(problem.file), problem.line, problem.column))
-    wrong = {problem.file for problem in problems}
+    folders = [str(folder) for folder in path]
+    found = _problems(files[0], folders) if len(files) == 1 else _problems_apart(files, folders)
+    wrong = {problem.file for problem in found}
     for file in files:
         if str(file) not in wrong:
             click.echo(f"{file}: ok")
-    if problems:
-        raise BadConfiguration(problems)
+    if found:
+        raise BadConfiguration(found)
+
+
+def _problems(file: Path, folders: Sequence[str]) -> list[Problem]:
+    documents, problems = check([file], os.environ)
+    for document in documents:
+        problems += app.check(document, app.Options(path=folders))
+    return in_order(problems)
+
+
+def _problems_apart(files: Sequence[Path], folders: Sequence[str]) -> list[Problem]:
+    """The problems of files, each checked in a process of its own.
+
+    Modules of handlers are imported, which fills the one registry of a process, so one spec would
+    be judged by what the handlers of another have left behind.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    found: list[Problem] = []
+    for file in files:
+        with ProcessPoolExecutor(1, context) as process:
+            try:
+                found += process.submit(_problems, file, folders).result()
+            except BrokenProcessPool:
+                words = "a module of its handlers ends the process when it is imported"
+                found.append(Problem(str(file), 1, 1, "handlers", words))
+    return found
