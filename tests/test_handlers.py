@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+import worker
 from worker.handlers import BadSignature, Registry, load
 from worker.types import Message
+
+WORKER = Path(worker.__file__).parent
 
 
 def handled(function: Callable[..., Any], batch: int | None = None) -> Any:
@@ -152,3 +155,20 @@ def test_a_module_that_is_not_there_is_named() -> None:
     (problem,) = load(["handlers.flihgts"], [])
 
     assert "no module 'handlers.flihgts'" in problem.text
+
+
+def test_a_module_that_its_package_lacks_is_told_with_the_place_of_the_package(
+    tmp_path: Path,
+) -> None:
+    (problem,) = load(["worker.nothing"], [str(tmp_path)])
+
+    assert problem.text == f"no module 'worker.nothing' ('worker' was found: {WORKER})"
+
+
+def test_a_mistake_in_the_syntax_of_a_module_is_told_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "syntax_is_wrong.py"
+    file.write_text("fine = 1\n\ndef handler(:\n")
+
+    (problem,) = load(["syntax_is_wrong"], [str(tmp_path)])
+
+    assert problem.text == (f"cannot be imported: SyntaxError: invalid syntax ({file}:3)")

@@ -158,16 +158,27 @@ def _import(module: str) -> ImportProblem | None:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is not None and (module == error.name or module.startswith(error.name + ".")):
-            searched = ", ".join(entry or "." for entry in sys.path[-3:])
-            return ImportProblem(module, f"no module {module!r} (looked last in {searched})")
+            return ImportProblem(module, f"no module {module!r} ({_searched(error.name)})")
         return ImportProblem(module, f"cannot be imported: {error}{_place(error)}")
     except (Exception, SystemExit) as error:  # noqa: BLE001 - code of users may raise anything
-        text = str(error) if isinstance(error, BadSignature) else f"{type(error).__name__}: {error}"
+        said = error.msg if isinstance(error, SyntaxError) else str(error)
+        text = said if isinstance(error, BadSignature) else f"{type(error).__name__}: {said}"
         return ImportProblem(module, f"cannot be imported: {text}{_place(error)}")
     return None
 
 
+def _searched(module: str) -> str:
+    """Where a module was looked for: in its package, if that was found, wherever that is."""
+    package = sys.modules.get(module.rpartition(".")[0])
+    if package is not None:
+        places = ", ".join(getattr(package, "__path__", ())) or "which is a module, no package"
+        return f"{package.__name__!r} was found: {places}"
+    return "looked last in " + ", ".join(entry or "." for entry in sys.path[-3:])
+
+
 def _place(error: BaseException) -> str:
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        return f" ({error.filename}:{error.lineno})"
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
