@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +51,58 @@ def many(*payloads: int) -> None: ...
 def named(**payload: int) -> None: ...
 def keyword(*, payload: int) -> None: ...
 def twice(payload: int, one: Message, other: Message) -> None: ...
+def positional(payload: int, resource: object, /) -> None: ...
+def maybe(payload: int, message: Message | None) -> None: ...
+def several(payload: int, messages: Sequence[Message]) -> None: ...
 async def stream(payload: int) -> AsyncIterator[int]:
     yield payload
 
 
-@pytest.mark.parametrize("function", [nothing, many, named, keyword, twice, stream, print, Message])
+class Shop:
+    def sell(self, payload: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        nothing,
+        many,
+        named,
+        keyword,
+        twice,
+        positional,
+        maybe,
+        several,
+        stream,
+        print,
+        Message,
+        Shop.sell,
+        Shop().sell,
+    ],
+)
 def test_what_cannot_be_a_handler_is_told_what_can(function: Callable[..., Any]) -> None:
     with pytest.raises(BadSignature, match="a handler is a function or async function whose first"):
         handled(function)
+
+
+def test_a_batch_takes_the_messages_of_all_not_one() -> None:
+    def one(payloads: list[int], message: Message) -> None: ...
+
+    with pytest.raises(BadSignature, match=r"'message' cannot be Message; .*list\[Message\]"):
+        handled(one, batch=10)
+
+
+def test_the_payload_alone_may_be_positional_only() -> None:
+    def store(payload: int, /, http: object) -> None: ...
+
+    assert handled(store).resources == ("http",)
+
+
+def test_the_message_as_payload_may_be_optional_like_any_other() -> None:
+    def store(payload: Message | None) -> None: ...
+    def all_of(payloads: list[Message | None]) -> None: ...
+
+    assert (handled(store).payload, handled(all_of, batch=2).payload) == (Message, Message)
 
 
 def test_a_batch_needs_a_list_and_a_size() -> None:

@@ -198,15 +198,22 @@ def _handler(function: Callable[..., Any], *, batch: int | None, name: str | Non
     if not parameters:
         raise BadSignature(f"{where} has no parameter for the payload; {LEGAL}")
     (first, kind), *rest = parameters.items()
+    if first in {"self", "cls"}:
+        raise BadSignature(
+            f"{where} is a method, which nobody can call without its object; {LEGAL}"
+        )
     payload = _item(kind, first, where) if batch is not None else kind
-    message_kind = list[Message] if batch is not None else Message
-    takes_message = [name for name, kind in rest if kind in (message_kind, Sequence[Message])]
+    message_kinds = (list[Message], Sequence[Message]) if batch is not None else (Message,)
+    takes_message = [name for name, kind in rest if kind in message_kinds]
+    for other, kind in rest:
+        if other not in takes_message and _names_message(kind):
+            raise BadSignature(f"{where}: {other!r} cannot be {_shown(kind)}; {LEGAL}")
     if len(takes_message) > 1:
         raise BadSignature(f"{where} takes the message twice: {', '.join(takes_message)}; {LEGAL}")
     return Handler(
         name=name or function.__name__,
         function=function,
-        payload=payload,
+        payload=Message if payload == Message | None else payload,
         batch=batch,
         message=takes_message[0] if takes_message else None,
         resources=tuple(name for name, _ in rest if name not in takes_message),
@@ -237,9 +244,16 @@ def _parameters(function: Callable[..., Any], where: str) -> dict[str, Any]:
     except Exception as error:
         raise BadSignature(f"{where}: an annotation cannot be resolved: {error}") from error
     parameters = inspect.signature(function).parameters.values()
+    positional: list[str] = []
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise BadSignature(f"{where} has *{parameter.name}; {LEGAL}")
+        if parameter.kind is parameter.POSITIONAL_ONLY and parameter.default is parameter.empty:
+            positional.append(parameter.name)
+    if len(positional) > 1 or (positional and not _is_handler_like(function)):
+        raise BadSignature(
+            f"{where}: {positional[-1]!r} is positional-only, but is given by its name; {LEGAL}"
+        )
     first = next(iter(parameters), None)
     if first is not None and first.kind is first.KEYWORD_ONLY and _is_handler_like(function):
         raise BadSignature(f"{where}: the payload {first.name!r} is keyword-only; {LEGAL}")
@@ -262,6 +276,14 @@ def _item(kind: Any, parameter: str, where: str) -> Any:
     if kind is list:
         return Any
     raise BadSignature(f"{where}: with batch=N the parameter {parameter!r} must be a list; {LEGAL}")
+
+
+def _names_message(kind: Any) -> bool:
+    return kind is Message or any(_names_message(part) for part in get_args(kind))
+
+
+def _shown(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
 
 
 def _refuse_second(what: str, made: Handler | Resource, known: Mapping[str, Any]) -> None:
