@@ -50,3 +50,16 @@ def test_on_a_terminal_the_table_has_every_pipeline_and_escapes_what_it_shows() 
     assert "1,234" in text
     assert "failed: a \\x1b[2J pill" in text
     assert "fed 5,000" in text
+
+
+def test_in_a_narrow_terminal_no_figure_is_cut() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=40, color_system=None)
+
+    with TableView(console, lambda: 5000) as view:
+        view.show(SNAPSHOT)
+
+    text = screen.getvalue()
+    assert "  dead letters 34\n" in text.replace(" \n", "\n").replace("\r", "")
+    assert "failed: a \\x1b[2J pill" in text
+    assert "…" not in text

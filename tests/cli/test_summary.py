@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from worker.cli.summary import EXAMPLES, Summary, examples_of, show
@@ -69,6 +71,26 @@ def test_the_summary_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> N
     out = capsys.readouterr().out
     assert "delays: of 1 messages it is not known what became of them" in out
     assert "flights: the embedded broker has dropped 2 records" in out
+
+
+def test_a_run_in_which_a_pipeline_has_failed_does_not_say_that_all_is_accounted_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failed = PipelineState("alerts", "g", "failed", failed="a pill")
+
+    show(replace(summary(), pipelines=[failed]))
+
+    out = capsys.readouterr().out
+    assert "alerts: failed: a pill" in out
+    assert "accounted for" not in out
+
+
+def test_without_a_standard_output_nothing_is_shown_and_nothing_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+
+    show(summary())
 
 
 def test_a_few_dead_letters_of_each_reason_are_kept() -> None:

@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 import click
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from worker.cli.tables import laid_out
 from worker.flow.health import PipelineState, Snapshot
 from worker.observe.text import escaped
 
@@ -45,6 +45,7 @@ class TableView:
     """A table on a terminal; the log's lines go above it."""
 
     def __init__(self, console: Console, fed: Callable[[], int]) -> None:
+        self._console = console
         self._fed = fed
         self._live = Live(console=console, refresh_per_second=5)
 
@@ -62,7 +63,7 @@ class TableView:
 
     def show(self, snapshot: Snapshot) -> None:
         """Renew the table."""
-        self._live.update(table(snapshot, self._fed()))
+        self._live.update(table(snapshot, self._fed(), self._console.width))
 
 
 class LineView:
@@ -98,18 +99,18 @@ class LineView:
         click.echo(f"fed {self._fed():,}", err=True)
 
 
-def table(snapshot: Snapshot, fed: int) -> Table:
+def table(snapshot: Snapshot, fed: int, width: int) -> RenderableType:
     """The state of all pipelines."""
-    found = Table(box=None, caption=f"fed {fed:,}", caption_justify="left", padding=(0, 1, 0, 0))
-    found.add_column("pipeline")
-    found.add_column("status")
-    for name in COLUMNS:
-        found.add_column(name, justify="right")
-    for pipeline in snapshot.pipelines:
-        style = "red" if pipeline.failed or pipeline.blocked else ""
-        status = Text(_status(pipeline), style=style)
-        found.add_row(Text(pipeline.name), status, *_cells(pipeline))
-    return found
+    rows: list[tuple[str | Text, ...]] = [
+        (pipeline.name, Text(_status(pipeline), style=_style(pipeline)), *_cells(pipeline))
+        for pipeline in snapshot.pipelines
+    ]
+    names = ("pipeline", "status", *COLUMNS)
+    return Group(laid_out(names, rows, width=width, texts=2), Text(f"fed {fed:,}", style="dim"))
+
+
+def _style(pipeline: PipelineState) -> str:
+    return "red" if pipeline.failed or pipeline.blocked else ""
 
 
 def _status(pipeline: PipelineState) -> str:

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console, RenderableType
 
+from worker.cli.tables import laid_out
 from worker.flow.deadletter import PREFIX
 from worker.flow.health import PipelineState
 from worker.kafka.reader import Bounds
@@ -54,6 +53,10 @@ class Summary:
         missing = {pipeline.name: _missing(pipeline) for pipeline in self.pipelines}
         return {name: number for name, number in missing.items() if number}
 
+    def has_failed(self) -> bool:
+        """Whether a pipeline could not go on, so that it has left messages alone."""
+        return any(pipeline.failed is not None for pipeline in self.pipelines)
+
     def is_good(self) -> bool:
         """Whether every record is accounted for and none was dropped."""
         return not self.dropped() and not self.unaccounted()
@@ -73,11 +76,11 @@ def examples_of(letters: Iterable[Message]) -> Examples:
 
 def show(summary: Summary) -> None:
     """Print the summary on standard output."""
-    width = None if sys.stdout.isatty() else WIDTH
+    width = None if _is_terminal() else WIDTH
     console = Console(width=width, highlight=False, markup=False, soft_wrap=False)
-    console.print(_pipelines(summary.pipelines))
+    console.print(_pipelines(summary.pipelines, console.width))
     console.print()
-    console.print(_topics(summary.bounds))
+    console.print(_topics(summary.bounds, console.width))
     for (topic, reason), letters in summary.examples.items():
         console.print(f"\n{escaped(topic)}: {escaped(reason)}", soft_wrap=True)
         for letter in letters:
@@ -87,37 +90,33 @@ def show(summary: Summary) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _pipelines(pipelines: Sequence[PipelineState]) -> Table:
-    table = _table("pipeline", "in", "out", "filtered", "dead-lettered", "skipped")
-    for pipeline in pipelines:
-        counts = pipeline.counts
-        table.add_row(
-            Text(pipeline.name),
-            f"{counts.received:,}",
-            f"{counts.produced:,}",
-            f"{counts.filtered:,}",
-            _by_reason(counts.dead_lettered),
-            _by_reason(counts.skipped),
+def _is_terminal() -> bool:
+    """Whether there is a standard output, and it is a terminal; `>&-` leaves none."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def _pipelines(pipelines: Sequence[PipelineState], width: int) -> RenderableType:
+    rows = [
+        (
+            pipeline.name,
+            f"{pipeline.counts.received:,}",
+            f"{pipeline.counts.produced:,}",
+            f"{pipeline.counts.filtered:,}",
+            _by_reason(pipeline.counts.dead_lettered),
+            _by_reason(pipeline.counts.skipped),
         )
-    return table
+        for pipeline in pipelines
+    ]
+    names = ("pipeline", "in", "out", "filtered", "dead-lettered", "skipped")
+    return laid_out(names, rows, width=width)
 
 
-def _topics(bounds: Mapping[TopicPartition, Bounds]) -> Table:
+def _topics(bounds: Mapping[TopicPartition, Bounds], width: int) -> RenderableType:
     records: dict[str, int] = {}
     for source, (low, end) in bounds.items():
         records[source.topic] = records.get(source.topic, 0) + end - low
-    table = _table("topic", "records")
-    for topic, number in records.items():
-        table.add_row(Text(topic), f"{number:,}")
-    return table
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column(first)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
+    rows = [(topic, f"{number:,}") for topic, number in records.items()]
+    return laid_out(("topic", "records"), rows, width=width)
 
 
 def _by_reason(counts: Mapping[str, int]) -> str:
@@ -150,7 +149,7 @@ def _verdict(summary: Summary) -> list[str]:
     ]
     if not summary.arrived:
         lines.append("ended before everything was through")
-    elif not summary.unaccounted():
+    elif not summary.unaccounted() and not summary.has_failed():
         lines.append("every message is accounted for: in = handled + dead-lettered + skipped")
     lines += [
         f"{topic}: the embedded broker has dropped {number:,} records; feed less, or use "

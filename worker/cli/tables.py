@@ -1,0 +1,40 @@
+"""Figures in columns, or below each other where a terminal is too narrow for columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+NARROW: Final = 75
+"""Columns of a terminal in which a table would be cut."""
+
+
+def laid_out(
+    names: Sequence[str], rows: Sequence[Sequence[str | Text]], *, width: int, texts: int = 1
+) -> RenderableType:
+    """A table whose first `texts` columns are texts and the others figures."""
+    if width < NARROW:
+        return Text("\n").join(line for row in rows for line in _lines(names, row))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for place, name in enumerate(names):
+        table.add_column(name, justify="left" if place < texts else "right")
+    for row in rows:
+        table.add_row(*(_text(cell) for cell in row))
+    return table
+
+
+def _lines(names: Sequence[str], row: Sequence[str | Text]) -> list[Text]:
+    first, *others = (_text(cell) for cell in row)
+    return [
+        first,
+        *(Text(f"  {name} ") + cell for name, cell in zip(names[1:], others, strict=True)),
+    ]
+
+
+def _text(cell: str | Text) -> Text:
+    """A cell as it is: brackets in names are no markup."""
+    return Text(cell) if isinstance(cell, str) else cell
