@@ -117,3 +117,15 @@ def test_without_a_feed_it_runs_until_it_is_told_to_stop(tmp_path: Path) -> None
 
     assert process.returncode == 0
     assert "Traceback" not in err
+
+
+def test_closed_streams_keep_nothing_from_running(tmp_path: Path) -> None:
+    shop(tmp_path)
+    fed = feed(tmp_path, range(3))
+    command = f"exec {sys.executable} -m worker dev shop.yaml --feed orders={fed} >&- 2>&-"
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=tmp_path, env=environment(), timeout=60, check=False
+    )
+
+    assert done.returncode == 0

@@ -620,7 +620,7 @@ def test_a_file_of_tests_is_told_from_a_spec_and_checked_with_it(tmp_path: Path)
     assert "does not name topic 'delay'" in problem.text
 
 
-@pytest.mark.parametrize("spec", ["none.yaml", '"a\\0b"', "broken.yaml"])
+@pytest.mark.parametrize("spec", ["none.yaml", '"a\\0b"', "broken.yaml", "a" * 300])
 def test_a_file_of_tests_needs_a_spec_that_loads(tmp_path: Path, spec: str) -> None:
     (tmp_path / "broken.yaml").write_text("version: 3")
     file = tmp_path / "a.test.yaml"

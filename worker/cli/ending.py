@@ -36,7 +36,8 @@ def leave(code: int) -> NoReturn:
     """End the process; when forced, without waiting for threads that hang."""
     if code == FORCED:
         logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # `>&-` leaves none
+                stream.flush()
         os._exit(code)
     sys.exit(code)

@@ -24,7 +24,8 @@ def configure(level: str, format: Format) -> None:  # noqa: A002 - the word of t
 
     `level` is a name such as INFO; `auto` is text on a terminal and JSON otherwise.
     """
-    text = format == "text" or (format == "auto" and sys.stderr.isatty())
+    terminal = sys.stderr is not None and sys.stderr.isatty()  # `2>&-` leaves none
+    text = format == "text" or (format == "auto" and terminal)
     handler = _ToStandardError()
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
     root = logging.getLogger()

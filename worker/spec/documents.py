@@ -122,7 +122,11 @@ def _unknown_topics(tree: Tree, tests: TestFile, spec: Spec) -> list[Problem]:
 
 def _spec_of(file: Path, tree: Tree, tests: TestFile, environ: Mapping[str, str]) -> Spec:
     target = file.parent / tests.spec
-    if not target.is_file():
+    try:
+        exists = target.is_file()
+    except OSError:  # a name that is too long
+        exists = False
+    if not exists:
         words = f"{tests.spec!r} is no file; legal is the path of a spec, relative to this file"
         raise BadConfiguration([tree.problem(("spec",), words)])
     try:
