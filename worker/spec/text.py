@@ -29,6 +29,18 @@ Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ILLEGAL: Final = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that no YAML text may hold, section 5.1."""
 
+_UNFINISHED: Final = (
+    "found unexpected end of stream",
+    "could not find expected ':'",
+    "did not find expected ',' or",
+)
+_MAY_BE_GLUED: Final = (
+    "could not find expected ':'",
+    "mapping values are not allowed in this context",
+)
+_GLUED: Final = re.compile(r"\s*([\w.-]+):(?![\s/:]|$)")
+_GLUED_WORDS: Final = "a space is missing after this `:`"
+
 
 def read(file: Path, environ: Mapping[str, str]) -> Tree:
     """Read a file; raises `BadConfiguration` where it is no YAML that could be a spec."""
@@ -56,7 +68,28 @@ def _refuse_syntax(tree: Tree, text: str, error: yaml.MarkedYAMLError) -> NoRetu
         words = (
             "within { } or [ ] a ${...} needs quotes; for a number write its key on its own line"
         )
+    elif error.problem in _MAY_BE_GLUED and (glued := _glued(text, _begin(error).line)):
+        _refuse(tree, _GLUED_WORDS, glued)
+    else:
+        mark = _begin(error)
     _refuse(tree, f"is not YAML: {words}", _at(mark))
+
+
+def _begin(error: yaml.MarkedYAMLError) -> Any:
+    """Where a mistake is: for what never ends, where it begins, not where that was noticed."""
+    unfinished = str(error.problem).startswith(_UNFINISHED)
+    first, second = error.context_mark, error.problem_mark
+    return (first or second) if unfinished else (second or first)
+
+
+def _glued(text: str, line: int) -> Place | None:
+    """The place of a key without a space behind its colon, in a line or the one before it."""
+    lines = text.splitlines()
+    for number in (line, line - 1):
+        found = _GLUED.match(lines[number]) if 0 <= number < len(lines) else None
+        if found is not None:
+            return Place(number + 1, found.end(1) + 1)
+    return None
 
 
 def _text(tree: Tree, file: Path) -> str:
@@ -102,13 +135,21 @@ class _Builder:
         root = next(self._events)
         self._tree.value = self._value(root, ())
         if not isinstance(root, yaml.MappingStartEvent):
-            words = "holds no keys; a spec is a mapping with `version: 1` and so on"
-            _refuse(self._tree, words, _at(root.start_mark))
+            self._refuse_root(root)
         next(self._events)
         end = next(self._events)
         if not isinstance(end, yaml.StreamEndEvent):
             words = "a second document begins here; one file is one document"
             _refuse(self._tree, words, _at(end.start_mark))
+
+    def _refuse_root(self, root: Any) -> NoReturn:
+        if isinstance(root, yaml.ScalarEvent) and not root.style:
+            glued = _glued(str(root.value), 0)
+            if glued is not None:
+                at = _at(root.start_mark)
+                _refuse(self._tree, _GLUED_WORDS, Place(at.line, at.column + glued.column - 1))
+        words = "holds no keys; a spec is a mapping with `version: 1` and so on"
+        _refuse(self._tree, words, _at(root.start_mark))
 
     def _value(self, event: Node, path: KeyPath) -> Any:
         place = _at(event.start_mark)
