@@ -17,6 +17,7 @@ from worker.settings.values import (
     StartPlace,
     Topic,
     Topics,
+    Version,
 )
 
 
@@ -58,6 +59,8 @@ class DeadLetterSettings(Model):
 
 
 def _dead_letter(value: Any) -> Any:
+    if not isinstance(value, (str, dict, DeadLetterSettings)):
+        raise ValueError(f"{value!r} is not a topic or a mapping with `default` and `message`")
     return {"default": value} if isinstance(value, str) else value
 
 
@@ -155,7 +158,7 @@ Named = Annotated[str, Field(pattern=NAME)]
 class Spec(Lifecycle):
     """A worker: the cluster, the handlers' modules and the pipelines."""
 
-    version: Literal[1] = Field(description="Version of the spec's format.")
+    version: Version = Field(description="Version of the spec's format.")
     name: Named = Field(description="Name of the worker; the groups' default prefix.")
     kafka: KafkaSettings = Field(description="The Kafka cluster.")
     handlers: list[ModuleName] = Field(

@@ -72,7 +72,7 @@ def size(value: Any, info: ValidationInfo) -> int:
 def _topic(value: str) -> str:
     if value.startswith("^"):
         raise ValueError("patterns of topics are not supported yet")
-    if not re.match(_TOPIC, value) or value in {".", ".."}:
+    if not re.fullmatch(_TOPIC, value) or value in {".", ".."}:
         raise ValueError(
             f"{value!r} is not a topic name: letters, digits, '.', '_' and '-', 249 at most"
         )
@@ -86,7 +86,15 @@ def _module(value: str) -> str:
 
 
 def _topics(value: Any) -> Any:
+    if not isinstance(value, (str, list)):
+        raise ValueError(f"{value!r} is not a topic or a list of topics")
     return [value] if isinstance(value, str) else value
+
+
+def _version(value: Any) -> Any:
+    if isinstance(value, (bool, float)):
+        raise ValueError(f"{value!r} is not legal; legal is 1")
+    return value
 
 
 def _brokers(value: Any) -> Any:
@@ -94,7 +102,7 @@ def _brokers(value: Any) -> Any:
     if not isinstance(brokers, list) or not brokers:
         raise ValueError("give host:port, several with commas or as a list")
     for broker in brokers:
-        if not isinstance(broker, str) or not re.match(_BROKER, broker):
+        if not isinstance(broker, str) or not re.fullmatch(_BROKER, broker):
             shown = "an address with a user or a scheme" if "@" in str(broker) else repr(broker)
             raise ValueError(f"{shown} is not host:port")
     return brokers
@@ -143,6 +151,7 @@ Topics = Annotated[
         }
     ),
 ]
+Version = Annotated[Literal[1], BeforeValidator(_version)]
 SerdeName = Literal["json", "string", "bytes"]
 Brokers = Annotated[
     list[str],

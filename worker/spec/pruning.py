@@ -85,12 +85,13 @@ class Pruning:
     def explains(self, mapping: KeyPath, text: str) -> bool:
         """Whether a mistake in a mapping or list is due to what was taken out of it.
 
-        The text of such a mistake names the keys that it is about.
+        The text of such a mistake names the keys that it is about; lists and mappings of names can
+        only have become too short.
         """
-        inside = [out[-1] for out in self.taken if out[: len(mapping)] == mapping != out]
-        return any(
-            isinstance(name, int) or re.search(rf"\b{re.escape(name)}\b", text) for name in inside
-        )
+        inside = [str(out[-1]) for out in self.taken if out[: len(mapping)] == mapping != out]
+        if model_at(self._model, mapping) is None:
+            return bool(inside)
+        return any(re.search(rf"\b{re.escape(name)}\b", text) for name in inside)
 
     def _at(self, path: KeyPath) -> Any:
         value = self.value

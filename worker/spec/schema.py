@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from worker.settings import Lifecycle, Spec
+from worker.spec.units import united
 
 _REFERENCE: Final = {"type": "string", "pattern": r"\$\{.+\}"}
 _OUTSIDE: Final = ("title", "description", "default")
 """What is said of a key as a whole, whichever of its forms is written."""
-
-_DURATIONS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_SIZES: Final = {"GiB": 1024.0**3, "MiB": 1024.0**2, "KiB": 1024.0, "B": 1.0}
 
 
 def json_schema() -> dict[str, Any]:
@@ -45,17 +43,10 @@ def _as_written(node: Any) -> Any:
     node = {key: _as_written(value) for key, value in node.items()}
     default = node.get("default")
     if node.get("type") == "string" and isinstance(default, (int, float)):
-        node["default"] = _united(default, _DURATIONS if isinstance(default, float) else _SIZES)
+        node["default"] = united(default)
     if "patternProperties" in node:
         node["additionalProperties"] = False
     return node
-
-
-def _united(value: float, units: dict[str, float]) -> str:
-    for name, factor in units.items():
-        if value >= factor and round(value / factor, 6).is_integer():
-            return f"{round(value / factor)}{name}"
-    return f"{value}{list(units)[-2]}"
 
 
 def _interpolated(node: Any) -> Any:

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from worker.settings import KafkaSettings, Pipeline, Spec
 from worker.spec.models import fields, holds_secret, model_at
 from worker.spec.tree import KeyPath, Tree, printable
+from worker.spec.units import united
 
 LATER: Final = {
     "retry": "retries",
@@ -59,7 +60,7 @@ def sentence(
         return "is missing" + _meaning(owner, path)
     if error["type"] == "extra_forbidden":
         return _unknown_key(owner, str(path[-1]))
-    value = tree.at(path)
+    value = path[-1] if error["loc"][-1:] == ("[key]",) else tree.at(path)
     scalar = not isinstance(value, (dict, list))
     hidden = scalar and (path in tree.secrets or holds_secret(owner, path))
     shown = "the value" if hidden else _shown(value)
@@ -109,7 +110,8 @@ def _not_legal(shown: str, path: KeyPath, value: Any, error: ErrorDetails) -> st
         return f"{shown} is too long; legal are {context['max_length']} characters at most"
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
-        return f"{shown} is out of range; legal is {words} {context[name]}"
+        bound = united(context[name]) if isinstance(value, str) else context[name]
+        return f"{shown} is out of range; legal is {words} {bound}"
     return f"{shown} is not legal: {error['msg']}"
 
 
@@ -137,6 +139,8 @@ def _unknown_key(owner: type[BaseModel] | None, key: str) -> str:
 
 
 def _not_one_of(shown: str, path: KeyPath, value: Any, expected: str) -> str:
+    if value is None:
+        return f"has no value; legal {'are' if ' or ' in expected else 'is'} {expected}"
     if isinstance(value, str) and (path[-1], value) in LATER_VALUES:
         return f"{shown} is not supported yet; legal is {expected}"
     return f"{shown} is not legal; legal {'are' if ' or ' in expected else 'is'} {expected}"

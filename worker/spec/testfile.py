@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from worker.settings import Model, Spec
+from worker.settings.values import Version
 from worker.spec.tree import KeyPath
 
 
@@ -38,7 +39,7 @@ class TestFile(Model):
 
     __test__ = False
 
-    version: Literal[1] = Field(description="Version of the format.")
+    version: Version = Field(description="Version of the format.")
     spec: str = Field(min_length=1, description="The spec under test, relative to this file.")
     tests: Annotated[dict[str, TestCase], Field(min_length=1)] = Field(
         description="The tests by their names."
