@@ -195,9 +195,10 @@ def serve(host: str, port: int, paths: Routes) -> Server:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address[:2], family=family)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for a name that can be none
+        reason = getattr(error, "strerror", None) or error
         raise CannotListen(
-            f"server: cannot listen on {host}:{port}: {error.strerror or error}; "
+            f"server: cannot listen on {host}:{port}: {reason}; "
             "set server.host and server.port, port 0 to switch it off"
         ) from error
     return Server(listener, paths)

@@ -226,6 +226,11 @@ def test_an_address_of_another_machine_is_said_so() -> None:
         serve("192.0.2.1", 8080, PATHS)
 
 
+def test_a_name_that_can_be_none_is_said_so() -> None:
+    with pytest.raises(CannotListen, match=r"cannot listen on a\.\.b:8080: .*label"):
+        serve("a..b", 8080, PATHS)
+
+
 def test_a_closed_server_answers_nobody_and_frees_its_port(server: Server) -> None:
     with connect(server) as waiting:
         server.close()
