@@ -63,6 +63,26 @@ def test_a_resource_that_fails_is_named_and_the_earlier_ones_are_torn_down(
     assert happened == ["down"]
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_resource_that_yields_nothing_is_told_so(
+    loop: LoopThread,
+    is_async: bool,  # noqa: FBT001
+) -> None:
+    registry = Registry()
+
+    def nothing() -> Iterator[int]:
+        yield from ()
+
+    async def nothing_either() -> AsyncIterator[int]:
+        for number in list[int]():
+            yield number
+
+    registry.resource(nothing_either if is_async else nothing, name="pool")
+
+    with pytest.raises(ResourceFailed, match=r"resource pool .* set up: it did not yield"):
+        Resources(registry.needed(["pool"]), loop).set_up()
+
+
 def test_a_tear_down_that_fails_does_not_keep_the_others_from_theirs(loop: LoopThread) -> None:
     happened: list[str] = []
     registry = Registry()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from worker.engine.pool import LoopThread
 from worker.errors import WorkerError
@@ -31,13 +31,13 @@ class Resources:
         for resource in self._wanted:
             given = {name: self.values[name] for name in resource.resources}
             try:
-                self._enter(resource.name, resource.function(**given))
+                yielded = self._enter(resource.name, resource.function(**given))
             except Exception as error:
                 self.tear_down()
-                raise ResourceFailed(
-                    f"resource {resource.name} ({resource.where}) could not be set up: "
-                    f"{type(error).__name__}: {error}"
-                ) from error
+                raise _failed(resource, f"{type(error).__name__}: {error}") from error
+            if not yielded:
+                self.tear_down()
+                raise _failed(resource, "it did not yield")
 
     def tear_down(self) -> None:
         """Run what follows the yields, last resource first; errors are logged."""
@@ -48,16 +48,29 @@ class Resources:
             except Exception:
                 log.exception("resource %s could not be torn down", name)
 
-    def _enter(self, name: str, generator: Iterator[Any] | AsyncIterator[Any]) -> None:
+    def _enter(self, name: str, generator: Iterator[Any] | AsyncIterator[Any]) -> bool:
+        """Run a generator up to its yield; whether it has one."""
         if isinstance(generator, Iterator):
             sync = generator
-            self.values[name] = next(sync)
+            value = next(sync, _NOTHING)
             self._tear_downs.append((name, lambda: next(sync, None)))
         else:
             stepped = generator
-            self.values[name] = self._loop.spawn(_step(stepped)).result()
+            value = self._loop.spawn(_step(stepped, _NOTHING)).result()
             self._tear_downs.append((name, lambda: self._loop.spawn(_step(stepped, None)).result()))
+        self.values[name] = value
+        return value is not _NOTHING
 
 
-async def _step(generator: AsyncIterator[Any], *default: Any) -> Any:
-    return await anext(generator, *default)
+async def _step(generator: AsyncIterator[Any], default: object) -> Any:
+    return await anext(generator, default)
+
+
+def _failed(resource: Resource, reason: str) -> ResourceFailed:
+    return ResourceFailed(
+        f"resource {resource.name} ({resource.where}) could not be set up: {reason}"
+    )
+
+
+_NOTHING: Final = object()
+"""What a generator that yields nothing is taken to have yielded."""
