@@ -30,7 +30,7 @@ def test_gzip_is_known_by_the_content_not_by_the_name(
     file = tmp_path / name
     file.write_bytes(gzip.compress(CONTENT) if packed else CONTENT)
 
-    assert list(lines(file)) == LINES
+    assert [line for _, line in lines(file)] == LINES
 
 
 def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:
@@ -106,3 +106,17 @@ def test_a_feed_that_breaks_off_is_done_and_says_why(tmp_path: Path, kafka: Kafk
     assert feeder.done.wait(30)
     assert "cannot be read" in str(feeder.failed)
     feeder.end()
+
+
+def test_a_line_that_is_too_large_is_told_with_its_file_and_number(
+    tmp_path: Path, kafka: KafkaSettings
+) -> None:
+    file = tmp_path / "feed"
+    file.write_bytes(b"1\n\n" + b"x" * 3_000_000 + b"\n")
+    feeder = Feeder(kafka, [Feed("large", file)])
+
+    feeder.start()
+    assert feeder.done.wait(30)
+    feeder.end()
+
+    assert str(feeder.failed).startswith(f"{file}:3: MSG_SIZE_TOO_LARGE")

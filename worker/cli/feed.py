@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final, cast
 import click
 import orjson
 
-from worker.errors import QueueFull, WorkerError
+from worker.errors import ClientError, QueueFull, WorkerError
 from worker.kafka.config import producer
 from worker.kafka.producer import KafkaProducer
 from worker.settings import KafkaSettings
@@ -60,23 +60,27 @@ class Feed:
     file: Path
     key: str | None = None
 
-    def records(self) -> Iterator[Encoded]:
-        """The lines as records; raises `FeedFailed` when the file cannot be read."""
-        for line in lines(self.file):
-            yield Encoded(self.topic, line, None if self.key is None else key_of(line, self.key))
+    def records(self) -> Iterator[tuple[int, Encoded]]:
+        """The lines as records, with their numbers; raises `FeedFailed` for an unreadable file."""
+        for number, line in lines(self.file):
+            key = None if self.key is None else key_of(line, self.key)
+            yield number, Encoded(self.topic, line, key)
 
 
-def lines(file: Path) -> Iterator[bytes]:
-    """The lines that are not empty, without their ends; gzip is known by its first bytes."""
+def lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not empty, numbered and without their ends.
+
+    Gzip is known by its first bytes.
+    """
     try:
         with file.open("rb") as raw:
             packed = raw.read(len(_GZIP)) == _GZIP
             raw.seek(0)
             unpacked = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if packed else raw
-            for line in unpacked:
+            for number, line in enumerate(unpacked, 1):
                 content = line.rstrip(b"\r\n")
                 if content:
-                    yield content
+                    yield number, content
     except (OSError, EOFError, zlib.error) as error:
         raise FeedFailed(f"{file} cannot be read: {error}") from error
 
@@ -124,10 +128,13 @@ class Feeder(threading.Thread):
     def _send_all(self) -> None:
         with closing(_Sender(self._kafka)) as sender:
             for feed in self._feeds:
-                for record in feed.records():
+                for number, record in feed.records():
                     if self._stopped.is_set():
                         return
-                    sender.send(record)
+                    try:
+                        sender.send(record)
+                    except ClientError as error:
+                        raise FeedFailed(f"{feed.file}:{number}: {error}") from error
                     self.sent[feed.topic] += 1
             sender.finish()
 
