@@ -57,3 +57,19 @@ def test_a_worker_with_a_wrong_password_waits_and_says_why(
         assert worker.stop() == 0
 
     assert "canary-password" not in worker.log
+
+
+def test_a_worker_that_does_not_verify_its_brokers_is_warned_at_each_start(
+    secure_kafka: SecureKafka, tmp_path: Path
+) -> None:
+    kafka = Kafka(secure_kafka.addresses["PLAINTEXT"])
+    top = over(secure_kafka, USERS["alice"])
+    security = {**top["kafka"]["security"], "skip_verify": True}
+    spec = Spec(kafka, tmp_path, "echo", top={"kafka": {**top["kafka"], "security": security}})
+    spec.create_topics()
+
+    with spec.worker() as worker:
+        worker.until(worker.is_ready)
+        assert worker.stop() == 0
+
+    assert "kafka.security.skip_verify is on" in worker.log

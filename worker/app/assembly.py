@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -35,6 +36,8 @@ from worker.settings.librdkafka import key_of
 from worker.spec import Document
 from worker.version import __version__
 
+log = logging.getLogger(__name__)
+
 ASK_TIMEOUT = 5.0
 """Seconds to wait for an answer about topics; a stop is not noticed meanwhile."""
 ASYNC_CONCURRENCY = 1000
@@ -42,11 +45,13 @@ ASYNC_CONCURRENCY = 1000
 
 
 def build(document: Document, options: Options | None = None) -> Worker:
-    """Make the worker of a spec; raises `BadConfiguration`."""
+    """Make the worker of a spec, with a warning of what is unsafe; raises `BadConfiguration`."""
     options = options or Options()
     problems = [*check(document, options), *unreadable(document)]
     if problems:
         raise BadConfiguration(problems)
+    for warning in config.warnings(document.spec.kafka):
+        log.warning("%s", warning)
     try:
         return _Assembly(document, options).worker()
     except ConnectionFailed as error:  # nobody was asked yet: no client can be made
