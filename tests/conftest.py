@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.secure import SecureKafka, running_secure_kafka
 from worker.errors import BrokerUnavailable
@@ -17,6 +18,11 @@ from worker.kafka.broker import running_broker
 
 Start = Callable[[], AbstractContextManager[str]]
 """Starts a broker and yields where it is."""
+
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+"""Machines are shared: how long an example takes says nothing."""
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,18 @@ from pathlib import Path
 import pytest
 
 from worker import Kafka, TopicConfig
-from worker.errors import ClientError, ClientFatal, CommitFailed, Fenced, QueueFull
+from worker.errors import (
+    ClientError,
+    ClientFatal,
+    CommitFailed,
+    Fenced,
+    QueueFull,
+    TopicsRefused,
+)
 
 pytestmark = pytest.mark.kafka
 
-PORTS = {QueueFull, CommitFailed, ClientFatal, Fenced}
+PORTS = {QueueFull, CommitFailed, ClientFatal, Fenced, TopicsRefused}
 """Errors of the engine's ports, which no operation of the client raises."""
 PAGE = Path(__file__).parents[2] / "docs" / "client.md"
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)

@@ -207,10 +207,10 @@ def test_nothing_is_made_by_sending_to_it_even_where_brokers_would(client: Kafka
 def test_a_client_that_was_made_before_its_broker_waits_for_it() -> None:
     cluster = KafkaCluster(ports=[free_port()])
     with (
-        made(cluster.address, network={"request_timeout": "60s"}) as early,
+        made(cluster.address) as early,
         ThreadPoolExecutor(1) as pool,
     ):
-        answer = pool.submit(early.ping)
+        answer = pool.submit(early.ping, DEADLINE)
         with real(lambda: cluster_address(cluster)):
             assert answer.result(DEADLINE) > 0
 
