@@ -448,3 +448,19 @@ def test_gaps_in_the_log_do_not_hold_the_offset_back() -> None:
     rig.step()
 
     assert rig.committed() == 5
+
+
+def test_gaps_between_the_runs_of_one_fetch_do_not_hold_the_offset_back() -> None:
+    def alone(payloads: list[int]) -> list[int]:
+        return payloads
+
+    rig = Rig(alone, batch=1)
+    for value in ("1", "2", "3"):
+        rig.send(value)
+        rig.broker.append_gap(SOURCE)
+
+    rig.step(10)
+
+    assert rig.values() == ["1", "2", "3"]
+    assert rig.committed() == 5
+    assert rig.runner.pressure.bytes == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from worker.flow.lanes import Lanes
 from worker.flow.offsets import OffsetTracker
@@ -52,12 +53,21 @@ class Partition:
 
     def take(self, fetch: Fetch) -> None:
         """Queue the messages of a poll."""
-        last = fetch.messages[-1].offset
-        self.tracker.take(fetch.messages[0].offset, last)
-        self.lanes.add(fetch.messages)
-        self.in_flight += len(fetch.messages)
+        messages = fetch.messages
+        first, last = messages[0].offset, messages[-1].offset
+        self.tracker.take(first, last)
+        if last - first + 1 != len(messages):
+            self._note_gaps(messages)
+        self.lanes.add(messages)
+        self.in_flight += len(messages)
         self.size += fetch.size
         self._fetched.append((last, fetch.size))
+
+    def _note_gaps(self, messages: Sequence[Message]) -> None:
+        """Note offsets that were jumped over, since no run covers one that lies between two."""
+        for before, after in pairwise(message.offset for message in messages):
+            if after > before + 1:
+                self.tracker.finish(before + 1, after)
 
     def finish(self, start: int, end: int, messages: int) -> int:
         """Note offsets as finished; returns the bytes that this sets free."""

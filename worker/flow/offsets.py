@@ -23,7 +23,7 @@ class OffsetTracker:
         self._ends: list[int] = []
 
     def take(self, first: int, last: int) -> None:
-        """Note messages `first` to `last` as received; what lies between them and before is not."""
+        """Note messages `first` to `last` as received, and the gap in front of them as finished."""
         if first > self.position:
             self.finish(self.position, first)
         self.position = last + 1

@@ -1,0 +1,42 @@
+"""One assignment of a partition: what is finished of what was fetched."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.engine.partition import Partition
+from worker.types import Fetch, Message, TopicPartition
+
+
+def pieces(messages: list[Message], sizes: list[int]) -> list[list[Message]]:
+    """The messages cut into pieces of these sizes in turn."""
+    cut: list[list[Message]] = []
+    while messages:
+        size = sizes[len(cut) % len(sizes)]
+        cut.append(messages[:size])
+        messages = messages[size:]
+    return cut
+
+
+@given(
+    steps=st.lists(st.integers(1, 4), min_size=1, max_size=40),
+    fetches=st.lists(st.integers(1, 12), min_size=1, max_size=5),
+    runs=st.lists(st.integers(1, 5), min_size=1, max_size=5),
+    direction=st.sampled_from([1, -1]),
+)
+def test_wherever_gaps_fetches_and_runs_meet_everything_finished_is_committable(
+    steps: list[int], fetches: list[int], runs: list[int], direction: int
+) -> None:
+    offsets = [sum(steps[: index + 1]) for index in range(len(steps))]
+    messages = [Message.of(b"x", offset=offset) for offset in offsets]
+    partition = Partition(TopicPartition("topic", 0), 0, None)
+
+    for fetch in pieces(messages, fetches):
+        partition.take(Fetch(partition.source, fetch, len(fetch)))
+    for chunk in pieces(messages, runs)[::direction]:
+        partition.finish(chunk[0].offset, chunk[-1].offset + 1, len(chunk))
+
+    assert partition.tracker.committable == offsets[-1] + 1
+    assert partition.tracker.ranges() == []
+    assert (partition.in_flight, partition.size) == (0, 0)
