@@ -10,7 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
-from worker.types import ClientTotals, Encoded, Fetch, Headers, Message, TopicInfo, TopicPartition
+from worker.types import (
+    ClientTotals,
+    Encoded,
+    Failure,
+    Fetch,
+    Headers,
+    Message,
+    TopicInfo,
+    TopicPartition,
+)
 
 Offsets = Mapping[TopicPartition, int]
 """Per partition the offset of the next message to be read, as Kafka commits them."""
@@ -99,8 +108,14 @@ class Producer(Protocol):
     def send(self, record: Encoded, on_delivery: OnDelivery) -> None:
         """Queue a record; `on_delivery` is called exactly once.
 
-        Raises `QueueFull` when the queue is full (the record is not queued) and `ClientFatal` when
-        only a new producer can go on.
+        Raises `QueueFull` when the queue is full (the record is not queued), `ClientFatal` when
+        only a new producer can go on, and `ClientError` when the record cannot be queued.
+        """
+
+    def refusal(self, error: object) -> Failure | None:
+        """What a message dies of whose record met this error; None where another record could too.
+
+        Asked of what `send` has raised and of what a delivery report says.
         """
 
     def poll(self, timeout: float) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from tests.contract.member import DEADLINE, Members, until
 from tests.contract.rig import Layout, Rig, unique
 from tests.contract.test_consumer import topic_of
-from worker.errors import QueueFull
+from worker.errors import ClientError, QueueFull
 from worker.ports import OnDelivery, Producer
 from worker.types import Encoded
 
@@ -177,6 +178,53 @@ def test_a_record_for_a_partition_that_does_not_exist_fails(rig: Rig) -> None:
     producer.close(1.0)
 
     assert "UNKNOWN_PARTITION" in str(deliveries.of[b""][0])
+
+
+def test_header_names_that_kafka_allows_arrive_as_they_are(rig: Rig, members: Members) -> None:
+    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.producer()
+    headers = [("a\nb", b"1"), ("a\tb", b"2"), ("\x7f", b"3"), ("", b"4")]
+
+    send(producer, deliveries, Encoded(topic, b"", None, headers))
+    producer.close(20.0)
+    member = members.join(unique("group"), topic)
+    until(lambda: member.received, member)
+
+    assert member.received[0].headers == headers
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (Encoded("", b"", None, partition=7), "unencodable"),
+        (Encoded("", b"", None, partition=2**40), "unencodable"),
+        (Encoded("", b"x" * 3000, None), "too_large"),
+    ],
+)
+def test_an_error_that_is_about_the_record_itself_is_told_from_those_that_pass(
+    rig: Rig, record: Encoded, reason: str
+) -> None:
+    topic, errors, producer = unique("topic"), list[object](), rig.producer()
+    rig.admin().create({topic: Layout(config={"max.message.bytes": "2000"})})
+
+    try:
+        producer.send(replace(record, topic=topic), lambda error, _message: errors.append(error))
+    except ClientError as error:
+        errors.append(error)
+    serve_until(producer, lambda: errors)
+    producer.close(1.0)
+
+    refusal = producer.refusal(errors[0])
+    assert refusal is not None
+    assert (refusal.reason, refusal.harmless) == (reason, True)
+
+
+def test_an_error_that_may_pass_is_no_refusal(rig: Rig) -> None:
+    deliveries, producer = Deliveries(), rig.stranded_producer()
+
+    send(producer, deliveries, Encoded("topic", b"", None, partition=0))
+    producer.close(0.1)
+
+    assert producer.refusal(deliveries.of[b""][0]) is None
 
 
 def test_totals_count_what_was_sent(rig: Rig) -> None:

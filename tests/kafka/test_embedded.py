@@ -139,7 +139,7 @@ def test_the_connection_is_known_after_the_first_statistics(broker: EmbeddedBrok
     assert "UP" in totals.brokers.values()
 
 
-@pytest.mark.parametrize("name", ["a\0b", "line\nbreak", "\x7f", "half \ud800"])
+@pytest.mark.parametrize("name", ["a\0b", "half \ud800"])
 def test_a_header_name_that_the_client_would_spoil_is_refused(name: str) -> None:
     producer = KafkaProducer(config.producer(settings(NOWHERE), {}))
 

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from confluent_kafka import KafkaError, KafkaException
 
 from worker.errors import ClientError, ClientFatal, ConnectionFailed, Fenced
+from worker.types import Failure
 
 Kind = TypeVar("Kind", bound=ClientError)
 Made = TypeVar("Made")
@@ -67,6 +68,15 @@ _PASSING: Final = {
 }
 """Errors after which the same call may succeed, although the client does not flag them so."""
 
+_REFUSALS: Final = {
+    KafkaError.INVALID_RECORD: "unencodable",
+    KafkaError.INVALID_TIMESTAMP: "unencodable",
+    KafkaError.MSG_SIZE_TOO_LARGE: "too_large",
+    KafkaError._INVALID_ARG: "unencodable",  # noqa: SLF001 - public constants
+    KafkaError._UNKNOWN_PARTITION: "unencodable",  # noqa: SLF001
+}
+"""Errors that are about a record itself, and the reason that its message is given up for."""
+
 
 def describe(error: KafkaError) -> str:
     """One line that names the error and says what it is about."""
@@ -108,3 +118,15 @@ def specific(kind: type[Kind], text: str, error: KafkaError) -> Kind:
         retriable=is_retriable(error),
         advice=ADVICE.get(error.code(), kind.advice),
     )
+
+
+def refusal(error: object) -> Failure | None:
+    """See `ports.Producer`."""
+    if isinstance(error, KafkaError):
+        code, text = error.code(), describe(error)
+    elif isinstance(error, ClientError) and error.code is not None:
+        code, text = error.code, error.text
+    else:
+        return None
+    reason = _REFUSALS.get(code)
+    return None if reason is None else Failure(reason, text=text, harmless=True)

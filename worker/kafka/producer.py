@@ -12,16 +12,16 @@ from confluent_kafka import Producer as Client
 from worker.errors import ClientError, QueueFull
 from worker.kafka.callbacks import Kept
 from worker.kafka.config import Properties
-from worker.kafka.failures import describe, failure
+from worker.kafka.failures import describe, failure, refusal
 from worker.kafka.logs import ClientLog, client_logger
 from worker.kafka.stats import Statistics
 from worker.ports import OnDelivery
-from worker.types import ClientTotals, Encoded, Headers
+from worker.types import ClientTotals, Encoded, Failure, Headers
 
 PURGE_TIMEOUT: Final = 1.0
 """Seconds to wait for the delivery reports of what was dropped."""
 
-_HEADER_NAME: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*")
+_HEADER_NAME: Final = re.compile(r"[^\x00\ud800-\udfff]*")
 """The client cuts a name at NUL and crashes the process at half a surrogate pair."""
 
 
@@ -69,8 +69,15 @@ class KafkaProducer:
             raise QueueFull(str(error)) from None
         except KafkaException as error:
             raise failure(error.args[0]) from error
-        except (TypeError, ValueError) as error:
-            raise ClientError(f"a record for {record.topic} cannot be sent: {error}") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ClientError(
+                f"a record for {record.topic} cannot be sent: {error}",
+                code=KafkaError._INVALID_ARG,  # noqa: SLF001 - a public constant
+            ) from error
+
+    def refusal(self, error: object) -> Failure | None:
+        """See `ports.Producer`."""
+        return refusal(error)
 
     def poll(self, timeout: float) -> int:
         """See `ports.Producer`."""
@@ -119,5 +126,7 @@ class KafkaProducer:
 def _checked(headers: Headers) -> list[tuple[str, str | bytes | None]]:
     for name, _ in headers:
         if not _HEADER_NAME.fullmatch(name):
-            raise ValueError(f"header name {name!r} is not text without control characters")
+            raise ValueError(
+                f"header name {name!r} cannot be sent: it holds NUL or half a character"
+            )
     return list(headers)

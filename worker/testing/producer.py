@@ -9,7 +9,22 @@ from dataclasses import dataclass
 from worker.errors import ClientError, ClientFatal, QueueFull
 from worker.ports import OnDelivery
 from worker.testing.cluster import Cluster
-from worker.types import ClientTotals, Encoded, Headers, StoredMessage, TopicPartition
+from worker.types import (
+    ClientTotals,
+    Encoded,
+    Failure,
+    Headers,
+    StoredMessage,
+    TopicPartition,
+)
+
+_REFUSALS = {
+    "INVALID_RECORD": "unencodable",
+    "INVALID_TIMESTAMP": "unencodable",
+    "MSG_SIZE_TOO_LARGE": "too_large",
+    "_UNKNOWN_PARTITION": "unencodable",
+}
+"""Errors that are about a record itself, and the reason that its message is given up for."""
 
 
 @dataclass(slots=True)
@@ -49,6 +64,11 @@ class MemoryProducer:
                 raise QueueFull(f"{self._limit} records wait for their delivery")
             self._queue.append((record, on_delivery))
             self._transmit()
+
+    def refusal(self, error: object) -> Failure | None:
+        """What a message dies of whose record met this error; by the error's name."""
+        reason = _REFUSALS.get(str(error).partition(":")[0])
+        return None if reason is None else Failure(reason, text=str(error), harmless=True)
 
     def poll(self, timeout: float) -> int:
         """Report deliveries; returns as soon as one was reported."""
