@@ -20,12 +20,18 @@ from typing import Any, Self
 from urllib.error import HTTPError
 
 import yaml
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 90.0
+SETTLING = {
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.NOT_COORDINATOR,
+}
+"""What brokers answer about groups right after their start."""
 
 
 def unique(name: str) -> str:
@@ -51,8 +57,10 @@ class Kafka:
             future.result()
 
     def produce(self, topic: str, records: Iterable[tuple[bytes | None, bytes, int]]) -> None:
-        """Write records given as key, value and partition (-1: by key)."""
-        producer = Producer({"bootstrap.servers": self.address, "linger.ms": 5})
+        """Write records given as key, value and partition (-1: by key), each partition in order."""
+        producer = Producer(
+            {"bootstrap.servers": self.address, "linger.ms": 5, "enable.idempotence": True}
+        )
         for key, value, partition in records:
             producer.produce(topic, value, key, partition)
             producer.poll(0)
@@ -84,9 +92,21 @@ class Kafka:
         """Per partition the committed offset; -1001 where there is none."""
         consumer = Consumer({"bootstrap.servers": self.address, "group.id": group})
         places = [TopicPartition(topic, number) for number in range(partitions)]
-        offsets = [place.offset for place in consumer.committed(places, timeout=10)]
-        consumer.close()
-        return offsets
+        try:
+            return [place.offset for place in _committed(consumer, places)]
+        finally:
+            consumer.close()
+
+
+def _committed(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
+    """Ask until the group's coordinator is there: a broker that has just started has none yet."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        try:
+            return consumer.committed(places, timeout=10)
+        except KafkaException as error:
+            if error.args[0].code() not in SETTLING or time.monotonic() > deadline:
+                raise
 
 
 @dataclass

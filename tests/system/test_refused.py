@@ -1,0 +1,78 @@
+"""Records that a real broker will never take."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Message, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from tests.system.rig import Kafka, Spec, ids
+
+pytestmark = pytest.mark.kafka
+
+DAY = 86_400_000
+"""Milliseconds."""
+
+
+def spec_of(kafka: Kafka, folder: Path, handler: str, settings: Mapping[str, Any]) -> Spec:
+    """A spec with dead letters whose source takes records of any time."""
+    spec = Spec(kafka, folder, handler, settings)
+    dead_letter = f"{spec.name}.dlq"
+    spec.settings = {**settings, "dead_letter": dead_letter}
+    config = {"message.timestamp.after.max.ms": str(10**15)}
+    client = AdminClient({"bootstrap.servers": kafka.address})
+    for future in client.create_topics([NewTopic(spec.source, 1, 1, config=config)]).values():
+        future.result()
+    kafka.create(spec.target, dead_letter, partitions=1)
+    return spec
+
+
+def dead_lettered(kafka: Kafka, spec: Spec, records: int) -> Sequence[Message]:
+    """The dead letters once the pipeline is through; every other record has become a result."""
+    with spec.worker() as worker:
+        worker.until(lambda: kafka.committed(spec.group, spec.source, 1) == [records])
+        worker.until(worker.is_ready)
+        assert worker.stop() == 0
+    letters = kafka.read(f"{spec.name}.dlq")
+    assert set(ids(kafka.read(spec.target))) | set(ids(letters)) == set(range(records))
+    assert not set(ids(kafka.read(spec.target))) & set(ids(letters))
+    return letters
+
+
+def test_results_dated_in_the_future_become_dead_letters_and_their_neighbours_results(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    spec = spec_of(kafka, tmp_path, "echo", {"timestamps": "source"})
+    now = int(time.time() * 1000)
+    producer = Producer({"bootstrap.servers": kafka.address, "enable.idempotence": True})
+    for one in range(300):
+        ahead = 2 * DAY if one in (50, 60, 299) else 0
+        producer.produce(spec.source, b'{"id":%d}' % one, timestamp=now + ahead)
+    assert producer.flush(30) == 0
+
+    letters = dead_lettered(kafka, spec, 300)
+
+    assert Counter(ids(letters)) == {50: 1, 60: 1, 299: 1}
+    assert {dict(letter.headers() or [])["dlq.reason"] for letter in letters} == {b"unencodable"}
+
+
+def test_results_for_partitions_that_do_not_exist_become_dead_letters(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    spec = spec_of(kafka, tmp_path, "stray", {})
+    payloads = [
+        b'{"id":%d,"stray":%s}' % (one, b"true" if one % 25 == 0 else b"false")
+        for one in range(100)
+    ]
+    kafka.produce(spec.source, ((None, payload, 0) for payload in payloads))
+
+    letters = dead_lettered(kafka, spec, 100)
+
+    assert Counter(ids(letters)) == {0: 1, 25: 1, 50: 1, 75: 1}
