@@ -12,6 +12,7 @@ from worker.engine.partition import Finished, Run
 from worker.engine.results import Results
 from worker.engine.runner import Clients, Job, Runner
 from worker.flow.health import Counts
+from worker.flow.retry import policy
 from worker.handlers import Registry
 from worker.ports import Observer
 from worker.serdes import SERDES, decoder
@@ -75,7 +76,6 @@ class Rig:
             {"from": "source", "to": "target", "handler": "handler", **self.settings}
         )
         limits = dict.fromkeys(("source", "target", "dlq"), LIMIT)
-        on_error = "dead_letter" if pipeline.dead_letter else pipeline.on_error or "stop"
         executor = Executor(
             handler,
             None if handler.payload is Message else decoder(SERDES["json"], handler.payload),
@@ -87,7 +87,7 @@ class Rig:
                 Observer(),
                 source_time=False,
             ),
-            on_error,
+            policy(pipeline),
             {},
         )
         self.pool = InlinePool(executor.execute)

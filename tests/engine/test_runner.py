@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,9 +11,25 @@ import pytest
 from tests.engine.rig import Rig
 from worker.engine.runner import POLL_LIMIT
 from worker.errors import Reject
-from worker.types import Message, TopicPartition
+from worker.testing import ManualClock, MemoryBroker
+from worker.testing.producer import MemoryProducer
+from worker.types import Encoded, Message, Record, TopicPartition
 
 SOURCE = TopicPartition("source", 0)
+
+
+class RefusingBroker(MemoryBroker):
+    """A broker in memory that never takes some records."""
+
+    def __init__(self, error: str, when: Callable[[Encoded], bool]) -> None:
+        super().__init__(ManualClock())
+        self._refusal = error, when
+
+    def producer(self, *, queue: int = 100_000) -> MemoryProducer:
+        producer = super().producer(queue=queue)
+        error, when = self._refusal
+        producer.fail_next(error, 1_000, when)
+        return producer
 
 
 def same(payload: Any) -> Any:
@@ -105,6 +122,108 @@ def test_a_dead_letter_that_cannot_be_produced_holds_the_offset_and_says_so() ->
 
     assert "TOPIC_AUTHORIZATION_FAILED" in (rig.runner.blocked or "")
     assert rig.committed() in (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ("INVALID_TIMESTAMP: out of range", b"unencodable"),
+        ("INVALID_RECORD: no key", b"unencodable"),
+        ("_UNKNOWN_PARTITION: no such partition", b"unencodable"),
+        ("MSG_SIZE_TOO_LARGE: the batch is", b"too_large"),
+    ],
+)
+def test_a_record_that_brokers_will_never_take_makes_its_message_a_dead_letter(
+    error: str, reason: bytes
+) -> None:
+    broker = RefusingBroker(error, lambda record: record.topic == "target" and record.key == b"2")
+    rig = Rig(same, {"dead_letter": "dlq"}, broker)
+    rig.send("1", "2", "3")
+
+    rig.step()
+
+    (letter,) = rig.broker.records("dlq")
+    assert letter.value == b"2"
+    assert dict(letter.headers)["dlq.reason"] == reason
+    assert dict(letter.headers)["dlq.message"] == error.encode()
+    assert set(rig.values()) == {"1", "3"}
+    assert rig.committed() == 3
+    assert rig.runner.blocked is None
+
+
+def test_all_records_that_are_refused_are_found_together_and_without_waiting() -> None:
+    def twice(payload: int) -> list[Any]:
+        return [Record("same", headers=[("number", str(payload))]), None, "same"]
+
+    refused = {("number", number) for number in "369"}
+    broker = RefusingBroker("INVALID_RECORD", lambda record: not refused.isdisjoint(record.headers))
+    rig = Rig(twice, {"dead_letter": "dlq"}, broker)
+    rig.send(*map(str, range(10)))
+
+    rig.step()
+
+    assert rig.values("dlq") == ["3", "6", "9"]
+    assert rig.counts.rewinds == 2
+    assert rig.counts.produced == 14
+    assert rig.committed() == 10
+
+
+def test_a_record_refused_once_is_sent_again_since_what_was_known_of_its_topic_may_be_old() -> None:
+    rig = Rig(same, {"dead_letter": "dlq"})
+    rig.send("1", "2")
+    rig.producer.fail_next("MSG_SIZE_TOO_LARGE")
+
+    rig.step()
+
+    assert set(rig.values()) == {"1", "2"}
+    assert rig.values("dlq") == []
+    assert rig.counts.rewinds == 1
+
+
+def test_without_dead_letters_a_refused_record_stops_the_pipeline_in_front_of_its_message() -> None:
+    broker = RefusingBroker("INVALID_TIMESTAMP", lambda record: record.value == b"2")
+    rig = Rig(same, broker=broker)
+    rig.send("1", "2", "3")
+
+    rig.step()
+    rig.runner.drain()
+
+    assert "source[0]@1) could not be handled: unencodable" in (rig.runner.failed or "")
+    assert rig.committed() == 1
+
+
+def test_a_dead_letter_that_is_refused_holds_the_offset() -> None:
+    broker = MemoryBroker(ManualClock())
+    broker.create("dlq", 1, max_message_bytes=10)
+    rig = Rig(choosy, {"dead_letter": "dlq"}, broker)
+    rig.send("5")
+
+    for _ in range(3):
+        rig.step()
+        rig.clock.advance(60)
+
+    assert rig.runner.blocked is not None
+    assert rig.committed() in (None, 0)
+
+
+def test_the_pipeline_is_ready_again_when_what_was_read_again_is_finished_without_records() -> None:
+    payloads: list[Any] = []
+
+    def once(payload: Any) -> Any:
+        payloads.append(payload)
+        return payload if len(payloads) == 1 else None
+
+    rig = Rig(once)
+    rig.send("1")
+    rig.producer.fail_next()
+
+    rig.step()
+    assert rig.runner.blocked is not None
+    rig.clock.advance(60)
+    rig.step()
+
+    assert rig.runner.blocked is None
+    assert rig.committed() == 1
 
 
 def test_waits_grow_while_deliveries_go_on_failing() -> None:

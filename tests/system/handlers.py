@@ -4,7 +4,7 @@ import threading
 import time
 from typing import Any
 
-from worker import handler
+from worker import Record, handler
 
 
 @handler
@@ -30,3 +30,9 @@ def hang(_payload: dict[str, Any]) -> None:
 def refuse(payload: dict[str, Any]) -> None:
     """Fail on every message."""
     raise ValueError(payload)
+
+
+@handler
+def stray(payload: dict[str, Any]) -> dict[str, Any] | Record:
+    """Send what is asked for to a partition that no topic has."""
+    return Record(payload, partition=99) if payload.get("stray") else payload

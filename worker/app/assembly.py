@@ -19,7 +19,7 @@ from worker.engine.topics import KnownTopics
 from worker.engine.worker import Worker
 from worker.errors import BadConfiguration, ConnectionFailed, TopicsRefused
 from worker.flow.health import Snapshot
-from worker.flow.retry import OnError
+from worker.flow.retry import policy
 from worker.handlers import Handler
 from worker.http import routes, serve
 from worker.kafka import config
@@ -153,7 +153,7 @@ class _Assembly:
                 self._observer,
                 pipeline.timestamps == "source",
             ),
-            _on_error(pipeline),
+            policy(pipeline),
             resources.values,
         )
         job = Job(
@@ -207,10 +207,6 @@ def _topics(document: Document, names: Sequence[str]) -> dict[str, tuple[str | i
 
 def _batch(pipeline: Pipeline, handler: Handler) -> int | None:
     return pipeline.batch or handler.batch
-
-
-def _on_error(pipeline: Pipeline) -> OnError:
-    return "dead_letter" if pipeline.dead_letter is not None else pipeline.on_error or "stop"
 
 
 def _dead_letter(pipeline: Pipeline) -> list[str]:

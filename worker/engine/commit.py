@@ -6,15 +6,28 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from worker.engine.partition import Partition
 from worker.errors import ClientError, CommitFailed, QueueFull
 from worker.flow.health import Counts
 from worker.ports import Clock, Consumer, Offsets, Producer
 from worker.settings import CommitSettings
-from worker.types import ClientTotals, Encoded
+from worker.types import (
+    ClientTotals,
+    DeadLetter,
+    Done,
+    Encoded,
+    Failure,
+    Message,
+    Outcome,
+)
 
 log = logging.getLogger(__name__)
+
+SETTLE_WAIT = 0.1
+"""Seconds without an answer after which none is waited for any more."""
+SETTLE_FOR = 2.0
 
 
 @dataclass(slots=True)
@@ -31,6 +44,23 @@ class Chunk:
     unacknowledged: int = 0
     sent: int = 0
     """How many of the records are in the producer's hands."""
+    taken: Sequence[Message] = ()
+    """The messages, each with its outcome in `outcomes`."""
+    outcomes: Sequence[Outcome] = ()
+
+    def message_of(self, place: int) -> Message | None:
+        """The message that a record is a result of; None for a dead letter."""
+        for message, outcome in zip(self.taken, self.outcomes, strict=False):
+            match outcome:
+                case Done():
+                    if place < len(outcome.records):
+                        return message
+                    place -= len(outcome.records)
+                case DeadLetter():
+                    if not place:
+                        return None
+                    place -= 1
+        return None
 
 
 class AtLeastOnce:
@@ -44,6 +74,9 @@ class AtLeastOnce:
         clock: Clock,
         counts: Counts,
         on_finished: Callable[[Chunk], None],
+        on_refused: Callable[[Chunk, int, Failure], bool],
+        *,
+        careful: bool = False,
     ) -> None:
         self._consumer = consumer
         self._producer = producer
@@ -51,12 +84,20 @@ class AtLeastOnce:
         self._clock = clock
         self._counts = counts
         self._on_finished = on_finished
+        self._on_refused = on_refused
+        self.careful = careful
+        """Whether to know the place of each record in its chunk, which takes longer.
+
+        Delivery reports hold too little to tell two records apart that differ in headers or time.
+        """
         self._outbox: deque[Chunk] = deque()
         self._since_commit = 0
         self._commit_due = clock.monotonic() + settings.interval
         self._committing = False
         self.failure: str | None = None
-        """Why a record could not be delivered; then only `abandon` and a new committer help."""
+        """Why a record could not be delivered; then only a new committer helps."""
+        self.learnt = False
+        """Whether something is known of the failure with which trying again gets further."""
 
     @property
     def stuck(self) -> bool:
@@ -124,6 +165,12 @@ class AtLeastOnce:
         """The producer's own statistics."""
         return self._producer.totals()
 
+    def settle(self) -> None:
+        """After a failure, take in what else is answered, so that reading again once is enough."""
+        deadline = self._clock.monotonic() + SETTLE_FOR
+        while self._producer.poll(SETTLE_WAIT) and self._clock.monotonic() < deadline:
+            pass
+
     def close(self, timeout: float) -> None:
         """Let go of the producer; what is not acknowledged after `timeout` seconds is dropped."""
         self._outbox.clear()
@@ -137,24 +184,24 @@ class AtLeastOnce:
             self._outbox.popleft()
 
     def _send_chunk(self, chunk: Chunk) -> bool:
-        records, send = chunk.records, self._producer.send
+        records, send, careful = chunk.records, self._producer.send, self.careful
         on_delivery = self._on_delivery(chunk)
         try:
             for index in range(chunk.sent, len(records)):
-                send(records[index], on_delivery)
+                send(records[index], partial(on_delivery, place=index) if careful else on_delivery)
                 chunk.sent += 1
         except QueueFull:
             return False
         except ClientError as error:
-            self._fail(error)
+            self._fail(error, chunk, chunk.sent)
             return False
         return True
 
-    def _on_delivery(self, chunk: Chunk) -> Callable[[object, object], None]:
-        def delivered(error: object, _message: object) -> None:
+    def _on_delivery(self, chunk: Chunk) -> Callable[..., None]:
+        def delivered(error: object, _report: object, place: int | None = None) -> None:
             if error is not None:
                 if chunk.partition.alive:
-                    self._fail(error)
+                    self._fail(error, chunk, place)
                 return
             chunk.unacknowledged -= 1
             if not chunk.unacknowledged:
@@ -168,7 +215,14 @@ class AtLeastOnce:
         self._since_commit += chunk.messages
         self._on_finished(chunk)
 
-    def _fail(self, error: object) -> None:
+    def _fail(self, error: object, chunk: Chunk, place: int | None) -> None:
         self._counts.delivery_failures += 1
         if self.failure is None:
             self.failure = str(error)
+        refusal = self._producer.refusal(error)
+        if refusal is None:
+            return
+        if not self.careful:
+            self.learnt = True
+        elif place is not None:
+            self.learnt |= self._on_refused(chunk, place, refusal)

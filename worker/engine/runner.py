@@ -11,9 +11,11 @@ from worker.engine.commit import AtLeastOnce, Chunk
 from worker.engine.partition import Finished, Partition, Run
 from worker.engine.pool import Pool
 from worker.errors import PipelineFailed, WorkerError
+from worker.flow.condemned import Condemned
 from worker.flow.deadletter import Origin, dead_letter
 from worker.flow.health import Counts
 from worker.flow.pressure import Pressure
+from worker.flow.retry import decide, policy
 from worker.ports import Clock, Consumer, Observer, Offsets, Producer
 from worker.settings import Pipeline
 from worker.types import (
@@ -106,7 +108,13 @@ class Runner:
         self._clock = clock
         self._observer = observer
         self._origin = Origin(job.group, job.name, job.handler)
+        self._on_error = policy(job.settings)
         self._lost: set[TopicPartition] = set()
+        self._condemned = Condemned()
+        self._behind: dict[TopicPartition, int] = {}
+        """Where the partitions were before a rewind, until all are there again."""
+        self._careful = False
+        """Whether records are told apart, since one of those that are behind was refused."""
         self._failures = 0
         self._resume_at: float | None = None
         self._full_since: float | None = None
@@ -208,8 +216,9 @@ class Runner:
 
     def _recover(self) -> None:
         if self.committer.failure is None:
-            return
-        if self._resume_at is None:
+            if self._behind:
+                self._look_whether_caught_up()
+        elif self._resume_at is None:
             self._rewind(self.committer.failure)
         elif self._clock.monotonic() >= self._resume_at:
             self._try_again()
@@ -287,7 +296,8 @@ class Runner:
         if not run.partition.alive:
             self.counts.dropped += len(finished.outcomes)
             return
-        chunk, stop = self._match(run, finished.outcomes)
+        outcomes = self._judged(run, finished.outcomes) if self._condemned else finished.outcomes
+        chunk, stop = self._match(run, outcomes)
         rest = run.messages[chunk.messages :]
         if run.partition.closing or stop is not None:
             self._forget(run.partition, len(rest))
@@ -326,7 +336,17 @@ class Runner:
         self.counts.filtered += filtered
         whole = settled == len(messages)
         end = messages[-1].offset + 1 if whole else messages[settled].offset
-        return Chunk(run.partition, messages[0].offset, end, settled, records, dead_letters), stop
+        chunk = Chunk(run.partition, messages[0].offset, end, settled, records, dead_letters)
+        chunk.taken, chunk.outcomes = messages, outcomes
+        return chunk, stop
+
+    def _judged(self, run: Run, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        judged = list(outcomes)
+        for index, message in enumerate(run.messages[: len(judged)]):
+            failure = self._condemned.failure(run.partition.source, message.offset)
+            if failure is not None:
+                judged[index] = decide(self._on_error, failure)
+        return judged
 
     def _dead_letter(self, message: Message, failure: Failure) -> Encoded:
         self._note("dead-lettered", message, failure)
@@ -362,9 +382,10 @@ class Runner:
         self.counts.produced += len(chunk.records) - dead
         for reason, number in chunk.dead_letters.items():
             _count(self.counts.dead_lettered, reason, number)
+        if self._condemned:
+            self._condemned.forget(chunk.partition.source, chunk.start, chunk.end)
         if chunk.records and self.blocked is not None:
-            log.info("%s: records can be delivered again", self.job.name)
-            self.blocked, self._failures = None, 0
+            self._unblock()
 
     # --- recovering ---
 
@@ -380,15 +401,29 @@ class Runner:
             self._clock,
             self.counts,
             self._finished,
+            self._refused,
+            careful=self._careful,
         )
+
+    def _refused(self, chunk: Chunk, place: int, failure: Failure) -> bool:
+        message = chunk.message_of(place)
+        if message is not None:
+            self._condemned.add(chunk.partition.source, message.offset, failure)
+        return message is not None
 
     def _rewind(self, reason: str) -> None:
         log.error("%s: a record could not be delivered, reading again: %s", self.job.name, reason)
+        self.committer.settle()
         self.counts.rewinds += 1
-        for partition in list(self.partitions.values()):
+        self._careful |= self.committer.learnt
+        for source, partition in list(self.partitions.items()):
+            self._behind[source] = max(self._behind.get(source, 0), partition.tracker.position)
             self._replace(partition, partition.tracker.committable)
         self.committer.close(0.0)
-        self._back_off(reason)
+        if self.committer.learnt:
+            self._try_again()
+        else:
+            self._back_off(reason)
 
     def _try_again(self) -> None:
         try:
@@ -402,6 +437,19 @@ class Runner:
         self.blocked = reason
         self._resume_at = self._clock.monotonic() + backoff(self._failures)
         self._failures += 1
+
+    def _look_whether_caught_up(self) -> None:
+        for source, partition in self.partitions.items():
+            if partition.tracker.committable < self._behind.get(source, 0):
+                return
+        self._behind.clear()
+        self._careful = self.committer.careful = False
+        if self.blocked is not None:
+            self._unblock()
+
+    def _unblock(self) -> None:
+        log.info("%s: records can be delivered again", self.job.name)
+        self.blocked, self._failures = None, 0
 
     def _replace(self, partition: Partition, start: int) -> None:
         self._forget_all(partition)
@@ -436,6 +484,7 @@ class Runner:
             partition = self.partitions.pop(source, None)
             if partition is not None:
                 self._forget_all(partition)
+            self._behind.pop(source, None)
         if not self.partitions:
             self.blocked = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from worker.settings import Pipeline
 from worker.types import DeadLetter, Failure, Skip, Stop
 
 OnError = Literal["dead_letter", "skip", "stop"]
@@ -18,3 +19,8 @@ def decide(on_error: OnError, failure: Failure) -> DeadLetter | Skip | Stop:
             return Skip(failure)
         case "stop":
             return Stop(failure)
+
+
+def policy(pipeline: Pipeline) -> OnError:
+    """What a pipeline wants to become of messages that cannot be handled."""
+    return "dead_letter" if pipeline.dead_letter is not None else pipeline.on_error or "stop"
