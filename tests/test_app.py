@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from worker.app import Options, build, check
+from worker.app import Options, Wrap, _Assembly, build, check
 from worker.errors import BadConfiguration
 from worker.handlers import Registry
+from worker.ports import Producer
 from worker.spec import Document, load
+from worker.testing import MemoryBroker
 
 SPEC = """\
 version: 1
@@ -85,3 +88,29 @@ def test_a_pipeline_that_is_asked_for_alone_must_exist(tmp_path: Path, options: 
     assert [problem.text for problem in problems] == [
         "--only: no pipeline is named 'oen'; did you mean 'one'?"
     ]
+
+
+def test_a_pipeline_gets_a_new_producer_while_topics_of_other_pipelines_are_missing(
+    tmp_path: Path, options: Options
+) -> None:
+    two = "  two: {from: source, handler: plain, dead_letter: two.dlq}"
+    spec = document(tmp_path, "plain", f"dead_letter: one.dlq\n{two}")
+    broker = MemoryBroker()
+    for topic in ("source", "one.dlq"):
+        broker.create(topic)
+    made: list[Producer] = []
+
+    def kept(producer: Producer) -> Producer:
+        made.append(producer)
+        return broker.producer()
+
+    wrap = Wrap(admin=lambda _admin: broker.admin(), producer=kept)
+    assembly = _Assembly(spec, replace(options, wrap=wrap))
+
+    assembly._clients("one").producer()
+    with pytest.raises(BadConfiguration, match=r"two\.dlq"):
+        assembly._clients("two").producer()
+
+    assert len(made) == 1
+    made[0].close(0)
+    assembly._loop.close()

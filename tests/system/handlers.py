@@ -36,3 +36,9 @@ def refuse(payload: dict[str, Any]) -> None:
 def stray(payload: dict[str, Any]) -> dict[str, Any] | Record:
     """Send what is asked for to a partition that no topic has."""
     return Record(payload, partition=99) if payload.get("stray") else payload
+
+
+@handler
+def forward(payload: dict[str, Any]) -> Record:
+    """Give the payload to the topic that it names."""
+    return Record(payload, topic=payload["topic"])

@@ -14,6 +14,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from tests.system.rig import Kafka, Spec, ids
+from worker.kafka.admin import KafkaAdmin
+from worker.settings import KafkaSettings, TopicSettings
 
 pytestmark = pytest.mark.kafka
 
@@ -76,3 +78,25 @@ def test_results_for_partitions_that_do_not_exist_become_dead_letters(
     letters = dead_lettered(kafka, spec, 100)
 
     assert Counter(ids(letters)) == {0: 1, 25: 1, 50: 1, 75: 1}
+
+
+def test_records_for_a_topic_with_a_smaller_limit_than_that_of_results_are_delivered(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    spec = spec_of(kafka, tmp_path, "forward", {})
+    small = f"{spec.name}.small"
+    spec.top = {"topics": {small: {}}}
+    KafkaAdmin(KafkaSettings(brokers=[kafka.address])).create(
+        {small: TopicSettings(partitions=1, config={"max.message.bytes": 2_000})}
+    )
+    payload = b'{"id":%d,"topic":"%s","text":"%s"}'
+    kafka.produce(
+        spec.source,
+        ((None, payload % (one, small.encode(), b"x" * 200), 0) for one in range(300)),
+    )
+
+    with spec.worker() as worker:
+        worker.until(lambda: kafka.committed(spec.group, spec.source, 1) == [300])
+        assert worker.stop() == 0
+
+    assert ids(kafka.read(small)) == list(range(300))

@@ -119,7 +119,11 @@ class _Assembly:
 
     def _prepare(self) -> None:
         """Describe every topic first: a producer would make unknown ones silently."""
-        used = _topics(self._document, self._names)
+        self._describe(self._names)
+
+    def _describe(self, names: Sequence[str]) -> None:
+        """Learn what these pipelines need to know of topics that they read or write."""
+        used = _topics(self._document, names)
         known = self._admin.describe(list(used))
         missing = [topic for topic in used if topic not in known]
         if missing and self._options.create_topics:
@@ -175,16 +179,15 @@ class _Assembly:
 
     def _clients(self, name: str) -> Clients:
         kafka, pipeline, wrap = self._spec.kafka, self._spec.pipelines[name], self._options.wrap
-        outputs = [topic for topic in (pipeline.to, *_dead_letter(pipeline)) if topic is not None]
 
         def consumer() -> Consumer:
             properties = config.consumer(kafka, self._spec.group(name), pipeline)
             return wrap.consumer(KafkaConsumer(properties))
 
         def producer() -> Producer:
-            self._prepare()
-            limits = {topic: self._known.limits[topic] for topic in outputs}
-            return wrap.producer(KafkaProducer(config.producer(kafka, limits)))
+            # Records may name any topic of the spec, so batches have to fit into all of them.
+            self._describe([name])
+            return wrap.producer(KafkaProducer(config.producer(kafka, self._known.limits)))
 
         return Clients(consumer, producer, self._known.limits)
 
