@@ -83,3 +83,41 @@ def test_a_defect_on_the_loop_comes_back_instead_of_being_lost(loop: LoopThread)
 
     (finished,) = collected(pool, 1)
     assert isinstance(finished.error, RuntimeError)
+
+
+def test_what_ends_processes_comes_back_from_a_task_and_the_loop_goes_on(loop: LoopThread) -> None:
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    async def execute(run: Run) -> list[Outcome]:
+        if run.messages[0].offset == 0:
+            await asyncio.gather(leave())
+        return [Done(())]
+
+    pool = AsyncPool(loop, execute, 1)
+    pool.submit(run())
+    (finished,) = pool.collect(10.0)
+    pool.submit(Run(Partition(TopicPartition("t", 0), 0, None), [Message.of(b"", offset=1)]))
+    (following,) = pool.collect(10.0)
+
+    assert isinstance(finished.error, SystemExit)
+    assert following.outcomes == [Done(())]
+    assert not loop.dead
+
+
+def test_a_loop_that_has_ended_by_itself_is_known_to_be_dead() -> None:
+    thread = LoopThread()
+    thread.start()
+    before = thread.dead
+
+    def end() -> None:
+        thread._loop.__dict__.update(_closed=True)
+        thread._loop.stop()
+
+    thread._loop.call_soon_threadsafe(end)
+    thread._thread.join(10)
+    after = thread.dead
+    thread._loop.__dict__.update(_closed=False)
+    thread._loop.close()
+
+    assert (before, after) == (False, True)

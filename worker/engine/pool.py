@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable, Coroutine
@@ -10,6 +11,8 @@ from typing import Any, Protocol
 
 from worker.engine.partition import Finished, Run
 from worker.types import Outcome
+
+log = logging.getLogger(__name__)
 
 
 class Pool(Protocol):
@@ -103,23 +106,42 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="asyncio", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="asyncio", daemon=True)
         self._started = False
+        self._closing = False
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any] | Any:
-        """Run a coroutine on the loop; returns a `concurrent.futures.Future`."""
+    @property
+    def dead(self) -> bool:
+        """Whether it has ended although nobody has closed it."""
+        return self._started and not self._closing and not self._thread.is_alive()
+
+    def start(self) -> None:
+        """Run the loop unless it runs already; not for two threads at a time."""
         if not self._started:
             self._started = True
             self._thread.start()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any] | Any:
+        """Run a coroutine on the loop; returns a `concurrent.futures.Future`."""
+        self.start()
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def close(self) -> None:
         """Cancel what still runs and end the loop; waits for a second at most."""
+        self._closing = True
         if self._started:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=1)
         if not self._thread.is_alive():
             self._loop.close()
+
+    def _run(self) -> None:
+        """Run the loop for good: SystemExit and KeyboardInterrupt in a task leave it as well."""
+        while not self._closing and not self._loop.is_closed():
+            try:
+                self._loop.run_forever()
+            except BaseException:
+                log.exception("a task raised what ends processes; the other tasks go on")
 
 
 class AsyncPool(_Results):
@@ -132,6 +154,7 @@ class AsyncPool(_Results):
         size: int,
     ) -> None:
         super().__init__(size)
+        loop.start()
         self._loop = loop
         self._execute = execute
         self._slots = asyncio.Semaphore(size)

@@ -93,6 +93,7 @@ class Worker:
             self._clock.monotonic(),
             self._starting,
             self._stopping.is_set(),
+            "the asyncio loop has ended" if self._loop.dead else None,
             tuple(pipeline.state for pipeline in self._pipelines),
         )
 

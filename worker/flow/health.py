@@ -109,6 +109,8 @@ class Snapshot:
     starting: str | None = None
     """What the worker waits for before its pipelines start."""
     draining: bool = False
+    broken: str | None = None
+    """What only a restart helps against."""
     pipelines: tuple[PipelineState, ...] = ()
 
 
@@ -129,7 +131,8 @@ def judge(snapshot: Snapshot) -> Health:
         if pipeline.status in ("joining", "running")
         and snapshot.now - pipeline.stepped > STALLED_AFTER
     ]
-    reasons = list(stalled)
+    hopeless = stalled if snapshot.broken is None else [snapshot.broken, *stalled]
+    reasons = list(hopeless)
     if snapshot.starting is not None:
         reasons.append(snapshot.starting)
     if snapshot.draining:
@@ -138,7 +141,7 @@ def judge(snapshot: Snapshot) -> Health:
         reason = _why_not_ready(pipeline)
         if reason is not None:
             reasons.append(f"{pipeline.name}: {reason}")
-    return Health(live=not stalled, ready=not reasons, reasons=tuple(reasons))
+    return Health(live=not hopeless, ready=not reasons, reasons=tuple(reasons))
 
 
 def _why_not_ready(pipeline: PipelineState) -> str | None:
