@@ -2,9 +2,10 @@
 
 import threading
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
-from worker import Record, handler
+from worker import Record, handler, resource
 
 
 @handler
@@ -42,3 +43,15 @@ def stray(payload: dict[str, Any]) -> dict[str, Any] | Record:
 def forward(payload: dict[str, Any]) -> Record:
     """Give the payload to the topic that it names."""
     return Record(payload, topic=payload["topic"])
+
+
+@resource
+async def client() -> AsyncIterator[str]:
+    """Yield what needs the loop to be torn down."""
+    yield "client"
+
+
+@handler
+async def block(_payload: dict[str, Any], client: str) -> None:
+    """Never give the loop back."""
+    threading.Event().wait()

@@ -132,8 +132,11 @@ def test_a_handler_that_hangs_is_left_at_the_drain_timeout_and_its_message_comes
     assert kafka.committed(spec.group, spec.source)[0] <= 0
 
 
-def test_a_second_signal_ends_the_worker_at_once(kafka: Kafka, tmp_path: Path) -> None:
-    spec = Spec(kafka, tmp_path, "hang", {"drain_timeout": "1h"})
+@pytest.mark.parametrize("handler", ["hang", "block"])
+def test_a_second_signal_ends_the_worker_at_once(
+    kafka: Kafka, tmp_path: Path, handler: str
+) -> None:
+    spec = Spec(kafka, tmp_path, handler, {"drain_timeout": "1h"})
     spec.create_topics()
     kafka.produce(spec.source, numbered(1))
 

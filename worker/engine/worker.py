@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 
 from worker.engine.heap import collect_rarely, keep_free_memory
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.pool import LoopThread
 from worker.engine.resources import Resources
+from worker.engine.waiting import Aside, Latch
 from worker.errors import BrokersUnreachable
 from worker.flow.health import Snapshot
 from worker.ports import Clock
@@ -20,7 +22,7 @@ log = logging.getLogger(__name__)
 DRAINED, FAILED, FATAL, FORCED = 0, 1, 3, 4
 
 CLOSE_MARGIN = 10.0
-"""Seconds that clients get to close after the drain; librdkafka's close is known to hang."""
+"""Seconds that clients and resources get to close after the drain: both may hang."""
 RETRY_START_EVERY = 1.0
 
 
@@ -56,8 +58,11 @@ class Worker:
         self._started = clock.time()
         self._starting: str | None = "starting"
         self._pipelines: Sequence[PipelineLoop] = ()
-        self._stopping = threading.Event()
-        self._forced = threading.Event()
+        self._stopping = Latch()
+        self._forced = Latch()
+        self._aside = Aside("resources")
+        self._deadline: float | None = None
+        """When everything has to be over; known from the stop on."""
 
     def run(self) -> int:
         """Run until stopped or until every pipeline has failed; returns the exit code.
@@ -70,13 +75,16 @@ class Worker:
             self._wait_until_prepared()
             if self._stopping.is_set():
                 return DRAINED
-            self._resources.set_up()
+            if not self._wait_for(self._aside.start(self._resources.set_up)):
+                return FORCED
             collect_rarely()
+            code = FAILED
             try:
-                return self._run_pipelines()
+                code = self._run_pipelines()
             finally:
-                self._resources.tear_down()
-                self._loop.close()
+                if code != FORCED and not self._tear_down():
+                    code = FORCED
+            return code
 
     def stop(self) -> None:
         """Drain and end; called a second time, end at once."""
@@ -129,12 +137,38 @@ class Worker:
     def _end(self, threads: Sequence[threading.Thread]) -> int:
         for pipeline in self._pipelines:
             pipeline.stop()
-        deadline = self._clock.monotonic() + self._drain_timeout + CLOSE_MARGIN
+        self._set_deadline()
         while any(thread.is_alive() for thread in threads):
-            if self._forced.wait(0.05) or self._clock.monotonic() > deadline:
+            if self._forced.wait(0.05) or self._is_late():
                 log.error("ending at once; what was in flight will be handled again")
                 return FORCED
         return self._verdict()
+
+    def _tear_down(self) -> bool:
+        self._set_deadline()
+        if not self._wait_for(self._aside.start(self._resources.tear_down)):
+            return False
+        self._aside.close()
+        self._loop.close()
+        return True
+
+    def _wait_for(self, done: Future[None]) -> bool:
+        """Wait for what users do in set-up and tear-down, and may never end; whether it did."""
+        while not done.done():
+            if self._stopping.is_set():
+                self._set_deadline()
+            if self._forced.wait(0.01) or self._is_late():
+                log.error("ending at once; resources were not set up or torn down in time")
+                return False
+        done.result()
+        return True
+
+    def _set_deadline(self) -> None:
+        if self._deadline is None:
+            self._deadline = self._clock.monotonic() + self._drain_timeout + CLOSE_MARGIN
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and self._clock.monotonic() > self._deadline
 
     def _verdict(self) -> int:
         if any(pipeline.fenced for pipeline in self._pipelines):
