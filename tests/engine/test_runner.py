@@ -445,6 +445,40 @@ def test_a_lost_offset_is_left_for_the_place_that_the_spec_names_and_the_gap_cou
     assert rig.counts.lost_offsets == gap
 
 
+def test_what_is_in_flight_when_the_offset_is_lost_is_handled_and_not_counted_as_lost() -> None:
+    rig = Rig(same, {"on_offset_lost": "oldest", "in_flight": {"messages": 200}})
+    rig.send(*map(str, range(1000)))
+    rig.pool.hold = True
+    rig.step()
+    taken = rig.runner.pressure.messages
+    rig.broker.delete_records(SOURCE, 900)
+    rig.step()
+
+    rig.pool.hold = False
+    rig.step(10)
+
+    assert 0 < taken < 900
+    assert rig.values() == [str(number) for number in (*range(taken), *range(900, 1000))]
+    assert rig.counts.lost_offsets == 900 - taken
+    assert rig.counts.dropped == 0
+    assert rig.committed() == 1000
+
+
+def test_a_log_that_has_become_shorter_is_read_from_the_place_that_the_spec_names() -> None:
+    rig = Rig(same, {"on_offset_lost": "oldest"})
+    rig.send("0", "1", "2")
+    rig.step()
+    log = rig.broker.log(SOURCE)
+    log.end = 0
+    log._records.clear()
+    rig.send("9")
+
+    rig.step()
+
+    assert rig.counts.lost_offsets == 0
+    assert rig.committed() == 1
+
+
 def test_a_lost_offset_stops_the_pipeline_when_the_spec_names_no_place() -> None:
     first = Rig(same)
     first.send("0", "1", "2")

@@ -272,9 +272,15 @@ class Runner:
             )
             return
         start = self.consumer.find([source], place)[source]
-        self.counts.lost_offsets += max(0, start - gone)
         log.error("%s: %s goes on at %d instead of %d", self.job.name, source, start, gone)
-        self._replace(partition, start)
+        if start >= gone:
+            self.counts.lost_offsets += start - gone
+            partition.tracker.skip_to(start)
+            self.consumer.seek(source, start)
+        else:
+            self.counts.lost_offsets += max(0, start - partition.tracker.committable)
+            self._behind.pop(source, None)
+            self._replace(partition, start)
 
     def _dispatch_from(self, partition: Partition) -> None:
         if self.committer.stuck or self._is_blocked or self.failed is not None:

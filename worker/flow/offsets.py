@@ -24,9 +24,14 @@ class OffsetTracker:
 
     def take(self, first: int, last: int) -> None:
         """Note messages `first` to `last` as received, and the gap in front of them as finished."""
-        if first > self.position:
-            self.finish(self.position, first)
+        self.skip_to(first)
         self.position = last + 1
+
+    def skip_to(self, offset: int) -> None:
+        """Note that no further message comes before this offset."""
+        if offset > self.position:
+            self.finish(self.position, offset)
+            self.position = offset
 
     def finish(self, start: int, end: int) -> None:
         """Note the offsets from `start` up to but not including `end` as finished."""
