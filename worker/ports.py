@@ -95,6 +95,13 @@ class Consumer(Protocol):
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """The ends of the partitions as far as known without asking the cluster."""
 
+    def positions(self, partitions: Sequence[TopicPartition]) -> Offsets:
+        """Where partitions are read on: behind the last message returned and control records.
+
+        What is not known is left out, such as where a seek leads until a message has come from
+        there. Not for use inside `Rebalance`: a message may be on its way out of `poll`.
+        """
+
     def commit(self, offsets: Offsets, *, wait: bool) -> None:
         """Commit; with `wait` raises `CommitFailed`, else the result reaches `committed`."""
 

@@ -305,6 +305,71 @@ def test_control_records_leave_gaps_and_aborted_records_are_not_read(
     assert member.consumer.find([source], "newest") == {source: 6}
 
 
+def test_the_position_is_behind_the_last_message_returned(rig: Rig, members: Members) -> None:
+    (source,) = filled(rig, 10)
+    member = members.join(unique("group"), source.topic)
+
+    until(lambda: len(member.received) >= 3, member, limit=1)
+    early = member.consumer.positions([source])
+    until(lambda: len(member.received) >= 10, member)
+
+    assert early == {source: 3}
+    assert member.consumer.positions([source]) == {source: 10}
+
+
+def test_the_position_passes_control_records_at_the_end(rig: Rig, members: Members) -> None:
+    (source,) = filled(rig, 1)
+    rig.append_transaction(source, b"committed")
+    rig.append_aborted(source, b"aborted")
+    member = members.join(unique("group"), source.topic)
+
+    until(lambda: member.consumer.positions([source]) == {source: 5}, member)
+    received = list(member.values)
+    rig.append(source, b"last")
+    until(lambda: b"last" in member.values, member)
+
+    assert received == [b"0.0", b"committed"]
+    assert offsets_of(member, source) == [0, 1, 5]
+
+
+def test_a_member_that_starts_in_front_of_a_control_record_passes_it(
+    rig: Rig, members: Members
+) -> None:
+    (source,) = filled(rig, 0)
+    rig.append_transaction(source, b"committed")
+    group = unique("group")
+    first = members.settled(group, source.topic)
+    first.consumer.commit({source: 1}, wait=True)
+    first.consumer.close()
+
+    member = members.join(group, source.topic)
+    until(lambda: member.owned and member.consumer.positions([source]) == {source: 2}, member)
+
+    assert member.received == []
+
+
+def test_after_a_seek_nobody_is_told_where_the_partition_was_before(
+    rig: Rig, members: Members
+) -> None:
+    (source,) = filled(rig, 10)
+    member = members.join(unique("group"), source.topic)
+    until(lambda: len(member.received) >= 10, member)
+
+    member.consumer.seek(source, 4)
+    told = [member.consumer.positions([source]).get(source, 4) for _ in range(100)]
+    until(lambda: len(member.received) >= 16, member)
+
+    assert set(told) == {4}
+    assert member.consumer.positions([source]) == {source: 10}
+
+
+def test_the_position_of_what_is_not_assigned_is_not_known(rig: Rig, members: Members) -> None:
+    (source,) = filled(rig, 1)
+    member = members.settled(unique("group"), source.topic)
+
+    assert member.consumer.positions([TopicPartition(source.topic, 7)]) == {}
+
+
 def test_read_uncommitted_reads_aborted_records(rig: Rig, members: Members) -> None:
     (source,) = filled(rig, 0)
     rig.append_aborted(source, b"aborted")

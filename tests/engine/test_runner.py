@@ -615,5 +615,32 @@ def test_gaps_between_the_runs_of_one_fetch_do_not_hold_the_offset_back() -> Non
     rig.step(10)
 
     assert rig.values() == ["1", "2", "3"]
-    assert rig.committed() == 5
+    assert rig.committed() == 6
     assert rig.runner.pressure.bytes == 0
+
+
+def test_control_records_at_the_end_are_committed_so_that_their_removal_loses_nothing() -> None:
+    rig = Rig(same)
+    rig.send("1")
+    rig.broker.append_gap(SOURCE, 2)
+    rig.step()
+    rig.runner.drain()
+    rig.runner.close()
+    rig.broker.delete_records(SOURCE, 3)
+
+    following = Rig(same, broker=rig.broker)
+    following.step()
+
+    assert rig.committed() == 3
+    assert following.runner.failed is None
+
+
+def test_a_drain_passes_control_records_that_came_since_the_last_commit() -> None:
+    rig = Rig(same, {"commit": {"interval": "1h"}})
+    rig.send("1")
+    rig.broker.append_gap(SOURCE)
+    rig.runner.step()
+
+    assert rig.runner.drain()
+
+    assert rig.committed() == 2

@@ -119,17 +119,18 @@ class AtLeastOnce:
         if self._outbox:
             self._send()
 
-    def commit(self, partitions: Collection[Partition]) -> None:
-        """Commit what is committable if it is time to, without waiting for the answer."""
-        now = self._clock.monotonic()
-        due = now >= self._commit_due or self._since_commit >= self._settings.messages
-        if due and not self._committing:
-            self._commit_due = now + self._settings.interval
-            self.commit_now(partitions, wait=False)
+    @property
+    def due(self) -> bool:
+        """Whether it is time to commit, and no answer to the last one is outstanding."""
+        if self._committing:
+            return False
+        enough = self._since_commit >= self._settings.messages
+        return enough or self._clock.monotonic() >= self._commit_due
 
     def commit_now(self, partitions: Collection[Partition], *, wait: bool) -> None:
         """Commit what is committable; a commit that fails is counted, its messages come again."""
         self._since_commit = 0
+        self._commit_due = self._clock.monotonic() + self._settings.interval
         offsets = {p.source: p.tracker.committable for p in partitions if p.alive and p.uncommitted}
         if not offsets:
             return

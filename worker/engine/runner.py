@@ -135,6 +135,7 @@ class Runner:
     def drain(self) -> bool:
         """Finish, acknowledge and commit what handlers have; whether all of it was in time."""
         deadline = self._clock.monotonic() + self.job.settings.drain_timeout
+        self._pass_control_records()
         self._finish(self.partitions.values(), deadline)
         self._commit_until(deadline)
         return not any(partition.in_flight for partition in self.partitions.values())
@@ -212,7 +213,9 @@ class Runner:
             self.committer.serve(FULL_WAIT if waits_only_for_acks else 0.0)
 
     def _commit(self) -> None:
-        self.committer.commit(self.partitions.values())
+        if self.committer.due:
+            self._pass_control_records()
+            self.committer.commit_now(self.partitions.values(), wait=False)
 
     def _recover(self) -> None:
         if self.committer.failure is None:
@@ -258,6 +261,15 @@ class Runner:
         self.pressure.add(len(fetch.messages), fetch.size)
         self.counts.received += len(fetch.messages)
         self.counts.received_bytes += fetch.size
+
+    def _pass_control_records(self) -> None:
+        """Note what lies behind the last messages: a group that stayed in front would be behind.
+
+        Only where all that was polled has been taken: in no callback, and of none that closes.
+        """
+        reading = [source for source, p in self.partitions.items() if not p.closing]
+        for source, offset in self.consumer.positions(reading).items():
+            self.partitions[source].tracker.skip_to(offset)
 
     def _find_new_place(self, source: TopicPartition) -> None:
         partition = self.partitions.get(source)

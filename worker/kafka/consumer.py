@@ -53,6 +53,8 @@ class KafkaConsumer:
         self._rebalance: Rebalance
         self._last_error: str | None = None
         self._gone: set[TopicPartition] = set()
+        self._sought: set[TopicPartition] = set()
+        """Partitions of which the client may still tell where they were before a seek."""
         self._refused: list[tuple[Offsets, str]] = []
         self._closed = False
         self._by_hand = False
@@ -127,6 +129,7 @@ class KafkaConsumer:
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """See `ports.Consumer`; a paused partition stays paused."""
         place = ClientPartition(*partition, offset)
+        self._sought.add(partition)
         try:
             self._client.seek(place)
         except KafkaException as error:
@@ -149,6 +152,16 @@ class KafkaConsumer:
             if end >= 0:
                 ends[partition] = end
         return ends
+
+    def positions(self, partitions: Sequence[TopicPartition]) -> Offsets:
+        """See `ports.Consumer`; the client forgets the position before a seek a little later."""
+        told = offsets(asked(self._client.position, places(partitions)))
+        self._sought.difference_update(source for source, offset in told.items() if offset < 0)
+        return {
+            source: offset
+            for source, offset in told.items()
+            if offset >= 0 and source not in self._sought
+        }
 
     def commit(self, offsets: Offsets, *, wait: bool) -> None:
         """See `ports.Consumer`."""
@@ -239,6 +252,8 @@ class KafkaConsumer:
         by_place: defaultdict[tuple[Any, Any], list[Raw]] = defaultdict(list)
         for raw in raws:
             by_place[raw.topic(), raw.partition()].append(raw)
+        if self._sought:
+            self._sought.difference_update(TopicPartition(*place) for place in by_place)
         return [
             Fetch(TopicPartition(*place), list(map(Message, group)), sum(map(len, group)))
             for place, group in by_place.items()

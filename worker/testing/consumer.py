@@ -101,6 +101,11 @@ class MemoryConsumer:
         with self._cluster.lock:
             return {partition: self._cluster.log(partition).end for partition in partitions}
 
+    def positions(self, partitions: Sequence[TopicPartition]) -> Offsets:
+        """Where each partition is read on; behind what is no message when no message follows."""
+        with self._cluster.lock:
+            return {p: self._position(p) for p in partitions if p in self._positions}
+
     def commit(self, offsets: Offsets, *, wait: bool) -> None:
         """Commit; while the broker is down an asynchronous commit waits for it."""
         with self._cluster.lock:
@@ -244,6 +249,12 @@ class MemoryConsumer:
         return self._cluster.log(partition).read(offset, limit, self._isolation)
 
     # --- shared ---
+
+    def _position(self, partition: TopicPartition) -> int:
+        position = self._positions[partition]
+        if position.paused or position.astray or self._read(partition, 1):
+            return position.offset
+        return max(position.offset, self._cluster.log(partition).end)
 
     def _set_paused(self, partitions: Sequence[TopicPartition], *, paused: bool) -> None:
         for partition in partitions:
