@@ -197,7 +197,10 @@ class Delivered(NamedTuple):
 
 @dataclass(slots=True)
 class Fetch:
-    """Consecutive messages of one partition as they came out of one poll; `size` in bytes."""
+    """Consecutive messages of one partition as they came out of one poll.
+
+    `size` is in bytes: of their keys and values.
+    """
 
     source: TopicPartition
     messages: list[Message]

@@ -45,7 +45,8 @@ class Member:
         for fetch in fetches:
             assert fetch.source in self.owned, f"{fetch.source} is not owned by {self.name}"
             assert {message.source for message in fetch.messages} == {fetch.source}
-            assert fetch.size == sum(len(message.value or b"") for message in fetch.messages)
+            payloads = [part for m in fetch.messages for part in (m.key, m.value)]
+            assert fetch.size == sum(len(part or b"") for part in payloads)
             self.received += fetch.messages
 
     # --- ports.Rebalance ---

@@ -346,16 +346,18 @@ def test_fetching_pauses_at_the_bound_and_goes_on_when_half_is_done() -> None:
     assert not partition.paused
 
 
-def test_fetching_is_bounded_in_bytes_as_well() -> None:
+def test_fetching_is_bounded_in_bytes_of_keys_and_values_as_well() -> None:
     rig = Rig(same, {"in_flight": {"bytes": "10kB"}})
     rig.pool.hold = True
-    rig.send('"first"')
+    large = [f'"{"x" * 500}{number:04}"' for number in range(3 * POLL_LIMIT)]
+    rig.send(large[0])
     rig.step()
-    rig.send(*(f'"{"x" * 1000}{number}"' for number in range(3 * POLL_LIMIT)))
+    rig.send(*large[1:])
 
     rig.step(5)
 
-    assert rig.runner.pressure.bytes < 10_000 + POLL_LIMIT * 1_010
+    each = 2 * len(large[0])
+    assert rig.runner.pressure.bytes == 10_000 // each * each
     assert rig.runner.pressure.room == 0
 
 

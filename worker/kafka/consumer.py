@@ -255,7 +255,7 @@ class KafkaConsumer:
         if self._sought:
             self._sought.difference_update(TopicPartition(*place) for place in by_place)
         return [
-            Fetch(TopicPartition(*place), list(map(Message, group)), sum(map(len, group)))
+            Fetch(TopicPartition(*place), list(map(Message, group)), _size(group))
             for place, group in by_place.items()
             if place not in self._gone
         ]
@@ -322,3 +322,8 @@ class KafkaConsumer:
         refused, self._refused = self._refused, []
         for missed, problem in refused:
             self._rebalance.committed(missed, problem)
+
+
+def _size(raws: list[Raw]) -> int:
+    """Bytes of keys and values; the length of a message is that of its value."""
+    return sum(map(len, raws)) + sum(map(len, filter(None, map(Raw.key, raws))))

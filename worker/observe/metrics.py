@@ -181,7 +181,7 @@ TABLE: Final = (
     _now(
         "worker_bytes_in_flight",
         "bytes",
-        "Payload bytes between poll and acknowledgement.",
+        "Bytes of keys and payloads between poll and acknowledgement.",
         lambda pipeline: pipeline.in_flight_bytes,
     ),
     _count(
@@ -193,7 +193,7 @@ TABLE: Final = (
     _count(
         "worker_bytes_received_total",
         "bytes",
-        "Bytes of the messages taken from the consumer.",
+        "Bytes of keys and payloads taken from the consumer.",
         lambda counts: counts.received_bytes,
     ),
     _count(

@@ -46,7 +46,7 @@ class InFlightSettings(Model):
     """How much a pipeline holds in memory between poll and acknowledgement."""
 
     messages: int = Field(10_000, ge=1, description="Messages at most.")
-    bytes: Size = Field(32 * 1024**2, ge=1, description="Payload bytes at most.")
+    bytes: Size = Field(32 * 1024**2, ge=1, description="Bytes of keys and payloads at most.")
 
 
 class DeadLetterSettings(Model):

@@ -273,5 +273,5 @@ class MemoryConsumer:
 
 
 def _fetch(source: TopicPartition, found: list[StoredMessage]) -> Fetch:
-    size = sum(len(record.value() or b"") for record in found)
+    size = sum(len(record.key() or b"") + len(record.value() or b"") for record in found)
     return Fetch(source, [Message(record) for record in found], size)
