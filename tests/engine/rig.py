@@ -65,6 +65,7 @@ class Rig:
     queue: int = 100_000
     partitions: int = 1
     batch: int | None = None
+    observer: Observer = field(default_factory=Observer)
 
     def __post_init__(self) -> None:
         for topic in ("source", "target", "dlq"):
@@ -75,16 +76,16 @@ class Rig:
         pipeline = Pipeline.model_validate(
             {"from": "source", "to": "target", "handler": "handler", **self.settings}
         )
-        limits = dict.fromkeys(("source", "target", "dlq"), LIMIT)
+        self.limits = dict.fromkeys(("source", "target", "dlq"), LIMIT)
         executor = Executor(
             handler,
             None if handler.payload is Message else decoder(SERDES["json"], handler.payload),
             Results(
                 SERDES["json"].encode,
                 "target",
-                limits,
+                self.limits,
                 lambda _topic, _wanted: self.partitions,
-                Observer(),
+                self.observer,
                 source_time=False,
             ),
             policy(pipeline),
@@ -95,10 +96,10 @@ class Rig:
         clients = Clients(
             lambda: self.broker.consumer(GROUP),
             lambda: self.broker.producer(queue=self.queue),
-            limits,
+            self.limits,
         )
         job = Job("pipeline", GROUP, ["source"], "handler", pipeline, self.batch or 500)
-        self.runner = Runner(job, clients, self.pool, self.clock, Observer(), self.counts)
+        self.runner = Runner(job, clients, self.pool, self.clock, self.observer, self.counts)
 
     @property
     def clock(self) -> ManualClock:

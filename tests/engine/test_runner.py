@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.engine.rig import Rig
-from worker.engine.runner import POLL_LIMIT
+from worker.engine.runner import POLL_LIMIT, failures_in_a_row
 from worker.errors import Reject
+from worker.observe.tracing import TraceContext
 from worker.testing import ManualClock, MemoryBroker
 from worker.testing.producer import MemoryProducer
 from worker.types import Encoded, Message, Record, TopicPartition
@@ -646,3 +647,70 @@ def test_a_drain_passes_control_records_that_came_since_the_last_commit() -> Non
     assert rig.runner.drain()
 
     assert rig.committed() == 2
+
+
+class Ticking(ManualClock):
+    """A clock that each look moves on, so that what waits for a deadline ends."""
+
+    def monotonic(self) -> float:
+        self.advance(0.01)
+        return super().monotonic()
+
+
+def test_a_drain_that_could_not_commit_says_so() -> None:
+    rig = Rig(same, {"drain_timeout": "5s"}, MemoryBroker(Ticking()))
+    rig.send("1")
+    rig.runner.step()
+    rig.consumer.fail_commits(times=10_000)
+
+    assert not rig.runner.drain()
+    assert rig.values() == ["1"]
+
+
+def test_a_drain_that_waits_for_handlers_stays_a_member_of_its_group() -> None:
+    settings = {"drain_timeout": "10s", "revoke_timeout": "1s"}
+    rig = Rig(same, settings, MemoryBroker(Ticking()), partitions=2)
+    rig.send("1", partition=0)
+    rig.send("2", partition=1)
+    rig.pool.hold = True
+    rig.runner.step()
+    Rig(same, broker=rig.broker, partitions=2)
+
+    assert not rig.runner.drain()
+    assert len(rig.runner.partitions) == 1
+
+
+def test_nothing_is_taken_while_the_pipeline_drains() -> None:
+    rig = Rig(same, {"drain_timeout": "1s"}, MemoryBroker(Ticking()))
+    rig.send("1")
+    rig.pool.hold = True
+    rig.runner.step()
+    rig.send("2")
+
+    rig.runner.drain()
+
+    assert rig.consumer.totals().messages_received == 1
+
+
+def test_trace_headers_of_a_dead_letter_are_within_the_limit_of_its_topic() -> None:
+    broker = MemoryBroker(ManualClock())
+    broker.create("dlq", 1, max_message_bytes=1_300)
+    rig = Rig(choosy, {"dead_letter": "dlq"}, broker, observer=TraceContext())
+    rig.limits["dlq"] = 1_300
+    trace = [
+        ("traceparent", "00-" + "a" * 32 + "-" + "b" * 16 + "-01"),
+        ("tracestate", "s" * 1_200),
+    ]
+    rig.broker.append("source", b"5", headers=trace)
+
+    rig.step()
+
+    (letter,) = rig.broker.records("dlq")
+    assert dict(letter.headers)["dlq.truncated"] == b"payload,headers"
+
+
+@pytest.mark.parametrize(("before", "lasted", "after"), [(0, 0.0, 1), (4, 30.0, 5), (4, 31.0, 1)])
+def test_failures_in_a_row_are_counted_anew_after_long_work(
+    before: int, lasted: float, after: int
+) -> None:
+    assert failures_in_a_row(before, lasted) == after

@@ -25,3 +25,12 @@ def test_what_only_a_restart_helps_against_is_not_live() -> None:
 
     assert (health.live, health.ready) == (False, False)
     assert health.reasons == ("the asyncio loop has ended",)
+
+
+def test_a_rebalance_may_take_as_long_as_it_was_allowed_to() -> None:
+    pipeline = PipelineState(
+        "pipeline", "group", "running", joined=True, connected=True, patience=180.0
+    )
+
+    assert judge(snapshot(pipeline, now=180.0)).live
+    assert not judge(snapshot(pipeline, now=181.0)).live

@@ -8,9 +8,15 @@ from collections import deque
 from dataclasses import replace
 
 from worker.engine.pool import Pool
-from worker.engine.runner import Clients, Job, Runner, backoff
+from worker.engine.runner import Clients, Job, Runner, backoff, failures_in_a_row
 from worker.errors import Fenced, PipelineFailed, WorkerError
-from worker.flow.health import Counts, PartitionState, PipelineState, PipelineStatus
+from worker.flow.health import (
+    STALLED_AFTER,
+    Counts,
+    PartitionState,
+    PipelineState,
+    PipelineStatus,
+)
 from worker.ports import Clock, Observer
 
 log = logging.getLogger(__name__)
@@ -40,7 +46,7 @@ class PipelineLoop:
         self.fenced = False
         """Whether another process has taken over this one's identity."""
         self.drained = True
-        """Whether nothing was in flight when the pipeline ended."""
+        """Whether everything in flight was finished and committed when the pipeline ended."""
         self._clients = clients
         self._pool = pool
         self._clock = clock
@@ -62,8 +68,11 @@ class PipelineLoop:
         failures = 0
         try:
             while self._failed is None and not self._stopping.is_set():
-                failures = 0 if self._run_once() else failures + 1
-                self._stopping.wait(backoff(failures) if failures else 0)
+                begun = self._clock.monotonic()
+                if self._run_once():
+                    continue
+                failures = failures_in_a_row(failures, self._clock.monotonic() - begun)
+                self._stopping.wait(backoff(failures))
         except BaseException as error:
             log.exception("%s: a defect of the worker", self.job.name)
             self._failed = f"{type(error).__name__}: {error}"
@@ -103,6 +112,7 @@ class PipelineLoop:
             if self._clock.monotonic() >= self._publish_due:
                 self._publish("running" if runner.joined else "joining", runner)
         self._publish("draining", runner)
+        self.drained = False
         self.drained = runner.drain()
         self._failed = runner.failed
 
@@ -131,6 +141,7 @@ class PipelineLoop:
             failed=self._failed,
             last_error=self._last_error,
             stepped=now,
+            patience=STALLED_AFTER + self.job.settings.revoke_timeout,
             received_rate=received_rate,
             produced_rate=produced_rate,
             counts=counts,

@@ -79,6 +79,11 @@ def backoff(failures: int) -> float:
     return min(longest, shortest * 2.0 ** min(failures, 16))
 
 
+def failures_in_a_row(before: int, lasted: float) -> int:
+    """How many there are with one after so many seconds; after long work the count begins anew."""
+    return 1 if lasted > BACKOFF[1] else before + 1
+
+
 class Runner:
     """One membership in the group: from joining to leaving it; implements `ports.Rebalance`."""
 
@@ -133,12 +138,13 @@ class Runner:
         self._balance()
 
     def drain(self) -> bool:
-        """Finish, acknowledge and commit what handlers have; whether all of it was in time."""
+        """Finish, acknowledge and commit what handlers have; whether all of that was in time."""
         deadline = self._clock.monotonic() + self.job.settings.drain_timeout
         self._pass_control_records()
-        self._finish(self.partitions.values(), deadline)
+        self.consumer.pause(list(self.partitions))
+        self._finish(self.partitions.values(), deadline, self._keep_membership)
         self._commit_until(deadline)
-        return not any(partition.in_flight for partition in self.partitions.values())
+        return not any(p.in_flight or p.uncommitted for p in self.partitions.values())
 
     def close(self) -> None:
         """Leave the group and let go of the clients, whatever is in flight."""
@@ -370,7 +376,7 @@ class Runner:
         self._note("dead-lettered", message, failure)
         target = self.job.settings.dead_letter
         assert target is not None  # noqa: S101 - `decide` gives dead letters only with a topic
-        record = dead_letter(
+        return dead_letter(
             message,
             failure,
             self._origin,
@@ -378,9 +384,8 @@ class Runner:
             limit=self._clients.limits[target.default],
             now=int(self._clock.time() * 1000),
             with_text=target.message,
+            extra=self._observer.headers_for(message, Encoded(target.default, None)),
         )
-        record.headers = [*record.headers, *self._observer.headers_for(message, record)]
-        return record
 
     def _note(self, what: str, message: Message, failure: Failure) -> None:
         why = f"{what}: {_text(failure)}"
@@ -476,7 +481,12 @@ class Runner:
 
     # --- finishing and forgetting ---
 
-    def _finish(self, partitions: Iterable[Partition], deadline: float) -> None:
+    def _finish(
+        self,
+        partitions: Iterable[Partition],
+        deadline: float,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> None:
         closing = list(partitions)
         for partition in closing:
             self.pressure.remove(partition.close(), 0)
@@ -487,6 +497,11 @@ class Runner:
         ):
             self._settle_finished(FULL_WAIT)
             self.committer.serve(0.0 if self._pool.outstanding else FULL_WAIT)
+            meanwhile()
+
+    def _keep_membership(self) -> None:
+        """Poll as often as the group wants it, although nothing is taken any more."""
+        self.consumer.poll(1, 0.0)
 
     def _commit_until(self, deadline: float) -> None:
         while (

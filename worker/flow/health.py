@@ -11,7 +11,7 @@ from worker.types import ClientTotals
 PipelineStatus = Literal["starting", "joining", "running", "draining", "stopped", "failed"]
 
 STALLED_AFTER = 60.0
-"""Seconds without a step of the runner after which only a restart helps."""
+"""Seconds without a step, beside those of a rebalance, after which only a restart helps."""
 
 
 @dataclass(slots=True)
@@ -81,6 +81,8 @@ class PipelineState:
     last_error: str | None = None
     stepped: float = 0.0
     """When the runner last stepped, on the monotonic clock."""
+    patience: float = STALLED_AFTER
+    """Seconds that a step may take: it may wait for handlers in a rebalance."""
     in_flight: int = 0
     in_flight_bytes: int = 0
     received_rate: float = 0.0
@@ -129,7 +131,7 @@ def judge(snapshot: Snapshot) -> Health:
         f"{pipeline.name}: no step for {snapshot.now - pipeline.stepped:.0f} s"
         for pipeline in snapshot.pipelines
         if pipeline.status in ("joining", "running")
-        and snapshot.now - pipeline.stepped > STALLED_AFTER
+        and snapshot.now - pipeline.stepped > pipeline.patience
     ]
     hopeless = stalled if snapshot.broken is None else [snapshot.broken, *stalled]
     reasons = list(hopeless)
