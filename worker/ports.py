@@ -71,6 +71,10 @@ class Consumer(Protocol):
     def connected(self) -> bool:
         """Whether at least one broker is connected."""
 
+    @property
+    def missing(self) -> Sequence[str]:
+        """Subscribed topics that the cluster does not have, as far as was told."""
+
     def totals(self) -> ClientTotals:
         """The client's own statistics as of about a second ago."""
 

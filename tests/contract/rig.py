@@ -20,7 +20,7 @@ from worker.kafka.admin import KafkaAdmin
 from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.producer import KafkaProducer
 from worker.ports import Admin, Consumer, Producer
-from worker.settings import GroupSettings, KafkaSettings, Pipeline
+from worker.settings import GroupSettings, KafkaSettings, MetadataSettings, Pipeline
 from worker.testing import ManualClock, MemoryBroker
 from worker.testing.consumer import MemoryConsumer
 from worker.types import Headers, TopicPartition
@@ -125,7 +125,9 @@ class MemoryRig:
 
 class KafkaRig:
     def __init__(self, address: str, group: GroupSettings) -> None:
-        self._settings = KafkaSettings(brokers=address.split(","), group=group)
+        self._settings = KafkaSettings(
+            brokers=address.split(","), group=group, metadata=MetadataSettings(refresh=2.0)
+        )
         self._raw: dict[str, str | int | float | bool] = {
             "bootstrap.servers": address,
             "log_level": 0,

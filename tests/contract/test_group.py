@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.contract.member import Member, Members, until
-from tests.contract.rig import Rig, unique
+from tests.contract.rig import Layout, Rig, unique
 from tests.contract.test_consumer import filled, offsets_of
 from worker.errors import CommitFailed
 from worker.types import TopicPartition
@@ -148,6 +148,18 @@ def test_a_member_too_many_is_told_that_it_has_nothing(rig: Rig, members: Member
     until(lambda: second.assignments, first, second)
 
     assert [len(first.owned), len(second.owned)] == [1, 0]
+
+
+def test_a_topic_that_does_not_exist_is_named_until_it_does(rig: Rig, members: Members) -> None:
+    (source,) = filled(rig, 0)
+    topic = unique("topic")
+    member = members.join(unique("group"), source.topic, topic)
+
+    until(lambda: list(member.consumer.missing) == [topic], member)
+    rig.admin().create({topic: Layout(1)})
+    until(lambda: TopicPartition(topic, 0) in member.owned, member)
+
+    until(lambda: not member.consumer.missing, member)
 
 
 def test_what_a_leaving_member_had_goes_to_those_who_stay(rig: Rig, members: Members) -> None:

@@ -20,6 +20,17 @@ def test_a_pipeline_that_makes_no_step_is_not_live() -> None:
     assert stalled.reasons == ("pipeline: no step for 61 s",)
 
 
+def test_a_pipeline_whose_topics_are_gone_is_live_but_not_ready() -> None:
+    pipeline = PipelineState(
+        "pipeline", "group", "running", joined=True, connected=True, missing=("flights",)
+    )
+
+    health = judge(snapshot(pipeline))
+
+    assert (health.live, health.ready) == (True, False)
+    assert health.reasons == ("pipeline: topics to read do not exist: flights",)
+
+
 def test_what_only_a_restart_helps_against_is_not_live() -> None:
     health = judge(snapshot(broken="the asyncio loop has ended"))
 

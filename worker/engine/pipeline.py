@@ -159,6 +159,7 @@ class PipelineLoop:
             state,
             joined=runner.joined,
             connected=consumer.connected,
+            missing=tuple(consumer.missing),
             blocked=runner.blocked,
             last_error=self._last_error,
             in_flight=runner.pressure.messages,

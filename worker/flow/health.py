@@ -74,6 +74,8 @@ class PipelineState:
     """Whether the group has given this member its partitions, be they none."""
     connected: bool = False
     """Whether at least one broker is connected."""
+    missing: tuple[str, ...] = ()
+    """Topics to read that do not exist."""
     blocked: str | None = None
     """Why results or dead letters cannot be delivered at the moment."""
     failed: str | None = None
@@ -147,14 +149,13 @@ def judge(snapshot: Snapshot) -> Health:
 
 
 def _why_not_ready(pipeline: PipelineState) -> str | None:
-    if pipeline.failed is not None:
-        return f"stopped: {pipeline.failed}"
-    if pipeline.status in ("starting", "stopped", "draining"):
-        return pipeline.status
-    if not pipeline.connected:
-        return "no broker is connected"
-    if pipeline.blocked is not None:
-        return f"cannot deliver: {pipeline.blocked}"
-    if not pipeline.joined:
-        return "has not joined its group yet"
-    return None
+    """The first that holds of all that can keep a pipeline from its work."""
+    hindrances = (
+        (pipeline.failed is not None, f"stopped: {pipeline.failed}"),
+        (pipeline.status in ("starting", "stopped", "draining"), pipeline.status),
+        (not pipeline.connected, "no broker is connected"),
+        (pipeline.missing, f"topics to read do not exist: {', '.join(pipeline.missing)}"),
+        (pipeline.blocked is not None, f"cannot deliver: {pipeline.blocked}"),
+        (not pipeline.joined, "has not joined its group yet"),
+    )
+    return next((text for holds, text in hindrances if holds), None)

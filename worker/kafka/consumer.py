@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from confluent_kafka import Consumer as Client
@@ -26,6 +27,10 @@ from worker.types import ClientTotals, Fetch, Message, TopicPartition
 
 LEAVE_TIMEOUT: Final = 5.0
 """Seconds to leave the group in good order."""
+
+LOOK_EVERY: Final = 2.0
+"""Seconds between two looks for a topic that is missing."""
+LOOK_TIMEOUT: Final = 1.0
 
 _EAGER: Final = {"range", "roundrobin"}
 """Assignors that take everything from everybody in a rebalance: the client then wants the whole
@@ -55,6 +60,8 @@ class KafkaConsumer:
         self._gone: set[TopicPartition] = set()
         self._sought: set[TopicPartition] = set()
         """Partitions of which the client may still tell where they were before a seek."""
+        self._missing: set[str] = set()
+        self._look_due = 0.0
         self._refused: list[tuple[Offsets, str]] = []
         self._closed = False
         self._by_hand = False
@@ -78,6 +85,11 @@ class KafkaConsumer:
     def connected(self) -> bool:
         """See `ports.Consumer`."""
         return self._statistics.connected
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """See `ports.Consumer`."""
+        return sorted(self._missing)
 
     @property
     def client(self) -> Client:
@@ -110,6 +122,8 @@ class KafkaConsumer:
         self._kept.release()
         self._tell_refused()
         self._gone.clear()
+        if self._missing and time.monotonic() >= self._look_due:
+            self._look_for_missing()
         first = self._client.poll(timeout)
         if first is None:
             return []
@@ -272,8 +286,19 @@ class KafkaConsumer:
 
     def _on_error_message(self, error: KafkaError, raw: Raw) -> None:
         self._note(error)
+        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            self._missing.add(raw.topic() or "")
         if error.code() in _OFFSET_LOST:
             self._rebalance.offset_lost(TopicPartition(raw.topic() or "", raw.partition() or 0))
+
+    def _look_for_missing(self) -> None:
+        """See which topics are there again: the client says once that one is missing, no more."""
+        self._look_due = time.monotonic() + LOOK_EVERY
+        with suppress(KafkaException):
+            for topic in self.missing:
+                found = self._client.list_topics(topic, timeout=LOOK_TIMEOUT).topics[topic]
+                if found.error is None:
+                    self._missing.discard(topic)
 
     def _note(self, error: KafkaError) -> None:
         self._last_error = describe(error)

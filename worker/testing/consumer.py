@@ -51,6 +51,12 @@ class MemoryConsumer:
         """Whether the broker answers."""
         return self._cluster.up
 
+    @property
+    def missing(self) -> Sequence[str]:
+        """Subscribed topics that were not made."""
+        wanted = frozenset[str]() if self._member is None else self._member.topics
+        return sorted(wanted - self._cluster.topics.keys())
+
     def totals(self) -> ClientTotals:
         """Count what was received so far."""
         return ClientTotals(messages_received=self._received, bytes_received=self._received_bytes)
