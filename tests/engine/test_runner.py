@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -309,11 +310,12 @@ def test_order_within_a_partition_is_kept() -> None:
 
     rig.step(20)
 
-    produced = [int(value) for value in rig.values()]
-    for partition in range(3):
-        mine = [value for value in produced if value // 1000 == partition]
-        by_target = sorted(set(mine))
-        assert len(mine) == len(by_target) == 700
+    produced: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for record in rig.broker.records("target"):
+        value = int(record.value or b"")
+        produced[value // 1000, record.partition].append(value)
+    assert all(values == sorted(set(values)) for values in produced.values())
+    assert sum(map(len, produced.values())) == 2100
     assert [rig.committed(partition) for partition in range(3)] == [700, 700, 700]
 
 

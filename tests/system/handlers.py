@@ -22,6 +22,19 @@ def echo_slowly(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 @handler
+def wait(payload: dict[str, Any]) -> dict[str, Any]:
+    """Give the payload back after as many seconds as it says."""
+    time.sleep(payload.get("seconds", 0))
+    return payload
+
+
+@handler(batch=7)
+def echo_batch(payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give the payloads back."""
+    return payloads
+
+
+@handler
 def hang(_payload: dict[str, Any]) -> None:
     """Never come back."""
     threading.Event().wait()

@@ -88,6 +88,23 @@ class Kafka:
         consumer.close()
         return messages
 
+    def delete(self, *topics: str) -> None:
+        """Delete topics, and wait until the cluster does not show them any more."""
+        client = AdminClient({"bootstrap.servers": self.address})
+        for future in client.delete_topics(list(topics)).values():
+            future.result()
+        deadline = time.monotonic() + DEADLINE
+        while set(topics) & client.list_topics(timeout=10).topics.keys():
+            assert time.monotonic() < deadline, f"still there: {topics}"
+
+    def ends(self, topic: str, partitions: int = 4) -> list[int]:
+        """Per partition the offset of the next record."""
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": unique("ends")})
+        places = [TopicPartition(topic, number) for number in range(partitions)]
+        ends = [consumer.get_watermark_offsets(place, timeout=10)[1] for place in places]
+        consumer.close()
+        return ends
+
     def committed(self, group: str, topic: str, partitions: int = 4) -> list[int]:
         """Per partition the committed offset; -1001 where there is none."""
         consumer = Consumer({"bootstrap.servers": self.address, "group.id": group})
@@ -118,6 +135,8 @@ class Spec:
     handler: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     top: Mapping[str, Any] = field(default_factory=dict)
+    client: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the clients."""
     name: str = field(default_factory=lambda: unique("spec"))
 
     def __post_init__(self) -> None:
@@ -137,6 +156,7 @@ class Spec:
             "kafka": {
                 "brokers": self.kafka.address,
                 "group": {"session_timeout": "6s", "heartbeat": "1s"},
+                **self.client,
             },
             "handlers": ["tests.system.handlers"],
             "pipelines": {"pipeline": {**pipeline, **self.settings}},
@@ -243,6 +263,23 @@ class Worker:
 def ids(messages: Iterable[Message]) -> list[int]:
     """The ids that the records of these tests carry."""
     return [int(json.loads(message.value() or b"")["id"]) for message in messages]
+
+
+def is_through(kafka: Kafka, spec: Spec, records: int) -> bool:
+    """Whether the committed offsets of the four partitions are behind so many records."""
+    return sum(max(0, o) for o in kafka.committed(spec.group, spec.source)) == records
+
+
+def is_in_order(messages: Iterable[Message], partitions: int = 4) -> bool:
+    """Whether results whose ids went in turn over the source's partitions have kept their order.
+
+    That is, between two partitions; of ids that were done again the first counts.
+    """
+    first: dict[tuple[int, int], dict[int, None]] = {}
+    for message in messages:
+        (one,) = ids([message])
+        first.setdefault((one % partitions, message.partition() or 0), {}).setdefault(one)
+    return all(list(seen) == sorted(seen) for seen in first.values())
 
 
 def numbered(number: int, partitions: int = 4) -> Iterable[tuple[bytes, bytes, int]]:

@@ -9,16 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.rig import Kafka, Spec, free_port, ids, numbered
+from tests.system.rig import Kafka, Spec, free_port, ids, is_in_order, is_through, numbered
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.broker import KafkaCluster
 from worker.settings import KafkaSettings, TopicSettings
 
 pytestmark = pytest.mark.kafka
-
-
-def is_through(kafka: Kafka, spec: Spec, records: int) -> bool:
-    return sum(max(0, o) for o in kafka.committed(spec.group, spec.source)) == records
 
 
 def test_ten_kills_lose_nothing_and_double_only_what_was_not_committed(
@@ -51,7 +47,9 @@ def test_ten_kills_lose_nothing_and_double_only_what_was_not_committed(
         worker.until(lambda: is_through(kafka, spec, records))
         assert worker.stop() == 0
 
-    counts = Counter(ids(kafka.read(spec.target)))
+    results = kafka.read(spec.target)
+    counts = Counter(ids(results))
+    assert is_in_order(results)
     assert set(counts) == set(range(records))
     assert {one for one, times in counts.items() if times > 1} <= allowed
     assert max(windows) <= in_flight + 10 * per_commit
@@ -71,7 +69,9 @@ def test_a_stop_with_work_in_flight_loses_and_doubles_nothing(kafka: Kafka, tmp_
         worker.until(lambda: is_through(kafka, spec, records))
         assert worker.stop() == 0
 
-    assert sorted(ids(kafka.read(spec.target))) == list(range(records))
+    results = kafka.read(spec.target)
+    assert sorted(ids(results)) == list(range(records))
+    assert is_in_order(results)
 
 
 def test_a_second_worker_takes_its_share_and_gives_it_back_without_loss_or_double(
@@ -93,7 +93,9 @@ def test_a_second_worker_takes_its_share_and_gives_it_back_without_loss_or_doubl
         first.until(lambda: is_through(kafka, spec, records))
         assert first.stop() == 0
 
-    assert sorted(ids(kafka.read(spec.target))) == list(range(records))
+    results = kafka.read(spec.target)
+    assert sorted(ids(results)) == list(range(records))
+    assert is_in_order(results)
 
 
 def test_a_worker_waits_for_brokers_at_start_and_survives_their_restart(tmp_path: Path) -> None:

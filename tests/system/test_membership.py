@@ -1,0 +1,65 @@
+"""What a member of a group may do without losing messages, or its membership."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.system.rig import Kafka, Spec, ids, is_in_order, is_through, numbered
+
+pytestmark = pytest.mark.kafka
+
+SHORT = {"librdkafka": {"max.poll.interval.ms": 6_000}}
+"""The time within which a member has to poll is as short as the session."""
+
+
+def test_a_handler_may_take_longer_than_a_member_may_be_silent(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    spec = Spec(kafka, tmp_path, "wait", {"in_flight": {"messages": 1}}, client=SHORT)
+    spec.create_topics()
+    kafka.produce(spec.source, [(b"a", b'{"id":0,"seconds":9}', 0), (b"b", b'{"id":1}', 0)])
+
+    with spec.worker() as worker:
+        worker.until(lambda: is_through(kafka, spec, 2))
+        assert worker.count("rebalances") == 1
+        assert worker.stop() == 0
+
+    assert ids(kafka.read(spec.target)) in ([0, 1], [1, 0])
+
+
+def test_a_drain_may_take_longer_than_a_member_may_be_silent(kafka: Kafka, tmp_path: Path) -> None:
+    spec = Spec(kafka, tmp_path, "wait", client=SHORT)
+    spec.create_topics()
+    kafka.produce(spec.source, [(b"a", b'{"id":0,"seconds":10}', 0)])
+
+    with spec.worker() as worker:
+        worker.until(lambda: worker.count("received") == 1)
+        assert worker.stop() == 0, worker.log
+
+    assert is_through(kafka, spec, 1)
+    assert ids(kafka.read(spec.target)) == [0]
+
+
+def test_a_worker_that_stood_still_for_longer_than_its_session_joins_again_and_loses_nothing(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    records = 8_000
+    spec = Spec(kafka, tmp_path, "echo_slowly", {"in_flight": {"messages": 200}})
+    spec.create_topics()
+    kafka.produce(spec.source, numbered(records))
+
+    with spec.worker() as still, spec.worker() as other:
+        still.until(lambda: still.owned() == other.owned() == 2 and still.count("handled") > 100)
+        still.send(signal.SIGSTOP)
+        other.until(lambda: other.owned() == 4)
+        still.send(signal.SIGCONT)
+        still.until(lambda: still.owned() == other.owned() == 2)
+        still.until(lambda: is_through(kafka, spec, records))
+        assert [still.stop(), other.stop()] == [0, 0]
+
+    results = kafka.read(spec.target)
+    assert set(ids(results)) == set(range(records))
+    assert is_in_order(results)

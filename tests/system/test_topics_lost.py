@@ -1,0 +1,58 @@
+"""Topics that are deleted while a worker uses them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.system.rig import Kafka, Spec, ids, is_through, numbered
+
+pytestmark = pytest.mark.kafka
+
+
+def test_a_dead_letter_topic_that_was_deleted_holds_the_offsets_until_it_is_made_again(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    client = {"producer": {"delivery_timeout": "3s"}, "metadata": {"refresh": "1s"}}
+    spec = Spec(kafka, tmp_path, "refuse", client=client)
+    dead_letter = f"{spec.name}.dlq"
+    spec.settings = {"dead_letter": dead_letter}
+    spec.create_topics()
+    kafka.create(dead_letter)
+
+    with spec.worker() as worker:
+        worker.until(worker.is_ready)
+        kafka.delete(dead_letter)
+        kafka.produce(spec.source, numbered(20))
+        worker.until(lambda: worker.pipeline().get("blocked"))
+        assert sum(max(0, o) for o in kafka.committed(spec.group, spec.source)) == 0
+        kafka.create(dead_letter)
+        worker.until(lambda: is_through(kafka, spec, 20))
+        worker.until(worker.is_ready)
+        assert worker.stop() == 0
+
+    assert set(ids(kafka.read(dead_letter))) == set(range(20))
+
+
+def test_a_source_that_was_deleted_is_named_until_it_is_there_again(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    client = {"metadata": {"refresh": "1s"}}
+    spec = Spec(kafka, tmp_path, "echo", {"on_offset_lost": "oldest"}, client=client)
+    spec.create_topics()
+
+    with spec.worker() as worker:
+        worker.until(worker.is_ready)
+        kafka.delete(spec.source)
+        worker.until(lambda: not worker.is_ready())
+        assert worker.get("/readyz")["reasons"] == [
+            f"pipeline: topics to read do not exist: {spec.source}"
+        ]
+        kafka.create(spec.source)
+        kafka.produce(spec.source, numbered(20))
+        worker.until(lambda: worker.count("produced") >= 20)
+        worker.until(worker.is_ready)
+        assert worker.stop() == 0
+
+    assert set(ids(kafka.read(spec.target))) == set(range(20))
