@@ -126,8 +126,14 @@ class Message:
 
     @property
     def headers(self) -> list[tuple[str, bytes | None]]:
-        """The headers in their order; names may repeat."""
-        return self._raw.headers() or []
+        """The headers in their order; names may repeat.
+
+        There are none where a name is not UTF-8 text: the client then gives an error instead.
+        """
+        try:
+            return self._raw.headers() or []
+        except SystemError:
+            return []
 
     @property
     def timestamp(self) -> int:

@@ -15,7 +15,7 @@ from worker.errors import Reject
 from worker.observe.tracing import TraceContext
 from worker.testing import ManualClock, MemoryBroker
 from worker.testing.producer import MemoryProducer
-from worker.types import Encoded, Message, Record, TopicPartition
+from worker.types import Encoded, Message, Record, StoredMessage, TopicPartition
 
 SOURCE = TopicPartition("source", 0)
 
@@ -583,6 +583,27 @@ def test_a_batch_result_of_another_length_is_refused_with_the_legal_ones() -> No
     text = dict(letters[0].headers)["dlq.message"] or b""
     assert b"a list of 1 for 2 messages" in text
     assert b"one result for each message" in text
+
+
+class Spoilt(StoredMessage):
+    """A record with a header name that is not UTF-8, as the client hands it over."""
+
+    def headers(self) -> Any:
+        raise SystemError("returned a result with an exception set")
+
+
+def test_a_message_whose_headers_cannot_be_read_is_dead_lettered_like_others() -> None:
+    rig = Rig(choosy, {"dead_letter": "dlq"}, observer=TraceContext())
+    rig.send("1")
+    rig.broker.log(SOURCE)._records.append(Spoilt("source", 0, 1, value=b"5"))
+    rig.broker.log(SOURCE).end = 2
+    rig.send("2")
+
+    rig.step()
+
+    assert rig.values("dlq") == ["5"]
+    assert rig.values() == ["1", "2"]
+    assert rig.committed() == 3
 
 
 def test_a_handler_may_take_the_message_itself() -> None:
