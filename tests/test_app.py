@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from worker.app import Options, Wrap, _Assembly, build, check
+from worker.app import Options, Wrap, build, check
+from worker.app.assembly import _Assembly
 from worker.errors import BadConfiguration
 from worker.handlers import Registry
 from worker.ports import Producer

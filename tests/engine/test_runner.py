@@ -157,7 +157,7 @@ def test_all_records_that_are_refused_are_found_together_and_without_waiting() -
     def twice(payload: int) -> list[Any]:
         return [Record("same", headers=[("number", str(payload))]), None, "same"]
 
-    refused = {("number", number) for number in "369"}
+    refused = {("number", number.encode()) for number in "369"}
     broker = RefusingBroker("INVALID_RECORD", lambda record: not refused.isdisjoint(record.headers))
     rig = Rig(twice, {"dead_letter": "dlq"}, broker)
     rig.send(*map(str, range(10)))

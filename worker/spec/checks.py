@@ -48,6 +48,9 @@ def _clients(kafka: KafkaSettings) -> Iterator[Contradiction]:
     if not producer.idempotent:
         words = "false; pipelines need true, or they would repeat and reorder records"
         yield ("kafka", "producer", "idempotent"), words
+    if producer.max_message_bytes is not None:
+        words = "is for clients; a pipeline sends what the topic takes, its max.message.bytes"
+        yield ("kafka", "producer", "max_message_bytes"), words
     for part, enabled in (("producer", producer.enabled), ("consumer", consumer.enabled)):
         if not enabled:
             yield ("kafka", part, "enabled"), "false; pipelines read and send, so they need true"
