@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
+from threading import Event
 from types import MappingProxyType
 
 import pytest
@@ -142,26 +142,54 @@ def test_a_message_whose_handler_raised_is_not_committed_and_comes_again(
         assert values(again.take(2)) == [b"3", b"4"]
 
 
-def test_a_slow_handler_keeps_its_membership(client: Kafka, topic: str, kafka_address: str) -> None:
+def test_a_handler_that_becomes_slow_keeps_its_membership_and_its_commits(
+    client: Kafka, topic: str, kafka_address: str
+) -> None:
     """Thirty messages of 0.3 s take longer than the client may go without a poll, 6 s."""
-    share, seen, done = Share(), list[int](), threading.Event()
-    for _ in range(30):
+    group, share, seen, slow, done = unique("group"), Share(), list[int](), Event(), Event()
+    for _ in range(530):
         client.send_async(topic, "x", partition=0)
     client.producer.flush(DEADLINE)
 
     def handle(message: Message) -> None:
-        threading.Event().wait(0.3)
+        if message.offset >= 500:
+            slow.set()
+            Event().wait(0.3)
         seen.append(message.offset)
-        if len(seen) == 30:
+        if len(seen) == 530:
             done.set()
 
     with member(kafka_address, librdkafka={"max.poll.interval.ms": 6000}) as one:
-        one.join_group(unique("group"), topic, handle, lost=share.lost, background=True)
+        one.join_group(group, topic, handle, lost=share.lost, background=True)
+        assert slow.wait(DEADLINE)
+        until(lambda: Cluster(kafka_address).committed(group, topic, 3)[0] > 500)
+        assert not done.is_set()
 
         assert done.wait(DEADLINE)
         one.leave_group()
-    assert seen == list(range(30))
+    assert seen == list(range(530))
     assert share.told == []
+
+
+def test_a_group_that_begins_at_the_newest_loses_nothing_from_then_on(
+    client: Kafka, topic: str, kafka_address: str
+) -> None:
+    group, share, again = unique("group"), Share(), Inbox()
+
+    def handle(_message: Message) -> None:
+        raise ValueError("no")
+
+    with Kafka(kafka_address) as one:
+        one.join_group(group, topic, handle, assigned=share.assigned, background=True)
+        until(lambda: len(share.partitions) == 3)
+        client.send(topic, "precious")
+        until(lambda: one.stats().active_consumers == 0)
+        with pytest.raises(ConsumeFailed):
+            one.leave_group()
+
+        one.join_group(group, topic, again, background=True)
+
+        assert values(again.take(1)) == [b"precious"]
 
 
 def test_a_callback_that_raises_ends_the_membership(client: Kafka, topic: str) -> None:

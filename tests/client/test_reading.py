@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +16,7 @@ from tests.client.rig import DEADLINE, Inbox, unique, until, values
 from worker import Kafka, KafkaSettings, Message, TopicConfig
 from worker.errors import (
     AlreadyConsuming,
+    ClientClosed,
     ConsumeFailed,
     ConsumerNotEnabled,
     InConsumerGroup,
@@ -162,6 +165,51 @@ def test_a_handler_that_raises_in_the_background_is_logged_and_told_when_it_is_s
         client.stop_consume()
     with pytest.raises(NotConsuming):
         client.stop_consume()
+
+
+def test_what_would_end_the_process_ends_reading_in_the_background(
+    client: Kafka, topic: str
+) -> None:
+    def handle(_message: Message) -> None:
+        raise SystemExit(3)
+
+    client.send(topic, "x", partition=0)
+    client.consume_partition(topic, 0, "oldest", handle, background=True)
+    until(lambda: client.stats().errors == 1)
+
+    with pytest.raises(ConsumeFailed, match="SystemExit: 3"):
+        client.stop_consume()
+
+
+def test_a_handler_that_leaves_its_work_to_be_awaited_has_failed(client: Kafka, topic: str) -> None:
+    loop = asyncio.new_event_loop()
+    client.send(topic, "x", partition=0)
+
+    with pytest.raises(ConsumeFailed, match="it returned an awaitable"):
+        client.consume_partition(topic, 0, "oldest", lambda _message: loop.create_future())
+
+    loop.close()
+
+
+def test_nothing_is_read_after_a_close_that_came_while_reading_began(
+    topic: str, kafka_address: str
+) -> None:
+    for number in range(10):
+        other = Kafka(kafka_address)
+        other.ping()
+        reading = threading.Thread(target=begin, args=(other, topic))
+        reading.start()
+        reading.join(number * 0.003)
+
+        other.close()
+        reading.join(DEADLINE)
+
+        assert "kafka-reading" not in {thread.name for thread in threading.enumerate()}
+
+
+def begin(client: Kafka, topic: str) -> None:
+    with suppress(ClientClosed):
+        client.consume(topic, print, background=True)
 
 
 def test_a_client_reads_one_thing_at_a_time(client: Kafka, topic: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime
-from threading import Event
+from threading import Event, Lock
 
 import pytest
 
@@ -92,6 +92,50 @@ def test_a_delivery_can_be_awaited_and_calls_back(client: Kafka, topic: str) -> 
     assert asyncio.run(send()) == 2
     assert done.wait(DEADLINE)
     assert [delivery.result().offset for delivery in called] == [0]
+
+
+def test_a_callback_may_send_and_wait(client: Kafka, topic: str) -> None:
+    offsets, done = list[int](), Event()
+
+    def send_again(_delivery: Delivery) -> None:
+        offsets.append(client.send(topic, "second", partition=0, timeout=DEADLINE).offset)
+        done.set()
+
+    client.send_async(topic, "first", partition=0).add_done_callback(send_again)
+
+    assert done.wait(DEADLINE)
+    assert offsets == [1]
+
+
+def test_a_callback_may_close_its_client(topic: str, client: Kafka, kafka_address: str) -> None:
+    other, done = Kafka(kafka_address), Event()
+
+    def close(_delivery: Delivery) -> None:
+        other.close()
+        done.set()
+
+    other.send(topic, "first")
+    pending = [other.send_async(topic, "x", partition=0) for _ in range(100)]
+    pending[0].add_done_callback(close)
+
+    assert done.wait(DEADLINE)
+    assert {one.exception(0) for one in pending} == {None}
+
+
+def test_a_callback_that_waits_for_the_closer_does_not_hold_it(
+    topic: str, client: Kafka, kafka_address: str
+) -> None:
+    other, lock, waits = Kafka(kafka_address), Lock(), Event()
+
+    def wait(_delivery: Delivery) -> None:
+        waits.set()
+        with lock:
+            pass
+
+    with lock:
+        other.send_async(topic, "x").add_done_callback(wait)
+        assert waits.wait(DEADLINE)
+        other.close(timeout=0.5)
 
 
 def test_a_record_that_is_refused_later_is_logged_and_counted_and_in_its_delivery(

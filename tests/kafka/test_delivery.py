@@ -32,6 +32,9 @@ class Counted:
     def failed(self, error: SendFailed) -> None:
         self.errors.append(error)
 
+    def serve_until(self, _done: Callable[[], bool], _timeout: float | None) -> bool:
+        return False
+
     def call_back(self, delivery: Delivery) -> None:
         delivery.call_back()
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import RLock
 
-from worker.errors import AlreadyConsuming, InConsumerGroup, NotConsuming, NotInConsumerGroup
+from worker.errors import (
+    AlreadyConsuming,
+    ClientClosed,
+    ConsumeFailed,
+    InConsumerGroup,
+    NotConsuming,
+    NotInConsumerGroup,
+)
 from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.reading import Reading
 
@@ -18,6 +25,8 @@ class Activity:
         self._reading: Reading | None = None
         self._group: str | None = None
         """The group that is being read in; None when partitions are read by hand."""
+        self._beginning = False
+        self._closed = False
         self._messages = 0
         self._bytes = 0
 
@@ -47,11 +56,7 @@ class Activity:
 
         In the foreground it returns when reading is stopped, and raises `ConsumeFailed`.
         """
-        with self._lock:
-            self._require_idle()
-            self._forget(self._reading)
-            reading = self._reading = make()
-            self._group = group
+        reading = self._begin(make, group)
         if background:
             reading.start()
             return
@@ -74,17 +79,48 @@ class Activity:
 
     def close(self, timeout: float) -> bool:
         """Stop whatever is read; whether its consumer has closed within `timeout` seconds."""
-        return self._reading is None or self._reading.stop(timeout)
+        with self._lock:
+            self._closed = True
+            reading = self._reading
+        return reading is None or reading.stop(timeout)
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this thread is the one that reads."""
+        return self._reading is not None and self._reading.is_mine
+
+    def _begin(self, make: Callable[[], Reading], group: str | None) -> Reading:
+        """Make a reading; its questions to the cluster keep nobody else waiting."""
+        with self._lock:
+            self._require_idle()
+            self._forget(self._reading)
+            self._beginning, self._group = True, group
+        made = None
+        try:
+            made = make()
+        finally:
+            with self._lock:
+                self._beginning = False
+                self._reading = None if self._closed else made
+                self._group = None if self._reading is None else group
+        if self._reading is None:
+            made.stop()
+            made.run()
+            raise ClientClosed("the client was closed meanwhile")
+        return made
 
     def _require_idle(self) -> None:
-        if self.consumer is None:
+        if self.consumer is None and not self._beginning:
             return
         if self._group is not None:
             raise InConsumerGroup(f"the client is in the group {self._group}")
         raise AlreadyConsuming("the client is consuming")
 
     def _stop(self, reading: Reading) -> None:
-        reading.stop()
+        if not reading.stop():
+            raise ConsumeFailed(
+                "the consumer did not close in time", advice="go on with another client"
+            )
         if reading.alone and reading.ended:
             self._forget(reading)
             if reading.failure is not None:

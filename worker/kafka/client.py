@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from math import inf
 from pathlib import Path
-from threading import RLock
+from threading import Event, RLock, Thread
 from types import TracebackType
 from typing import Final, Self
 
@@ -47,6 +47,9 @@ log = logging.getLogger(__name__)
 READER: Final = "stream-worker-client"
 """Group id of readers in no group: librdkafka wants one, and nothing is committed to it."""
 
+SHORTEST_CLOSE: Final = 1.0
+"""Seconds that a consumer gets to close, be the time-out over."""
+
 _CLIENTS: Final[weakref.WeakSet[Kafka]] = weakref.WeakSet()
 
 
@@ -78,6 +81,7 @@ class Kafka:
         self._sender: Sender | None = None
         self._consumer: ConsumerClient | None = None
         self._activity = Activity()
+        self._closed = Event()
         for warning in config.warnings(settings):
             log.warning("%s", warning)
         _CLIENTS.add(self)
@@ -360,16 +364,13 @@ class Kafka:
         """
         deadline = time.monotonic() + arguments.timeout(timeout)
         with self._lock:
-            if self._refusal is not None:
-                return
-            self._refusal = partial(ClientClosed, "the client is closed")
-            sender, consumer = self._sender, self._consumer
-        if not self._activity.close(timeout):
-            log.error("a handler did not return in %.1f s and is left to itself", timeout)
-        if sender is not None:
-            sender.close(max(0.0, deadline - time.monotonic()))
-        if consumer is not None:
-            consumer.close()
+            begun = self._refusal is not None
+            self._refusal = self._refusal or partial(ClientClosed, "the client is closed")
+        if not begun:
+            self._let_go(deadline)
+            self._closed.set()
+        elif not self._activity.is_mine:
+            self._closed.wait(timeout)
 
     def __enter__(self) -> Self:
         self._usable()
@@ -387,6 +388,20 @@ class Kafka:
         return f"Kafka({','.join(self.settings.brokers)})"
 
     # --- details ---
+
+    def _let_go(self, deadline: float) -> None:
+        def left() -> float:
+            return max(0.0, deadline - time.monotonic())
+
+        if not self._activity.close(left()):
+            log.error("a handler did not return in time and is left to itself")
+        if self._sender is not None:
+            self._sender.close(left())
+        if self._consumer is not None:
+            closing = Thread(target=self._consumer.close, daemon=True)  # another thread may poll it
+            closing.start()
+            closing.join(left() or SHORTEST_CLOSE)
+        self._topics = self._sender = self._consumer = None
 
     def _usable(self) -> None:
         if self._refusal is not None:

@@ -37,6 +37,9 @@ class Served(Protocol):
     def failed(self, error: SendFailed) -> None:
         """Take note of a record that was not acknowledged."""
 
+    def serve_until(self, done: Callable[[], bool], timeout: float | None) -> bool:
+        """Serve reports until `done`, if this is the thread that serves them; whether it is."""
+
     def call_back(self, delivery: Delivery) -> None:
         """Have the thread that serves the producer call `delivery.call_back()`."""
 
@@ -129,7 +132,7 @@ class Delivery:
                     log.exception("a callback of a delivery raised")
 
     def _wait(self, timeout: float | None) -> Raw | SendFailed:
-        if self._outcome is None:
+        if self._outcome is None and not self._served.serve_until(self.done, timeout):
             known = Event()
 
             def tell(_delivery: Delivery) -> None:

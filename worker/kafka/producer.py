@@ -103,14 +103,20 @@ class KafkaProducer:
         """See `ports.Producer`."""
         return self._statistics.totals()
 
+    def drop(self, timeout: float) -> int:
+        """Deliver what is queued, and give up what is not after `timeout` seconds; how many."""
+        left = self._client.flush(timeout)
+        if left:
+            self._client.purge()
+            self._client.flush(PURGE_TIMEOUT)
+        return left
+
     def close(self, timeout: float) -> None:
         """See `ports.Producer`."""
         if self._closed:
             return
         self._closed = True
-        if self._client.flush(timeout):
-            self._client.purge()
-            self._client.flush(PURGE_TIMEOUT)
+        self.drop(timeout)
         self._client.close()
         self._kept.release()
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import isawaitable
 from typing import Final, Literal
 
 from worker.errors import ClientError, CommitFailed, ConsumeFailed
@@ -23,8 +25,9 @@ POLL_FOR: Final = 0.1
 """Seconds of one poll; a stop is noticed within it."""
 POLL_LIMIT: Final = 500
 HANDLE_FOR: Final = 0.1
-"""Seconds between two polls that are aimed at: fewer messages are taken when a handler is slow,
-so that polling, and with it the membership, depends on one message alone."""
+"""Seconds between two polls, or as long as one message takes: so membership depends on no more."""
+CLOSE_WITHIN: Final = 30.0
+"""Seconds to leave the group and close; librdkafka's close is known to hang."""
 COMMIT_EVERY: Final = 1.0
 
 
@@ -39,6 +42,9 @@ class Told:
 
 class ByHand:
     """Partitions that nobody else competes for, as `ports.Rebalance`; nothing is committed."""
+
+    gone: OnPartitions = staticmethod(lambda _partitions: None)
+    """Told of partitions whose messages are no longer to be handled."""
 
     def assigned(self, committed: Mapping[TopicPartition, int | None]) -> Offsets:
         """Not told: whoever assigns by hand knows."""
@@ -81,6 +87,9 @@ class Member(ByHand):
         self._told = told
         self._next: dict[TopicPartition, int] = {}
         """Per partition the offset after the last message handled, where it is not committed."""
+        self._unsaid: dict[TopicPartition, int] = {}
+        """Where partitions start that had no committed offset; to be committed before the first
+        message, or else a crash would lose what came until then, with the start `newest`."""
         self._commit_due = time.monotonic() + COMMIT_EVERY
 
     def assigned(self, committed: Mapping[TopicPartition, int | None]) -> Offsets:
@@ -88,17 +97,22 @@ class Member(ByHand):
         fresh = [source for source, offset in committed.items() if offset is None]
         starts = {source: offset for source, offset in committed.items() if offset is not None}
         if fresh:
-            starts |= self._consumer.find(fresh, self._start)
+            found = self._consumer.find(fresh, self._start)
+            self._unsaid.update(found)
+            starts |= found
         _tell(self._told.assigned, list(committed))
         return starts
 
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Commit before the partitions go."""
+        self.gone(partitions)
+        self._next = {**self._unsaid, **self._next}
         self._commit(partitions, wait=True)
         _tell(self._told.revoked, partitions)
 
     def lost(self, partitions: Sequence[TopicPartition]) -> None:
         """Forget: others may have them already."""
+        self.gone(partitions)
         self._forget(partitions)
         _tell(self._told.lost, partitions)
 
@@ -107,7 +121,10 @@ class Member(ByHand):
         self._next[message.source] = message.offset + 1
 
     def keep_up(self) -> None:
-        """Commit once a second."""
+        """Commit where new partitions start, and once a second."""
+        if self._unsaid:
+            self._next = {**self._unsaid, **self._next}
+            self._commit(list(self._unsaid), wait=True)
         if self._next and time.monotonic() >= self._commit_due:
             self._commit(list(self._next), wait=False)
             self._commit_due = time.monotonic() + COMMIT_EVERY
@@ -125,6 +142,7 @@ class Member(ByHand):
     def _forget(self, partitions: Sequence[TopicPartition]) -> None:
         for source in partitions:
             self._next.pop(source, None)
+            self._unsaid.pop(source, None)
 
 
 class Reading:
@@ -143,35 +161,43 @@ class Reading:
         """Messages that were handled."""
         self.bytes = 0
         """Their payload."""
+        self.alone = False
+        """Whether it runs in a thread of its own."""
         self._session = session
         self._handler = handler
         self._on_failure = on_failure
+        self._waiting: deque[Message] = deque()
         self._stopping = threading.Event()
+        self._handled = threading.Event()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        self.alone = False
-        """Whether it runs in a thread of its own."""
+        session.gone = self._drop
 
     @property
     def ended(self) -> bool:
         """Whether the consumer is closed."""
         return self._ended.is_set()
 
+    @property
+    def is_mine(self) -> bool:
+        """Whether this thread is the one that reads."""
+        return self._thread is threading.current_thread()
+
     def run(self) -> None:
-        """Read until stopped; raises `ConsumeFailed`."""
+        """Read until stopped; raises `ConsumeFailed`, and what ends the process in a thread."""
         self._thread = threading.current_thread()
         try:
             self._read()
-        except ConsumeFailed as failure:
-            self._fail(failure)
-            raise
-        except ClientError as error:
-            failed = ConsumeFailed(
-                error.text, code=error.code, retriable=error.retriable, advice=error.advice
-            )
-            self._fail(failed)
-            raise failed from error
+        except BaseException as error:
+            if not isinstance(error, Exception) and not self.alone:
+                raise
+            self.failure = failure = _failure(error)
+            self._on_failure(failure)
+            if failure is error:
+                raise
+            raise failure from error
         finally:
+            self._handled.set()
             self._ended.set()
 
     def start(self) -> None:
@@ -182,12 +208,17 @@ class Reading:
     def stop(self, timeout: float | None = None) -> bool:
         """Handle no further message, and wait until the consumer is closed; whether it is.
 
-        Called by the handler it does not wait: the consumer is closed when the handler returns.
+        Waits for the handler for `timeout` seconds, without one for as long as it takes. Called by
+        the handler it does not wait: the consumer is closed when the handler returns.
         """
         self._stopping.set()
-        if self._thread is threading.current_thread():
+        if self.is_mine:
             return True
-        return self._ended.wait(timeout)
+        begun = time.monotonic()
+        if not self._handled.wait(timeout):
+            return False
+        left = CLOSE_WITHIN if timeout is None else timeout - (time.monotonic() - begun)
+        return self._ended.wait(max(0.0, left))
 
     def _run_alone(self) -> None:
         try:
@@ -196,24 +227,37 @@ class Reading:
             log.error("reading has stopped: %s", failure)  # noqa: TRY400 - the cause is the user's
 
     def _read(self) -> None:
-        limit = 1
         try:
             while not self._stopping.is_set():
-                fetches = self.consumer.poll(limit, POLL_FOR)
-                begun = time.monotonic()
-                for message in (one for fetch in fetches for one in fetch.messages):
-                    if self._stopping.is_set():
-                        break
-                    self._handle(message)
-                if fetches:
-                    limit = next_limit(limit, time.monotonic() - begun)
+                self._poll()
                 self._session.keep_up()
+                self._handle_for_a_while()
         finally:
+            self._handled.set()
             self.consumer.close()
+
+    def _poll(self) -> None:
+        """Take messages; while some wait one at most, which keeps the membership."""
+        limit, timeout = (1, 0.0) if self._waiting else (POLL_LIMIT, POLL_FOR)
+        for fetch in self.consumer.poll(limit, timeout):
+            self._waiting.extend(fetch.messages)
+
+    def _handle_for_a_while(self) -> None:
+        deadline = time.monotonic() + HANDLE_FOR
+        while self._waiting and not self._stopping.is_set():
+            self._handle(self._waiting.popleft())
+            if time.monotonic() > deadline:
+                break
+
+    def _drop(self, partitions: Sequence[TopicPartition]) -> None:
+        """Forget what waits of partitions that are no longer ours."""
+        self._waiting = deque(one for one in self._waiting if one.source not in partitions)
 
     def _handle(self, message: Message) -> None:
         try:
-            self._handler(message)
+            result = self._handler(message)
+            if result is not None and isawaitable(result):
+                raise TypeError("it returned an awaitable, which nobody awaits here")
         except Exception as error:
             raise ConsumeFailed(
                 f"the handler raised at {message!r}: {type(error).__name__}: {error}",
@@ -223,14 +267,15 @@ class Reading:
         self.messages += 1
         self.bytes += len(message.value or b"")
 
-    def _fail(self, failure: ConsumeFailed) -> None:
-        self.failure = failure
-        self._on_failure(failure)
 
-
-def next_limit(limit: int, seconds: float) -> int:
-    """How many messages to take next, when those of the last poll took so long."""
-    return max(1, limit // 2) if seconds > HANDLE_FOR else min(POLL_LIMIT, limit * 2)
+def _failure(error: BaseException) -> ConsumeFailed:
+    if isinstance(error, ConsumeFailed):
+        return error
+    if isinstance(error, ClientError):
+        return ConsumeFailed(
+            error.text, code=error.code, retriable=error.retriable, advice=error.advice
+        )
+    return ConsumeFailed(f"{type(error).__name__}: {error}")
 
 
 def _tell(listener: OnPartitions | None, partitions: Sequence[TopicPartition]) -> None:

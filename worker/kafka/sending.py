@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from queue import Empty, SimpleQueue
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, current_thread
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
@@ -90,13 +91,30 @@ class Served:
         """See `delivery.Served`."""
         self._to_call.put(delivery)
 
+    def serve_until(self, done: Callable[[], bool], timeout: float | None) -> bool:
+        """Serve reports until `done`, in the thread that would otherwise wait for itself.
+
+        Returns False at once in every other thread.
+        """
+        if current_thread() is not self._thread:
+            return False
+        deadline = inf if timeout is None else time.monotonic() + timeout
+        while not done() and time.monotonic() < deadline:
+            self.producer.client.poll(WAIT_FOR_ROOM)
+        return True
+
     def close(self, timeout: float) -> int:
-        """Deliver what is queued; what is left after `timeout` seconds fails, and is counted."""
-        left = self.producer.client.flush(timeout)
+        """Deliver what is queued; what is left after `timeout` seconds fails, and is counted.
+
+        A callback that does not return is left to itself.
+        """
+        deadline = time.monotonic() + timeout
+        left = self.producer.drop(timeout)
         self._ended.set()
-        self._thread.join()
-        self.producer.close(0.0)
-        self._call_back()
+        if current_thread() is not self._thread:
+            self._thread.join(max(SERVE_FOR * 2, deadline - time.monotonic()))
+        if not self._thread.is_alive() or current_thread() is self._thread:
+            self.producer.close(0.0)
         return left
 
     def _serve(self) -> None:
@@ -108,6 +126,7 @@ class Served:
             else:
                 self._poll()
             self._call_back()
+        self._call_back()
 
     def _poll(self) -> None:
         try:
@@ -206,7 +225,7 @@ class Sender:
     def close(self, timeout: float) -> None:
         """Deliver what is queued; what is left after `timeout` seconds fails."""
         deadline = time.monotonic() + timeout
-        every = self._by_batch.values()
+        every = list(self._by_batch.values())
         left = sum(served.close(max(0.0, deadline - time.monotonic())) for served in every)
         if left:
             log.error("%d records were not delivered in %.1f s and are given up", left, timeout)
