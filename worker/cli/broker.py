@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Final
 
@@ -42,44 +42,56 @@ def command(nodes: int) -> None:
     Example:
       worker broker --nodes 3
     """  # noqa: D301 - click's own mark
-    with _until_a_signal() as asked:
+    with _until_a_signal() as asked, contextlib.ExitStack() as kept:
         click.echo("starting Apache Kafka; the first time its files are downloaded", err=True)
         begun = time.monotonic()
         ports = range(PORT, PORT + nodes)
-        taken = [port for port in ports if not _is_free(port)]
+        taken = [port for port in ports if not takes(port, kept)]
         with KafkaCluster(nodes, ports=None if taken else ports) as cluster:
             click.echo(f"started in {time.monotonic() - begun:.1f} s", err=True)
             if taken:
                 click.echo(f"port {taken[0]} is taken, so these are others; use them by", err=True)
                 click.echo(f"  export KAFKA_BROKERS={cluster.address}", err=True)
             click.echo(f"ready {cluster.address}")
-            while not asked.wait(1.0):
-                pass
+            never = threading.Event()
+            while not asked:
+                never.wait(1.0)
 
 
 @contextlib.contextmanager
-def _until_a_signal() -> Iterator[threading.Event]:
-    """Leave the block at the first SIGINT or SIGTERM; what further ones ask for is under way."""
-    asked = threading.Event()
+def _until_a_signal() -> Iterator[Sequence[int]]:
+    """Leave the block at the first SIGINT or SIGTERM; what further ones ask for is under way.
 
-    def end(_number: int, _frame: FrameType | None) -> None:
-        if not asked.is_set():
-            asked.set()
+    They are held back, not ignored: Python complains of one that comes just as it is.
+    """
+    asked: list[int] = []
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        if not asked:
+            asked.append(number)
             raise KeyboardInterrupt
 
     with contextlib.suppress(KeyboardInterrupt):
         for number in SIGNALS:
             signal.signal(number, end)
         yield asked
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # nothing is left but the end of the process
 
 
-def _is_free(port: int) -> bool:
+def takes(port: int, kept: contextlib.ExitStack) -> bool:
+    """Whether a port is free; then no other of these commands takes it, as long as it is kept.
+
+    Between this look and the broker's listening lie seconds, in which another command would find
+    the port free, too. So its UDP twin, which Kafka does not use, is kept as a sign.
+    """
+    sign = socket.socket(type=socket.SOCK_DGRAM)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Java does
         try:
+            sign.bind((HOST, port))
             probe.bind((HOST, port))
         except OSError:
+            sign.close()
             return False
+    kept.enter_context(sign)
     return True
