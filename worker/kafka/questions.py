@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 
 from worker.errors import ClientError, ClientFatal
-from worker.kafka.failures import describe, failure
+from worker.kafka.failures import describe, failure, is_retriable
 from worker.kafka.partitions import errors, offsets, places
 from worker.ports import Offsets, Place
 from worker.types import TopicPartition
@@ -74,13 +74,18 @@ def committed(
 
 
 def _offsets_at(client: Client, partitions: Sequence[TopicPartition], when: int) -> Offsets:
-    if not partitions:
-        return {}
-    answers = asked(client.offsets_for_times, places(partitions, when), ASK_TIMEOUT)
-    problem = errors(answers)
-    if problem is not None:
-        raise ClientError(f"offsets cannot be had: {problem}")
-    return offsets(answers)
+    """Ask, and ask again while leaders are being found, as those of a topic just made."""
+    deadline = time.monotonic() + ASK_TIMEOUT
+    while partitions:
+        answers = asked(client.offsets_for_times, places(partitions, when), ASK_TIMEOUT)
+        problem = errors(answers)
+        if problem is None:
+            return offsets(answers)
+        failed = [answer.error for answer in answers if answer.error is not None]
+        if time.monotonic() > deadline or not all(map(is_retriable, failed)):
+            raise ClientError(f"offsets cannot be had: {problem}")
+        time.sleep(ASK_AGAIN_AFTER)
+    return {}
 
 
 def milliseconds(time: datetime) -> int:
