@@ -72,6 +72,7 @@ def test_an_exception_becomes_a_dead_letter_whatever_it_has_to_say(
         (Record(1, partition=-1), b"a partition is None or a whole number from 0"),
         (Record(1, partition="x"), b"a partition is None or a whole number from 0"),  # type: ignore[arg-type]
         (Record(1, timestamp="now"), b"a timestamp is None or milliseconds since 1970"),  # type: ignore[arg-type]
+        (Record(1, timestamp=0), b"a timestamp is None or milliseconds since 1970"),
         (Record(1, timestamp=2**70), b"a timestamp is None or milliseconds since 1970"),
         (Record(1, timestamp=-1), b"a timestamp is None or milliseconds since 1970"),
         (Record(1, key=5), b"a key is bytes, str or None, not int"),  # type: ignore[arg-type]

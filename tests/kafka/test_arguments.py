@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import partial
 from threading import TIMEOUT_MAX
 from typing import Any
@@ -21,6 +21,15 @@ TOPIC_RULE = "is not legal; legal are letters, digits, '.', '_' and '-', 1 to 24
 LONE_SURROGATE = "a\ud800"
 NO_UTF8 = "is a text that UTF-8 cannot write; give bytes"
 LARGEST = 2**63 - 1
+
+
+class NoOffset(tzinfo):
+    """A zone that does not say how far it is from UTC."""
+
+    def utcoffset(self, _when: datetime | None) -> None:
+        return None
+
+    dst = tzname = utcoffset
 
 
 # --- topics and groups ---
@@ -191,11 +200,11 @@ def test_a_negative_partition_is_an_invalid_one() -> None:
     ("when", "expected"),
     [
         (None, None),
-        (0, 0),
+        (1, 1),
         (LARGEST, LARGEST),
-        (datetime(1970, 1, 1, tzinfo=UTC), 0),
+        (datetime(1970, 1, 1, 0, 0, 0, 1_000, tzinfo=UTC), 1),
         (datetime(1970, 1, 1, 0, 0, 1, 999_999, tzinfo=UTC), 1_999),
-        (datetime(1970, 1, 1, 1, tzinfo=timezone(timedelta(hours=1))), 0),
+        (datetime(1970, 1, 1, 1, 0, 1, tzinfo=timezone(timedelta(hours=1))), 1_000),
     ],
 )
 def test_a_timestamp_is_milliseconds_or_a_time_with_its_zone(
@@ -212,12 +221,21 @@ def test_a_timestamp_is_milliseconds_or_a_time_with_its_zone(
         True,
         1.5,
         "2026-01-31",
+        datetime(2026, 1, 31, tzinfo=NoOffset()),
         datetime(2026, 1, 31),  # noqa: DTZ001 - what is refused
         datetime(1969, 12, 31, tzinfo=UTC),
     ],
 )
 def test_another_timestamp_is_refused(when: object) -> None:
-    with pytest.raises(TypeError, match=r"timestamp is .* legal is milliseconds since 1970 or a"):
+    with pytest.raises(TypeError, match=rf"timestamp is .* since 1970 \(1 to {LARGEST}\) or a"):
+        arguments.timestamp(when)
+
+
+@pytest.mark.parametrize("when", [0, datetime(1970, 1, 1, tzinfo=UTC)])
+def test_the_first_moment_of_1970_is_refused_because_the_client_would_write_now(
+    when: object,
+) -> None:
+    with pytest.raises(TypeError, match=r"timestamp is .* since 1970 \(1 to"):
         arguments.timestamp(when)
 
 
@@ -243,7 +261,19 @@ def test_a_place_is_an_offset_a_word_or_a_time(where: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "where", [-1, LARGEST + 1, True, 1.0, None, "latest", "", b"oldest", TIME.replace(tzinfo=None)]
+    "where",
+    [
+        -1,
+        LARGEST + 1,
+        True,
+        1.0,
+        None,
+        "latest",
+        "",
+        b"oldest",
+        TIME.replace(tzinfo=None),
+        TIME.replace(tzinfo=NoOffset()),
+    ],
 )
 def test_another_place_is_refused(where: object) -> None:
     with pytest.raises(

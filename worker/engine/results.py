@@ -108,9 +108,10 @@ class Results:
 
 
 def _check_time(timestamp: object) -> None:
-    if timestamp is None or (isinstance(timestamp, int) and 0 <= timestamp <= LATEST):
+    """Refuse what is no time, and 0, which the client takes for now."""
+    if timestamp is None or (type(timestamp) is int and 0 < timestamp <= LATEST):
         return
-    words = f"a timestamp is None or milliseconds since 1970, a whole number up to {LATEST}"
+    words = f"a timestamp is None or milliseconds since 1970, a whole number from 1 to {LATEST}"
     raise BadResult("unencodable", words)
 
 

@@ -88,12 +88,17 @@ def partition(number: object) -> int:
 
 
 def timestamp(when: object) -> int | None:
-    """Milliseconds since 1970, from such a number or a time with its zone."""
-    if when is None or (type(when) is int and 0 <= when <= _LARGEST):
-        return when
-    if isinstance(when, datetime) and when.tzinfo is not None and when >= _EPOCH:
-        return (when - _EPOCH) // timedelta(milliseconds=1)
-    raise _wrong("timestamp", when, "milliseconds since 1970 or a datetime with its zone")
+    """Milliseconds since 1970, from such a number or a time with its zone; 0 would be now."""
+    if when is None:
+        return None
+    if isinstance(when, datetime) and when.utcoffset() is not None:
+        found = (when - _EPOCH) // timedelta(milliseconds=1)
+    else:
+        found = when if type(when) is int else 0
+    if not 0 < found <= _LARGEST:
+        legal = f"milliseconds since 1970 (1 to {_LARGEST}) or a datetime with its zone after that"
+        raise _wrong("timestamp", when, legal)
+    return found
 
 
 def timeout(seconds: object) -> float:
@@ -107,7 +112,7 @@ def place(where: object) -> int | Place:
     """An offset, `oldest`, `newest`, or a time with its zone."""
     if (type(where) is int and 0 <= where <= _LARGEST) or where in ("oldest", "newest"):
         return where
-    if isinstance(where, datetime) and where.tzinfo is not None:
+    if isinstance(where, datetime) and where.utcoffset() is not None:
         return where
     raise _wrong("offset", where, "a number from 0, 'oldest', 'newest' or a datetime with its zone")
 
