@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from worker import TopicConfig
 from worker.errors import InvalidPartition
 from worker.kafka import arguments
 from worker.kafka.client import Kafka
@@ -30,6 +31,13 @@ class NoOffset(tzinfo):
         return None
 
     dst = tzname = utcoffset
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Kafka]:
+    """A client of brokers that are away: whatever asks them takes its time and fails."""
+    with Kafka("127.0.0.1:1") as client:
+        yield client
 
 
 # --- topics and groups ---
@@ -58,7 +66,7 @@ def test_the_name_of_a_topic_is_a_text(name: object) -> None:
 
 @pytest.mark.parametrize(
     ("names", "expected"),
-    [("a", ["a"]), (["a"], ["a"]), (("a", "b"), ["a", "b"]), (["a", "a"], ["a", "a"])],
+    [("a", ["a"]), (["a"], ["a"]), (("a", "b"), ["a", "b"]), (["b", "a", "b"], ["b", "a"])],
 )
 def test_topics_are_one_name_or_several(names: object, expected: list[str]) -> None:
     assert arguments.topics(names) == expected
@@ -91,6 +99,71 @@ def test_the_name_of_a_group_is_taken_as_it_is(name: str) -> None:
 def test_the_name_of_a_group_is_printable(name: object) -> None:
     with pytest.raises(TypeError, match=r"group_id is .* legal is printable text, not empty"):
         arguments.group(name)
+
+
+# --- how a topic is made ---
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        TopicConfig(),
+        TopicConfig(1, 1),
+        TopicConfig(2**31 - 1, 2**15 - 1),
+        TopicConfig(config={"a": "größe", "b": 1, "c": 0.5, "d": True, "e": ""}),
+    ],
+)
+def test_the_making_of_a_topic_is_taken_as_it_is(given: TopicConfig) -> None:
+    assert arguments.topic_config(given) is given
+
+
+@pytest.mark.parametrize("given", ["x", "", 3, 0, {}, TopicConfig, object()])
+def test_the_making_of_a_topic_is_told_by_a_topic_config(client: Kafka, given: Any) -> None:
+    with pytest.raises(TypeError, match=r"topic is .* legal is a worker\.TopicConfig"):
+        client.create_topic("t", given)
+
+
+@pytest.mark.parametrize("name", ["partitions", "replication_factor"])
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        *((number, ValueError) for number in (0, -1, 2**40)),
+        *((number, TypeError) for number in ("3", 1.5, True, False, [1])),
+    ],
+)
+def test_partitions_and_replicas_are_counted(
+    client: Kafka, name: str, number: Any, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind, match=rf"{name} is .* legal is a whole number from 1 to \d+, or None"):
+        client.create_topic("t", TopicConfig(**{name: number}))
+
+
+@pytest.mark.parametrize("config", [5, None, "a=b", [("a", "b")]])
+def test_the_settings_of_a_topic_are_a_mapping(client: Kafka, config: Any) -> None:
+    with pytest.raises(TypeError, match=r"config is .* legal is a mapping of Kafka's topic"):
+        client.create_topic("t", TopicConfig(config=config))
+
+
+@pytest.mark.parametrize("name", [5, None, b"a", "", "a\x00b", LONE_SURROGATE])
+def test_the_name_of_a_topics_setting_is_printable(client: Kafka, name: Any) -> None:
+    with pytest.raises(TypeError, match=r"the name of a topic setting is .* legal is printable"):
+        client.create_topic("t", TopicConfig(config={name: "1"}))
+
+
+@pytest.mark.parametrize("value", [None, b"1", [1], {}])
+def test_the_value_of_a_topics_setting_is_a_text_a_number_or_a_bool(
+    client: Kafka, value: object
+) -> None:
+    with pytest.raises(TypeError, match=r"config 'a' is .* legal is a text, a number or a bool"):
+        client.create_topic("t", TopicConfig(config={"a": value}))
+
+
+@pytest.mark.parametrize("value", [LONE_SURROGATE, "a\x00b"])
+def test_the_value_of_a_topics_setting_is_a_text_that_can_be_written(
+    client: Kafka, value: str
+) -> None:
+    with pytest.raises(ValueError, match=r"config 'a' is .* legal is a text that UTF-8 can write"):
+        client.create_topic("t", TopicConfig(config={"a": value}))
 
 
 # --- payload and headers ---
@@ -282,7 +355,21 @@ def test_another_place_is_refused(where: object) -> None:
         arguments.place(where)
 
 
+@pytest.mark.parametrize("where", ["latest", 5, 0, None, TIME.replace(tzinfo=None)])
+def test_a_time_of_which_the_offset_is_asked_is_no_offset(client: Kafka, where: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"^time is .* legal is 'oldest', 'newest' or a datetime with its zone"
+    ):
+        client.offset("t", 0, where)
+
+
 # --- records ---
+
+
+@pytest.mark.parametrize("given", [None, 5, "text", b"text", {"a": 1}, Record("v", "t")])
+def test_records_are_a_list_of_them(client: Kafka, given: Any) -> None:
+    with pytest.raises(TypeError, match=r"records is .* legal is a list of worker\.Record"):
+        client.send_many(given)
 
 
 def test_a_record_is_written_as_it_is_sent() -> None:
@@ -373,14 +460,16 @@ def test_a_handler_of_which_a_call_runs_nothing_is_refused(function: object) -> 
         arguments.handler(function)
 
 
+@pytest.mark.parametrize("name", ["assigned", "revoked", "lost"])
+@pytest.mark.parametrize("function", ["x", 7, handle_later, partial(handle_later), stream])
+def test_who_is_told_of_partitions_is_a_plain_function(
+    client: Kafka, name: str, function: Any
+) -> None:
+    with pytest.raises(TypeError, match=rf"{name} is .* legal is a function of the partitions"):
+        client.join_group("g", "t", print, **{name: function})
+
+
 # --- all of them, before the network ---
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Kafka]:
-    """A client of brokers that are away: whatever asks them takes its time and fails."""
-    with Kafka("127.0.0.1:1") as client:
-        yield client
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from threading import TIMEOUT_MAX
 from typing import Any, Final
 
 from worker.errors import InvalidPartition
+from worker.kafka.topics import TopicConfig
 from worker.ports import Place
 from worker.types import Encoded, Headers, Record, SameKey
 
@@ -20,10 +21,15 @@ HeadersGiven = Mapping[str, HeaderValue] | Iterable[tuple[str, HeaderValue]]
 _TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")
 """The client cuts a name at NUL and crashes the process at half a surrogate pair."""
+_WRITABLE: Final = re.compile(r"[^\x00\ud800-\udfff]*")
+_NO_TEXT: Final = "legal is a text that UTF-8 can write, without NUL"
 _LARGEST: Final = 2**63 - 1
 """Offsets and timestamps are of 64 bits."""
 _LATER: Final = (iscoroutinefunction, isasyncgenfunction, isgeneratorfunction)
 """Kinds of functions of which a call runs nothing."""
+_MOST_PARTITIONS: Final = 2**31 - 1
+_MOST_REPLICAS: Final = 2**15 - 1
+"""What Kafka's protocol has room for."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -44,7 +50,26 @@ def topics(names: object) -> list[str]:
         return [topic(names)]
     if not isinstance(names, Sequence) or not names:
         raise _wrong("topics", names, "a topic's name or a list of names, at least one")
-    return [topic(name) for name in names]
+    return list(dict.fromkeys(topic(name) for name in names))
+
+
+def topic_config(given: object) -> TopicConfig:
+    """How a topic is made; raises TypeError or ValueError for what the client takes for another."""
+    if not isinstance(given, TopicConfig):
+        raise _wrong("topic", given, "a worker.TopicConfig")
+    _count("partitions", given.partitions, _MOST_PARTITIONS)
+    _count("replication_factor", given.replication_factor, _MOST_REPLICAS)
+    if not isinstance(given.config, Mapping):
+        raise _wrong("config", given.config, "a mapping of Kafka's topic settings")
+    settings: Mapping[object, object] = given.config  # type: ignore[assignment]
+    for name, value in settings.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise _wrong("the name of a topic setting", name, "printable text, not empty")
+        if not isinstance(value, (str, int, float)):
+            raise _wrong(f"config {name!r}", value, "a text, a number or a bool")
+        if isinstance(value, str) and not _WRITABLE.fullmatch(value):
+            raise ValueError(f"config {name!r} is {value[:80]!r}, which is not legal; {_NO_TEXT}")
+    return given
 
 
 def group(name: object) -> str:
@@ -117,6 +142,15 @@ def place(where: object) -> int | Place:
     raise _wrong("offset", where, "a number from 0, 'oldest', 'newest' or a datetime with its zone")
 
 
+def moment(where: object) -> Place:
+    """`oldest`, `newest`, or a time with its zone."""
+    if where == "oldest" or where == "newest":  # noqa: PLR1714 - narrows the type
+        return where
+    if isinstance(where, datetime) and where.utcoffset() is not None:
+        return where
+    raise _wrong("time", where, "'oldest', 'newest' or a datetime with its zone")
+
+
 def record(index: int, given: object) -> Encoded:
     """A record of a batch, which names its topic; mistakes name its place."""
     if not isinstance(given, Record):
@@ -137,12 +171,39 @@ def record(index: int, given: object) -> Encoded:
         raise InvalidPartition(f"record {index}: {error.text}", advice=error.advice) from None
 
 
+def records(given: object) -> list[Encoded]:
+    """The records of a batch."""
+    if isinstance(given, (str, bytes, bytearray, Mapping)) or not isinstance(given, Iterable):
+        raise _wrong("records", given, "a list of worker.Record")
+    return [record(index, one) for index, one in enumerate(given)]
+
+
 def handler(function: object) -> Callable[[Any], object]:
     """A plain function of one message."""
+    return _plain("handler", function, "a function of one Message; async ones are for pipelines")
+
+
+def listener(what: str, function: object) -> Callable[[Any], object] | None:
+    """A plain function that is told of partitions, or None."""
+    if function is None:
+        return None
+    return _plain(what, function, "a function of the partitions, not async, or None")
+
+
+def _plain(what: str, function: object, legal: str) -> Callable[[Any], object]:
     calls = (function, getattr(type(function), "__call__", None))  # noqa: B004 - not whether
     if not callable(function) or any(runs_later(call) for runs_later in _LATER for call in calls):
-        raise _wrong("handler", function, "a function of one Message; async ones are for pipelines")
+        raise _wrong(what, function, legal)
     return function
+
+
+def _count(what: str, number: object, most: int) -> None:
+    if number is None or (type(number) is int and 1 <= number <= most):
+        return
+    legal = f"a whole number from 1 to {most}, or None for the cluster's default"
+    if type(number) is int:
+        raise ValueError(f"{what} is {number}, which is not legal; legal is {legal}")
+    raise _wrong(what, number, legal)
 
 
 def _header(pair: object) -> tuple[str, HeaderValue]:

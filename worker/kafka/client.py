@@ -148,8 +148,7 @@ class Kafka:
         Some may fail while others are delivered: `SendFailed` names each that failed, and its
         `delivered` and `failed` are keyed by the place in `records`. Raises as `send` does.
         """
-        checked = [arguments.record(index, record) for index, record in enumerate(records)]
-        return self._producing().send_all(checked, arguments.timeout(timeout))
+        return self._producing().send_all(arguments.records(records), arguments.timeout(timeout))
 
     # --- reading ---
 
@@ -228,7 +227,11 @@ class Kafka:
         """
         group = arguments.group(group_id)
         names, handler = arguments.topics(topics), arguments.handler(handler)
-        told = Told(assigned, revoked, lost)
+        told = Told(
+            arguments.listener("assigned", assigned),
+            arguments.listener("revoked", revoked),
+            arguments.listener("lost", lost),
+        )
         self._read(lambda: self._member(group, names, handler, told), group, background=background)
 
     def leave_group(self) -> None:
@@ -249,9 +252,9 @@ class Kafka:
 
         Raises `ClientError` for what the cluster refuses, such as a name that is taken.
         """
-        self._asking().create(
-            arguments.topic(name), topic or TopicConfig(), validate_only=validate_only
-        )
+        name = arguments.topic(name)
+        config = TopicConfig() if topic is None else arguments.topic_config(topic)
+        self._asking().create(name, config, validate_only=validate_only)
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic with all its records and wait until it is gone; raises `TopicNotFound`."""
@@ -278,9 +281,7 @@ class Kafka:
         is a time beyond the last message. Raises `TopicNotFound` and `InvalidPartition`.
         """
         source = TopicPartition(arguments.topic(topic), arguments.partition(partition))
-        place = arguments.place(time)
-        if isinstance(place, int):
-            raise TypeError("time is a number; legal is 'oldest', 'newest' or a datetime")
+        place = arguments.moment(time)
         self._asking().require(source)
         return self._asking().offsets([source], place)[source]
 

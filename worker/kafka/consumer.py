@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import Consumer as Client
@@ -104,11 +105,14 @@ class KafkaConsumer:
         """See `ports.Consumer`."""
         self._rebalance = rebalance
         guard = self._kept.guard
-        self._client.subscribe(
+        asked(
+            partial(
+                self._client.subscribe,
+                on_assign=guard(self._on_assign),
+                on_revoke=guard(self._on_revoke),
+                on_lost=guard(self._on_lost),
+            ),
             list(topics),
-            on_assign=guard(self._on_assign),
-            on_revoke=guard(self._on_revoke),
-            on_lost=guard(self._on_lost),
         )
 
     def assign(self, starts: Offsets, rebalance: Rebalance) -> None:
