@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import partial
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 
 from worker import TopicConfig
-from worker.errors import InvalidPartition
+from worker.errors import ConnectionFailed, InvalidPartition
 from worker.kafka import arguments
 from worker.kafka.client import Kafka
+from worker.kafka.tokens import Token
 from worker.types import Encoded, Message, Record
 
 CANARY = "canary-9f31"
@@ -38,6 +40,40 @@ def client() -> Iterator[Kafka]:
     """A client of brokers that are away: whatever asks them takes its time and fails."""
     with Kafka("127.0.0.1:1") as client:
         yield client
+
+
+# --- the client itself ---
+
+
+@pytest.mark.parametrize("given", [None, 5, b"a:1", ["a:1"]])
+def test_a_client_is_made_of_a_text_or_settings(given: Any) -> None:
+    with pytest.raises(TypeError, match=r"settings is .* legal is a text of brokers' addresses"):
+        Kafka(given)
+
+
+def test_spaces_between_addresses_are_no_part_of_them() -> None:
+    with Kafka("a:1, b:2") as client:
+        assert client.settings.brokers == ["a:1", "b:2"]
+
+
+@pytest.mark.parametrize("given", ["nonsense", "", "a:1,", "a:65536", "a:0", "a:99999"])
+def test_addresses_that_are_none_are_refused_in_a_sentence(given: str) -> None:
+    with pytest.raises(ValueError, match=r"^brokers: .*; give host:port, several with") as caught:
+        Kafka(given)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_token_is_not_shown() -> None:
+    assert repr(Token(CANARY, 5.0, "me")) == "Token(expires=5.0, principal='me')"
+
+
+def test_a_ping_that_may_not_wait_does_not(client: Kafka) -> None:
+    begun = time.monotonic()
+    with pytest.raises(ConnectionFailed):
+        client.ping(0)
+
+    assert time.monotonic() - begun < 5
 
 
 # --- topics and groups ---

@@ -9,9 +9,12 @@ from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from threading import TIMEOUT_MAX
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from worker.errors import InvalidPartition
 from worker.kafka.topics import TopicConfig
 from worker.ports import Place
+from worker.settings import KafkaSettings
 from worker.types import Encoded, Headers, Record, SameKey
 
 HeaderValue = str | bytes | None
@@ -31,6 +34,20 @@ _MOST_PARTITIONS: Final = 2**31 - 1
 _MOST_REPLICAS: Final = 2**15 - 1
 """What Kafka's protocol has room for."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def settings(given: object) -> KafkaSettings:
+    """Settings of a client, or the addresses of its brokers as a text."""
+    if isinstance(given, KafkaSettings):
+        return given
+    if not isinstance(given, str):
+        legal = "a text of brokers' addresses such as 'one:9092, two:9092', or KafkaSettings"
+        raise _wrong("settings", given, legal)
+    try:
+        return KafkaSettings.model_validate({"brokers": given})
+    except ValidationError as error:
+        told = "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors())
+        raise ValueError(f"brokers: {told}; give host:port, several with commas") from None
 
 
 def topic(name: object) -> str:

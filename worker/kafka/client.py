@@ -69,8 +69,7 @@ class Kafka:
     def __init__(
         self, settings: KafkaSettings | str, *, token: Callable[[], Token] | None = None
     ) -> None:
-        if isinstance(settings, str):
-            settings = KafkaSettings(brokers=settings.split(","))
+        settings = arguments.settings(settings)
         self.settings: Final = settings
         self._extra = _token_properties(settings, token)
         self._lock = RLock()

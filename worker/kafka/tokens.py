@@ -16,6 +16,9 @@ class Token(NamedTuple):
     expires: float
     principal: str = ""
 
+    def __repr__(self) -> str:
+        return f"Token(expires={self.expires!r}, principal={self.principal!r})"
+
 
 def refresher(token: Callable[[], Token]) -> Callable[[str], tuple[str, float, str]]:
     """The client's `oauth_cb`, which it calls in a thread of its own, again before a token expires.

@@ -201,10 +201,11 @@ class Topics:
 
     def _cluster(self, timeout: float | None = None) -> ClusterMetadata:
         """Ask for the metadata; at first contact more than once, all within the time-out."""
+        whole = self._timeout if timeout is None else timeout
         attempts = 1 if self.reached or timeout is not None else self._attempts
         for left in reversed(range(attempts)):
             try:
-                found = self._metadata((timeout or self._timeout) / attempts)
+                found = self._metadata(whole / attempts)
             except ConnectionFailed as error:
                 if not left or error.code in _HOPELESS:
                     raise

@@ -33,6 +33,7 @@ _DURATION = r"^\d{1,9}(\.\d{1,9})?(ms|s|m|h|d)$"
 _SIZE = r"^\d{1,9}(\.\d{1,9})?\s?(B|kB|KB|MB|GB|KiB|MiB|GiB)$"
 _TOPIC = r"^[a-zA-Z0-9._-]{1,249}$"
 _BROKER = r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$"
+LAST_PORT = 65535
 NAME = r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$"
 
 _MODULE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
@@ -105,6 +106,8 @@ def _brokers(value: Any) -> Any:
         if not isinstance(broker, str) or not re.fullmatch(_BROKER, broker):
             shown = "an address with a user or a scheme" if "@" in str(broker) else repr(broker)
             raise ValueError(f"{shown} is not host:port")
+        if not 0 < int(broker.rpartition(":")[2]) <= LAST_PORT:
+            raise ValueError(f"{broker!r} has a port that is not legal; legal are 1 to {LAST_PORT}")
     return brokers
 
 
