@@ -136,7 +136,7 @@ def test_pausing_in_the_middle_of_what_was_fetched_loses_and_repeats_nothing(
     rig: Rig, members: Members
 ) -> None:
     (source,) = filled(rig, 50)
-    member = members.join(unique("group"), source.topic)
+    member = members.settled(unique("group"), source.topic)
 
     for _ in range(8):
         member.poll(limit=5)

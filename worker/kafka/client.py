@@ -191,6 +191,7 @@ class Kafka:
         def starts() -> Offsets:
             self._asking().require(source)
             if isinstance(where, int):
+                self._asking().require_offset(source, where)
                 return {source: where}
             return self._asking().offsets([source], where)
 

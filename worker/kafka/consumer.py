@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Message as Raw
 from confluent_kafka import TopicPartition as ClientPartition
 
-from worker.errors import ClientError, CommitFailed
+from worker.errors import ClientError, ClientFatal, CommitFailed
 from worker.kafka import questions
 from worker.kafka.callbacks import Kept
 from worker.kafka.config import Properties
@@ -128,7 +128,10 @@ class KafkaConsumer:
         self._gone.clear()
         if self._missing and time.monotonic() >= self._look_due:
             self._look_for_missing()
-        first = self._client.poll(timeout)
+        try:
+            first = self._client.poll(timeout)
+        except SystemError as error:  # the client could not follow a rebalance, and lost the reason
+            raise ClientFatal(f"the client failed in a rebalance: {error}") from error
         if first is None:
             return []
         raws = [first]
@@ -217,15 +220,16 @@ class KafkaConsumer:
             self._client.unsubscribe()
             while self._client.assignment() and time.monotonic() < deadline:
                 self._client.poll(0.1)
-        except (KafkaException, RuntimeError) as error:
+        except (KafkaException, RuntimeError, SystemError) as error:
             self._log.warning("the group was not left in good order: %s", error)
 
     # --- what the client tells, inside poll and close ---
 
     def _on_assign(self, _client: Client, partitions: list[ClientPartition]) -> None:
         starts: Offsets = {}
-        if self._closed:  # too late: the group answers no questions of a member that leaves
-            self._start(starts)
+        if self._closed:
+            # Too late: the group answers no questions of a member that leaves. The client takes
+            # the partitions by itself, and gives them back.
             return
         try:
             starts = self._rebalance.assigned(

@@ -16,7 +16,13 @@ from confluent_kafka.admin._config import ConfigResource  # not re-exported for 
 from confluent_kafka.admin._listoffsets import OffsetSpec as _OffsetSpec
 from confluent_kafka.admin._metadata import ClusterMetadata
 
-from worker.errors import ClientError, ConnectionFailed, InvalidPartition, TopicNotFound
+from worker.errors import (
+    ClientError,
+    ConnectionFailed,
+    ConsumeFailed,
+    InvalidPartition,
+    TopicNotFound,
+)
 from worker.kafka.admin import NO_ANSWER, client_topic
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES, common
 from worker.kafka.failures import describe, failure, made, specific
@@ -181,6 +187,16 @@ class Topics:
             raise InvalidPartition(
                 f"topic {source.topic} has no partition {source.partition}",
                 advice=f"legal are 0 to {known[-1]}",
+            )
+
+    def require_offset(self, source: TopicPartition, offset: int) -> None:
+        """Raise `ConsumeFailed` for an offset that the log does not reach to, or no longer."""
+        low = self._known([source], OffsetSpec.earliest()).get(source, offset)
+        high = self._known([source], OffsetSpec.latest()).get(source, offset)
+        if not low <= offset <= high:
+            raise ConsumeFailed(
+                f"offset {offset} of {source} is not in the log",
+                advice=f"legal are {low} to {high}",
             )
 
     def offsets(self, sources: Sequence[TopicPartition], place: Place) -> Offsets:
