@@ -59,6 +59,7 @@ class KafkaConsumer:
         self._rebalance: Rebalance
         self._last_error: str | None = None
         self._gone: set[TopicPartition] = set()
+        self._untold: set[TopicPartition] = set()
         self._sought: set[TopicPartition] = set()
         """Partitions of which the client may still tell where they were before a seek."""
         self._missing: set[str] = set()
@@ -229,7 +230,8 @@ class KafkaConsumer:
         starts: Offsets = {}
         if self._closed:
             # Too late: the group answers no questions of a member that leaves. The client takes
-            # the partitions by itself, and gives them back.
+            # the partitions by itself, and gives them back; nobody else is told of them.
+            self._untold.update(sources(partitions))
             return
         try:
             starts = self._rebalance.assigned(
@@ -239,14 +241,17 @@ class KafkaConsumer:
             self._start(starts)
 
     def _on_revoke(self, _client: Client, partitions: list[ClientPartition]) -> None:
-        leaving = sources(partitions)
-        self._gone.update(leaving)
+        leaving = self._leaving(partitions)
         self._rebalance.revoked(leaving)
 
     def _on_lost(self, _client: Client, partitions: list[ClientPartition]) -> None:
-        leaving = sources(partitions)
-        self._gone.update(leaving)
+        leaving = self._leaving(partitions)
         self._rebalance.lost(leaving)
+
+    def _leaving(self, partitions: list[ClientPartition]) -> list[TopicPartition]:
+        leaving = [source for source in sources(partitions) if source not in self._untold]
+        self._gone.update(leaving)
+        return leaving
 
     def _on_commit(self, error: KafkaError | None, partitions: list[ClientPartition]) -> None:
         problem = errors(partitions)
