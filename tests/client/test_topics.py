@@ -33,6 +33,16 @@ def test_a_topic_is_described_as_it_was_made(client: Kafka) -> None:
     assert topic.config["cleanup.policy"] == "delete"
 
 
+def test_the_broker_for_tests_keeps_records_of_years_ago_until_a_topic_says_otherwise(
+    client: Kafka,
+) -> None:
+    name = unique("topic")
+
+    client.create_topic(name)
+
+    assert client.describe_topic(name).config["retention.ms"] == "-1"
+
+
 def test_a_new_topic_can_be_used_at_once(client: Kafka) -> None:
     name = unique("topic")
 

@@ -76,6 +76,7 @@ def server_properties(node: Node, nodes: Sequence[Node], data: Path) -> dict[str
         "group.consumer.min.session.timeout.ms": "6000",
         "group.consumer.session.timeout.ms": "10000",
         "log.cleaner.dedupe.buffer.size": "4194304",  # by default half of a small heap
+        "log.retention.ms": "-1",  # records keep the time of their source, which may be years ago
     }
 
 
