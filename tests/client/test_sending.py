@@ -9,7 +9,7 @@ from threading import Event, Lock
 
 import pytest
 
-from tests.client.rig import DEADLINE, unique
+from tests.client.rig import DEADLINE, unique, until
 from tests.system.rig import Kafka as Cluster
 from worker import Kafka, KafkaSettings, Record, TopicConfig
 from worker.errors import InvalidPartition, ProducerNotEnabled, SendFailed, TopicNotFound
@@ -214,7 +214,7 @@ def test_a_partition_that_was_added_can_be_sent_to(client: Kafka, topic: str) ->
         client.send(topic, "too early", partition=3)
 
     client.admin.create_partitions([NewPartitions(topic, 4)])[topic].result()
-    assert client.partitions(topic) == [0, 1, 2, 3]
+    until(lambda: client.partitions(topic) == [0, 1, 2, 3])
 
     assert client.send(topic, "x", partition=3).partition == 3
 
