@@ -16,7 +16,7 @@ from worker.types import (
     Failure,
     Fetch,
     Headers,
-    Message,
+    RawMessage,
     TopicInfo,
     TopicPartition,
 )
@@ -116,10 +116,11 @@ class Consumer(Protocol):
 class Producer(Protocol):
     """An idempotent producer with `acks=all`; records to one partition stay in the order sent."""
 
-    def send(self, record: Encoded, on_delivery: OnDelivery) -> None:
-        """Queue a record; `on_delivery` is called exactly once.
+    def send(self, records: Sequence[Encoded], on_delivery: OnDelivery) -> int:
+        """Queue records in order; `on_delivery` is called exactly once for each that is queued.
 
-        Raises `QueueFull` when the queue is full (the record is not queued), `ClientFatal` when
+        Returns how many are queued: those in front of the first that is not. Why that one is not is
+        raised when it is first in a call: `QueueFull` when the queue is full, `ClientFatal` when
         only a new producer can go on, and `ClientError` when the record cannot be queued.
         """
 
@@ -181,6 +182,6 @@ class Clock:
 class Observer:
     """Who watches the engine; each method does nothing and subclasses override what they need."""
 
-    def headers_for(self, message: Message, record: Encoded) -> Headers:
-        """Headers to add to a result or a dead letter of `message`."""
+    def headers_for(self, raw: RawMessage, record: Encoded) -> Headers:
+        """Headers to add to a result or a dead letter of a message, which `Message(raw)` reads."""
         return ()

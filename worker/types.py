@@ -21,11 +21,14 @@ class TopicPartition(NamedTuple):
 
 
 class RawMessage(Protocol):
-    """What a client hands over for a record; `confluent_kafka.Message` has this shape."""
+    """A record as a client hands it over, and as the engine passes it on to where it is handled.
 
-    def topic(self) -> str | None: ...
-    def partition(self) -> int | None: ...
-    def offset(self) -> int | None: ...
+    `confluent_kafka.Message` has this shape.
+    """
+
+    def topic(self) -> str: ...
+    def partition(self) -> int: ...
+    def offset(self) -> int: ...
     def key(self) -> bytes | None: ...
     def value(self) -> bytes | None: ...
     def headers(self) -> Any: ...
@@ -102,17 +105,17 @@ class Message:
     @property
     def topic(self) -> str:
         """The topic that the record was read from."""
-        return self._raw.topic() or ""
+        return self._raw.topic()
 
     @property
     def partition(self) -> int:
         """The number of the partition that the record was read from."""
-        return self._raw.partition() or 0
+        return self._raw.partition()
 
     @property
     def offset(self) -> int:
         """The record's place in its partition."""
-        return self._raw.offset() or 0
+        return self._raw.offset()
 
     @property
     def key(self) -> bytes | None:
@@ -126,14 +129,8 @@ class Message:
 
     @property
     def headers(self) -> list[tuple[str, bytes | None]]:
-        """The headers in their order; names may repeat.
-
-        There are none where a name is not UTF-8 text: the client then gives an error instead.
-        """
-        try:
-            return self._raw.headers() or []
-        except SystemError:
-            return []
+        """The headers in their order; names may repeat."""
+        return headers_of(self._raw) or []
 
     @property
     def timestamp(self) -> int:
@@ -147,6 +144,18 @@ class Message:
 
     def __repr__(self) -> str:
         return f"Message({self.topic}[{self.partition}]@{self.offset})"
+
+
+def headers_of(raw: RawMessage) -> list[tuple[str, bytes | None]] | None:
+    """The headers of a record, None without any.
+
+    There are none where a name is not UTF-8 text: the client then gives an error instead.
+    """
+    try:
+        headers: list[tuple[str, bytes | None]] | None = raw.headers()
+    except SystemError:
+        return None
+    return headers
 
 
 class SameKey:
@@ -178,7 +187,10 @@ class Record:
 
 @dataclass(slots=True)
 class Encoded:
-    """A record as it is sent; `timestamp` in milliseconds since 1970, None for now."""
+    """A record as it is sent; `timestamp` in milliseconds since 1970, None for now.
+
+    As an outcome: the message was handled, and this is its one result.
+    """
 
     topic: str
     value: bytes | None
@@ -209,13 +221,13 @@ class Fetch:
     """
 
     source: TopicPartition
-    messages: list[Message]
+    messages: list[RawMessage]
     size: int
 
 
 @dataclass(slots=True)
 class Done:
-    """The message was handled; its records are to be sent."""
+    """The message was handled; its records, none or several, are to be sent."""
 
     records: Sequence[Encoded]
 
@@ -254,7 +266,7 @@ class Stop:
     failure: Failure
 
 
-Outcome = Done | DeadLetter | Skip | Stop
+Outcome = Encoded | Done | DeadLetter | Skip | Stop
 """What became of a message; matched once, in `engine/runner.py`."""
 
 

@@ -44,10 +44,11 @@ class Member:
         assert sum(len(fetch.messages) for fetch in fetches) <= limit
         for fetch in fetches:
             assert fetch.source in self.owned, f"{fetch.source} is not owned by {self.name}"
-            assert {message.source for message in fetch.messages} == {fetch.source}
-            payloads = [part for m in fetch.messages for part in (m.key, m.value)]
+            messages = list(map(Message, fetch.messages))
+            assert {message.source for message in messages} == {fetch.source}
+            payloads = [part for m in messages for part in (m.key, m.value)]
             assert fetch.size == sum(len(part or b"") for part in payloads)
-            self.received += fetch.messages
+            self.received += messages
 
     # --- ports.Rebalance ---
 

@@ -33,7 +33,7 @@ class Deliveries:
 
 def send(producer: Producer, deliveries: Deliveries, *records: Encoded) -> None:
     for record in records:
-        producer.send(record, deliveries.to(record))
+        producer.send([record], deliveries.to(record))
 
 
 def serve_until(producer: Producer, condition: Callable[[], object]) -> None:
@@ -141,7 +141,7 @@ def test_a_full_queue_refuses_a_record_until_deliveries_are_served(
     refused = Encoded(topic, b"3", None)
 
     with pytest.raises(QueueFull):
-        producer.send(refused, deliveries.to(refused))
+        producer.send([refused], deliveries.to(refused))
     serve_until(producer, lambda: deliveries.of[b"1"])
     send(producer, deliveries, refused)
     producer.close(20.0)
@@ -207,7 +207,7 @@ def test_an_error_that_is_about_the_record_itself_is_told_from_those_that_pass(
     rig.admin().create({topic: Layout(config={"max.message.bytes": "2000"})})
 
     try:
-        producer.send(replace(record, topic=topic), lambda error, _message: errors.append(error))
+        producer.send([replace(record, topic=topic)], lambda error, _message: errors.append(error))
     except ClientError as error:
         errors.append(error)
     serve_until(producer, lambda: errors)

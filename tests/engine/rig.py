@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,9 @@ class InlinePool:
     @property
     def saturated(self) -> bool:
         return bool(self._runs)
+
+    def start(self, steps: Iterator[None]) -> None:
+        """Steps are taken by hand."""
 
     def submit(self, run: Run) -> None:
         self._runs.append(run)

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.engine.partition import Partition
-from worker.types import Fetch, Message, TopicPartition
+from worker.types import Fetch, RawMessage, StoredMessage, TopicPartition
 
 
-def pieces(messages: list[Message], sizes: list[int]) -> list[list[Message]]:
+def pieces(messages: list[RawMessage], sizes: list[int]) -> list[list[RawMessage]]:
     """The messages cut into pieces of these sizes in turn."""
-    cut: list[list[Message]] = []
+    cut: list[list[RawMessage]] = []
     while messages:
         size = sizes[len(cut) % len(sizes)]
         cut.append(messages[:size])
@@ -29,13 +29,15 @@ def test_wherever_gaps_fetches_and_runs_meet_everything_finished_is_committable(
     steps: list[int], fetches: list[int], runs: list[int], direction: int
 ) -> None:
     offsets = [sum(steps[: index + 1]) for index in range(len(steps))]
-    messages = [Message.of(b"x", offset=offset) for offset in offsets]
+    messages: list[RawMessage] = [
+        StoredMessage("topic", offset=offset, value=b"x") for offset in offsets
+    ]
     partition = Partition(TopicPartition("topic", 0), 0, None)
 
     for fetch in pieces(messages, fetches):
         partition.take(Fetch(partition.source, fetch, len(fetch)))
     for chunk in pieces(messages, runs)[::direction]:
-        partition.finish(chunk[0].offset, chunk[-1].offset + 1, len(chunk))
+        partition.finish(chunk[0].offset(), chunk[-1].offset() + 1, len(chunk))
 
     assert partition.tracker.committable == offsets[-1] + 1
     assert partition.tracker.ranges() == []

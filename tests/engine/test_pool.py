@@ -1,20 +1,19 @@
-"""Handlers in threads and on the loop."""
+"""Async handlers on the process's loop."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 
 import pytest
 
 from worker.engine.partition import Finished, Partition, Run
-from worker.engine.pool import AsyncPool, LoopThread, Pool, ThreadPool
-from worker.types import Done, Message, Outcome, TopicPartition
+from worker.engine.pool import AsyncPool, LoopThread, Pool
+from worker.types import Done, Outcome, StoredMessage, TopicPartition
 
 
 def run() -> Run:
-    return Run(Partition(TopicPartition("t", 0), 0, None), [Message.of(b"")])
+    return Run(Partition(TopicPartition("t", 0), 0, None), [StoredMessage("t")])
 
 
 def collected(pool: Pool, number: int) -> list[Finished]:
@@ -31,35 +30,6 @@ def loop() -> Iterator[LoopThread]:
     thread.close()
 
 
-def test_runs_are_handled_beside_each_other_in_as_many_threads_as_allowed() -> None:
-    meeting = threading.Barrier(2, timeout=10)
-
-    def execute(_run: Run) -> list[Outcome]:
-        meeting.wait()
-        return [Done(())]
-
-    pool = ThreadPool("test", execute, 2)
-    pool.submit(run())
-    pool.submit(run())
-    assert pool.saturated
-
-    assert [finished.error for finished in collected(pool, 2)] == [None, None]
-    assert pool.outstanding == 0
-    pool.close()
-
-
-def test_a_defect_in_a_thread_comes_back_instead_of_being_lost() -> None:
-    def execute(_run: Run) -> list[Outcome]:
-        raise SystemExit("defect")
-
-    pool = ThreadPool("test", execute, 1)
-    pool.submit(run())
-
-    (finished,) = collected(pool, 1)
-    assert isinstance(finished.error, SystemExit)
-    pool.close()
-
-
 def test_async_runs_are_handled_beside_each_other_on_one_loop(loop: LoopThread) -> None:
     meeting = asyncio.Barrier(3)
 
@@ -67,7 +37,7 @@ def test_async_runs_are_handled_beside_each_other_on_one_loop(loop: LoopThread) 
         await meeting.wait()
         return [Done(())]
 
-    pool = AsyncPool(loop, execute, 3)
+    pool = AsyncPool("test", loop, execute, 3)
     for _ in range(3):
         pool.submit(run())
 
@@ -78,7 +48,7 @@ def test_a_defect_on_the_loop_comes_back_instead_of_being_lost(loop: LoopThread)
     async def execute(_run: Run) -> list[Outcome]:
         raise RuntimeError("defect")
 
-    pool = AsyncPool(loop, execute, 1)
+    pool = AsyncPool("test", loop, execute, 1)
     pool.submit(run())
 
     (finished,) = collected(pool, 1)
@@ -90,14 +60,14 @@ def test_what_ends_processes_comes_back_from_a_task_and_the_loop_goes_on(loop: L
         raise SystemExit(3)
 
     async def execute(run: Run) -> list[Outcome]:
-        if run.messages[0].offset == 0:
+        if run.messages[0].offset() == 0:
             await asyncio.gather(leave())
         return [Done(())]
 
-    pool = AsyncPool(loop, execute, 1)
+    pool = AsyncPool("test", loop, execute, 1)
     pool.submit(run())
     (finished,) = pool.collect(10.0)
-    pool.submit(Run(Partition(TopicPartition("t", 0), 0, None), [Message.of(b"", offset=1)]))
+    pool.submit(Run(Partition(TopicPartition("t", 0), 0, None), [StoredMessage("t", offset=1)]))
     (following,) = pool.collect(10.0)
 
     assert isinstance(finished.error, SystemExit)

@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.flow.lanes import Lanes
-from worker.types import Message
+from worker.types import RawMessage, StoredMessage
 
 
-def messages(*offsets: int) -> list[Message]:
-    return [Message.of(b"", offset=offset) for offset in offsets]
+def messages(*offsets: int) -> list[RawMessage]:
+    return [StoredMessage("topic", offset=offset) for offset in offsets]
 
 
 def test_no_second_run_goes_out_while_one_is_out() -> None:
@@ -27,7 +27,7 @@ def test_messages_that_a_run_did_not_handle_come_first_again() -> None:
 
     lanes.release(run[1:])
 
-    assert [message.offset for message in lanes.take(9)] == [2, 3]
+    assert [message.offset() for message in lanes.take(9)] == [2, 3]
 
 
 def test_messages_that_wait_are_forgotten_at_once_when_the_partition_goes() -> None:
@@ -53,8 +53,8 @@ def test_every_message_is_handled_once_and_in_order(
         run = lanes.take(limit)
         if run:
             done = min(finished, len(run))
-            handled += [message.offset for message in run[:done]]
+            handled += [message.offset() for message in run[:done]]
             lanes.release(run[done:])
 
-    handled += [message.offset for message in lanes.take(added + 1)]
+    handled += [message.offset() for message in lanes.take(added + 1)]
     assert handled == list(range(added))

@@ -74,7 +74,7 @@ def fill(
 
 def sent(producer: KafkaProducer, record: Encoded, deliveries: Deliveries) -> bool:
     try:
-        producer.send(record, deliveries)
+        producer.send([record], deliveries)
     except QueueFull:
         return False
     return True
@@ -84,7 +84,7 @@ def read(consumer: KafkaConsumer, number: int) -> list[Message]:
     messages: list[Message] = []
     while len(messages) < number:
         for fetch in consumer.poll(100, 1.0):
-            messages += fetch.messages
+            messages += map(Message, fetch.messages)
     return messages
 
 
@@ -144,7 +144,7 @@ def test_a_header_name_that_the_client_would_spoil_is_refused(name: str) -> None
     producer = KafkaProducer(config.producer(settings(NOWHERE), {}))
 
     with pytest.raises(ClientError, match="header name"):
-        producer.send(Encoded("t", b"", headers=[(name, b"")]), Deliveries())
+        producer.send([Encoded("t", b"", headers=[(name, b"")])], Deliveries())
 
     producer.close(0)
 
@@ -153,7 +153,7 @@ def test_records_that_are_dropped_at_the_end_are_reported_as_failed() -> None:
     producer = KafkaProducer(config.producer(settings(NOWHERE), {}))
     deliveries = Deliveries()
     for _ in range(5):
-        producer.send(Encoded("t", b""), deliveries)
+        producer.send([Encoded("t", b"")], deliveries)
 
     producer.close(0)
     producer.close(0)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from worker.observe.tracing import TraceContext
-from worker.types import Encoded, Headers, Message
+from worker.types import Encoded, Headers, StoredMessage
 
 PARENT = ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 STATE = ("tracestate", b"vendor=1")
@@ -11,7 +11,7 @@ STATE = ("tracestate", b"vendor=1")
 
 def headers(inherited: Headers, own: Headers = ()) -> list[object]:
     record = Encoded("topic", b"", headers=own)
-    return list(TraceContext().headers_for(Message.of(b"", headers=inherited), record))
+    return list(TraceContext().headers_for(StoredMessage("source", headers=inherited), record))
 
 
 def test_the_context_of_the_message_goes_on_and_nothing_else_does() -> None:

@@ -77,7 +77,7 @@ def test_while_the_broker_is_down_everything_waits_and_nothing_is_lost(
     broker.append("flights", b"before", partition=0)
 
     broker.stop()
-    producer.send(Encoded("flights", b"during", partition=0), lambda e, _m: reports.append(e))
+    producer.send([Encoded("flights", b"during", partition=0)], lambda e, _m: reports.append(e))
     member.consumer.commit({SOURCE: 0}, wait=False)
     member.poll()
     producer.poll(0.0)
@@ -105,7 +105,7 @@ def test_a_delivery_that_fails_leaves_no_record_and_those_after_it_go_on(
     producer.fail_next("_MSG_TIMED_OUT", times=1, when=lambda record: record.value == b"2")
 
     for value in (b"1", b"2", b"3"):
-        producer.send(Encoded("flights", value), lambda error, _m: reports.append(str(error)))
+        producer.send([Encoded("flights", value)], lambda error, _m: reports.append(str(error)))
     producer.poll(0.0)
 
     assert reports == ["None", "_MSG_TIMED_OUT", "None"]
@@ -118,7 +118,7 @@ def test_held_deliveries_arrive_in_order_when_they_are_released(broker: MemoryBr
 
     for value in (b"1", b"2"):
         producer.send(
-            Encoded("flights", value, partition=0), lambda error, _m: reports.append(error)
+            [Encoded("flights", value, partition=0)], lambda error, _m: reports.append(error)
         )
     held = producer.poll(0.0)
     producer.release()
@@ -132,14 +132,14 @@ def test_held_deliveries_arrive_in_order_when_they_are_released(broker: MemoryBr
 def test_a_producer_can_fail_for_good(broker: MemoryBroker) -> None:
     producer, reports = broker.producer(), list[str]()
     producer.hold_deliveries()
-    producer.send(Encoded("flights", b"1"), lambda error, _m: reports.append(str(error)))
+    producer.send([Encoded("flights", b"1")], lambda error, _m: reports.append(str(error)))
 
     producer.fail("_FENCED")
     producer.poll(0.0)
 
     assert reports == ["_FENCED"]
     with pytest.raises(ClientFatal, match="_FENCED"):
-        producer.send(Encoded("flights", b"2"), lambda _e, _m: None)
+        producer.send([Encoded("flights", b"2")], lambda _e, _m: None)
 
 
 def test_a_topic_that_appears_later_is_assigned_to_those_who_wait_for_it() -> None:
@@ -189,7 +189,7 @@ def test_with_real_time_a_poll_waits_for_what_another_thread_sends() -> None:
     fetches = member.consumer.poll(1, 30.0)
     sender.join()
 
-    assert [message.value for fetch in fetches for message in fetch.messages] == [b"late"]
+    assert [message.value() for fetch in fetches for message in fetch.messages] == [b"late"]
 
 
 @pytest.mark.parametrize(

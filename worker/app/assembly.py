@@ -11,10 +11,11 @@ from worker.app.checks import check, decoder_of, unreadable
 from worker.app.options import Options
 from worker.engine.execute import Executor
 from worker.engine.pipeline import PipelineLoop
-from worker.engine.pool import AsyncPool, LoopThread, Pool, ThreadPool
+from worker.engine.pool import AsyncPool, LoopThread, Pool
 from worker.engine.resources import Resources
 from worker.engine.results import Results
 from worker.engine.runner import POLL_LIMIT, Clients, Job
+from worker.engine.threads import ThreadPool, Watch
 from worker.engine.topics import KnownTopics
 from worker.engine.worker import Worker
 from worker.errors import BadConfiguration, ConnectionFailed, TopicsRefused
@@ -82,6 +83,7 @@ class _Assembly:
         self._options = options
         self._names = [n for n in self._spec.pipelines if n in options.only or not options.only]
         self._loop = LoopThread()
+        self._watch = Watch()
         self._clock = Clock()
         self._observer: Observer = TraceContext()
         self._admin = options.wrap.admin(
@@ -174,8 +176,9 @@ class _Assembly:
     def _pool(self, name: str, pipeline: Pipeline, executor: Executor) -> Pool:
         if executor.handler.is_async:
             size = pipeline.concurrency or ASYNC_CONCURRENCY
-            return AsyncPool(self._loop, executor.execute_async, size)
-        return ThreadPool(name, executor.execute, pipeline.concurrency or os.cpu_count() or 1)
+            return AsyncPool(name, self._loop, executor.execute_async, size)
+        size = pipeline.concurrency or os.cpu_count() or 1
+        return ThreadPool(name, executor.execute, size, self._watch)
 
     def _clients(self, name: str) -> Clients:
         kafka, pipeline, wrap = self._spec.kafka, self._spec.pipelines[name], self._options.wrap

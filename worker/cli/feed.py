@@ -164,7 +164,7 @@ class _Sender:
 
     def _queued(self, record: Encoded) -> bool:
         try:
-            self._producer.send(record, self._delivered)
+            self._producer.send((record,), self._delivered)
         except QueueFull:
             return False
         return True

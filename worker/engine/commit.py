@@ -19,8 +19,8 @@ from worker.types import (
     Done,
     Encoded,
     Failure,
-    Message,
     Outcome,
+    RawMessage,
 )
 
 log = logging.getLogger(__name__)
@@ -39,19 +39,30 @@ class Chunk:
     end: int
     messages: int
     records: Sequence[Encoded]
+    """Let go of when all are in the producer's hands: by then they are only memory."""
     dead_letters: Counter[str] = field(default_factory=Counter)
     """How many of the records are dead letters, by reason; the others are results."""
-    unacknowledged: int = 0
-    sent: int = 0
-    """How many of the records are in the producer's hands."""
-    taken: Sequence[Message] = ()
-    """The messages, each with its outcome in `outcomes`."""
+    taken: Sequence[RawMessage] = ()
+    """The messages, each with its outcome in `outcomes`; kept while records are told apart."""
     outcomes: Sequence[Outcome] = ()
+    number: int = field(init=False)
+    """Records in all."""
+    sent: int = field(init=False, default=0)
+    """How many of them are in the producer's hands."""
+    unacknowledged: int = field(init=False)
 
-    def message_of(self, place: int) -> Message | None:
+    def __post_init__(self) -> None:
+        """Count the records."""
+        self.number = self.unacknowledged = len(self.records)
+
+    def message_of(self, place: int) -> RawMessage | None:
         """The message that a record is a result of; None for a dead letter."""
         for message, outcome in zip(self.taken, self.outcomes, strict=False):
             match outcome:
+                case Encoded():
+                    if not place:
+                        return message
+                    place -= 1
                 case Done():
                     if place < len(outcome.records):
                         return message
@@ -106,10 +117,9 @@ class AtLeastOnce:
 
     def deliver(self, chunk: Chunk) -> None:
         """Make a chunk durable; `on_finished` is told when it is."""
-        if not chunk.records:
+        if not chunk.number:
             self._finish(chunk)
             return
-        chunk.unacknowledged = len(chunk.records)
         self._outbox.append(chunk)
         self._send()
 
@@ -185,17 +195,20 @@ class AtLeastOnce:
             self._outbox.popleft()
 
     def _send_chunk(self, chunk: Chunk) -> bool:
-        records, send, careful = chunk.records, self._producer.send, self.careful
         on_delivery = self._on_delivery(chunk)
         try:
-            for index in range(chunk.sent, len(records)):
-                send(records[index], partial(on_delivery, place=index) if careful else on_delivery)
-                chunk.sent += 1
+            while chunk.sent < chunk.number:
+                if self.careful:
+                    one = chunk.records[chunk.sent : chunk.sent + 1]
+                    chunk.sent += self._producer.send(one, partial(on_delivery, place=chunk.sent))
+                else:
+                    chunk.sent += self._producer.send(chunk.records[chunk.sent :], on_delivery)
         except QueueFull:
             return False
         except ClientError as error:
             self._fail(error, chunk, chunk.sent)
             return False
+        chunk.records = ()
         return True
 
     def _on_delivery(self, chunk: Chunk) -> Callable[..., None]:

@@ -6,17 +6,17 @@ The only place where code of users is run, and the only one that catches whateve
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from worker.engine.partition import Run
-from worker.engine.results import FILTERED, LEGAL, PLAIN, BadResult, Results, exhausted
+from worker.engine.results import LEGAL, PLAIN, BadResult, Results, exhausted
 from worker.errors import Reject
 from worker.flow.retry import OnError, decide
 from worker.handlers import Handler
-from worker.types import Failure, Message, Outcome
+from worker.types import Failure, Message, Outcome, RawMessage
 
 SLICE = 0.02
 """Seconds after which a run comes back with what it has, so that no result waits for long."""
@@ -46,8 +46,8 @@ class Executor:
         outcomes: list[Outcome] = []
         one, partition, monotonic = self._one, run.partition, time.monotonic
         deadline = monotonic() + SLICE
-        for message in run.messages:
-            outcomes.append(one(message))
+        for raw in run.messages:
+            outcomes.append(one(raw))
             if partition.closing or monotonic() > deadline:
                 break
         return outcomes
@@ -58,103 +58,113 @@ class Executor:
             return await self._batch_async(run.messages)
         outcomes: list[Outcome] = []
         deadline = time.monotonic() + SLICE
-        for message in run.messages:
-            outcomes.append(await self._one_async(message))
+        for raw in run.messages:
+            outcomes.append(await self._one_async(raw))
             if time.monotonic() > deadline or run.partition.closing:
                 break
         return outcomes
 
-    def _one(self, message: Message) -> Outcome:
+    def _one(self, raw: RawMessage) -> Outcome:
         try:
-            payload = message if self.decode is None else self.decode(message.value)
+            payload = Message(raw) if self.decode is None else self.decode(raw.value())
         except Exception as error:  # noqa: BLE001 - decoders of users may raise anything
             return self._failed("undecodable", error)
         try:
             name = self.handler.message
-            result = self._call(payload) if name is None else self._call(payload, **{name: message})
+            if name is None:
+                result = self._call(payload)
+            else:
+                result = self._call(payload, **{name: Message(raw)})
             if type(result) not in PLAIN:
                 result = exhausted(result)
         except BaseException as error:  # noqa: BLE001 - handlers may raise anything
             return self._raised(error)
-        return self._concluded(message, result)
-
-    async def _one_async(self, message: Message) -> Outcome:
         try:
-            payload = self._payload(message)
+            return self.results.of(raw, result)
+        except Exception as error:  # noqa: BLE001 - encoders of users may raise anything
+            return self._unencodable(error)
+
+    async def _one_async(self, raw: RawMessage) -> Outcome:
+        try:
+            payload = self._payload(raw)
         except Exception as error:  # noqa: BLE001 - decoders of users may raise anything
             return self._failed("undecodable", error)
         try:
-            result = exhausted(await self._invoke(payload, message))
+            name = self.handler.message
+            named = {} if name is None else {name: Message(raw)}
+            result = exhausted(await self._call(payload, **named))
         except BaseException as error:  # noqa: BLE001 - handlers may raise anything
             return self._raised(error)
-        return self._concluded(message, result)
+        return self._concluded(raw, result)
 
-    def _batch(self, messages: Sequence[Message]) -> list[Outcome]:
-        outcomes, batch = self._decoded(messages)
-        if batch:
-            try:
-                result = exhausted(self._invoke(*_columns(batch)))
-            except BaseException as error:  # noqa: BLE001 - handlers may raise anything
-                if len(batch) > 1:
-                    return [outcome for one in messages for outcome in self._batch([one])]
-                result = error
-            self._spread(outcomes, batch, result)
-        return [outcomes[index] for index in range(len(messages))]
-
-    async def _batch_async(self, messages: Sequence[Message]) -> list[Outcome]:
-        outcomes, batch = self._decoded(messages)
-        if batch:
-            try:
-                result = exhausted(await self._invoke(*_columns(batch)))
-            except BaseException as error:  # noqa: BLE001 - handlers may raise anything
-                if len(batch) > 1:
-                    return [
-                        outcome for one in messages for outcome in await self._batch_async([one])
-                    ]
-                result = error
-            self._spread(outcomes, batch, result)
-        return [outcomes[index] for index in range(len(messages))]
-
-    def _payload(self, message: Message) -> Any:
-        return message if self.decode is None else self.decode(message.value)
-
-    def _invoke(self, payload: Any, message: Any) -> Awaitable[Any] | Any:
-        name = self.handler.message
-        return self._call(payload) if name is None else self._call(payload, **{name: message})
-
-    def _decoded(self, messages: Sequence[Message]) -> tuple[dict[int, Outcome], list[_Item]]:
-        outcomes: dict[int, Outcome] = {}
-        batch: list[_Item] = []
-        for index, message in enumerate(messages):
-            try:
-                batch.append((index, message, self._payload(message)))
-            except Exception as error:  # noqa: BLE001 - decoders of users may raise anything
-                outcomes[index] = self._failed("undecodable", error)
-        return outcomes, batch
-
-    def _spread(self, outcomes: dict[int, Outcome], batch: list[_Item], result: Any) -> None:
-        if isinstance(result, BaseException):
-            ((index, _, _),) = batch
-            outcomes[index] = self._raised(result)
-            return
-        if result is None:
-            result = [None] * len(batch)
-        if not isinstance(result, list) or len(result) != len(batch):
-            wrong = _wrong_batch_result(result, len(batch))
-            outcomes.update((index, self._raised(wrong)) for index, _, _ in batch)
-            return
-        for (index, message, _), one in zip(batch, result, strict=True):
-            outcomes[index] = self._concluded(message, one)
-
-    def _concluded(self, message: Message, result: Any) -> Outcome:
-        if result is None:
-            return FILTERED
+    def _batch(self, raws: Sequence[RawMessage]) -> list[Outcome]:
+        batch = self._decoded(raws)
+        if not batch.raws:
+            return batch.outcomes_with([])
         try:
-            return self.results.of(message, result)
-        except BadResult as bad:
-            return self._raised(bad)
+            result = exhausted(self._call(batch.payloads, **self._named(batch)))
+        except BaseException as error:  # noqa: BLE001 - handlers may raise anything
+            if len(batch.raws) > 1:
+                return [outcome for raw in raws for outcome in self._batch([raw])]
+            return batch.outcomes_with([self._raised(error)])
+        return batch.outcomes_with(self._spread(batch.raws, result))
+
+    async def _batch_async(self, raws: Sequence[RawMessage]) -> list[Outcome]:
+        batch = self._decoded(raws)
+        if not batch.raws:
+            return batch.outcomes_with([])
+        try:
+            result = exhausted(await self._call(batch.payloads, **self._named(batch)))
+        except BaseException as error:  # noqa: BLE001 - handlers may raise anything
+            if len(batch.raws) > 1:
+                return [outcome for raw in raws for outcome in await self._batch_async([raw])]
+            return batch.outcomes_with([self._raised(error)])
+        return batch.outcomes_with(self._spread(batch.raws, result))
+
+    def _payload(self, raw: RawMessage) -> Any:
+        return Message(raw) if self.decode is None else self.decode(raw.value())
+
+    def _named(self, batch: _Batch) -> dict[str, list[Message]]:
+        name = self.handler.message
+        return {} if name is None else {name: list(map(Message, batch.raws))}
+
+    def _decoded(self, raws: Sequence[RawMessage]) -> _Batch:
+        try:
+            return _Batch(list(raws), list(map(self._payload, raws)))
+        except Exception:  # noqa: BLE001 - decoders of users may raise anything
+            return self._decoded_one_by_one(raws)
+
+    def _decoded_one_by_one(self, raws: Sequence[RawMessage]) -> _Batch:
+        batch = _Batch()
+        for index, raw in enumerate(raws):
+            try:
+                batch.payloads.append(self._payload(raw))
+            except Exception as error:  # noqa: BLE001 - decoders of users may raise anything
+                batch.undecodable[index] = self._failed("undecodable", error)
+            else:
+                batch.raws.append(raw)
+        return batch
+
+    def _spread(self, raws: Sequence[RawMessage], result: Any) -> list[Outcome]:
+        if result is None:
+            result = [None] * len(raws)
+        if not isinstance(result, list) or len(result) != len(raws):
+            return [self._raised(_wrong_batch_result(result, len(raws)))] * len(raws)
+        try:
+            return list(map(self.results.of, raws, result))
+        except Exception:  # noqa: BLE001 - encoders of users may raise anything
+            return list(map(self._concluded, raws, result))
+
+    def _concluded(self, raw: RawMessage, result: Any) -> Outcome:
+        try:
+            return self.results.of(raw, result)
         except Exception as error:  # noqa: BLE001 - encoders of users may raise anything
-            return self._failed("unencodable", error)
+            return self._unencodable(error)
+
+    def _unencodable(self, error: Exception) -> Outcome:
+        if isinstance(error, BadResult):
+            return self._raised(error)
+        return self._failed("unencodable", error)
 
     def _raised(self, error: BaseException) -> Outcome:
         match error:
@@ -169,8 +179,19 @@ class Executor:
         return decide(self.on_error, Failure(reason, type(error).__name__, _text(error)))
 
 
-_Item = tuple[int, Message, Any]
-"""Place in the batch, message, payload."""
+@dataclass(slots=True)
+class _Batch:
+    """The messages of a batch that can be decoded; what became of the others, by their places."""
+
+    raws: list[RawMessage] = field(default_factory=list)
+    payloads: list[Any] = field(default_factory=list)
+    undecodable: dict[int, Outcome] = field(default_factory=dict)
+
+    def outcomes_with(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """The outcomes of all messages in order, with these of the decoded ones."""
+        for index, outcome in self.undecodable.items():
+            outcomes.insert(index, outcome)
+        return outcomes
 
 
 def _text(error: BaseException) -> str:
@@ -180,10 +201,6 @@ def _text(error: BaseException) -> str:
     except BaseException as failed:  # noqa: BLE001 - code of users may raise anything
         text = f"(its text cannot be had: {type(failed).__name__})"
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _columns(batch: list[_Item]) -> tuple[list[Any], list[Message]]:
-    return [payload for _, _, payload in batch], [message for _, message, _ in batch]
 
 
 def _wrong_batch_result(result: Any, expected: int) -> BadResult:

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from worker.flow.lanes import Lanes
 from worker.flow.offsets import OffsetTracker
-from worker.types import Fetch, Message, Outcome, TopicPartition
+from worker.types import Fetch, Outcome, RawMessage, TopicPartition
 
 
 class Partition:
@@ -54,7 +54,7 @@ class Partition:
     def take(self, fetch: Fetch) -> None:
         """Queue the messages of a poll."""
         messages = fetch.messages
-        first, last = messages[0].offset, messages[-1].offset
+        first, last = messages[0].offset(), messages[-1].offset()
         self.tracker.take(first, last)
         if last - first + 1 != len(messages):
             self._note_gaps(messages)
@@ -63,9 +63,9 @@ class Partition:
         self.size += fetch.size
         self._fetched.append((last, fetch.size))
 
-    def _note_gaps(self, messages: Sequence[Message]) -> None:
+    def _note_gaps(self, messages: Sequence[RawMessage]) -> None:
         """Note offsets that were jumped over, since no run covers one that lies between two."""
-        for before, after in pairwise(message.offset for message in messages):
+        for before, after in pairwise(message.offset() for message in messages):
             if after > before + 1:
                 self.tracker.finish(before + 1, after)
 
@@ -95,7 +95,7 @@ class Run:
     """Consecutive messages that go to a handler together, one after the other."""
 
     partition: Partition
-    messages: list[Message]
+    messages: list[RawMessage]
 
 
 @dataclass(slots=True)
@@ -106,3 +106,5 @@ class Finished:
     outcomes: Sequence[Outcome]
     error: BaseException | None = None
     """A defect of the engine itself; errors of handlers are outcomes."""
+    seconds: float = 0.0
+    """How long it took."""

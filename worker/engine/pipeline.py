@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 
 from worker.engine.pool import Pool
@@ -32,9 +33,9 @@ RATE_OVER = 10.0
 
 
 class PipelineLoop:
-    """The body of a pipeline's thread.
+    """The life of a pipeline, as steps that its pool's threads take.
 
-    `stop` and `state` are for any thread; everything else belongs to the thread that calls `run`.
+    `start`, `stop`, `state` and `ended` are for any thread.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class PipelineLoop:
         """The state as last published."""
         self.fenced = False
         """Whether another process has taken over this one's identity."""
+        self.ended = False
         self.drained = True
         """Whether everything in flight was finished and committed when the pipeline ended."""
         self._clients = clients
@@ -63,13 +65,17 @@ class PipelineLoop:
         """Ask the pipeline to drain and end."""
         self._stopping.set()
 
-    def run(self) -> None:
-        """Run until stopped, or until the pipeline cannot go on; never raises."""
+    def start(self) -> None:
+        """Run until stopped, or until the pipeline cannot go on."""
+        self._pool.start(self._steps())
+
+    def _steps(self) -> Iterator[None]:
+        """Do what there is to do; whoever asks for the next step may handle runs meanwhile."""
         failures = 0
         try:
             while self._failed is None and not self._stopping.is_set():
                 begun = self._clock.monotonic()
-                if self._run_once():
+                if (yield from self._run_once()):
                     continue
                 failures = failures_in_a_row(failures, self._clock.monotonic() - begun)
                 self._stopping.wait(backoff(failures))
@@ -79,14 +85,15 @@ class PipelineLoop:
         finally:
             self._pool.close()
             self._publish("stopped" if self._failed is None else "failed", None)
+            self.ended = True
 
-    def _run_once(self) -> bool:
+    def _run_once(self) -> Generator[None, None, bool]:
         """Join the group and work; whether that ended in good order."""
         self._publish("joining", None)
         runner: Runner | None = None
         try:
             runner = self._make_runner()
-            self._work(runner)
+            yield from self._work(runner)
         except Fenced as error:
             self.fenced = True
             self._failed = f"another process has taken over this one's identity: {error}"
@@ -106,11 +113,12 @@ class PipelineLoop:
             self.job, self._clients, self._pool, self._clock, self._observer, self._counts
         )
 
-    def _work(self, runner: Runner) -> None:
+    def _work(self, runner: Runner) -> Iterator[None]:
         while runner.failed is None and not self._stopping.is_set():
             runner.step()
             if self._clock.monotonic() >= self._publish_due:
                 self._publish("running" if runner.joined else "joining", runner)
+            yield
         self._publish("draining", runner)
         self.drained = False
         self.drained = runner.drain()

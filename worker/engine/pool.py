@@ -1,4 +1,4 @@
-"""Where handlers run: threads for functions, one asyncio loop for async functions."""
+"""Where handlers run: what a pipeline asks of them, and one asyncio loop for async functions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable, Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Protocol
 
 from worker.engine.partition import Finished, Run
@@ -16,7 +17,10 @@ log = logging.getLogger(__name__)
 
 
 class Pool(Protocol):
-    """Takes runs and gives them back finished; `submit` and `collect` belong to one thread."""
+    """Takes runs and gives them back finished; only the steps that it leads may use it."""
+
+    def start(self, steps: Iterator[None]) -> None:
+        """Take the steps of a pipeline to their end, one after the other, beside the caller."""
 
     @property
     def outstanding(self) -> int:
@@ -36,69 +40,16 @@ class Pool(Protocol):
         """Take no more runs; does not wait for handlers that hang."""
 
 
-class _Results:
-    """The way back from handlers to the runner; `size` runs are handled at a time."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._finished: queue.SimpleQueue[Finished] = queue.SimpleQueue()
-        self.outstanding = 0
-
-    @property
-    def saturated(self) -> bool:
-        return self.outstanding >= self._size
-
-    def put(self, finished: Finished) -> None:
-        self._finished.put(finished)
-
-    def collect(self, timeout: float) -> list[Finished]:
-        if not self.outstanding:
-            return []
-        finished = []
-        try:
-            finished.append(self._finished.get(timeout=timeout) if timeout else self._take())
-            while True:
-                finished.append(self._take())
-        except queue.Empty:
-            self.outstanding -= len(finished)
-            return finished
-
-    def _take(self) -> Finished:
-        return self._finished.get_nowait()
-
-
-class ThreadPool(_Results):
-    """Up to `size` threads, made when they are first needed."""
-
-    def __init__(self, name: str, execute: Callable[[Run], list[Outcome]], size: int) -> None:
-        super().__init__(size)
-        self._name = name
-        self._execute = execute
-        self._threads: list[threading.Thread] = []
-        self._runs: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
-
-    def submit(self, run: Run) -> None:
-        self.outstanding += 1
-        if len(self._threads) < min(self.outstanding, self._size):
-            self._start()
-        self._runs.put(run)
-
-    def close(self) -> None:
-        for _ in self._threads:
-            self._runs.put(None)
-
-    def _start(self) -> None:
-        name = f"{self._name}-handler-{len(self._threads)}"
-        thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _work(self) -> None:
-        while (run := self._runs.get()) is not None:
-            try:
-                self.put(Finished(run, self._execute(run)))
-            except BaseException as error:  # noqa: BLE001 - the runner must learn of any defect
-                self.put(Finished(run, (), error))
+def waiting_in(finished: queue.SimpleQueue[Finished], timeout: float) -> list[Finished]:
+    """What a queue holds, after waiting up to `timeout` seconds for the first."""
+    found: list[Finished] = []
+    try:
+        if timeout:
+            found.append(finished.get(timeout=timeout))
+        while True:
+            found.append(finished.get_nowait())
+    except queue.Empty:
+        return found
 
 
 class LoopThread:
@@ -144,32 +95,50 @@ class LoopThread:
                 log.exception("a task raised what ends processes; the other tasks go on")
 
 
-class AsyncPool(_Results):
+class AsyncPool:
     """Runs as tasks on the process's loop, at most `size` at a time."""
 
     def __init__(
         self,
+        name: str,
         loop: LoopThread,
         execute: Callable[[Run], Coroutine[Any, Any, list[Outcome]]],
         size: int,
     ) -> None:
-        super().__init__(size)
+        self.outstanding = 0
         loop.start()
+        self._name = name
         self._loop = loop
         self._execute = execute
-        self._slots = asyncio.Semaphore(size)
+        self._size = size
+        self._finished: queue.SimpleQueue[Finished] = queue.SimpleQueue()
+
+    def start(self, steps: Iterator[None]) -> None:
+        """See `Pool`."""
+        lead = deque[None](maxlen=0).extend
+        threading.Thread(target=lead, args=(steps,), name=self._name, daemon=True).start()
+
+    @property
+    def saturated(self) -> bool:
+        """See `Pool`."""
+        return self.outstanding >= self._size
 
     def submit(self, run: Run) -> None:
+        """See `Pool`."""
         self.outstanding += 1
         self._loop.spawn(self._work(run))
+
+    def collect(self, timeout: float) -> list[Finished]:
+        """See `Pool`."""
+        found = waiting_in(self._finished, timeout if self.outstanding else 0.0)
+        self.outstanding -= len(found)
+        return found
 
     def close(self) -> None:
         """Nothing to do: the loop belongs to the process."""
 
     async def _work(self, run: Run) -> None:
         try:
-            async with self._slots:
-                outcomes = await self._execute(run)
-            self.put(Finished(run, outcomes))
+            self._finished.put(Finished(run, await self._execute(run)))
         except BaseException as error:  # noqa: BLE001 - the runner must learn of any defect
-            self.put(Finished(run, (), error))
+            self._finished.put(Finished(run, (), error))

@@ -10,7 +10,7 @@ from typing import Any, Final
 from worker.flow.deadletter import size_of
 from worker.ports import Observer
 from worker.serdes import Encoder
-from worker.types import Done, Encoded, Headers, Message, Record, SameKey
+from worker.types import Done, Encoded, Headers, Message, Outcome, RawMessage, Record, SameKey
 
 FILTERED: Final = Done(())
 
@@ -48,42 +48,49 @@ class Results:
     source_time: bool
     """Whether results carry the time of their message instead of now."""
 
-    def of(self, message: Message, result: Any) -> Done:
-        """The records of one result; raises `BadResult` and whatever the encoder raises."""
+    def of(self, raw: RawMessage, result: Any) -> Outcome:
+        """What becomes of a result; raises `BadResult` and whatever the encoder raises."""
         kind = type(result)
         if kind is list or kind is tuple:
-            return Done([self._record(message, one) for one in result if one is not None])
-        return Done((self._record(message, result),))
+            return Done([self._one(raw, one) for one in result if one is not None])
+        return FILTERED if result is None else self._one(raw, result)
 
-    def _record(self, message: Message, result: Any) -> Encoded:
+    def _one(self, raw: RawMessage, result: Any) -> Encoded:
         if type(result) is Record:
-            encoded = self._explicit(message, result)
-        else:
-            timestamp = message.timestamp if self.source_time else None
-            encoded = Encoded(self.to or "", self.encode(result), message.key, (), None, timestamp)
-        extra = self.observer.headers_for(message, encoded)
-        if extra:
-            encoded.headers = [*encoded.headers, *extra]
-        limit = self.limits.get(encoded.topic)
-        if limit is None:
-            raise BadResult("unencodable", self._no_such_topic(encoded.topic))
-        payload = len(encoded.value or b"") + len(encoded.key or b"")
-        if payload + ENVELOPE > limit or encoded.headers:
-            self._check_size(encoded, limit)
-        return encoded
+            return self._explicit(raw, result)
+        record = Encoded(self.to or "", self.encode(result), raw.key())
+        if self.source_time:
+            record.timestamp = Message(raw).timestamp
+        extra = self.observer.headers_for(raw, record)
+        size = len(record.value or b"") + len(record.key or b"") + ENVELOPE
+        if extra or size > self.limits.get(record.topic, 0):
+            record.headers = extra
+            self._check(record)
+        return record
 
-    def _explicit(self, message: Message, record: Record) -> Encoded:
+    def _explicit(self, raw: RawMessage, record: Record) -> Encoded:
         topic = record.topic or self.to or ""
         self._check_partition(topic, record.partition)
         _check_time(record.timestamp)
-        return Encoded(
+        encoded = Encoded(
             topic,
             None if record.value is None else self.encode(record.value),
-            message.key if isinstance(record.key, SameKey) else _bytes("key", record.key),
+            raw.key() if isinstance(record.key, SameKey) else _bytes("key", record.key),
             _headers(record.headers),
             record.partition,
-            record.timestamp or (message.timestamp if self.source_time else None),
+            record.timestamp or (Message(raw).timestamp if self.source_time else None),
         )
+        encoded.headers = [*encoded.headers, *self.observer.headers_for(raw, encoded)]
+        self._check(encoded)
+        return encoded
+
+    def _check(self, record: Encoded) -> None:
+        limit = self.limits.get(record.topic)
+        if limit is None:
+            raise BadResult("unencodable", self._no_such_topic(record.topic))
+        size = size_of(record)
+        if size > limit:
+            raise BadResult("too_large", f"a result of {size} bytes; {record.topic} takes {limit}")
 
     def _check_partition(self, topic: str, partition: object) -> None:
         if partition is None or topic not in self.limits:
@@ -94,11 +101,6 @@ class Results:
         if partition >= known:
             words = f"a result for partition {partition} of {topic}, which has {known}"
             raise BadResult("unencodable", words)
-
-    def _check_size(self, record: Encoded, limit: int) -> None:
-        size = size_of(record)
-        if size > limit:
-            raise BadResult("too_large", f"a result of {size} bytes; {record.topic} takes {limit}")
 
     def _no_such_topic(self, topic: str) -> str:
         if not topic:

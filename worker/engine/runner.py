@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from worker.engine.commit import AtLeastOnce, Chunk
 from worker.engine.partition import Finished, Partition, Run
@@ -26,6 +27,7 @@ from worker.types import (
     Fetch,
     Message,
     Outcome,
+    RawMessage,
     Skip,
     Stop,
     TopicPartition,
@@ -129,13 +131,13 @@ class Runner:
         self.consumer.subscribe(job.topics, self)
 
     def step(self) -> None:
-        """Do one round: the stages in the order a message meets them."""
-        self._admit()
-        self._dispatch()
+        """Do one round: from what handlers have given back to what they are given next."""
         self._settle()
         self._commit()
         self._recover()
         self._balance()
+        self._admit()
+        self._dispatch()
 
     def drain(self) -> bool:
         """Finish, acknowledge and commit what handlers have; whether all of that was in time."""
@@ -208,8 +210,16 @@ class Runner:
             self._find_new_place(self._lost.pop())
 
     def _dispatch(self) -> None:
-        for partition in self.partitions.values():
-            self._dispatch_from(partition)
+        if self.committer.stuck or self._is_blocked or self.failed is not None:
+            return
+        for source, partition in list(self.partitions.items()):
+            if self._pool.saturated:
+                return
+            messages = partition.lanes.take(self.job.run_limit)
+            if messages:
+                self._pool.submit(Run(partition, messages))
+                # Its next turn comes after those of the others.
+                self.partitions[source] = self.partitions.pop(source)
 
     def _settle(self) -> None:
         full = not self.pressure.room
@@ -254,10 +264,11 @@ class Runner:
         return any(p.lanes and not p.lanes.busy for p in self.partitions.values())
 
     def _has_enough(self) -> bool:
-        """Whether handlers are all busy and the next run waits: more would only get cold."""
-        return self._pool.saturated and (
-            sum(len(p.lanes) for p in self.partitions.values()) >= POLL_LIMIT
-        )
+        """Whether handlers have enough to go on with: more would only get cold."""
+        ready = (p.lanes for p in self.partitions.values())
+        if not self._pool.saturated:
+            ready = (lanes for lanes in ready if not lanes.busy)
+        return sum(map(len, ready)) >= POLL_LIMIT
 
     def _take(self, fetch: Fetch) -> None:
         partition = self.partitions.get(fetch.source)
@@ -300,13 +311,6 @@ class Runner:
             self._behind.pop(source, None)
             self._replace(partition, start)
 
-    def _dispatch_from(self, partition: Partition) -> None:
-        if self.committer.stuck or self._is_blocked or self.failed is not None:
-            return
-        messages = partition.lanes.take(self.job.run_limit)
-        if messages:
-            self._pool.submit(Run(partition, messages))
-
     # --- settling ---
 
     def _settle_finished(self, timeout: float) -> None:
@@ -328,29 +332,35 @@ class Runner:
             rest = []
         run.partition.lanes.release(rest)
         if stop is not None:
-            self._stop_at(run.messages[chunk.messages], stop)
-        self._dispatch_from(run.partition)
+            self._stop_at(Message(run.messages[chunk.messages]), stop)
         if chunk.messages:
             self.committer.deliver(chunk)
 
     def _match(self, run: Run, outcomes: Sequence[Outcome]) -> tuple[Chunk, Failure | None]:
+        if _have_one_result_each(outcomes):
+            self.counts.handled += len(outcomes)
+            return self._chunk(run, outcomes, len(outcomes), outcomes, Counter()), None
+        return self._match_each(run, outcomes)
+
+    def _match_each(self, run: Run, outcomes: Sequence[Outcome]) -> tuple[Chunk, Failure | None]:
         messages, settled, handled, filtered = run.messages, 0, 0, 0
         records: list[Encoded] = []
         dead_letters: Counter[str] = Counter()
         stop = None
         for outcome in outcomes:
             match outcome:
+                case Encoded():
+                    handled += 1
+                    records.append(outcome)
                 case Done():
                     handled += 1
-                    if outcome.records:
-                        records += outcome.records
-                    else:
-                        filtered += 1
+                    filtered += not outcome.records
+                    records += outcome.records
                 case DeadLetter(failure):
                     records.append(self._dead_letter(messages[settled], failure))
                     dead_letters[failure.reason] += 1
                 case Skip(failure):
-                    self._note("skipped", messages[settled], failure)
+                    self._note("skipped", Message(messages[settled]), failure)
                     _count(self.counts.skipped, failure.reason, 1)
                 case Stop(failure):
                     stop = failure
@@ -358,21 +368,34 @@ class Runner:
             settled += 1
         self.counts.handled += handled
         self.counts.filtered += filtered
+        return self._chunk(run, outcomes, settled, records, dead_letters), stop
+
+    def _chunk(
+        self,
+        run: Run,
+        outcomes: Sequence[Outcome],
+        settled: int,
+        records: Sequence[Encoded],
+        dead_letters: Counter[str],
+    ) -> Chunk:
+        messages = run.messages
         whole = settled == len(messages)
-        end = messages[-1].offset + 1 if whole else messages[settled].offset
-        chunk = Chunk(run.partition, messages[0].offset, end, settled, records, dead_letters)
-        chunk.taken, chunk.outcomes = messages, outcomes
-        return chunk, stop
+        end = messages[-1].offset() + 1 if whole else messages[settled].offset()
+        told_apart = (messages, outcomes) if self._careful else ()
+        return Chunk(
+            run.partition, messages[0].offset(), end, settled, records, dead_letters, *told_apart
+        )
 
     def _judged(self, run: Run, outcomes: Sequence[Outcome]) -> list[Outcome]:
         judged = list(outcomes)
         for index, message in enumerate(run.messages[: len(judged)]):
-            failure = self._condemned.failure(run.partition.source, message.offset)
+            failure = self._condemned.failure(run.partition.source, message.offset())
             if failure is not None:
                 judged[index] = decide(self._on_error, failure)
         return judged
 
-    def _dead_letter(self, message: Message, failure: Failure) -> Encoded:
+    def _dead_letter(self, raw: RawMessage, failure: Failure) -> Encoded:
+        message = Message(raw)
         self._note("dead-lettered", message, failure)
         target = self.job.settings.dead_letter
         assert target is not None  # noqa: S101 - `decide` gives dead letters only with a topic
@@ -384,7 +407,7 @@ class Runner:
             limit=self._clients.limits[target.default],
             now=int(self._clock.time() * 1000),
             with_text=target.message,
-            extra=self._observer.headers_for(message, Encoded(target.default, None)),
+            extra=self._observer.headers_for(raw, Encoded(target.default, None)),
         )
 
     def _note(self, what: str, message: Message, failure: Failure) -> None:
@@ -402,12 +425,12 @@ class Runner:
         freed = chunk.partition.finish(chunk.start, chunk.end, chunk.messages)
         self.pressure.remove(chunk.messages, freed)
         dead = sum(chunk.dead_letters.values())
-        self.counts.produced += len(chunk.records) - dead
+        self.counts.produced += chunk.number - dead
         for reason, number in chunk.dead_letters.items():
             _count(self.counts.dead_lettered, reason, number)
         if self._condemned:
             self._condemned.forget(chunk.partition.source, chunk.start, chunk.end)
-        if chunk.records and self.blocked is not None:
+        if chunk.number and self.blocked is not None:
             self._unblock()
 
     # --- recovering ---
@@ -431,7 +454,7 @@ class Runner:
     def _refused(self, chunk: Chunk, place: int, failure: Failure) -> bool:
         message = chunk.message_of(place)
         if message is not None:
-            self._condemned.add(chunk.partition.source, message.offset, failure)
+            self._condemned.add(chunk.partition.source, message.offset(), failure)
         return message is not None
 
     def _rewind(self, reason: str) -> None:
@@ -532,6 +555,11 @@ class Runner:
     def _fail(self, reason: str) -> None:
         log.error("%s: %s", self.job.name, reason)
         self.failed = reason
+
+
+def _have_one_result_each(outcomes: Sequence[Outcome]) -> TypeGuard[Sequence[Encoded]]:
+    """Whether there is nothing to tell apart, as in most runs."""
+    return {*map(type, outcomes)} == {Encoded}
 
 
 def _text(failure: Failure) -> str:

@@ -1,9 +1,8 @@
-"""The process: pipelines in threads of their own, resources, start and end."""
+"""The process: pipelines, resources, start and end."""
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
@@ -124,21 +123,20 @@ class Worker:
     def _run_pipelines(self) -> int:
         self._pipelines = self._make_pipelines(self._resources)
         self._starting = None
-        threads = [
-            threading.Thread(target=pipeline.run, name=pipeline.job.name, daemon=True)
-            for pipeline in self._pipelines
-        ]
-        for thread in threads:
-            thread.start()
-        while not self._stopping.wait(0.2) and any(thread.is_alive() for thread in threads):
+        for pipeline in self._pipelines:
+            pipeline.start()
+        while not (self._stopping.wait(0.2) or self._have_ended()):
             pass
-        return self._end(threads)
+        return self._end()
 
-    def _end(self, threads: Sequence[threading.Thread]) -> int:
+    def _have_ended(self) -> bool:
+        return all(pipeline.ended for pipeline in self._pipelines)
+
+    def _end(self) -> int:
         for pipeline in self._pipelines:
             pipeline.stop()
         self._set_deadline()
-        while any(thread.is_alive() for thread in threads):
+        while not self._have_ended():
             if self._forced.wait(0.05) or self._is_late():
                 log.error("ending at once; what was in flight will be handled again")
                 return FORCED

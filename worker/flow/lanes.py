@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from worker.types import Message
+from worker.types import RawMessage
 
 
 class Lanes:
@@ -14,7 +14,7 @@ class Lanes:
     __slots__ = ("_busy", "_queue")
 
     def __init__(self) -> None:
-        self._queue: deque[Message] = deque()
+        self._queue: deque[RawMessage] = deque()
         self._busy = False
 
     def __len__(self) -> int:
@@ -26,11 +26,11 @@ class Lanes:
         """Whether a run is out."""
         return self._busy
 
-    def add(self, messages: Sequence[Message]) -> None:
+    def add(self, messages: Sequence[RawMessage]) -> None:
         """Queue messages behind those that wait."""
         self._queue.extend(messages)
 
-    def take(self, limit: int) -> list[Message]:
+    def take(self, limit: int) -> list[RawMessage]:
         """Take the next run, at most `limit` messages; empty when a run is out or none waits."""
         if self._busy or not self._queue:
             return []
@@ -38,7 +38,7 @@ class Lanes:
         popleft = self._queue.popleft
         return [popleft() for _ in range(min(limit, len(self._queue)))]
 
-    def release(self, rest: Sequence[Message]) -> None:
+    def release(self, rest: Sequence[RawMessage]) -> None:
         """The run is back; `rest`, which was not handled, is first in the queue again."""
         self._queue.extendleft(reversed(rest))
         self._busy = False

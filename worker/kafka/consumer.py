@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException
@@ -24,7 +24,7 @@ from worker.kafka.partitions import errors, is_nothing_to_commit, offsets, place
 from worker.kafka.questions import asked
 from worker.kafka.stats import Statistics
 from worker.ports import Offsets, Place, Rebalance
-from worker.types import ClientTotals, Fetch, Message, TopicPartition
+from worker.types import ClientTotals, Fetch, RawMessage, TopicPartition
 
 LEAVE_TIMEOUT: Final = 5.0
 """Seconds to leave the group in good order."""
@@ -282,7 +282,7 @@ class KafkaConsumer:
         if self._sought:
             self._sought.difference_update(TopicPartition(*place) for place in by_place)
         return [
-            Fetch(TopicPartition(*place), list(map(Message, group)), _size(group))
+            Fetch(TopicPartition(*place), cast("list[RawMessage]", group), _size(group))
             for place, group in by_place.items()
             if place not in self._gone
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, cast
 
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaException
@@ -15,7 +15,7 @@ from worker.kafka.config import common
 from worker.kafka.failures import failure
 from worker.kafka.logs import client_logger
 from worker.settings import KafkaSettings
-from worker.types import Message, TopicPartition
+from worker.types import Message, RawMessage, TopicPartition
 
 TIMEOUT: Final = 10.0
 """Seconds for one answer of the cluster."""
@@ -91,7 +91,7 @@ class Reader:
             error = raw.error()
             if error is not None:
                 raise failure(error)
-            message = Message(raw)
+            message = Message(cast("RawMessage", raw))
             position = message.offset + 1
             yield message
         self._client.unassign()

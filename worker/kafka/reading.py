@@ -240,7 +240,7 @@ class Reading:
         """Take messages; while some wait one at most, which keeps the membership."""
         limit, timeout = (1, 0.0) if self._waiting else (POLL_LIMIT, POLL_FOR)
         for fetch in self.consumer.poll(limit, timeout):
-            self._waiting.extend(fetch.messages)
+            self._waiting.extend(map(Message, fetch.messages))
 
     def _handle_for_a_while(self) -> None:
         deadline = time.monotonic() + HANDLE_FOR

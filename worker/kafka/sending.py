@@ -79,7 +79,7 @@ class Served:
         """Queue a record, for which there is room within `timeout` seconds; raises `SendFailed`."""
         delivery = Delivery(self)
         try:
-            self.producer.send(record, delivery)
+            self.producer.send((record,), delivery)
         except ClientError as error:
             self._insist(record, delivery, error, timeout)
         self._sent += 1
@@ -147,7 +147,7 @@ class Served:
         while isinstance(error, QueueFull) and time.monotonic() < deadline:
             self.producer.client.poll(WAIT_FOR_ROOM)
             try:
-                self.producer.send(record, delivery)
+                self.producer.send((record,), delivery)
             except ClientError as another:
                 error = another
             else:

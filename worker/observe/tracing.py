@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from worker.ports import Observer
-from worker.types import Encoded, Headers, Message
+from worker.types import Encoded, Headers, RawMessage, headers_of
 
 PARENT: Final = "traceparent"
 STATE: Final = "tracestate"
@@ -16,9 +16,9 @@ CONTEXT: Final = frozenset({PARENT, STATE})
 class TraceContext(Observer):
     """Passes the trace context on; a record that has one of its own keeps it."""
 
-    def headers_for(self, message: Message, record: Encoded) -> Headers:
+    def headers_for(self, raw: RawMessage, record: Encoded) -> Headers:
         """See `ports.Observer`; of headers that repeat the last one counts."""
-        inherited = message.headers
+        inherited = headers_of(raw)
         if not inherited:
             return ()
         if record.headers and any(name in CONTEXT for name, _ in record.headers):

@@ -11,7 +11,7 @@ from worker.ports import Offsets, Place, Rebalance
 from worker.testing.cluster import Cluster
 from worker.testing.group import Member
 from worker.testing.log import Isolation
-from worker.types import ClientTotals, Fetch, Message, StoredMessage, TopicPartition
+from worker.types import ClientTotals, Fetch, StoredMessage, TopicPartition
 
 
 @dataclass(slots=True)
@@ -280,4 +280,4 @@ class MemoryConsumer:
 
 def _fetch(source: TopicPartition, found: list[StoredMessage]) -> Fetch:
     size = sum(len(record.key() or b"") + len(record.value() or b"") for record in found)
-    return Fetch(source, [Message(record) for record in found], size)
+    return Fetch(source, [*found], size)

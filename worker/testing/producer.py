@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from worker.errors import ClientError, ClientFatal, QueueFull
@@ -53,17 +53,19 @@ class MemoryProducer:
         self._closed = False
         self._sent = self._sent_bytes = 0
 
-    def send(self, record: Encoded, on_delivery: OnDelivery) -> None:
-        """Queue a record; it lies in its log already unless deliveries are held."""
+    def send(self, records: Sequence[Encoded], on_delivery: OnDelivery) -> int:
+        """Queue records; they lie in their logs already unless deliveries are held."""
         if self._fatal is not None:
             raise ClientFatal(self._fatal)
         if self._closed:
             raise ClientError("the producer is closed")
         with self._cluster.lock:
-            if len(self._queue) + len(self._reports) >= self._limit:
+            fitting = records[: max(0, self._limit - len(self._queue) - len(self._reports))]
+            if records and not fitting:
                 raise QueueFull(f"{self._limit} records wait for their delivery")
-            self._queue.append((record, on_delivery))
+            self._queue.extend((record, on_delivery) for record in fitting)
             self._transmit()
+        return len(fitting)
 
     def refusal(self, error: object) -> Failure | None:
         """What a message dies of whose record met this error; by the error's name."""
