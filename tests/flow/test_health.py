@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.flow.health import STALLED_AFTER, PipelineState, Snapshot, judge
+from worker.flow.health import STALLED_AFTER, PipelineState, ProcessState, Snapshot, judge
 
 
 def snapshot(*pipelines: PipelineState, now: float = 0.0, broken: str | None = None) -> Snapshot:
@@ -45,3 +45,50 @@ def test_a_rebalance_may_take_as_long_as_it_was_allowed_to() -> None:
 
     assert judge(snapshot(pipeline, now=180.0)).live
     assert not judge(snapshot(pipeline, now=181.0)).live
+
+
+GOOD = PipelineState("pipeline", "group", "running", joined=True, connected=True)
+
+
+def several(*processes: ProcessState, now: float = 0.0, draining: bool = False) -> Snapshot:
+    return Snapshot("name", "1", 0.0, now, draining=draining, processes=processes)
+
+
+def test_several_processes_are_ready_when_all_are() -> None:
+    health = judge(several(*(ProcessState(n, snapshot=snapshot(GOOD)) for n in range(2))))
+
+    assert (health.live, health.ready, health.reasons) == (True, True, ())
+
+
+def test_reasons_name_the_process() -> None:
+    joining = PipelineState("pipeline", "group", "joining", connected=True)
+    health = judge(
+        several(
+            ProcessState(0, snapshot=snapshot(GOOD)),
+            ProcessState(1, snapshot=snapshot(joining)),
+            ProcessState(2, ended="ended with signal SIGKILL, starts again"),
+            ProcessState(3),
+        )
+    )
+
+    assert (health.live, health.ready) == (True, False)
+    assert health.reasons == (
+        "process 1: pipeline: has not joined its group yet",
+        "process 2: ended with signal SIGKILL, starts again",
+        "process 3: starting",
+    )
+
+
+def test_a_process_that_tells_nothing_any_more_is_not_live() -> None:
+    silent = ProcessState(1, snapshot=snapshot(GOOD, now=0.0))
+
+    health = judge(several(silent, now=STALLED_AFTER + 1))
+
+    assert health.live is False
+    assert health.reasons == ("process 1: pipeline: no step for 61 s",)
+
+
+def test_processes_that_are_drained_are_not_ready() -> None:
+    health = judge(several(ProcessState(0, snapshot=snapshot(GOOD)), draining=True))
+
+    assert health.reasons == ("draining",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from worker.types import ClientTotals
@@ -116,6 +116,25 @@ class Snapshot:
     broken: str | None = None
     """What only a restart helps against."""
     pipelines: tuple[PipelineState, ...] = ()
+    """With several processes the totals of all: see `flow.totals`."""
+    processes: tuple[ProcessState, ...] = ()
+    """The processes of a supervisor; none where the worker is one process."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessState:
+    """One process of several, as its supervisor knows it."""
+
+    index: int
+    pid: int | None = None
+    """None while it does not run."""
+    restarts: int = 0
+    ended: str | None = None
+    """How it ended and what becomes of it, while it does not run."""
+    snapshot: Snapshot | None = None
+    """What it last told of itself."""
+    earlier: Mapping[str, PipelineState] = field(default_factory=dict)
+    """Totals, by pipeline, of the processes and clients that it has replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +148,24 @@ class Health:
 
 def judge(snapshot: Snapshot) -> Health:
     """Judge a snapshot; the reasons name the pipeline and what is wrong with it."""
+    return _judge_processes(snapshot) if snapshot.processes else _judge_one(snapshot)
+
+
+def _judge_processes(snapshot: Snapshot) -> Health:
+    """All must be well; a process that has ended is its supervisor's to start again."""
+    reasons = ["draining"] if snapshot.draining else []
+    live = True
+    for process in snapshot.processes:
+        if process.snapshot is None:
+            reasons.append(f"process {process.index}: {process.ended or 'starting'}")
+            continue
+        health = _judge_one(replace(process.snapshot, now=snapshot.now))
+        reasons += [f"process {process.index}: {reason}" for reason in health.reasons]
+        live = live and health.live
+    return Health(live, ready=not reasons, reasons=tuple(reasons))
+
+
+def _judge_one(snapshot: Snapshot) -> Health:
     stalled = [
         f"{pipeline.name}: no step for {snapshot.now - pipeline.stepped:.0f} s"
         for pipeline in snapshot.pipelines
