@@ -135,3 +135,15 @@ def test_the_second_configuration_replaces_the_first(capsys: pytest.CaptureFixtu
 
     (line,) = written(capsys)
     assert line.endswith("WARNING worker.tests.logs: this")
+
+
+def test_every_line_says_its_process_where_there_are_several(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure("info", "json", 3)
+    log.warning("lost it")
+    assert last(capsys)["process"] == 3
+
+    configure("info", "text", 3)
+    log.warning("lost it")
+    assert written(capsys)[-1].endswith("WARNING [3] worker.tests.logs: lost it")

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 import re
+from collections import Counter
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from worker.flow.health import Counts, PartitionState, PipelineState, Snapshot
+from worker.flow.health import Counts, PartitionState, PipelineState, ProcessState, Snapshot
 from worker.observe.metrics import TABLE, metrics_text
 from worker.observe.reference import metrics_page
 from worker.types import ClientTotals
@@ -67,6 +69,27 @@ def test_names_of_users_cannot_break_the_format() -> None:
 
     assert found["worker_messages_in_flight", (name,)] == 0
     assert found["worker_ready", ()] == 0
+
+
+def test_what_the_system_knows_of_several_processes_says_of_which() -> None:
+    processes = (
+        ProcessState(0, pid=os.getpid()),
+        ProcessState(1),
+        ProcessState(2, pid=os.getppid()),
+    )
+    text = metrics_text(Snapshot("n", "v", 50.0, 100.0, processes=processes)).decode()
+
+    families = list(text_string_to_metric_families(text))
+    found = [
+        (sample.name, sample.labels["process"])
+        for family in families
+        for sample in family.samples
+        if "_process_" in sample.name
+    ]
+    assert Counter(found) == Counter(set(found))
+    running = {"supervisor", "0", "2"} if Path("/proc").exists() else set()
+    assert {process for _, process in found} == running
+    assert len(families) == len({family.name for family in families})
 
 
 def test_every_name_begins_with_worker_and_every_label_is_a_known_one() -> None:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from worker.flow.health import Counts, PartitionState, PipelineState, Snapshot
+import pytest
+
+from worker.flow.health import Counts, PartitionState, PipelineState, ProcessState, Snapshot
 from worker.observe.stats import stats_json
 from worker.types import ClientTotals
 
@@ -73,8 +75,42 @@ def test_a_worker_that_waits_for_brokers_says_so() -> None:
     assert answer["pipelines"] == {}
 
 
-def test_every_field_is_documented() -> None:
+def several() -> dict[str, Any]:
+    told = Snapshot("flights", "1.2.3", 50.0, 99.0, pipelines=(PIPELINE,))
+    processes = (
+        ProcessState(0, pid=17, restarts=2, snapshot=told),
+        ProcessState(1, ended="ended with signal SIGKILL, starts again"),
+    )
+    parsed: dict[str, Any] = json.loads(
+        stats_json(Snapshot("flights", "1.2.3", 1.0, 100.0, processes=processes))
+    )
+    return parsed
+
+
+def test_of_several_processes_each_comes_out_with_its_own_state() -> None:
+    answer = several()
+
+    one, other = answer["processes"]
+    assert (one["process"], one["pid"], one["restarts"], one["ended"]) == (0, 17, 2, None)
+    assert (one["started"], one["ready"]) == (50.0, True)
+    assert one["pipelines"]["delays"]["counts"]["received"] == 7
+    assert one["pipelines"]["delays"]["stepped_ago"] == 0.5
+    assert other == {
+        "process": 1,
+        "pid": None,
+        "restarts": 0,
+        "ended": "ended with signal SIGKILL, starts again",
+    }
+    assert answer["reasons"] == ["process 1: ended with signal SIGKILL, starts again"]
+
+
+def test_a_single_process_has_no_list_of_processes() -> None:
+    assert "processes" not in stats(PIPELINE)
+
+
+@pytest.mark.parametrize("answer", [stats(PIPELINE), several()])
+def test_every_field_is_documented(answer: dict[str, Any]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "http.md").read_text("utf-8")
     documented = set(re.findall(r"`([a-z_]+)`", page))
 
-    assert set(keys(stats(PIPELINE))) - {"delays", "rejected", "localhost:9092"} <= documented
+    assert set(keys(answer)) - {"delays", "rejected", "localhost:9092"} <= documented

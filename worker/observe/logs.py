@@ -19,15 +19,20 @@ FIELDS: Final = ("pipeline", "topic", "partition", "offset")
 """What `extra` of a log call may name beside the text."""
 
 
-def configure(level: str, format: Format) -> None:  # noqa: A002 - the word of the option
+def configure(
+    level: str,
+    format: Format,  # noqa: A002 - the word of the option
+    process: int | None = None,
+) -> None:
     """Send the log of the process to standard error; a second call replaces the first.
 
-    `level` is a name such as INFO; `auto` is text on a terminal and JSON otherwise.
+    `level` is a name such as INFO; `auto` is text on a terminal and JSON otherwise; `process` is
+    the index that every line says where several processes write.
     """
     terminal = sys.stderr is not None and sys.stderr.isatty()  # `2>&-` leaves none
     text = format == "text" or (format == "auto" and terminal)
     handler = _ToStandardError()
-    handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    handler.setFormatter(TextFormatter(process) if text else JsonFormatter(process))
     root = logging.getLogger()
     for other in root.handlers[:]:
         if isinstance(other, _ToStandardError):
@@ -37,13 +42,17 @@ def configure(level: str, format: Format) -> None:  # noqa: A002 - the word of t
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, logger, text and fields in one line; a traceback follows, indented."""
+    """Time, level, process, logger, text and fields in one line; a traceback follows, indented."""
+
+    def __init__(self, process: int | None = None) -> None:
+        super().__init__()
+        self._process = "" if process is None else f"[{process}] "
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         milliseconds = int(record.msecs)
-        line = f"{time}.{milliseconds:03d} {record.levelname:<7} {record.name}: "
+        line = f"{time}.{milliseconds:03d} {record.levelname:<7} {self._process}{record.name}: "
         line += escaped(record.getMessage())
         line += "".join(f" {name}={escaped(str(value))}" for name, value in _fields(record))
         trace = "".join(f"\n    {escaped(part)}" for part in _trace(self, record).splitlines())
@@ -53,12 +62,17 @@ class TextFormatter(logging.Formatter):
 class JsonFormatter(logging.Formatter):
     """One JSON object: time, level, logger, message, fields and the traceback as `exception`."""
 
+    def __init__(self, process: int | None = None) -> None:
+        super().__init__()
+        self._process = {} if process is None else {"process": process}
+
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         entry: dict[str, object] = {
             "time": time,
             "level": record.levelname,
+            **self._process,
             "logger": record.name,
             "message": _encodable(record.getMessage()),
             **{name: _plain(value) for name, value in _fields(record)},

@@ -5,6 +5,7 @@ docs/metrics.md is made from the same table: `python -m worker.observe > docs/me
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -18,6 +19,7 @@ from worker.types import ClientTotals
 
 Sample = tuple[tuple[str, ...], float]
 """The values of the labels, and the number."""
+NAMESPACE: Final = "worker"
 Samples = Callable[[Snapshot], Iterable[Sample]]
 
 
@@ -45,7 +47,10 @@ def metrics_text(snapshot: Snapshot) -> bytes:
     """The snapshot in Prometheus' text format, with the process' CPU, memory and files."""
     registry = CollectorRegistry()
     registry.register(_Collector(snapshot))
-    ProcessCollector(namespace="worker", registry=registry)
+    if snapshot.processes:
+        registry.register(_Processes(snapshot))
+    else:
+        ProcessCollector(namespace=NAMESPACE, registry=registry)
     return generate_latest(registry)
 
 
@@ -59,6 +64,26 @@ class _Collector(Collector):
     def describe(self) -> Iterator[Metric]:
         """Nothing, so that registering does not collect."""
         return iter(())
+
+
+class _Processes(_Collector):
+    """What the system knows of each process and of the supervisor, labelled with which it is."""
+
+    def collect(self) -> Iterator[Metric]:
+        numbers = {str(process.index): process.pid for process in self._snapshot.processes}
+        families: dict[str, Metric] = {}
+        for process, pid in {"supervisor": os.getpid(), **numbers}.items():
+            for metric in () if pid is None else _of_process(pid):
+                family = families.setdefault(
+                    metric.name, Metric(metric.name, metric.documentation, metric.type)
+                )
+                for sample in metric.samples:
+                    family.add_sample(sample.name, {"process": process}, sample.value)
+        return iter(families.values())
+
+
+def _of_process(pid: int) -> Iterable[Metric]:
+    return ProcessCollector(namespace=NAMESPACE, pid=lambda: pid, registry=None).collect()
 
 
 def _worker(name: str, unit: str, meaning: str, value: Callable[[Snapshot], float]) -> Row:

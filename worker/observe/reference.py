@@ -16,7 +16,8 @@ _HEAD = """\
 
 _TAIL = """
 On Linux `worker_process_*` follow: CPU seconds, resident and virtual memory, open and allowed
-files, and the start time of the process.
+files, and the start time of the process. With several processes they have the label `process`, and
+all others are totals: see [http.md](http.md#several-processes).
 """
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 
-from worker.flow.health import PartitionState, PipelineState, Snapshot, judge
+from worker.flow.health import PartitionState, PipelineState, ProcessState, Snapshot, judge
 
 VERSION: Final = 1
 """Raised when a field changes its meaning or goes; new fields may come at any time."""
@@ -14,11 +15,31 @@ VERSION: Final = 1
 
 def stats_json(snapshot: Snapshot) -> bytes:
     """The snapshot as one JSON object and a line feed."""
-    health = judge(snapshot)
     document = {
         "version": VERSION,
         "name": snapshot.name,
         "worker": snapshot.version,
+        **_state(snapshot),
+    }
+    if snapshot.processes:
+        document["processes"] = [_process(one, snapshot.now) for one in snapshot.processes]
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _process(process: ProcessState, now: float) -> dict[str, Any]:
+    state = {} if process.snapshot is None else _state(replace(process.snapshot, now=now))
+    return {
+        "process": process.index,
+        "pid": process.pid,
+        "restarts": process.restarts,
+        "ended": process.ended,
+        **state,
+    }
+
+
+def _state(snapshot: Snapshot) -> dict[str, Any]:
+    health = judge(snapshot)
+    return {
         "started": snapshot.started,
         "live": health.live,
         "ready": health.ready,
@@ -29,7 +50,6 @@ def stats_json(snapshot: Snapshot) -> bytes:
             pipeline.name: _pipeline(pipeline, snapshot.now) for pipeline in snapshot.pipelines
         },
     }
-    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _pipeline(pipeline: PipelineState, now: float) -> dict[str, Any]:
