@@ -14,7 +14,7 @@ LAYERS = (
     ("types", "version"),
     ("errors", "settings"),
     ("ports", "handlers", "serdes", "flow", "spec"),
-    ("kafka", "engine", "observe", "http"),
+    ("kafka", "engine", "processes", "observe", "http"),
     ("app",),
     ("operate", "testing"),
     ("cli",),
