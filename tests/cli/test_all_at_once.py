@@ -26,14 +26,19 @@ EMBEDDED = "9:19: topics.orders.partitions: 3; the embedded broker makes 4"
 
 @pytest.mark.parametrize(
     ("command", "texts"),
-    [("validate", TEXTS), ("run", TEXTS), ("dev", [*TEXTS, EMBEDDED])],
+    [
+        ("validate", TEXTS),
+        ("run", TEXTS),
+        ("run --processes=3", TEXTS),
+        ("dev", [*TEXTS, EMBEDDED]),
+    ],
 )
 def test_mistakes_of_every_kind_are_told_together(
     tmp_path: Path, command: str, texts: list[str]
 ) -> None:
     shop(tmp_path, WRONG)
 
-    code, out, err = worker(command, "shop.yaml", folder=tmp_path)
+    code, out, err = worker(*command.split(), "shop.yaml", folder=tmp_path)
 
     lines = err.splitlines()
     assert (code, out, len(lines)) == (78, "", len(texts)), err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,55 @@ def test_topics_that_the_cluster_refuses_to_make_are_told_with_their_places(
     assert "shop.yaml:10:3: topics.orders: topic 'orders' cannot be made: INVALID_REPL" in told[0]
     assert "shop.yaml:11:3: topics.large: topic 'large' cannot be made: INVALID_CONFIG" in told[1]
     assert len(told) == 2
+
+
+def test_mistakes_that_only_a_process_finds_are_told_once_for_all_processes(
+    tmp_path: Path,
+) -> None:
+    shop(tmp_path, SPEC.replace("handler: double,", "handler: doubel,"))
+
+    code, out, err = worker("run", "shop.yaml", "--processes", "3", folder=tmp_path)
+
+    assert (code, out) == (78, "")
+    assert err.count("shop.yaml:") == 1, err
+    assert "shop.yaml:6:27: pipelines.doubles.handler: no handler is named 'doubel'" in err
+
+
+def test_a_port_that_is_taken_is_told_before_any_process_is_started(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        shop(tmp_path, SPEC.replace("port: 0", f"port: {port}"))
+
+        code, _, err = worker("run", "shop.yaml", "--processes", "2", folder=tmp_path)
+
+    assert code == 78
+    (line,) = err.splitlines()
+    assert line.startswith(f"Error: server: cannot listen on 127.0.0.1:{port}: ")
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "two", "1.5", "1000"])
+def test_an_impossible_number_of_processes_is_a_wrong_command_line(
+    tmp_path: Path, number: str
+) -> None:
+    shop(tmp_path)
+
+    given = worker("run", "shop.yaml", f"--processes={number}", folder=tmp_path)
+    set_ = worker("run", "shop.yaml", folder=tmp_path, WORKER_PROCESSES=number)
+
+    for code, out, err in (given, set_):
+        assert (code, out) == (2, "")
+        assert "Error: Invalid value for '--processes'" in err
+        assert number in err
+
+
+def test_worker_dev_is_always_one_process(tmp_path: Path) -> None:
+    shop(tmp_path)
+
+    code, _, err = worker("dev", "shop.yaml", "--processes", "2", folder=tmp_path)
+
+    assert code == 2
+    assert "No such option" in err
+    assert "--processes" in err
 
 
 def test_numbers_that_no_topic_can_have_are_told_by_the_spec(tmp_path: Path) -> None:

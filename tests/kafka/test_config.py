@@ -48,6 +48,14 @@ def test_an_instance_makes_a_static_member() -> None:
     assert consumer(instance="pod-3")["group.instance.id"] == "g.pod-3.0"
 
 
+def test_each_of_several_processes_is_a_static_member_of_its_own() -> None:
+    pipeline = Pipeline.model_validate({**PIPELINE, "instance": "pod-3"})
+
+    properties = config.consumer(kafka(), "g", pipeline, process=2)
+
+    assert properties["group.instance.id"] == "g.pod-3.2"
+
+
 def test_the_session_is_configured_in_milliseconds() -> None:
     settings = kafka(group={"session_timeout": "6s", "heartbeat": "500ms"})
 

@@ -186,6 +186,7 @@ class Worker:
                 [sys.executable, "-m", "worker", "run", str(spec), *arguments],
                 cwd=ROOT,
                 env={**os.environ, **(environ or {})},
+                stdout=subprocess.PIPE,
                 stderr=log,
             )
 
@@ -200,10 +201,17 @@ class Worker:
     ) -> None:
         if self._process.poll() is None:
             self.kill()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+
+    def until_nothing_is_left(self) -> None:
+        """Wait until every process has ended that was started for this one, too."""
+        assert self._process.stdout is not None
+        assert self._process.stdout.read() == b""
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -240,6 +248,24 @@ class Worker:
             with suppress(subprocess.TimeoutExpired):
                 code = self._process.wait(0.02)
                 raise AssertionError(f"the worker ended with {code}:\n{self.log}")
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's samples."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name}{{"))
+
+    def processes(self) -> list[dict[str, Any]]:
+        """What the supervisor says of each process."""
+        stats = self.get("/stats")
+        return list(stats["processes"]) if stats else []
+
+    def shares(self) -> list[int]:
+        """How many partitions the pipeline has in each process."""
+        return [
+            len(process.get("pipelines", {}).get("pipeline", {}).get("partitions", ()))
+            for process in self.processes()
+        ]
 
     def pipeline(self, name: str = "pipeline") -> dict[str, Any]:
         stats = self.get("/stats")

@@ -3,5 +3,17 @@
 from worker.app.assembly import build, make_topics
 from worker.app.checks import Check, check, load, unreadable
 from worker.app.options import Options, Wrap
+from worker.app.processes import longest_drain, supervise
 
-__all__ = ["Check", "Options", "Wrap", "build", "check", "load", "make_topics", "unreadable"]
+__all__ = [
+    "Check",
+    "Options",
+    "Wrap",
+    "build",
+    "check",
+    "load",
+    "longest_drain",
+    "make_topics",
+    "supervise",
+    "unreadable",
+]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 from worker.app.checks import check, decoder_of, unreadable
+from worker.app.endpoint import endpoint
 from worker.app.options import Options
 from worker.engine.execute import Executor
 from worker.engine.pipeline import PipelineLoop
@@ -19,16 +20,12 @@ from worker.engine.threads import ThreadPool, Watch
 from worker.engine.topics import KnownTopics
 from worker.engine.worker import Worker
 from worker.errors import BadConfiguration, ConnectionFailed, TopicsRefused
-from worker.flow.health import Snapshot
 from worker.flow.retry import policy
 from worker.handlers import Handler
-from worker.http import routes, serve
 from worker.kafka import config
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.producer import KafkaProducer
-from worker.observe.metrics import metrics_text
-from worker.observe.stats import stats_json
 from worker.observe.tracing import TraceContext
 from worker.ports import Admin, Clock, Consumer, Observer, Producer
 from worker.serdes import SERDES
@@ -51,8 +48,9 @@ def build(document: Document, options: Options | None = None) -> Worker:
     problems = [*check(document, options), *unreadable(document)]
     if problems:
         raise BadConfiguration(problems)
-    for warning in config.warnings(document.spec.kafka):
-        log.warning("%s", warning)
+    if not options.process:  # of several processes the first speaks for all
+        for warning in config.warnings(document.spec.kafka):
+            log.warning("%s", warning)
     try:
         return _Assembly(document, options).worker()
     except ConnectionFailed as error:  # nobody was asked yet: no client can be made
@@ -107,14 +105,10 @@ class _Assembly:
             clock=self._clock,
             drain_timeout=max(pipeline.drain_timeout for pipeline in pipelines),
             startup_timeout=self._spec.startup_timeout,
-            serve=self._serve,
+            serve=endpoint(self._spec.server)
+            if self._options.process is None
+            else lambda _snapshot: nullcontext(),
         )
-
-    def _serve(self, snapshot: Callable[[], Snapshot]) -> AbstractContextManager[object]:
-        server = self._spec.server
-        if not server.port:
-            return nullcontext()
-        return closing(serve(server.host, server.port, routes(snapshot, stats_json, metrics_text)))
 
     def _handler(self, pipeline: Pipeline) -> Handler:
         return self._options.registry.handlers[pipeline.handler]
@@ -184,7 +178,8 @@ class _Assembly:
         kafka, pipeline, wrap = self._spec.kafka, self._spec.pipelines[name], self._options.wrap
 
         def consumer() -> Consumer:
-            properties = config.consumer(kafka, self._spec.group(name), pipeline)
+            process = self._options.process or 0
+            properties = config.consumer(kafka, self._spec.group(name), pipeline, process)
             return wrap.consumer(KafkaConsumer(properties))
 
         def producer() -> Producer:

@@ -27,5 +27,7 @@ class Options:
     create_topics: bool = False
     path: Sequence[str] = ()
     """Folders beside the working directory in which modules of handlers are looked for."""
+    process: int | None = None
+    """The index of this process where a supervisor runs several, and has the endpoint itself."""
     registry: Registry = field(default_factory=lambda: REGISTRY)
     wrap: Wrap = field(default_factory=Wrap)

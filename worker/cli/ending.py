@@ -9,16 +9,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from worker.cli.exit_codes import FORCED
-from worker.engine.worker import Worker
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+class Stoppable(Protocol):
+    """What signals stop: a worker, or the supervisor of several processes."""
+
+    def stop(self) -> None: ...
+
+
 @contextmanager
-def stopped_by_signals(worker: Worker) -> Iterator[None]:
+def stopped_by_signals(worker: Stoppable) -> Iterator[None]:
     """SIGTERM and SIGINT drain the worker; a second one forces it to end."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:

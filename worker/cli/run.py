@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import click
 
-from worker.app import Options, build, load, unreadable
+from worker.app import Options, build, load, supervise, unreadable
+from worker.cli import process
 from worker.cli.ending import leave, stopped_by_signals
 from worker.cli.options import SETTINGS, log_options, only_option, path_option, spec_argument
+from worker.engine.worker import Worker
 from worker.observe import logs
+from worker.processes.supervisor import Supervisor
+from worker.spec import Document, survey
+
+MOST_PROCESSES: Final = 128
 
 
 @click.command("run", context_settings=SETTINGS)
@@ -19,12 +27,21 @@ from worker.observe import logs
 @click.option(
     "--create-topics", is_flag=True, show_envvar=True, help="Make the topics that do not exist."
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(1, MOST_PROCESSES),
+    default=1,
+    metavar="N",
+    show_envvar=True,
+    help="Processes that share the partitions, for handlers that need more than one core.",
+)
 @path_option()
 @log_options()
 def command(
     spec: Path,
     only: tuple[str, ...],
     create_topics: bool,  # noqa: FBT001 - given by click by name
+    processes: int,
     path: tuple[Path, ...],
     log_level: str,
     log_format: logs.Format,
@@ -38,8 +55,26 @@ def command(
       worker run config/flights.yaml --only delays,alerts --create-topics
     """  # noqa: D301 - click's own mark
     logs.configure(log_level, log_format)
-    options = Options(only=only, create_topics=create_topics, path=[str(folder) for folder in path])
-    worker = build(load(spec, os.environ, options, unreadable), options)
+    folders = tuple(str(folder) for folder in path)
+    options = Options(only=only, create_topics=create_topics, path=folders)
+    worker: Worker | Supervisor
+    if processes == 1:
+        worker = build(load(spec, os.environ, options, unreadable), options)
+    else:
+        document = _read(spec, options)
+        work = process.Work(document, only, create_topics, folders, log_level, log_format)
+        worker = supervise(document.spec, only, processes, partial(process.run, work))
     with stopped_by_signals(worker):
         code = worker.run()
     leave(code)
+
+
+def _read(spec: Path, options: Options) -> Document:
+    """Read a spec without its handlers, which only processes that call them import.
+
+    Where the text is wrong already, everything else that is wrong is told with it.
+    """
+    document, problems = survey(spec, os.environ)
+    if document is None or problems:
+        return load(spec, os.environ, options, unreadable)
+    return document

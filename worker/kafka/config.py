@@ -60,9 +60,9 @@ def common(kafka: KafkaSettings) -> Properties:
     }
 
 
-def consumer(kafka: KafkaSettings, group: str, pipeline: Pipeline) -> Properties:
-    """What the consumer of a pipeline is configured with."""
-    instance = None if pipeline.instance is None else f"{group}.{pipeline.instance}.0"
+def consumer(kafka: KafkaSettings, group: str, pipeline: Pipeline, process: int = 0) -> Properties:
+    """What the consumer of a pipeline is configured with in the process of this index."""
+    instance = None if pipeline.instance is None else f"{group}.{pipeline.instance}.{process}"
     return member(kafka, group, pipeline.isolation, instance)
 
 
