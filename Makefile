@@ -49,8 +49,8 @@ docs: .venv/.dev ## write the generated pages anew
 	$(BIN)/python -m worker.observe > docs/metrics.md
 	$(BIN)/worker schema > pipeline.schema.json
 
-bench: .venv/.dev ## measure beside the bare client
-	$(BIN)/python -m bench
+bench: .venv/.dev ## measure beside the bare client and others (BENCH="throughput --repeats 5")
+	$(BIN)/python -m bench $(BENCH)
 
 lock: .venv/.dev ## choose the newest versions of all dependencies
 	$(BIN)/pip install -q uv

@@ -1,1 +1,1 @@
-"""Benchmarks: the worker beside a bare confluent-kafka loop that does the same work."""
+"""Benchmarks: the worker beside a bare confluent-kafka loop, and others, doing the same work."""

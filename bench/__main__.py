@@ -1,28 +1,124 @@
-"""The bench: throughput and latency of the worker, and sending, beside the bare client."""
+"""The bench: the worker beside the bare client and beside other systems, on one real broker.
+
+Tables go to standard output and, with the raw figures and a plot, into files; progress goes to
+standard error. A run replaces what it measured in the files and keeps the rest.
+"""
 
 import argparse
+import datetime as dt
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
-from bench import latency, sending, throughput
+from bench import idle, latency, memory, report, sending, throughput
+from bench.machine import describe
+from bench.process import PROC
+from bench.registry import SYSTEMS, choose
+from bench.section import Section
+from bench.systems import System
 from worker.kafka.broker import running_broker
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+
+Mode = Callable[[str, argparse.Namespace], list[Section]]
+
+MODES: dict[str, Mode] = {
+    "throughput": lambda brokers, options: [
+        throughput.measure(
+            brokers, options.systems, options.records, options.repeats, options.limit
+        )
+    ],
+    "latency": lambda brokers, options: latency.measure(
+        brokers, options.systems, options.rate, options.seconds, options.repeats
+    ),
+    "memory": lambda brokers, options: [
+        memory.measure(brokers, options.systems, options.backlog, options.repeats, options.limit)
+    ],
+    "idle": lambda brokers, options: [
+        idle.measure(brokers, options.pipelines, options.idle_seconds, options.repeats)
+    ],
+    "send": lambda brokers, options: [sending.measure(brokers, options.records, options.repeats)],
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("mode", nargs="?", choices=["throughput", "latency", "send"])
-    parser.add_argument("--records", type=int, default=1_000_000)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--rate", type=int, default=1_000)
-    parser.add_argument("--seconds", type=int, default=10)
-    options = parser.parse_args()
-    tables = []
+    options = parser().parse_args()
+    if not (PROC / "self" / "stat").exists():
+        sys.exit("the bench reads /proc, which only Linux has")
+    sections: list[Section] = []
     with running_broker() as brokers:
-        if options.mode in (None, "throughput"):
-            tables.append(throughput.measure(brokers, options.records, options.repeats))
-        if options.mode in (None, "latency"):
-            tables.append(latency.measure(brokers, options.rate, options.seconds, options.repeats))
-        if options.mode in (None, "send"):
-            tables.append(sending.measure(brokers, options.records, options.repeats))
-    print("\n\n".join(tables))
+        for mode in options.modes or MODES:
+            sections += MODES[mode](brokers, options)
+            _keep(sections, options)
+    print("\n\n".join(f"### {section.title}\n\n{section.table}" for section in sections))
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = found.add_argument
+    add("modes", nargs="*", type=_mode, metavar="MODE", help=f"of {', '.join(MODES)}; default: all")
+    add(
+        "--systems",
+        type=_systems,
+        default=SYSTEMS,
+        metavar="A,B",
+        help=f"of {', '.join(system.name for system in SYSTEMS)}; default: all",
+    )
+    add("--records", type=_number, default=1_000_000, help="of throughput and send (1,000,000)")
+    add("--repeats", type=_number, default=3, help="of everything, in turn (3)")
+    add("--limit", type=_number, default=20, help="seconds of steady rate for slow systems (20)")
+    add(
+        "--rate",
+        type=_numbers,
+        default=[100, 1_000, 20_000],
+        metavar="A,B",
+        help="messages/s of latency (100,1000,20000)",
+    )
+    add("--seconds", type=_number, default=10, help="of each latency run (10)")
+    add("--backlog", type=_number, default=2_000, help="megabytes of the memory mode (2000)")
+    add("--pipelines", type=_number, default=10, help="of the idle mode (10)")
+    add("--idle-seconds", type=_number, default=30, help="of the idle mode (30)")
+    add("--out", type=Path, default=RESULTS, help="folder of the results (bench/results)")
+    add("--name", default="latest", help="name of the files in it (latest)")
+    return found
+
+
+def _keep(sections: list[Section], options: argparse.Namespace) -> None:
+    """Write after each mode: a run that is broken off has not been for nothing."""
+    when = dt.datetime.now(dt.UTC).date().isoformat()
+    command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
+    old = report.read(options.out, options.name)
+    document = report.merged(old, sections, describe(), when, command)
+    report.write(document, options.out, options.name)
+
+
+def _mode(text: str) -> str:
+    if text not in MODES:
+        raise argparse.ArgumentTypeError(f"there is no mode {text!r}; there are {', '.join(MODES)}")
+    return text
+
+
+def _systems(text: str) -> list[System]:
+    try:
+        return choose(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _number(text: str) -> int:
+    if not text.replace("_", "").isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _numbers(text: str) -> list[int]:
+    return [_number(one) for one in text.split(",")]
 
 
 if __name__ == "__main__":

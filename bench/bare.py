@@ -1,6 +1,6 @@
-"""The yardstick: a tuned confluent-kafka loop, at least once, in as few lines as it takes.
+"""The yardstick: a confluent-kafka loop, at least once, in as few lines as it takes.
 
-usage: python -m bench.bare BROKERS GROUP SOURCE TARGET
+usage: python -m bench.bare tuned|defaults BROKERS GROUP SOURCE TARGET
 """
 
 import signal
@@ -10,8 +10,22 @@ import time
 import orjson
 from confluent_kafka import Consumer, Producer
 
+SETTINGS: dict[str, tuple[dict[str, str | int], dict[str, str | int]]] = {
+    "tuned": (
+        {
+            "fetch.queue.backoff.ms": 10,
+            "queued.min.messages": 20_000,
+            "partition.assignment.strategy": "cooperative-sticky",
+        },
+        {"linger.ms": 5},
+    ),
+    "defaults": ({}, {}),
+}
+"""Of the consumer and of the producer."""
 
-def main(brokers: str, group: str, source: str, target: str) -> None:
+
+def main(settings: str, brokers: str, group: str, source: str, target: str) -> None:
+    consuming, producing = SETTINGS[settings]
     consumer = Consumer(
         {
             "bootstrap.servers": brokers,
@@ -19,12 +33,10 @@ def main(brokers: str, group: str, source: str, target: str) -> None:
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
-            "fetch.queue.backoff.ms": 10,
-            "queued.min.messages": 20_000,
-            "partition.assignment.strategy": "cooperative-sticky",
+            **consuming,
         }
     )
-    producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 5})
+    producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True, **producing})
     running = True
 
     def stop(*_: object) -> None:

@@ -1,79 +1,125 @@
-"""End-to-end latency at a paced rate: from the call of produce to the poll of the result."""
+"""End-to-end latency at paced rates: from the call of produce to the poll of the result."""
 
 from __future__ import annotations
 
-import itertools
-import threading
+import subprocess
+import sys
+import tempfile
 import time
-from statistics import median, quantiles
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import orjson
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer
 
-from bench.cluster import create, flights, unique
-from bench.systems import SYSTEMS
+from bench.charts import chart
+from bench.cluster import KEYS, reader, topics, unique
+from bench.figures import percentile
+from bench.process import ROOT, Process
+from bench.rounds import Attempt, Failed, rounds, say
+from bench.section import Section
+from bench.systems import Job, System
+from bench.table import by_system, median_of
 
 WARM_SECONDS = 3
+"""Seconds at the rate, after the first results, that are left out."""
+START = 120
+"""Seconds to the first results, at most."""
+GRACE = 5
+"""Seconds behind the last record in which all results have to be there."""
+HEAD = ["system", "p50 ms", "p95 ms", "p99 ms", "max ms"]
 
 
-def measure(brokers: str, rate: int, seconds: int, repeats: int) -> str:
-    """Run every system `repeats` times in turn; a markdown table of percentiles in milliseconds."""
-    figures: dict[str, list[tuple[float, float]]] = {name: [] for name in SYSTEMS}
-    for repeat in range(repeats):
-        for name, start in SYSTEMS.items():
-            topic = unique(f"latency-{name}-{repeat}")
-            create(brokers, topic, f"{topic}.dlq", f"{topic}.out")
-            with start(brokers, topic, topic, f"{topic}.out") as process:
-                latencies = _run(brokers, topic, rate, seconds)
-                process.stop()
-            percentiles = quantiles(latencies, n=100)
-            figures[name].append((percentiles[49], percentiles[98]))
-            print(f"{name}: p50 {percentiles[49]:.1f} ms, p99 {percentiles[98]:.1f} ms")
-    lines = [f"| at {rate}/s | p50 ms, median | p99 ms, median |", "|--|--|--|"]
-    for name, pairs in figures.items():
-        p50, p99 = (median(column) for column in zip(*pairs, strict=True))
-        lines.append(f"| {name} | {p50:.1f} | {p99:.1f} |")
-    return "\n".join(lines)
+def measure(
+    brokers: str, systems: list[System], rates: list[int], seconds: int, repeats: int
+) -> list[Section]:
+    """Every system `repeats` times in turn, at one rate after the other."""
+    return [_at(brokers, systems, rate, seconds, repeats) for rate in rates]
 
 
-def _run(brokers: str, topic: str, rate: int, seconds: int) -> list[float]:
-    consumer = Consumer(
-        {
-            "bootstrap.servers": brokers,
-            "group.id": f"{topic}.reader",
-            "auto.offset.reset": "earliest",
-            "fetch.queue.backoff.ms": 10,
-        }
+def _at(brokers: str, systems: list[System], rate: int, seconds: int, repeats: int) -> Section:
+    say(f"latency at {rate:,}/s")
+    attempts = rounds(systems, repeats, _measuring(brokers, rate, seconds))
+    return Section(
+        f"Latency at {rate:,}/s",
+        {"rate": rate, "seconds": seconds, "warm": WARM_SECONDS, "repeats": repeats},
+        [asdict(one) for one in attempts],
+        table(attempts),
+        [],
+        [chart(f"Latency at {rate:,}/s, p99 in ms", attempts, "p99", 1)],
     )
-    consumer.subscribe([f"{topic}.out"])
-    total = rate * (seconds + WARM_SECONDS)
-    pacer = threading.Thread(target=_pace, args=(brokers, topic, rate, total), daemon=True)
-    pacer.start()
-    latencies: list[float] = []
-    deadline = time.monotonic() + seconds + 60
-    seen = 0
-    while seen < total:
-        message = consumer.poll(1.0)
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"only {seen} of {total} results arrived")
-        if message is None or message.error():
-            continue
-        seen += 1
-        if seen > rate * WARM_SECONDS:
+
+
+def table(attempts: Sequence[Attempt]) -> str:
+    """Medians and ranges of the percentiles."""
+    return by_system(
+        attempts,
+        HEAD,
+        lambda name: [median_of(attempts, name, one, 1) for one in ("p50", "p95", "p99", "max")],
+    )
+
+
+def _measuring(brokers: str, rate: int, seconds: int) -> Callable[[System, int], dict[str, float]]:
+    def measure(system: System, repeat: int) -> dict[str, float]:
+        source = unique(f"latency-{system.name}-{repeat}")
+        target = f"{source}.out"
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            topics(brokers, source, f"{source}.dlq", target),
+        ):
+            command = system.command(Job(brokers, source, source, target, Path(folder)))
+            with Process(command) as process:
+                latencies = _run(process, brokers, source, target, rate, seconds)
+                if trouble := process.stop():
+                    say(trouble)
+        return {
+            "p50": percentile(latencies, 50),
+            "p95": percentile(latencies, 95),
+            "p99": percentile(latencies, 99),
+            "max": max(latencies),
+            "results": len(latencies),
+        }
+
+    return measure
+
+
+def _run(
+    process: Process, brokers: str, source: str, target: str, rate: int, seconds: int
+) -> list[float]:
+    """Wait until the system is at work, then pace; the latencies behind the warm-up."""
+    consumer = reader(brokers, target)
+    try:
+        with _pacer(brokers, source, KEYS, KEYS):
+            _collect(process, consumer, KEYS, START)
+        warm, total = rate * WARM_SECONDS, rate * (WARM_SECONDS + seconds)
+        with _pacer(brokers, source, rate, total) as pacer:
+            found = _collect(process, consumer, total, WARM_SECONDS + seconds + GRACE)
+            if pacer.wait():
+                raise RuntimeError("the pacer failed")
+        return found[warm:]
+    finally:
+        consumer.close()
+
+
+def _pacer(brokers: str, topic: str, rate: int, total: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "bench.pacer", brokers, topic, str(rate), str(total)]
+    return subprocess.Popen(command, cwd=ROOT)
+
+
+def _collect(process: Process, consumer: Consumer, total: int, seconds: float) -> list[float]:
+    """Milliseconds of so many results in the order of their coming."""
+    found: list[float] = []
+    deadline = time.monotonic() + seconds
+    while len(found) < total:
+        message = consumer.poll(0.1)
+        if message is not None and not message.error():
             sent = orjson.loads(message.value() or b"")["sent"]
-            latencies.append((time.time() - sent) * 1000)
-    consumer.close()
-    return latencies
-
-
-def _pace(brokers: str, topic: str, rate: int, total: int) -> None:
-    producer = Producer({"bootstrap.servers": brokers, "linger.ms": 0})
-    begun = time.monotonic()
-    for index, flight in enumerate(itertools.islice(flights(), total)):
-        ahead = begun + index / rate - time.monotonic()
-        if ahead > 0:
-            time.sleep(ahead)
-        value = flight[:-1] + b',"sent":%.6f}' % time.time()
-        producer.produce(topic, value, str(index % 1000))
-        producer.poll(0)
-    producer.flush()
+            found.append((time.time() - sent) * 1000)
+        elif not process.alive():
+            raise Failed(f"ended: {process.last_words()}")
+        if time.monotonic() > deadline:
+            raise Failed(
+                f"does not keep up: {len(found):,} of {total:,} results in {seconds:.0f} s"
+            )
+    return found

@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from statistics import median
+from collections.abc import Sequence
+from dataclasses import asdict
 
-from bench.cluster import create, unique
-from bench.systems import ROOT
+from bench.cluster import topics, unique
+from bench.process import ROOT
+from bench.rounds import Attempt, Subject, rounds
+from bench.section import Section
+from bench.table import by_system, median_of, ratio_to
 from worker.kafka.broker import KafkaCluster
 
 LOOP = (sys.executable, "-m", "bench.send_loop")
+HEAD = [
+    "sending",
+    "records/s, median (range)",
+    "to bare",
+    "to bare with callbacks",
+    "CPU us/record",
+]
 WAYS = {
     "bare": "bare `produce`, reports thrown away",
     "reported": "bare `produce`, a callback for each record",
@@ -19,27 +30,37 @@ WAYS = {
 }
 
 
-def measure(brokers: str, records: int, repeats: int) -> str:
-    """Run every way `repeats` times in turn; a markdown table of medians and ratios."""
-    figures: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-    for _ in range(repeats):
-        for way in WAYS:
-            topic = unique(way)
-            create(brokers, topic)
-            figures[way].append(run(way, brokers, topic, records))
-            print(f"{way}: {figures[way][-1]}")
-    lines = [
-        "| sending | records/s, median | to bare | to bare with callbacks | CPU us/record |",
-        "|--|--|--|--|--|",
-    ]
-    for way, text in WAYS.items():
-        rates = [one["rate"] for one in figures[way]]
-        lines.append(
-            f"| {text} | {median(rates):,.0f} | {ratio(figures, way, 'bare')} "
-            f"| {ratio(figures, way, 'reported')} "
-            f"| {median(one['cpu'] for one in figures[way]):.2f} |"
-        )
-    return "\n".join([*lines, "", memory(records)])
+def measure(brokers: str, records: int, repeats: int) -> Section:
+    """Run every way `repeats` times in turn."""
+    ways = [Subject(way, text) for way, text in WAYS.items()]
+
+    def one(way: Subject, _: int) -> dict[str, float]:
+        topic = unique(way.name)
+        with topics(brokers, topic):
+            return run(way.name, brokers, topic, records)
+
+    attempts = rounds(ways, repeats, one)
+    return Section(
+        "Sending",
+        {"records": records, "repeats": repeats},
+        [asdict(one) for one in attempts],
+        table(attempts),
+        [memory(records)],
+    )
+
+
+def table(attempts: Sequence[Attempt]) -> str:
+    """Medians and ranges; ratios are taken pair by pair within a repeat."""
+    return by_system(
+        attempts,
+        HEAD,
+        lambda way: [
+            median_of(attempts, way, "rate"),
+            ratio_to(attempts, way, "bare", "rate"),
+            ratio_to(attempts, way, "reported", "rate"),
+            median_of(attempts, way, "cpu", 2),
+        ],
+    )
 
 
 def run(way: str, brokers: str, topic: str, records: int) -> dict[str, float]:
@@ -54,18 +75,10 @@ def run(way: str, brokers: str, topic: str, records: int) -> dict[str, float]:
     return figures
 
 
-def ratio(figures: dict[str, list[dict[str, float]]], way: str, other: str) -> str:
-    """The ratio of two ways, pair by pair within a repeat."""
-    pairs = zip(figures[way], figures[other], strict=True)
-    ratios = [mine["rate"] / theirs["rate"] for mine, theirs in pairs]
-    return f"{median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f})"
-
-
 def memory(records: int) -> str:
     """What the client takes while no broker answers."""
     topic = unique("frozen")
-    with KafkaCluster() as cluster:
-        create(cluster.address, topic)
+    with KafkaCluster() as cluster, topics(cluster.address, topic):
         process = subprocess.Popen(
             [*LOOP, "frozen", cluster.address, topic, str(records)],
             cwd=ROOT,

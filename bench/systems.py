@@ -1,67 +1,52 @@
-"""The systems under measurement, each a process of its own."""
+"""The systems under measurement, each a process of its own that does the work of `bare.py`."""
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
-ROOT = Path(__file__).parent.parent
+from bench.process import ROOT
+from bench.rounds import Subject
 
 SPEC = """\
 version: 1
 name: bench
-kafka: {{brokers: "{brokers}"}}
+kafka: {{brokers: "{job.brokers}"}}
 handlers: [bench.handler]
 pipelines:
   bench:
-    from: {source}
-    to: {target}
+    from: {job.source}
+    to: {job.target}
     handler: {handler}
-    group: {group}
-    dead_letter: {dead_letter}
+    group: {job.group}
+    dead_letter: {job.source}.dlq
 server: {{port: {port}}}
 """
 
 
 @dataclass(frozen=True)
-class Usage:
-    """What a process has used: seconds of processor time and MiB of memory at its peak."""
+class Job:
+    """What to read, what to write, and a folder for what a system keeps on disk."""
 
-    cpu: float
-    rss: float
+    brokers: str
+    group: str
+    source: str
+    target: str
+    folder: Path
+
+    def arguments(self) -> list[str]:
+        """The arguments of every script: `bare.py`, and those in `peers/`."""
+        return [self.brokers, self.group, self.source, self.target, str(self.folder)]
 
 
-class Process:
-    """A running system; `stop` ends it in good order and returns what it has used."""
+@dataclass(frozen=True)
+class System(Subject):
+    """A system that does the work; `command` raises `Unavailable` when it cannot be had."""
 
-    def __init__(self, command: list[str]) -> None:
-        self._process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
-
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.alive():
-            self._process.kill()
-            self._process.wait()
-
-    def stop(self) -> Usage:
-        self._process.send_signal(signal.SIGTERM)
-        _, self._process.returncode, usage = os.wait4(self._process.pid, 0)
-        if self._process.returncode:
-            assert self._process.stderr is not None
-            raise RuntimeError(self._process.stderr.read().decode())
-        return Usage(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    command: Callable[[Job], list[str]]
 
 
 def free_port() -> int:
@@ -71,34 +56,22 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def bare(brokers: str, group: str, source: str, target: str) -> Process:
-    """The tuned loop on the bare client."""
-    return Process([sys.executable, "-m", "bench.bare", brokers, group, source, target])
+def bare(settings: str) -> Callable[[Job], list[str]]:
+    """The loop on the bare client, "tuned" or with librdkafka's "defaults"."""
+    return lambda job: [sys.executable, "-m", "bench.bare", settings, *job.arguments()[:4]]
 
 
-def ours(handler: str) -> Callable[[str, str, str, str], Process]:
+def worker(handler: str) -> Callable[[Job], list[str]]:
     """The worker from its command line, everything on."""
 
-    def start(brokers: str, group: str, source: str, target: str) -> Process:
-        spec = Path(os.environ.get("TMPDIR", "/tmp")) / f"{group}.yaml"
-        spec.write_text(
-            SPEC.format(
-                brokers=brokers,
-                group=group,
-                source=source,
-                target=target,
-                handler=handler,
-                dead_letter=f"{source}.dlq",
-                port=free_port(),
-            )
-        )
-        return Process([sys.executable, "-m", "worker", "run", str(spec), "--path", str(ROOT)])
+    def command(job: Job) -> list[str]:
+        spec = job.folder / "spec.yaml"
+        spec.write_text(SPEC.format(job=job, handler=handler, port=free_port()))
+        return run_worker(spec)
 
-    return start
+    return command
 
 
-SYSTEMS: dict[str, Callable[[str, str, str, str], Process]] = {
-    "bare loop": bare,
-    "worker": ours("seen"),
-    "worker, batch handler": ours("seen_batch"),
-}
+def run_worker(spec: Path) -> list[str]:
+    """The command line of the worker."""
+    return [sys.executable, "-m", "worker", "run", str(spec), "--path", str(ROOT)]
