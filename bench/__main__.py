@@ -21,6 +21,7 @@ from worker.kafka.broker import running_broker
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+LATEST = "latest"
 
 Mode = Callable[[str, argparse.Namespace], list[Section]]
 
@@ -85,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     add("--pipelines", type=_number, default=10, help="of the idle mode (10)")
     add("--idle-seconds", type=_number, default=30, help="of the idle mode (30)")
     add("--out", type=Path, default=RESULTS, help="folder of the results (bench/results)")
-    add("--name", default="latest", help="name of the files in it (latest)")
+    add("--name", default=LATEST, help="name of the files in it (latest)")
     return found
 
 
@@ -96,6 +97,9 @@ def _keep(sections: list[Section], options: argparse.Namespace) -> None:
     old = report.read(options.out, options.name)
     document = report.merged(old, sections, describe(), when, command)
     report.write(document, options.out, options.name)
+    if options.out == RESULTS and options.name == LATEST:
+        page = HERE / "README.md"
+        page.write_text(report.into(page.read_text(), document))
 
 
 def _mode(text: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import confluent_kafka
 import orjson
 
+from bench.venvs import pinned
 from worker.kafka.jars import KAFKA
 from worker.version import __version__
 
@@ -29,6 +30,11 @@ def describe() -> dict[str, str]:
         "librdkafka": str(confluent_kafka.libversion()[0]),
         "orjson": orjson.__version__,
         "Apache Kafka": _broker(),
+        "Kafka Streams": KAFKA,
+        "Bytewax": pinned("bytewax", "bytewax"),
+        "Quix Streams": pinned("quix", "quixstreams"),
+        "Faust": pinned("faust", "faust-streaming"),
+        "FastStream": pinned("faststream", "faststream"),
     }
 
 

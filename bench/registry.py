@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from bench.systems import System, bare, worker
+from bench import kafka_streams
+from bench.systems import Job, System, bare, worker
+from bench.venvs import PEERS, python
 
 BASE = "bare"
 """The system to which ratios are taken."""
+
+
+def peer(name: str, script: str) -> Callable[[Job], list[str]]:
+    """A script in `peers/`, run by the interpreter of that peer."""
+    return lambda job: [str(python(name)), str(PEERS / script), *job.arguments()]
 
 
 SYSTEMS = [
@@ -15,6 +22,12 @@ SYSTEMS = [
     System("bare-defaults", "bare loop, librdkafka's defaults", bare("defaults")),
     System("worker", "worker", worker("seen")),
     System("worker-batch", "worker, batch handler", worker("seen_batch")),
+    System("kafka-streams", "Kafka Streams", kafka_streams.command),
+    System("bytewax", "Bytewax", peer("bytewax", "bytewax_app.py")),
+    System("quix", "Quix Streams", peer("quix", "quix_app.py")),
+    System("faust", "Faust", peer("faust", "faust_app.py")),
+    System("faststream", "FastStream", peer("faststream", "faststream_app.py")),
+    System("faststream-batch", "FastStream, batches", peer("faststream", "faststream_batch.py")),
 ]
 
 

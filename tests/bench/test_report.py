@@ -80,7 +80,7 @@ def test_a_system_that_stands_still_has_failed() -> None:
 
 
 def test_an_unknown_system_is_answered_with_all_there_are() -> None:
-    with pytest.raises(ValueError, match=r"no system 'quicks'; there are bare, .*worker-batch"):
+    with pytest.raises(ValueError, match=r"no system 'quicks'; there are bare, .*quix"):
         choose("bare,quicks")
 
 
