@@ -69,7 +69,8 @@ def parser() -> argparse.ArgumentParser:
         type=_systems,
         default=SYSTEMS,
         metavar="A,B",
-        help=f"of {', '.join(system.name for system in SYSTEMS)}; default: all",
+        help=f"for throughput, latency and memory, of {', '.join(one.name for one in SYSTEMS)}; "
+        "default: all",
     )
     add("--records", type=_number, default=1_000_000, help="of throughput and send (1,000,000)")
     add("--repeats", type=_number, default=3, help="of everything, in turn (3)")

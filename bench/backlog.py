@@ -66,8 +66,9 @@ def run(command: list[str], ends: Ends, number: int, limit: float) -> dict[str, 
         before = process.usage()
         done = watch.until(lambda now: now.count >= number, limit, late=True)
         after = process.usage()
-        if trouble := process.stop():
-            say(trouble)
+        process.stop()
+    if warm.count >= number:
+        raise Failed(f"was through {number:,} records within start-up: it takes more of them")
     return {"start": first.at - begun, **steady(warm, done, before, after)}
 
 

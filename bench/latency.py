@@ -28,6 +28,12 @@ START = 120
 """Seconds to the first results, at most."""
 GRACE = 5
 """Seconds behind the last record in which all results have to be there."""
+DIRECT = System(
+    "direct",
+    "nothing between, for comparison",
+    lambda _: [sys.executable, "-c", "import signal; signal.pause()"],
+)
+"""What the pacer, the broker and the reader take by themselves."""
 HEAD = ["system", "p50 ms", "p95 ms", "p99 ms", "max ms"]
 
 
@@ -40,7 +46,7 @@ def measure(
 
 def _at(brokers: str, systems: list[System], rate: int, seconds: int, repeats: int) -> Section:
     say(f"latency at {rate:,}/s")
-    attempts = rounds(systems, repeats, _measuring(brokers, rate, seconds))
+    attempts = rounds([DIRECT, *systems], repeats, _measuring(brokers, rate, seconds))
     return Section(
         f"Latency at {rate:,}/s",
         {"rate": rate, "seconds": seconds, "warm": WARM_SECONDS, "repeats": repeats},
@@ -63,16 +69,15 @@ def table(attempts: Sequence[Attempt]) -> str:
 def _measuring(brokers: str, rate: int, seconds: int) -> Callable[[System, int], dict[str, float]]:
     def measure(system: System, repeat: int) -> dict[str, float]:
         source = unique(f"latency-{system.name}-{repeat}")
-        target = f"{source}.out"
+        target = source if system is DIRECT else f"{source}.out"
         with (
             tempfile.TemporaryDirectory() as folder,
-            topics(brokers, source, f"{source}.dlq", target),
+            topics(brokers, *{source, f"{source}.dlq", target}),
         ):
             command = system.command(Job(brokers, source, source, target, Path(folder)))
             with Process(command) as process:
                 latencies = _run(process, brokers, source, target, rate, seconds)
-                if trouble := process.stop():
-                    say(trouble)
+                process.stop()
         return {
             "p50": percentile(latencies, 50),
             "p95": percentile(latencies, 95),

@@ -13,10 +13,13 @@ from bench.cluster import KEYS, flights
 
 TICK = 0.001
 """Seconds: faster than a thousand a second, records of a tick go out together."""
+LINGER = 5
+"""Milliseconds, above that rate: a request for each record would keep the broker busy with that."""
 
 
 def main(brokers: str, topic: str, rate: float, total: int) -> None:
-    producer = Producer({"bootstrap.servers": brokers, "linger.ms": 0})
+    linger = LINGER if rate * TICK > 1 else 0
+    producer = Producer({"bootstrap.servers": brokers, "linger.ms": linger})
     begun = time.monotonic()
     for index, flight in enumerate(itertools.islice(flights(), total)):
         ahead = begun + index / rate - time.monotonic()

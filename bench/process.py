@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from bench.rounds import Failed, say
+
 PROC = Path("/proc")
 ROOT = Path(__file__).parent.parent
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -54,14 +56,16 @@ class Process:
         members = list(_group(self._process.pid))
         return Usage(sum(_cpu(stat) for _, stat in members), sum(_peak(p) for p, _ in members))
 
-    def stop(self) -> str:
-        """End it; says what was not in order about that."""
+    def stop(self) -> None:
+        """End it; one that takes too long is killed, one that ends with an error has failed."""
         self._process.send_signal(signal.SIGTERM)
         try:
             code = self._process.wait(GRACE)
         except subprocess.TimeoutExpired:
-            return f"had to be killed {GRACE} s after SIGTERM"
-        return "" if code in ENDED else f"ended with exit code {code}: {self.last_words()}"
+            say(f"killed, since it ran on for {GRACE} s after SIGTERM")
+            return
+        if code not in ENDED:
+            raise Failed(f"ended with exit code {code}: {self.last_words()}")
 
     def last_words(self) -> str:
         """The last line that it wrote."""
