@@ -17,6 +17,7 @@ from bench.process import PROC
 from bench.registry import SYSTEMS, choose
 from bench.section import Section
 from bench.systems import System
+from worker.errors import BrokerUnavailable
 from worker.kafka.broker import running_broker
 
 HERE = Path(__file__).parent
@@ -48,12 +49,22 @@ def main() -> None:
     options = parser().parse_args()
     if not (PROC / "self" / "stat").exists():
         sys.exit("the bench reads /proc, which only Linux has")
-    sections: list[Section] = []
+    try:
+        sections = run(options)
+    except BrokerUnavailable as error:
+        sys.exit(str(error))
+    for section in sections:
+        print("\n\n".join([f"### {section.title}", section.table, *section.notes]), end="\n\n")
+
+
+def run(options: argparse.Namespace) -> list[Section]:
+    """All chosen modes on one broker."""
+    machine, sections = describe(), list[Section]()
     with running_broker() as brokers:
         for mode in options.modes or MODES:
             sections += MODES[mode](brokers, options)
-            _keep(sections, options)
-    print("\n\n".join(f"### {section.title}\n\n{section.table}" for section in sections))
+            _keep(sections, machine, options)
+    return sections
 
 
 def parser() -> argparse.ArgumentParser:
@@ -91,12 +102,12 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
-def _keep(sections: list[Section], options: argparse.Namespace) -> None:
+def _keep(sections: list[Section], machine: dict[str, str], options: argparse.Namespace) -> None:
     """Write after each mode: a run that is broken off has not been for nothing."""
     when = dt.datetime.now(dt.UTC).date().isoformat()
     command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
     old = report.read(options.out, options.name)
-    document = report.merged(old, sections, describe(), when, command)
+    document = report.merged(old, sections, machine, when, command)
     report.write(document, options.out, options.name)
     if options.out == RESULTS and options.name == LATEST:
         page = HERE / "README.md"

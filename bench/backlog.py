@@ -66,19 +66,28 @@ def run(command: list[str], ends: Ends, number: int, limit: float) -> dict[str, 
         before = process.usage()
         done = watch.until(lambda now: now.count >= number, limit, late=True)
         after = process.usage()
+        last = done if done.count < number else watch.before
         process.stop()
     if warm.count >= number:
         raise Failed(f"was through {number:,} records within start-up: it takes more of them")
-    return {"start": first.at - begun, **steady(warm, done, before, after)}
+    return {"start": first.at - begun, **steady(warm, last, done, before, after)}
 
 
-def steady(warm: Reading, done: Reading, before: Usage, after: Usage) -> dict[str, float]:
-    """The figures of the time between two readings, and the records that were done in it."""
+def steady(
+    warm: Reading, last: Reading, done: Reading, before: Usage, after: Usage
+) -> dict[str, float]:
+    """The figures from one reading to another, and the records that were done in between.
+
+    The rate ends with the last reading while there was work: that all is done is seen later than
+    it is so.
+    """
     records, seconds = done.count - warm.count, done.at - warm.at
     if records <= 0:
         raise Failed(f"wrote no results in {seconds:.0f} s after the first {warm.count:,}")
+    if last.count <= warm.count:
+        last = done
     return {
-        "rate": records / seconds,
+        "rate": (last.count - warm.count) / (last.at - warm.at),
         "cpu": (after.cpu - before.cpu) / records * 1e6,
         "whole_cpu": after.cpu / done.count * 1e6,
         "rss": after.rss,
@@ -93,6 +102,9 @@ class Watch:
     def __init__(self, process: Process, ends: Ends) -> None:
         self._process = process
         self._ends = ends
+        self.before = Reading(0, 0)
+        """The reading before the latest."""
+        self._latest = self.before
 
     def until(
         self, reached: Callable[[Reading], bool], seconds: float, *, late: bool = False
@@ -101,6 +113,7 @@ class Watch:
         deadline = time.monotonic() + seconds
         while True:
             now = self._ends.read()
+            self.before, self._latest = self._latest, now
             if reached(now):
                 return now
             if not self._process.alive():

@@ -21,6 +21,7 @@ CHART = Chart(
 )
 SECTION = Section("Throughput", {"records": 1000}, [], "| a |\n|--|", ["A note."], [CHART])
 MACHINE = {"cores": "2"}
+STOOD = Reading(30, 200)
 
 
 def test_a_chart_is_well_formed_and_shows_every_bar() -> None:
@@ -66,9 +67,11 @@ def test_a_page_has_the_results_between_its_marks() -> None:
 
 
 def test_cpu_and_rate_are_of_the_records_between_two_readings() -> None:
-    figures = steady(Reading(10, 200), Reading(12, 1000), Usage(1, 40), Usage(3, 50))
+    last, done = Reading(11, 800), Reading(12, 1000)
 
-    assert figures["rate"] == 400
+    figures = steady(Reading(10, 200), last, done, Usage(1, 40), Usage(3, 50))
+
+    assert figures["rate"] == 600
     assert figures["cpu"] == pytest.approx(2500)
     assert figures["whole_cpu"] == pytest.approx(3000)
     assert figures["rss"] == 50
@@ -76,7 +79,7 @@ def test_cpu_and_rate_are_of_the_records_between_two_readings() -> None:
 
 def test_a_system_that_stands_still_has_failed() -> None:
     with pytest.raises(Failed, match="no results in 20 s after the first 200"):
-        steady(Reading(10, 200), Reading(30, 200), Usage(1, 40), Usage(3, 50))
+        steady(Reading(10, 200), STOOD, STOOD, Usage(1, 40), Usage(3, 50))
 
 
 def test_an_unknown_system_is_answered_with_all_there_are() -> None:
