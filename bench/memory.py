@@ -13,7 +13,7 @@ from bench.registry import BASE
 from bench.rounds import Attempt
 from bench.section import Section
 from bench.systems import System
-from bench.table import by_system, median_of, ratio_to
+from bench.table import by_system, median_of, middle_of, ratio_to
 
 SIZE = 10_000
 """Bytes of a record."""
@@ -46,6 +46,6 @@ def table(attempts: Sequence[Attempt]) -> str:
             median_of(attempts, name, "rss"),
             median_of(attempts, name, "rate"),
             ratio_to(attempts, name, BASE, "rate"),
-            median_of(attempts, name, "records"),
+            middle_of(attempts, name, "records"),
         ],
     )

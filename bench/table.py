@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from statistics import median
 
 from bench.figures import ratios, spread
 from bench.rounds import Attempt
@@ -46,6 +47,11 @@ def column(attempts: Iterable[Attempt], system: str, figure: str) -> dict[int, f
 def median_of(attempts: Sequence[Attempt], system: str, figure: str, digits: int = 0) -> str:
     """The median and the range of a figure."""
     return spread(list(column(attempts, system, figure).values())).text(digits)
+
+
+def middle_of(attempts: Sequence[Attempt], system: str, figure: str, digits: int = 0) -> str:
+    """The median alone."""
+    return f"{median(column(attempts, system, figure).values()):,.{digits}f}"
 
 
 def ratio_to(attempts: Sequence[Attempt], system: str, base: str, figure: str) -> str:

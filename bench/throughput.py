@@ -13,7 +13,7 @@ from bench.registry import BASE
 from bench.rounds import Attempt
 from bench.section import Section
 from bench.systems import System
-from bench.table import by_system, column, median_of, ratio_to
+from bench.table import by_system, column, median_of, middle_of, ratio_to
 
 HEAD = [
     "system",
@@ -54,7 +54,7 @@ def table(attempts: Sequence[Attempt]) -> str:
             median_of(attempts, name, "cpu", 2),
             ratio_to(attempts, name, BASE, "cpu"),
             f"{max(column(attempts, name, 'rss').values()):.0f}",
-            median_of(attempts, name, "start", 1),
-            median_of(attempts, name, "records"),
+            middle_of(attempts, name, "start", 1),
+            middle_of(attempts, name, "records"),
         ],
     )
