@@ -1,5 +1,6 @@
 """The same work as `bare.py`, as handlers."""
 
+import asyncio
 from typing import Any
 
 from worker import handler
@@ -16,3 +17,11 @@ def seen_batch(flights: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for flight in flights:
         flight["seen"] = True
     return flights
+
+
+@handler
+async def seen_later(flight: dict[str, Any]) -> dict[str, Any]:
+    """As `seen`, after waiting as for the answer of another service."""
+    await asyncio.sleep(0.01)
+    flight["seen"] = True
+    return flight

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.engine.partition import Partition
+from worker.flow.lanes import OneLane
+from worker.flow.offsets import ranges_of
 from worker.types import Fetch, RawMessage, StoredMessage, TopicPartition
 
 
@@ -32,12 +34,12 @@ def test_wherever_gaps_fetches_and_runs_meet_everything_finished_is_committable(
     messages: list[RawMessage] = [
         StoredMessage("topic", offset=offset, value=b"x") for offset in offsets
     ]
-    partition = Partition(TopicPartition("topic", 0), 0, None)
+    partition = Partition(TopicPartition("topic", 0), 0, None, OneLane())
 
     for fetch in pieces(messages, fetches):
         partition.take(Fetch(partition.source, fetch, len(fetch)))
     for chunk in pieces(messages, runs)[::direction]:
-        partition.finish(chunk[0].offset(), chunk[-1].offset() + 1, len(chunk))
+        partition.finish(ranges_of(message.offset() for message in chunk), len(chunk))
 
     assert partition.tracker.committable == offsets[-1] + 1
     assert partition.tracker.ranges() == []

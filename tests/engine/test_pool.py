@@ -7,20 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.engine.partition import Finished, Partition, Run
-from worker.engine.pool import AsyncPool, LoopThread, Pool
-from worker.types import Done, Outcome, StoredMessage, TopicPartition
-
-
-def run() -> Run:
-    return Run(Partition(TopicPartition("t", 0), 0, None), [StoredMessage("t")])
-
-
-def collected(pool: Pool, number: int) -> list[Finished]:
-    finished: list[Finished] = []
-    while len(finished) < number:
-        finished += pool.collect(10.0)
-    return finished
+from tests.engine.steps import Steps
+from worker.engine.partition import Run
+from worker.engine.pool import AsyncPool, LoopThread
+from worker.types import Done, Outcome
 
 
 @pytest.fixture
@@ -37,21 +27,33 @@ def test_async_runs_are_handled_beside_each_other_on_one_loop(loop: LoopThread) 
         await meeting.wait()
         return [Done(())]
 
-    pool = AsyncPool("test", loop, execute, 3)
-    for _ in range(3):
-        pool.submit(run())
+    finished = Steps(AsyncPool("test", loop, execute, 3), 9).take()
 
-    assert len(collected(pool, 3)) == 3
+    assert [one.outcomes for one in finished] == [[Done(())]] * 9
+
+
+def test_never_more_async_runs_are_handled_than_allowed(loop: LoopThread) -> None:
+    inside = most = 0
+
+    async def execute(_run: Run) -> list[Outcome]:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0)
+        inside -= 1
+        return [Done(())]
+
+    Steps(AsyncPool("test", loop, execute, 2), 50).take()
+
+    assert most == 2
 
 
 def test_a_defect_on_the_loop_comes_back_instead_of_being_lost(loop: LoopThread) -> None:
     async def execute(_run: Run) -> list[Outcome]:
         raise RuntimeError("defect")
 
-    pool = AsyncPool("test", loop, execute, 1)
-    pool.submit(run())
+    (finished,) = Steps(AsyncPool("test", loop, execute, 1), 1).take()
 
-    (finished,) = collected(pool, 1)
     assert isinstance(finished.error, RuntimeError)
 
 
@@ -64,11 +66,7 @@ def test_what_ends_processes_comes_back_from_a_task_and_the_loop_goes_on(loop: L
             await asyncio.gather(leave())
         return [Done(())]
 
-    pool = AsyncPool("test", loop, execute, 1)
-    pool.submit(run())
-    (finished,) = pool.collect(10.0)
-    pool.submit(Run(Partition(TopicPartition("t", 0), 0, None), [StoredMessage("t", offset=1)]))
-    (following,) = pool.collect(10.0)
+    finished, following = Steps(AsyncPool("test", loop, execute, 1), 2).take()
 
     assert isinstance(finished.error, SystemExit)
     assert following.outcomes == [Done(())]
@@ -84,7 +82,7 @@ def test_a_loop_that_has_ended_by_itself_is_known_to_be_dead() -> None:
         thread._loop.__dict__.update(_closed=True)
         thread._loop.stop()
 
-    thread._loop.call_soon_threadsafe(end)
+    thread.call(end)
     thread._thread.join(10)
     after = thread.dead
     thread._loop.__dict__.update(_closed=False)

@@ -1,60 +1,140 @@
 """The order in which messages of a partition are handled."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.flow.lanes import Lanes
+from worker.flow.lanes import LANES, KeyLanes, Lanes, NoLanes, OneLane
 from worker.types import RawMessage, StoredMessage
 
-
-def messages(*offsets: int) -> list[RawMessage]:
-    return [StoredMessage("topic", offset=offset) for offset in offsets]
+every_kind = pytest.mark.parametrize("make", LANES.values(), ids=list(LANES))
 
 
-def test_no_second_run_goes_out_while_one_is_out() -> None:
-    lanes = Lanes()
+def messages(*offsets: int, key: bytes | None = b"key") -> list[RawMessage]:
+    return [StoredMessage("topic", offset=offset, key=key) for offset in offsets]
+
+
+def offsets(run: list[RawMessage]) -> list[int]:
+    return [message.offset() for message in run]
+
+
+@pytest.mark.parametrize("make", [OneLane, KeyLanes])
+def test_no_second_run_of_a_lane_goes_out_while_one_is_out(make: Callable[[], Lanes]) -> None:
+    lanes = make()
     lanes.add(messages(1, 2, 3))
 
     assert len(lanes.take(2)) == 2
     assert lanes.take(2) == []
-    assert lanes.busy
+    assert (lanes.ready, len(lanes)) == (0, 1)
 
 
-def test_messages_that_a_run_did_not_handle_come_first_again() -> None:
-    lanes = Lanes()
+@every_kind
+def test_messages_that_a_run_did_not_handle_come_first_again(make: Callable[[], Lanes]) -> None:
+    lanes = make()
     lanes.add(messages(1, 2, 3))
     run = lanes.take(2)
 
-    lanes.release(run[1:])
+    lanes.release(run, 1)
 
-    assert [message.offset() for message in lanes.take(9)] == [2, 3]
+    assert offsets(lanes.take(9)) == [2, 3]
 
 
-def test_messages_that_wait_are_forgotten_at_once_when_the_partition_goes() -> None:
-    lanes = Lanes()
+@every_kind
+def test_messages_that_wait_are_forgotten_at_once_when_the_partition_goes(
+    make: Callable[[], Lanes],
+) -> None:
+    lanes = make()
     lanes.add(messages(1, 2, 3))
-    lanes.take(1)
+    run = lanes.take(1)
 
     assert lanes.clear() == 2
-    assert len(lanes) == 0
+    lanes.release(run, 1)
+    assert (len(lanes), lanes.ready) == (0, 0)
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 4), st.integers(0, 4))))
-def test_every_message_is_handled_once_and_in_order(
-    steps: list[tuple[int, int, int]],
+def test_keys_go_out_beside_each_other() -> None:
+    lanes = KeyLanes()
+    lanes.add([*messages(1, 3, key=b"a"), *messages(2, 4, key=b"b")])
+
+    assert offsets(lanes.take(1)) == [1]
+    assert offsets(lanes.take(9)) == [2, 4]
+
+
+def test_messages_without_a_key_go_out_beside_each_other() -> None:
+    lanes = KeyLanes()
+    lanes.add(messages(1, 2, key=None))
+
+    assert offsets(lanes.take(1)) == [1]
+    assert offsets(lanes.take(1)) == [2]
+
+
+def test_nothing_is_kept_of_keys_whose_messages_are_handled() -> None:
+    lanes = KeyLanes()
+    for number in range(1000):
+        lanes.add(messages(number, key=b"%d" % number))
+        lanes.release(lanes.take(1), 1)
+
+    assert not lanes._lanes
+
+
+def test_without_lanes_every_message_may_go_out() -> None:
+    lanes = NoLanes()
+    lanes.add(messages(1, 2, 3))
+
+    assert [offsets(lanes.take(1)) for _ in range(3)] == [[1], [2], [3]]
+
+
+@pytest.mark.parametrize("ordering", list(LANES))
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.lists(st.sampled_from([b"a", b"b", None]), max_size=6),
+            st.integers(1, 4),
+            st.tuples(st.integers(0, 9), st.integers(0, 4)),
+        ),
+        max_size=60,
+    )
+)
+def test_every_message_is_handled_once_and_each_lane_in_order(
+    ordering: str, steps: list[Any]
 ) -> None:
-    lanes = Lanes()
-    added = 0
-    handled: list[int] = []
+    """A step adds messages of these keys, takes so many, or gives a run back with some handled."""
+    lanes, added, out = LANES[ordering](), 0, list[list[RawMessage]]()
+    handled: list[RawMessage] = []
 
-    for arriving, limit, finished in steps:
-        lanes.add(messages(*range(added, added + arriving)))
-        added += arriving
-        run = lanes.take(limit)
-        if run:
-            done = min(finished, len(run))
-            handled += [message.offset() for message in run[:done]]
-            lanes.release(run[done:])
+    def release(run: list[RawMessage], number: int) -> None:
+        handled.extend(run[:number])
+        lanes.release(run, min(number, len(run)))
 
-    handled += [message.offset() for message in lanes.take(added + 1)]
-    assert handled == list(range(added))
+    for step in steps:
+        match step:
+            case list():
+                keys = enumerate(step, added)
+                lanes.add([StoredMessage("topic", offset=n, key=key) for n, key in keys])
+                added += len(step)
+            case int():
+                out += [run] if (run := lanes.take(step)) else []
+            case which, number if out:
+                release(out.pop(which % len(out)), number)
+    for run in out:
+        release(run, len(run))
+    while run := lanes.take(3):
+        release(run, len(run))
+
+    assert sorted(offsets(handled)) == list(range(added))
+    assert (len(lanes), lanes.ready) == (0, 0)
+    assert ordering == "none" or is_in_order(handled, by_key=ordering == "key")
+
+
+def is_in_order(handled: list[RawMessage], *, by_key: bool) -> bool:
+    """Whether the messages of each lane came in the order of their offsets; without key in any."""
+    lanes: dict[bytes | None, list[int]] = {}
+    for message in handled:
+        lanes.setdefault(message.key() if by_key else b"", []).append(message.offset())
+    lanes.pop(None, None)
+    return all(lane == sorted(lane) for lane in lanes.values())

@@ -154,8 +154,9 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
         ),
         (
             "    to: delays",
-            "    ordering: key",
-            "20:5: pipelines.delays.ordering: 'key' is not supported yet; legal is 'partition'",
+            "    ordering: keys",
+            "20:5: pipelines.delays.ordering: 'keys' is not legal; legal are 'partition', "
+            "'key' or 'none'",
         ),
         ("    to: delays", "    drain_timeout: 5.5", "5.5 is not a duration such as 200ms"),
         ("    to: delays", "    drain_timeout: .nan", "nan is not a duration such as 200ms"),

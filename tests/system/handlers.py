@@ -1,5 +1,6 @@
 """Handlers of the system tests; run by worker processes, not by pytest."""
 
+import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -68,3 +69,39 @@ async def client() -> AsyncIterator[str]:
 async def block(_payload: dict[str, Any], client: str) -> None:
     """Never give the loop back."""
     threading.Event().wait()
+
+
+_last: dict[str, int] = {}
+_busy: set[str] = set()
+
+
+def _begin(payload: dict[str, Any]) -> None:
+    """Fail unless the message is the next of its key, or comes again, and no other is at work."""
+    key, number = payload["key"], payload["number"]
+    if key in _busy:
+        raise RuntimeError(f"two messages of key {key} at a time")
+    if number > _last.get(key, number - 1) + 1:
+        raise RuntimeError(f"{number} of key {key} comes after {_last[key]}")
+    _busy.add(key)
+
+
+def _end(payload: dict[str, Any]) -> dict[str, Any]:
+    _last[payload["key"]] = payload["number"]
+    _busy.remove(payload["key"])
+    return payload
+
+
+@handler
+async def in_turn(payload: dict[str, Any]) -> dict[str, Any]:
+    """Give the payload back, a key's messages one after the other, after a wait of its own."""
+    _begin(payload)
+    await asyncio.sleep(payload["id"] % 7 / 1000)
+    return _end(payload)
+
+
+@handler
+def in_turn_in_threads(payload: dict[str, Any]) -> dict[str, Any]:
+    """Do the same in threads; now and then it takes long."""
+    _begin(payload)
+    time.sleep(0.01 if payload["id"] % 100 == 0 else 0.0002)
+    return _end(payload)

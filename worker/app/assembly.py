@@ -162,7 +162,7 @@ class _Assembly:
             pipeline.source,
             handler.name,
             pipeline,
-            _batch(pipeline, handler) or POLL_LIMIT,
+            _run_limit(pipeline, handler),
         )
         pool = self._pool(name, pipeline, executor)
         return PipelineLoop(job, self._clients(name), pool, self._clock, self._observer)
@@ -206,8 +206,11 @@ def _topics(document: Document, names: Sequence[str]) -> dict[str, tuple[str | i
     return topics
 
 
-def _batch(pipeline: Pipeline, handler: Handler) -> int | None:
-    return pipeline.batch or handler.batch
+def _run_limit(pipeline: Pipeline, handler: Handler) -> int:
+    """The batch; else all that there is, unless messages may be handled beside each other."""
+    if handler.batch is not None:
+        return pipeline.batch or handler.batch
+    return POLL_LIMIT if pipeline.ordering == "partition" else 1
 
 
 def _dead_letter(pipeline: Pipeline) -> list[str]:

@@ -91,6 +91,9 @@ def _misfits(document: Document, name: str, pipeline: Pipeline, handler: Handler
     except Unsuitable as error:
         text = f"{handler.where} cannot take the payload: {error}"
         problems.append(document.problem((*here, "handler"), text))
+    if pipeline.ordering == "key" and handler.batch is not None:
+        text = f"{handler.where} takes batches, which hold many keys; legal is partition or none"
+        problems.append(document.problem((*here, "ordering"), text))
     if pipeline.batch is not None and handler.batch is None:
         text = f"{handler.where} takes one message; mark it with @handler(batch=...) for batches"
         problems.append(document.problem((*here, "batch"), text))

@@ -11,6 +11,7 @@ from functools import partial
 from worker.engine.partition import Partition
 from worker.errors import ClientError, CommitFailed, QueueFull
 from worker.flow.health import Counts
+from worker.flow.offsets import Ranges
 from worker.ports import Clock, Consumer, Offsets, Producer
 from worker.settings import CommitSettings
 from worker.types import (
@@ -32,11 +33,11 @@ SETTLE_FOR = 2.0
 
 @dataclass(slots=True)
 class Chunk:
-    """Consecutive settled messages of a partition, finished when their records are durable."""
+    """Settled messages of a partition, finished when their records are durable."""
 
     partition: Partition
-    start: int
-    end: int
+    ranges: Ranges
+    """The offsets of the messages."""
     messages: int
     records: Sequence[Encoded]
     """Let go of when all are in the producer's hands: by then they are only memory."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from worker.flow.lanes import Lanes
-from worker.flow.offsets import OffsetTracker
+from worker.flow.offsets import OffsetTracker, Ranges
 from worker.types import Fetch, Outcome, RawMessage, TopicPartition
 
 
@@ -31,10 +31,12 @@ class Partition:
         "tracker",
     )
 
-    def __init__(self, source: TopicPartition, start: int, committed: int | None) -> None:
+    def __init__(
+        self, source: TopicPartition, start: int, committed: int | None, lanes: Lanes
+    ) -> None:
         self.source = source
         self.tracker = OffsetTracker(start)
-        self.lanes = Lanes()
+        self.lanes = lanes
         self.committed = committed
         self.alive = True
         self.closing = False
@@ -64,15 +66,16 @@ class Partition:
         self._fetched.append((last, fetch.size))
 
     def _note_gaps(self, messages: Sequence[RawMessage]) -> None:
-        """Note offsets that were jumped over, since no run covers one that lies between two."""
+        """Note offsets that were jumped over, since no message finishes them."""
         for before, after in pairwise(message.offset() for message in messages):
             if after > before + 1:
                 self.tracker.finish(before + 1, after)
 
-    def finish(self, start: int, end: int, messages: int) -> int:
+    def finish(self, ranges: Ranges, messages: int) -> int:
         """Note offsets as finished; returns the bytes that this sets free."""
         self.in_flight -= messages
-        self.tracker.finish(start, end)
+        for start, end in ranges:
+            self.tracker.finish(start, end)
         freed = 0
         while self._fetched and self._fetched[0][0] < self.tracker.committable:
             freed += self._fetched.popleft()[1]
@@ -92,7 +95,7 @@ class Partition:
 
 @dataclass(slots=True)
 class Run:
-    """Consecutive messages that go to a handler together, one after the other."""
+    """Messages that go to a handler together, one after the other."""
 
     partition: Partition
     messages: list[RawMessage]
@@ -108,3 +111,24 @@ class Finished:
     """A defect of the engine itself; errors of handlers are outcomes."""
     seconds: float = 0.0
     """How long it took."""
+
+
+def together(finished: Sequence[Finished]) -> Sequence[Finished]:
+    """Runs that came back whole, those of a partition as one: settled together they cost less."""
+    if len(finished) < 2:
+        return finished
+    whole: dict[int, list[Finished]] = {}
+    others: list[Finished] = []
+    for one in finished:
+        if one.error is None and len(one.outcomes) == len(one.run.messages):
+            whole.setdefault(id(one.run.partition), []).append(one)
+        else:
+            others.append(one)
+    return [*map(_joined, whole.values()), *others]
+
+
+def _joined(finished: Sequence[Finished]) -> Finished:
+    if len(finished) == 1:
+        return finished[0]
+    run = Run(finished[0].run.partition, [m for one in finished for m in one.run.messages])
+    return Finished(run, [outcome for one in finished for outcome in one.outcomes])

@@ -6,9 +6,8 @@ import asyncio
 import logging
 import queue
 import threading
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
 from worker.engine.partition import Finished, Run
 from worker.types import Outcome
@@ -36,18 +35,24 @@ class Pool(Protocol):
     def collect(self, timeout: float) -> list[Finished]:
         """Wait up to `timeout` seconds for a run to finish, then take all that have."""
 
+    def recall(self) -> Sequence[Run]:
+        """Take back the runs that no handler has begun with; they are not outstanding any more."""
+
     def close(self) -> None:
         """Take no more runs; does not wait for handlers that hang."""
 
 
-def waiting_in(finished: queue.SimpleQueue[Finished], timeout: float) -> list[Finished]:
+T = TypeVar("T")
+
+
+def waiting_in(waiting: queue.SimpleQueue[T], timeout: float) -> list[T]:
     """What a queue holds, after waiting up to `timeout` seconds for the first."""
-    found: list[Finished] = []
+    found: list[T] = []
     try:
         if timeout:
-            found.append(finished.get(timeout=timeout))
+            found.append(waiting.get(timeout=timeout))
         while True:
-            found.append(finished.get_nowait())
+            found.append(waiting.get_nowait())
     except queue.Empty:
         return found
 
@@ -76,6 +81,10 @@ class LoopThread:
         """Run a coroutine on the loop; returns a `concurrent.futures.Future`."""
         self.start()
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Have the loop call a function."""
+        self._loop.call_soon_threadsafe(function, *arguments)
 
     def close(self) -> None:
         """Cancel what still runs and end the loop; waits for a second at most."""
@@ -111,12 +120,16 @@ class AsyncPool:
         self._loop = loop
         self._execute = execute
         self._size = size
-        self._finished: queue.SimpleQueue[Finished] = queue.SimpleQueue()
+        self._given: list[Run] = []
+        """Runs of this step: they go to the loop together, since each call wakes it."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._done: list[Finished] = []
+        """What this round of the loop has finished: it goes back together, for the same reason."""
+        self._finished: queue.SimpleQueue[list[Finished]] = queue.SimpleQueue()
 
     def start(self, steps: Iterator[None]) -> None:
         """See `Pool`."""
-        lead = deque[None](maxlen=0).extend
-        threading.Thread(target=lead, args=(steps,), name=self._name, daemon=True).start()
+        threading.Thread(target=self._lead, args=(steps,), name=self._name, daemon=True).start()
 
     @property
     def saturated(self) -> bool:
@@ -124,21 +137,49 @@ class AsyncPool:
         return self.outstanding >= self._size
 
     def submit(self, run: Run) -> None:
-        """See `Pool`."""
+        """See `Pool`; the run begins when the step is over."""
         self.outstanding += 1
-        self._loop.spawn(self._work(run))
+        self._given.append(run)
 
     def collect(self, timeout: float) -> list[Finished]:
         """See `Pool`."""
-        found = waiting_in(self._finished, timeout if self.outstanding else 0.0)
+        batches = waiting_in(self._finished, timeout if self.outstanding else 0.0)
+        found = [finished for batch in batches for finished in batch]
         self.outstanding -= len(found)
         return found
+
+    def recall(self) -> Sequence[Run]:
+        """See `Pool`; every run begins as soon as its step is over."""
+        return ()
 
     def close(self) -> None:
         """Nothing to do: the loop belongs to the process."""
 
+    def _lead(self, steps: Iterator[None]) -> None:
+        for _ in steps:
+            if self._given:
+                given, self._given = self._given, []
+                self._loop.call(self._begin, given)
+
+    # --- on the loop ---
+
+    def _begin(self, runs: list[Run]) -> None:
+        for run in runs:
+            task = asyncio.get_running_loop().create_task(self._work(run))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
     async def _work(self, run: Run) -> None:
         try:
-            self._finished.put(Finished(run, await self._execute(run)))
+            self._put(Finished(run, await self._execute(run)))
         except BaseException as error:  # noqa: BLE001 - the runner must learn of any defect
-            self._finished.put(Finished(run, (), error))
+            self._put(Finished(run, (), error))
+
+    def _put(self, finished: Finished) -> None:
+        if not self._done:
+            asyncio.get_running_loop().call_soon(self._give_back)
+        self._done.append(finished)
+
+    def _give_back(self) -> None:
+        done, self._done = self._done, []
+        self._finished.put(done)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
 from worker.engine.commit import AtLeastOnce, Chunk
-from worker.engine.partition import Finished, Partition, Run
+from worker.engine.partition import Finished, Partition, Run, together
 from worker.engine.pool import Pool
 from worker.errors import PipelineFailed, WorkerError
 from worker.flow.condemned import Condemned
 from worker.flow.deadletter import Origin, dead_letter
 from worker.flow.health import Counts
+from worker.flow.lanes import LANES
+from worker.flow.offsets import Ranges, ranges_of
 from worker.flow.pressure import Pressure
 from worker.flow.retry import decide, policy
 from worker.ports import Clock, Consumer, Observer, Offsets, Producer
@@ -167,7 +169,7 @@ class Runner:
         if fresh:
             starts |= self.consumer.find(fresh, self.job.settings.start)
         for source, start in starts.items():
-            self.partitions[source] = Partition(source, start, committed[source])
+            self.partitions[source] = self._partition(source, start, committed[source])
         log.info("%s: assigned %s", self.job.name, _names(starts))
         return starts
 
@@ -212,14 +214,15 @@ class Runner:
     def _dispatch(self) -> None:
         if self.committer.stuck or self._is_blocked or self.failed is not None:
             return
-        for source, partition in list(self.partitions.items()):
-            if self._pool.saturated:
-                return
+        turns = deque(self.partitions.values())
+        while turns and not self._pool.saturated:
+            partition = turns.popleft()
             messages = partition.lanes.take(self.job.run_limit)
             if messages:
                 self._pool.submit(Run(partition, messages))
-                # Its next turn comes after those of the others.
-                self.partitions[source] = self.partitions.pop(source)
+                turns.append(partition)
+                # In the next step, too, its turn comes after those of the others.
+                self.partitions[partition.source] = self.partitions.pop(partition.source)
 
     def _settle(self) -> None:
         full = not self.pressure.room
@@ -260,15 +263,24 @@ class Runner:
         busy = self._pool.outstanding or self.committer.stuck or self._has_work()
         return 0.0 if busy and not self._is_blocked else IDLE_WAIT
 
+    def _partition(self, source: TopicPartition, start: int, committed: int | None) -> Partition:
+        return Partition(source, start, committed, LANES[self.job.settings.ordering]())
+
+    def _ranges(self, messages: Sequence[RawMessage]) -> Ranges:
+        if not messages:
+            return ()
+        if self.job.settings.ordering == "partition":
+            return ((messages[0].offset(), messages[-1].offset() + 1),)
+        return ranges_of(message.offset() for message in messages)
+
     def _has_work(self) -> bool:
-        return any(p.lanes and not p.lanes.busy for p in self.partitions.values())
+        return any(p.lanes.ready for p in self.partitions.values())
 
     def _has_enough(self) -> bool:
         """Whether handlers have enough to go on with: more would only get cold."""
-        ready = (p.lanes for p in self.partitions.values())
-        if not self._pool.saturated:
-            ready = (lanes for lanes in ready if not lanes.busy)
-        return sum(map(len, ready)) >= POLL_LIMIT
+        if self._pool.saturated:
+            return sum(len(p.lanes) for p in self.partitions.values()) >= POLL_LIMIT
+        return sum(p.lanes.ready for p in self.partitions.values()) >= POLL_LIMIT
 
     def _take(self, fetch: Fetch) -> None:
         partition = self.partitions.get(fetch.source)
@@ -314,7 +326,7 @@ class Runner:
     # --- settling ---
 
     def _settle_finished(self, timeout: float) -> None:
-        for finished in self._pool.collect(timeout):
+        for finished in together(self._pool.collect(timeout)):
             self._settle_run(finished)
 
     def _settle_run(self, finished: Finished) -> None:
@@ -326,11 +338,11 @@ class Runner:
             return
         outcomes = self._judged(run, finished.outcomes) if self._condemned else finished.outcomes
         chunk, stop = self._match(run, outcomes)
-        rest = run.messages[chunk.messages :]
+        returned = chunk.messages
         if run.partition.closing or stop is not None:
-            self._forget(run.partition, len(rest))
-            rest = []
-        run.partition.lanes.release(rest)
+            returned = len(run.messages)
+            self._forget(run.partition, returned - chunk.messages)
+        run.partition.lanes.release(run.messages, returned)
         if stop is not None:
             self._stop_at(Message(run.messages[chunk.messages]), stop)
         if chunk.messages:
@@ -378,13 +390,9 @@ class Runner:
         records: Sequence[Encoded],
         dead_letters: Counter[str],
     ) -> Chunk:
-        messages = run.messages
-        whole = settled == len(messages)
-        end = messages[-1].offset() + 1 if whole else messages[settled].offset()
-        told_apart = (messages, outcomes) if self._careful else ()
-        return Chunk(
-            run.partition, messages[0].offset(), end, settled, records, dead_letters, *told_apart
-        )
+        ranges = self._ranges(run.messages[:settled])
+        told_apart = (run.messages, outcomes) if self._careful else ()
+        return Chunk(run.partition, ranges, settled, records, dead_letters, *told_apart)
 
     def _judged(self, run: Run, outcomes: Sequence[Outcome]) -> list[Outcome]:
         judged = list(outcomes)
@@ -422,14 +430,15 @@ class Runner:
         )
 
     def _finished(self, chunk: Chunk) -> None:
-        freed = chunk.partition.finish(chunk.start, chunk.end, chunk.messages)
+        freed = chunk.partition.finish(chunk.ranges, chunk.messages)
         self.pressure.remove(chunk.messages, freed)
         dead = sum(chunk.dead_letters.values())
         self.counts.produced += chunk.number - dead
         for reason, number in chunk.dead_letters.items():
             _count(self.counts.dead_lettered, reason, number)
         if self._condemned:
-            self._condemned.forget(chunk.partition.source, chunk.start, chunk.end)
+            for start, end in chunk.ranges:
+                self._condemned.forget(chunk.partition.source, start, end)
         if chunk.number and self.blocked is not None:
             self._unblock()
 
@@ -499,7 +508,9 @@ class Runner:
 
     def _replace(self, partition: Partition, start: int) -> None:
         self._forget_all(partition)
-        self.partitions[partition.source] = Partition(partition.source, start, partition.committed)
+        self.partitions[partition.source] = self._partition(
+            partition.source, start, partition.committed
+        )
         self.consumer.seek(partition.source, start)
 
     # --- finishing and forgetting ---
@@ -510,6 +521,8 @@ class Runner:
         deadline: float,
         meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
+        for run in self._pool.recall():
+            run.partition.lanes.release(run.messages, 0)
         closing = list(partitions)
         for partition in closing:
             self.pressure.remove(partition.close(), 0)

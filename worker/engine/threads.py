@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from time import monotonic, sleep
 from typing import Final
@@ -19,6 +19,8 @@ SLOW: Final = 100e-6
 
 Below it, handing messages over costs more than a second thread can win: both want the interpreter.
 """
+ENOUGH: Final = 500
+"""Messages that the leading thread handles between two steps, so that no result waits for long."""
 PATIENCE: Final = 0.03
 """Seconds that a handler may keep the leading thread: more than a run takes that is not slow."""
 
@@ -83,7 +85,7 @@ class ThreadPool:
         self._slow = False
         """Whether the last run took long for its messages."""
         self._given: deque[Run] = deque()
-        """Runs of this step, which the leading thread handles or hands over."""
+        """Runs that nobody has begun, which the leading thread handles or hands over."""
         self._done: list[Finished] = []
         """Runs that the leading thread has handled."""
         self._away = 0
@@ -103,8 +105,10 @@ class ThreadPool:
 
     @property
     def saturated(self) -> bool:
-        """See `Pool`."""
-        return self.outstanding >= self._size
+        """See `Pool`; the leading thread handles many runs one after the other."""
+        if self._slow:
+            return self.outstanding >= self._size
+        return sum(len(run.messages) for run in self._given) >= ENOUGH
 
     def submit(self, run: Run) -> None:
         """See `Pool`; the run begins when the step is over."""
@@ -121,6 +125,13 @@ class ThreadPool:
         for finished in done:
             self._slow = finished.seconds > SLOW * len(finished.outcomes)
         return done
+
+    def recall(self) -> Sequence[Run]:
+        """See `Pool`."""
+        given = list(self._given)
+        self._given.clear()
+        self.outstanding -= len(given)
+        return given
 
     def close(self) -> None:
         """See `Pool`."""
@@ -152,8 +163,8 @@ class ThreadPool:
                 return
 
     def _handle_given(self) -> bool:
-        """Have the runs of this step handled; whether this thread still leads."""
-        while self._given:
+        """Have the runs handled for which there is room; whether this thread still leads."""
+        while self._given and self._away < self._size:
             run = self._given.popleft()
             if self._slow:
                 self._away += 1

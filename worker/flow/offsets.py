@@ -3,6 +3,21 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+
+Ranges = Sequence[tuple[int, int]]
+"""Offsets as ascending ranges, each of a start and an end that is not included."""
+
+
+def ranges_of(offsets: Iterable[int]) -> Ranges:
+    """These offsets, each given once, as ranges."""
+    ranges: list[tuple[int, int]] = []
+    for offset in sorted(offsets):
+        if ranges and ranges[-1][1] == offset:
+            ranges[-1] = (ranges[-1][0], offset + 1)
+        else:
+            ranges.append((offset, offset + 1))
+    return ranges
 
 
 class OffsetTracker:

@@ -118,8 +118,10 @@ class Pipeline(Lifecycle):
         "now", description="Time of the results: now, or that of their message."
     )
     delivery: Literal["at_least_once"] = Field("at_least_once", description="The promise made.")
-    ordering: Literal["partition"] = Field(
-        "partition", description="What is handled one after the other: the messages of a partition."
+    ordering: Literal["partition", "key", "none"] = Field(
+        "partition",
+        description="What is handled one after the other: the messages of a `partition`, those of "
+        "a `key` (other keys beside them), or nothing (`none`).",
     )
     concurrency: int | None = Field(
         None, ge=1, le=1000, description="Handlers in flight; by default one per core."

@@ -28,8 +28,6 @@ LATER: Final = {
 
 LATER_VALUES: Final = {
     ("delivery", "exactly_once"),
-    ("ordering", "key"),
-    ("ordering", "none"),
 }
 
 _KINDS: Final = {
