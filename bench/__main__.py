@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import idle, latency, memory, report, sending, throughput
+from bench import concurrency, idle, latency, memory, processes, report, sending, throughput
 from bench.machine import describe
 from bench.process import PROC
 from bench.registry import SYSTEMS, choose
@@ -37,6 +37,12 @@ MODES: dict[str, Mode] = {
     ),
     "memory": lambda brokers, options: [
         memory.measure(brokers, options.systems, options.backlog, options.repeats, options.limit)
+    ],
+    "concurrency": lambda brokers, options: [
+        concurrency.measure(brokers, options.records, options.repeats, options.limit)
+    ],
+    "processes": lambda brokers, options: [
+        processes.measure(brokers, options.records, options.repeats, options.limit)
     ],
     "idle": lambda brokers, options: [
         idle.measure(brokers, options.pipelines, options.idle_seconds, options.repeats)
@@ -83,7 +89,12 @@ def parser() -> argparse.ArgumentParser:
         help=f"for throughput, latency and memory, of {', '.join(one.name for one in SYSTEMS)}; "
         "default: all",
     )
-    add("--records", type=_number, default=1_000_000, help="of throughput and send (1,000,000)")
+    add(
+        "--records",
+        type=_number,
+        default=1_000_000,
+        help="of each but latency, memory, idle (1,000,000)",
+    )
     add("--repeats", type=_number, default=3, help="of everything, in turn (3)")
     add("--limit", type=_number, default=20, help="seconds of steady rate for slow systems (20)")
     add(

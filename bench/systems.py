@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,13 +61,16 @@ def bare(settings: str) -> Callable[[Job], list[str]]:
     return lambda job: [sys.executable, "-m", "bench.bare", settings, *job.arguments()[:4]]
 
 
-def worker(handler: str) -> Callable[[Job], list[str]]:
-    """The worker from its command line, everything on."""
+def worker(
+    handler: str, settings: Sequence[str] = (), processes: int = 1
+) -> Callable[[Job], list[str]]:
+    """The worker from its command line, everything on; `settings` are lines of the pipeline."""
 
     def command(job: Job) -> list[str]:
         spec = job.folder / "spec.yaml"
-        spec.write_text(SPEC.format(job=job, handler=handler, port=free_port()))
-        return run_worker(spec)
+        more = "".join(f"\n    {line}" for line in settings)
+        spec.write_text(SPEC.format(job=job, handler=handler + more, port=free_port()))
+        return [*run_worker(spec), "--processes", str(processes)]
 
     return command
 

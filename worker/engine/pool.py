@@ -122,7 +122,8 @@ class AsyncPool:
         self._size = size
         self._given: list[Run] = []
         """Runs of this step: they go to the loop together, since each call wakes it."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        """By the identity of their runs: the loop itself keeps tasks only weakly."""
         self._done: list[Finished] = []
         """What this round of the loop has finished: it goes back together, for the same reason."""
         self._finished: queue.SimpleQueue[list[Finished]] = queue.SimpleQueue()
@@ -164,10 +165,9 @@ class AsyncPool:
     # --- on the loop ---
 
     def _begin(self, runs: list[Run]) -> None:
+        create_task = asyncio.get_running_loop().create_task
         for run in runs:
-            task = asyncio.get_running_loop().create_task(self._work(run))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[id(run)] = create_task(self._work(run))
 
     async def _work(self, run: Run) -> None:
         try:
@@ -176,6 +176,7 @@ class AsyncPool:
             self._put(Finished(run, (), error))
 
     def _put(self, finished: Finished) -> None:
+        del self._tasks[id(finished.run)]
         if not self._done:
             asyncio.get_running_loop().call_soon(self._give_back)
         self._done.append(finished)

@@ -1,0 +1,44 @@
+"""One worker as 1, 2 and 4 processes, with a handler that computes, through a backlog of flights."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import asdict
+
+from bench.backlog import through_backlog
+from bench.charts import chart
+from bench.cluster import flights
+from bench.section import Section
+from bench.systems import System, worker
+from bench.table import by_system, median_of, ratio_to
+
+HEAD = ["processes", "messages/s, median (range)", "to one", "CPU us/message", "peak MiB"]
+NUMBERS = (1, 2, 4)
+SYSTEMS = [
+    System(f"worker-{number}", str(number), worker("seen_after_work", processes=number))
+    for number in NUMBERS
+]
+
+
+def measure(brokers: str, records: int, repeats: int, limit: float) -> Section:
+    """Each number `repeats` times in turn."""
+    backlog = itertools.islice(flights(), records)
+    attempts = through_backlog(brokers, SYSTEMS, backlog, records, repeats, limit)
+    table = by_system(
+        attempts,
+        HEAD,
+        lambda name: [
+            median_of(attempts, name, "rate"),
+            ratio_to(attempts, name, SYSTEMS[0].name, "rate"),
+            median_of(attempts, name, "cpu"),
+            median_of(attempts, name, "rss"),
+        ],
+    )
+    return Section(
+        "Processes: a handler that computes for about 0.2 ms",
+        {"records": records, "repeats": repeats, "limit": limit},
+        [asdict(one) for one in attempts],
+        table,
+        [],
+        [chart("Processes, messages/s", attempts, "rate")],
+    )
