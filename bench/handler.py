@@ -21,7 +21,7 @@ def seen_batch(flights: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @handler
 def seen_after_work(flight: dict[str, Any]) -> dict[str, Any]:
-    """As `seen`, after computing for about 0.2 ms."""
+    """As `seen`, after computing for about 0.15 ms."""
     flight["seen"] = sum(range(10_000)) > 0
     return flight
 
