@@ -55,7 +55,7 @@ class Rebalance(Protocol):
 
 
 class Consumer(Protocol):
-    """A member of a consumer group; it belongs to the one thread that calls it.
+    """A member of a consumer group; it belongs to one thread at a time.
 
     Messages of a partition come in offset order and are never returned after it was revoked, lost,
     paused or sought elsewhere. No message is lost to an error: `poll` returns what it has first.

@@ -703,6 +703,21 @@ def test_a_drain_that_waits_for_handlers_stays_a_member_of_its_group() -> None:
     assert len(rig.runner.partitions) == 1
 
 
+def test_a_drain_that_meets_a_hanging_handler_commits_what_was_finished_before() -> None:
+    rig = Rig(same, {"drain_timeout": "1s"}, MemoryBroker(Ticking()))
+    rig.send("1")
+    rig.runner.step()
+    rig.runner.step()
+    rig.runner.step()
+    rig.send("2")
+    rig.pool.hold = True
+    rig.runner.step()
+    before = rig.committed()
+
+    assert not rig.runner.drain()
+    assert (before, rig.committed()) == (None, 1)
+
+
 def test_nothing_is_taken_while_the_pipeline_drains() -> None:
     rig = Rig(same, {"drain_timeout": "1s"}, MemoryBroker(Ticking()))
     rig.send("1")

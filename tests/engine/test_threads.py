@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from math import inf
 from threading import Event, current_thread
+
+import pytest
 
 from tests.engine.steps import PATIENCE, Steps
 from worker.engine.partition import Run
@@ -17,7 +20,23 @@ def steps_of(execute: Callable[[Run], list[Outcome]], size: int, number: int) ->
     return Steps(ThreadPool("test", execute, size, Watch()), number)
 
 
-def test_fast_handlers_run_in_the_thread_that_takes_the_steps() -> None:
+@pytest.fixture
+def all_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No handler is slow, however long the machine halts."""
+    monkeypatch.setattr("worker.engine.threads.SLOW", inf)
+
+
+@pytest.fixture
+def all_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every handler is slow."""
+    monkeypatch.setattr("worker.engine.threads.SLOW", 0.0)
+
+
+@pytest.mark.usefixtures("all_fast")
+def test_fast_handlers_run_in_the_thread_that_takes_the_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.engine.threads.PATIENCE", PATIENCE)
     threads = set()
 
     def execute(_run: Run) -> list[Outcome]:
@@ -65,7 +84,28 @@ def test_slow_handlers_run_beside_each_other_in_as_many_threads_as_allowed() -> 
     assert [one.error for one in steps.take()] == [None] * 12
 
 
-def test_never_more_handlers_run_than_allowed_whoever_leads() -> None:
+@pytest.mark.usefixtures("all_slow")
+def test_slow_handlers_never_run_in_the_thread_that_takes_the_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.engine.threads.PATIENCE", PATIENCE)
+    threads = []
+
+    def execute(_run: Run) -> list[Outcome]:
+        threads.append(current_thread())
+        return [Done(())]
+
+    steps = steps_of(execute, 2, 10)
+    steps.take()
+
+    assert threads[0] in steps.threads, "nothing is known of the first"
+    assert not set(threads[1:]) & set(steps.threads)
+
+
+def test_never_more_handlers_or_threads_than_allowed_whoever_leads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.engine.threads.PATIENCE", 0.002)
     inside, most, lock = 0, 0, threading.Lock()
     numbers = itertools.count()
 
@@ -75,32 +115,60 @@ def test_never_more_handlers_run_than_allowed_whoever_leads() -> None:
             inside += 1
             most = max(most, inside)
         if next(numbers) % 10 == 0:
-            Event().wait(0.05)  # longer than the leading thread may be kept
+            Event().wait(0.01)  # longer than the leading thread may be kept
         with lock:
             inside -= 1
         return [Done(())]
 
-    steps = steps_of(execute, 2, 60)
+    pool = ThreadPool("test", execute, 2, Watch())
+    steps = Steps(pool, 300)
     steps.take()
 
     assert most <= 2
     assert len(steps.threads) > 1
+    assert pool._threads <= 3
 
 
-def test_a_handler_that_was_slow_is_led_again_once_it_is_fast() -> None:
-    relieved, threads = Event(), []
+@pytest.mark.usefixtures("all_fast")
+def test_the_thread_that_leads_handles_runs_again_once_they_are_fast() -> None:
+    released, threads = Event(), dict[int, threading.Thread]()
 
     def execute(of: Run) -> list[Outcome]:
-        if of.messages[0].offset() == 0:
-            assert relieved.wait(PATIENCE)
-        threads.append(current_thread())
+        offset = of.messages[0].offset()
+        threads[offset] = current_thread()
+        if offset == 0:
+            assert released.wait(PATIENCE)
         return [Done(())]
 
-    steps = steps_of(execute, 1, 5)
-    steps.each = lambda: relieved.set() if len(steps.threads) > 1 else None
+    steps = steps_of(execute, 2, 5)
+    steps.each = lambda: released.set() if len(steps.finished) == 4 else None
     steps.take()
 
-    assert threads[-1] in steps.threads
+    assert threads[0] is steps.threads[0]
+    assert threads[4] is steps.threads[1]
+
+
+@pytest.mark.parametrize("slowness", [0.0, inf], ids=["slow", "hanging"])
+def test_handlers_wait_for_each_other_when_no_further_thread_can_be_started(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, slowness: float
+) -> None:
+    start = threading.Thread.start
+
+    def start_one_at_most(thread: threading.Thread) -> None:
+        if thread.name == "test-1":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_one_at_most)
+    monkeypatch.setattr("worker.engine.threads.SLOW", slowness)
+    monkeypatch.setattr("worker.engine.threads.PATIENCE", 0.001)
+
+    def execute(_run: Run) -> list[Outcome]:
+        Event().wait(0.01)
+        return [Done(())]
+
+    assert len(steps_of(execute, 2, 5).take()) == 5
+    assert caplog.messages == ["test: handlers wait for each other: can't start new thread"]
 
 
 def test_a_defect_comes_back_instead_of_being_lost() -> None:

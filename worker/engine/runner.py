@@ -1,4 +1,4 @@
-"""The loop of one pipeline: one thread that owns its consumer, its producer and all its state."""
+"""The loop of one pipeline, taken by one thread at a time: consumer, producer and all its state."""
 
 from __future__ import annotations
 
@@ -146,6 +146,8 @@ class Runner:
         deadline = self._clock.monotonic() + self.job.settings.drain_timeout
         self._pass_control_records()
         self.consumer.pause(list(self.partitions))
+        if not self.committer.committing:
+            self.committer.commit_now(self.partitions.values(), wait=False)
         self._finish(self.partitions.values(), deadline, self._keep_membership)
         self._commit_until(deadline)
         return not any(p.in_flight or p.uncommitted for p in self.partitions.values())
@@ -536,8 +538,9 @@ class Runner:
             meanwhile()
 
     def _keep_membership(self) -> None:
-        """Poll as often as the group wants it, although nothing is taken any more."""
+        """Poll and commit as ever, although nothing is taken any more."""
         self.consumer.poll(1, 0.0)
+        self._commit()
 
     def _commit_until(self, deadline: float) -> None:
         while (

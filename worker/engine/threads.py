@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections import deque
@@ -13,6 +14,8 @@ from typing import Final
 from worker.engine.partition import Finished, Run
 from worker.engine.pool import waiting_in
 from worker.types import Outcome
+
+log = logging.getLogger(__name__)
 
 SLOW: Final = 100e-6
 """Seconds for a message from which on handlers have threads of their own.
@@ -93,6 +96,8 @@ class ThreadPool:
         self._finished: queue.SimpleQueue[Finished] = queue.SimpleQueue()
         self._tasks: queue.SimpleQueue[Run | Callable[[], None] | None] = queue.SimpleQueue()
         self._threads = 0
+        self._starved = False
+        """Whether no further thread could be started."""
         self._lent: deque[float] = deque()
         """Since when the leading thread handles a run; who takes it out leads from then on."""
         self._was_lent = False
@@ -101,7 +106,8 @@ class ThreadPool:
     def start(self, steps: Iterator[None]) -> None:
         """See `Pool`."""
         self._steps = steps
-        self._put(self._lead)
+        self._start_thread()
+        self._tasks.put(self._lead)
 
     @property
     def saturated(self) -> bool:
@@ -120,10 +126,10 @@ class ThreadPool:
         done, self._done = self._done, []
         back = waiting_in(self._finished, timeout if self._away and not done else 0.0)
         self._away -= len(back)
+        for finished in back:
+            self._slow = _is_slow(finished)
         done += back
         self.outstanding -= len(done)
-        for finished in done:
-            self._slow = finished.seconds > SLOW * len(finished.outcomes)
         return done
 
     def recall(self) -> Sequence[Run]:
@@ -148,8 +154,9 @@ class ThreadPool:
             if monotonic() - self._lent[0] > PATIENCE:
                 self._lent.pop()
                 self._slow = True
+                self._grow()  # if not, the thread that is relieved leads again when it is back
                 self._away += 1
-                self._put(self._lead)
+                self._tasks.put(self._lead)
         return busy
 
     # --- in the leading thread ---
@@ -166,9 +173,9 @@ class ThreadPool:
         """Have the runs handled for which there is room; whether this thread still leads."""
         while self._given and self._away < self._size:
             run = self._given.popleft()
-            if self._slow:
+            if self._slow and self._grow():
                 self._away += 1
-                self._put(run)
+                self._tasks.put(run)
             elif not self._handle(run):
                 return False
         return True
@@ -184,16 +191,28 @@ class ThreadPool:
         except IndexError:
             self._finished.put(finished)
             return False
+        self._slow = _is_slow(finished)
         self._done.append(finished)
         return True
 
-    def _put(self, task: Run | Callable[[], None]) -> None:
-        """Give a thread something to do: one leads, and one has each run that is away."""
-        if self._threads <= self._away:
-            name = f"{self._name}-{self._threads}"
-            self._threads += 1
-            threading.Thread(target=self._work, name=name, daemon=True).start()
-        self._tasks.put(task)
+    def _grow(self) -> bool:
+        """Have a thread for one task more: one leads, and one has each run that is away."""
+        if self._threads > self._away + 1:
+            return True
+        try:
+            self._start_thread()
+        except RuntimeError as error:  # too many threads or too little memory
+            if not self._starved:
+                log.warning("%s: handlers wait for each other: %s", self._name, error)
+            self._starved = True
+            return False
+        self._starved = False
+        return True
+
+    def _start_thread(self) -> None:
+        name = f"{self._name}-{self._threads}"
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+        self._threads += 1
 
     # --- in every thread ---
 
@@ -211,3 +230,7 @@ class ThreadPool:
         except BaseException as error:  # noqa: BLE001 - the runner must learn of any defect
             return Finished(run, (), error)
         return Finished(run, outcomes, seconds=monotonic() - begun)
+
+
+def _is_slow(finished: Finished) -> bool:
+    return finished.seconds > SLOW * len(finished.outcomes)
