@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import asdict
+from collections.abc import Sequence
 
-from bench.backlog import through_backlog
-from bench.charts import chart
-from bench.cluster import flights
+from bench.flights import through_flights
+from bench.rounds import Attempt
 from bench.section import Section
 from bench.systems import System, worker
 from bench.table import by_system, median_of
@@ -26,9 +24,19 @@ SYSTEMS = [
 
 def measure(brokers: str, records: int, repeats: int, limit: float) -> Section:
     """Each ordering `repeats` times in turn."""
-    backlog = itertools.islice(flights(), records)
-    attempts = through_backlog(brokers, SYSTEMS, backlog, records, repeats, limit)
-    table = by_system(
+    return through_flights(
+        f"Concurrency: an async handler that waits 10 ms, {IN_FLIGHT} in flight",
+        brokers,
+        SYSTEMS,
+        table,
+        records,
+        repeats,
+        limit,
+    )
+
+
+def table(attempts: Sequence[Attempt]) -> str:
+    return by_system(
         attempts,
         HEAD,
         lambda name: [
@@ -36,12 +44,4 @@ def measure(brokers: str, records: int, repeats: int, limit: float) -> Section:
             median_of(attempts, name, "cpu", 1),
             median_of(attempts, name, "rss"),
         ],
-    )
-    return Section(
-        f"Concurrency: an async handler that waits 10 ms, {IN_FLIGHT} in flight",
-        {"records": records, "repeats": repeats, "limit": limit},
-        [asdict(one) for one in attempts],
-        table,
-        [],
-        [chart("Concurrency, messages/s", attempts, "rate")],
     )

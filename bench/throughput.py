@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import asdict
 
-from bench.backlog import through_backlog
-from bench.charts import chart
-from bench.cluster import flights
+from bench.flights import through_flights
 from bench.registry import BASE
 from bench.rounds import Attempt
 from bench.section import Section
@@ -31,16 +27,7 @@ def measure(
     brokers: str, systems: list[System], records: int, repeats: int, limit: float
 ) -> Section:
     """Every system `repeats` times in turn."""
-    backlog = itertools.islice(flights(), records)
-    attempts = through_backlog(brokers, systems, backlog, records, repeats, limit)
-    return Section(
-        "Throughput",
-        {"records": records, "repeats": repeats, "limit": limit},
-        [asdict(one) for one in attempts],
-        table(attempts),
-        [],
-        [chart("Throughput, messages/s", attempts, "rate")],
-    )
+    return through_flights("Throughput", brokers, systems, table, records, repeats, limit)
 
 
 def table(attempts: Sequence[Attempt]) -> str:

@@ -5,10 +5,19 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.engine.partition import Partition
-from worker.flow.lanes import OneLane
+from worker.engine.partition import Finished, Partition, Run, together
+from worker.flow.lanes import KeyLanes, OneLane
 from worker.flow.offsets import ranges_of
-from worker.types import Fetch, RawMessage, StoredMessage, TopicPartition
+from worker.types import (
+    Done,
+    Failure,
+    Fetch,
+    Outcome,
+    RawMessage,
+    Stop,
+    StoredMessage,
+    TopicPartition,
+)
 
 
 def pieces(messages: list[RawMessage], sizes: list[int]) -> list[list[RawMessage]]:
@@ -44,3 +53,16 @@ def test_wherever_gaps_fetches_and_runs_meet_everything_finished_is_committable(
     assert partition.tracker.committable == offsets[-1] + 1
     assert partition.tracker.ranges() == []
     assert (partition.in_flight, partition.size) == (0, 0)
+
+
+def test_runs_that_came_back_whole_are_settled_as_one_in_front_of_one_that_stops() -> None:
+    partition = Partition(TopicPartition("topic", 0), 0, None, KeyLanes())
+    outcomes: list[Outcome] = [Done(()), Stop(Failure("rejected")), Done(())]
+    runs = [Run(partition, [StoredMessage("topic", offset=n)]) for n in range(3)]
+
+    settled = together(
+        [Finished(run, [outcome]) for run, outcome in zip(runs, outcomes, strict=True)]
+    )
+
+    offsets = [[message.offset() for message in one.run.messages] for one in settled]
+    assert offsets == [[0, 2], [1]]

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from worker.flow.lanes import Lanes
 from worker.flow.offsets import OffsetTracker, Ranges
-from worker.types import Fetch, Outcome, RawMessage, TopicPartition
+from worker.types import Fetch, Outcome, RawMessage, Stop, TopicPartition
 
 
 class Partition:
@@ -114,13 +114,17 @@ class Finished:
 
 
 def together(finished: Sequence[Finished]) -> Sequence[Finished]:
-    """Runs that came back whole, those of a partition as one: settled together they cost less."""
+    """Runs that came back whole, those of a partition as one: settled together they cost less.
+
+    One that stops the pipeline comes after them, so that what they resulted in is sent.
+    """
     if len(finished) < 2:
         return finished
     whole: dict[int, list[Finished]] = {}
     others: list[Finished] = []
     for one in finished:
-        if one.error is None and len(one.outcomes) == len(one.run.messages):
+        stops = any(isinstance(outcome, Stop) for outcome in one.outcomes)
+        if one.error is None and not stops and len(one.outcomes) == len(one.run.messages):
             whole.setdefault(id(one.run.partition), []).append(one)
         else:
             others.append(one)

@@ -16,7 +16,6 @@ from worker.flow.condemned import Condemned
 from worker.flow.deadletter import Origin, dead_letter
 from worker.flow.health import Counts
 from worker.flow.lanes import LANES
-from worker.flow.offsets import Ranges, ranges_of
 from worker.flow.pressure import Pressure
 from worker.flow.retry import decide, policy
 from worker.ports import Clock, Consumer, Observer, Offsets, Producer
@@ -268,13 +267,6 @@ class Runner:
     def _partition(self, source: TopicPartition, start: int, committed: int | None) -> Partition:
         return Partition(source, start, committed, LANES[self.job.settings.ordering]())
 
-    def _ranges(self, messages: Sequence[RawMessage]) -> Ranges:
-        if not messages:
-            return ()
-        if self.job.settings.ordering == "partition":
-            return ((messages[0].offset(), messages[-1].offset() + 1),)
-        return ranges_of(message.offset() for message in messages)
-
     def _has_work(self) -> bool:
         return any(p.lanes.ready for p in self.partitions.values())
 
@@ -392,7 +384,7 @@ class Runner:
         records: Sequence[Encoded],
         dead_letters: Counter[str],
     ) -> Chunk:
-        ranges = self._ranges(run.messages[:settled])
+        ranges = run.partition.lanes.ranges(run.messages[:settled])
         told_apart = (run.messages, outcomes) if self._careful else ()
         return Chunk(run.partition, ranges, settled, records, dead_letters, *told_apart)
 

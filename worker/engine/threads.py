@@ -89,6 +89,7 @@ class ThreadPool:
         """Whether the last run took long for its messages."""
         self._given: deque[Run] = deque()
         """Runs that nobody has begun, which the leading thread handles or hands over."""
+        self._given_messages = 0
         self._done: list[Finished] = []
         """Runs that the leading thread has handled."""
         self._away = 0
@@ -114,12 +115,13 @@ class ThreadPool:
         """See `Pool`; the leading thread handles many runs one after the other."""
         if self._slow:
             return self.outstanding >= self._size
-        return sum(len(run.messages) for run in self._given) >= ENOUGH
+        return self._given_messages >= ENOUGH
 
     def submit(self, run: Run) -> None:
         """See `Pool`; the run begins when the step is over."""
         self.outstanding += 1
         self._given.append(run)
+        self._given_messages += len(run.messages)
 
     def collect(self, timeout: float) -> list[Finished]:
         """See `Pool`."""
@@ -136,6 +138,7 @@ class ThreadPool:
         """See `Pool`."""
         given = list(self._given)
         self._given.clear()
+        self._given_messages = 0
         self.outstanding -= len(given)
         return given
 
@@ -173,6 +176,7 @@ class ThreadPool:
         """Have the runs handled for which there is room; whether this thread still leads."""
         while self._given and self._away < self._size:
             run = self._given.popleft()
+            self._given_messages -= len(run.messages)
             if self._slow and self._grow():
                 self._away += 1
                 self._tasks.put(run)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
+from worker.flow.offsets import Ranges, ranges_of
 from worker.types import RawMessage
 
 
@@ -27,6 +28,9 @@ class Lanes(Protocol):
 
     def release(self, run: Sequence[RawMessage], handled: int) -> None:
         """A run is back; its messages beyond the first `handled` are first in their lanes again."""
+
+    def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
+        """The offsets that these messages, the first ones of a run, finish."""
 
     def clear(self) -> int:
         """Forget the messages that wait; returns how many they were."""
@@ -65,6 +69,10 @@ class OneLane:
         """See `Lanes`."""
         self._queue.extendleft(reversed(run[handled:]))
         self._busy = False
+
+    def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
+        """See `Lanes`; they are in order, and what lies between two was finished with the fetch."""
+        return ((messages[0].offset(), messages[-1].offset() + 1),) if messages else ()
 
     def clear(self) -> int:
         """See `Lanes`."""
@@ -132,6 +140,10 @@ class KeyLanes:
             else:
                 del lanes[key]
 
+    def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
+        """See `Lanes`."""
+        return ranges_of(message.offset() for message in messages)
+
     def clear(self) -> int:
         """See `Lanes`."""
         waiting, self._waiting = self._waiting, 0
@@ -169,6 +181,10 @@ class NoLanes:
     def release(self, run: Sequence[RawMessage], handled: int) -> None:
         """See `Lanes`."""
         self._queue.extendleft(reversed(run[handled:]))
+
+    def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
+        """See `Lanes`."""
+        return ranges_of(message.offset() for message in messages)
 
     def clear(self) -> int:
         """See `Lanes`."""
