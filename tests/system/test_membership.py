@@ -43,6 +43,22 @@ def test_a_drain_may_take_longer_than_a_member_may_be_silent(kafka: Kafka, tmp_p
     assert ids(kafka.read(spec.target)) == [0]
 
 
+def test_a_drain_that_meets_a_hanging_handler_has_committed_what_was_finished_before(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    settings = {"commit": {"interval": "10m"}, "drain_timeout": "1s", "concurrency": 2}
+    spec = Spec(kafka, tmp_path, "wait", settings)
+    spec.create_topics()
+    finished = [(b"b", b'{"id":%d}' % n, 1) for n in range(1, 51)]
+    kafka.produce(spec.source, [(b"a", b'{"id":0,"seconds":600}', 0), *finished])
+
+    with spec.worker() as worker:
+        worker.until(lambda: worker.count("produced") == len(finished))
+        assert worker.stop() == 4
+
+    assert kafka.committed(spec.group, spec.source)[1] == len(finished)
+
+
 def test_a_worker_that_stood_still_for_longer_than_its_session_joins_again_and_loses_nothing(
     kafka: Kafka, tmp_path: Path
 ) -> None:
