@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.engine.rig import Rig
-from worker.engine.runner import POLL_LIMIT, failures_in_a_row
+from worker.engine.runner import POLL_LIMIT
 from worker.errors import Reject
 from worker.observe.tracing import TraceContext
 from worker.testing import ManualClock, MemoryBroker
@@ -745,10 +745,3 @@ def test_trace_headers_of_a_dead_letter_are_within_the_limit_of_its_topic() -> N
 
     (letter,) = rig.broker.records("dlq")
     assert dict(letter.headers)["dlq.truncated"] == b"payload,headers"
-
-
-@pytest.mark.parametrize(("before", "lasted", "after"), [(0, 0.0, 1), (4, 30.0, 5), (4, 31.0, 1)])
-def test_failures_in_a_row_are_counted_anew_after_long_work(
-    before: int, lasted: float, after: int
-) -> None:
-    assert failures_in_a_row(before, lasted) == after

@@ -7,16 +7,7 @@ import pytest
 from worker.cli import exit_codes
 from worker.flow import supervision
 from worker.flow.health import PipelineState, Snapshot
-from worker.flow.supervision import (
-    DELAY,
-    WELL_AFTER,
-    Ending,
-    code_of,
-    decide,
-    delay,
-    failures_in_a_row,
-    is_up,
-)
+from worker.flow.supervision import Ending, code_of, decide, is_up
 
 RUNS = PipelineState("runs", "g", "running")
 FAILED = PipelineState("failed", "g", "failed", failed="a poison pill")
@@ -58,20 +49,6 @@ def test_a_process_is_up_when_its_pipelines_were_started() -> None:
     assert not is_up(None)
     assert not is_up(told())
     assert is_up(told(RUNS))
-
-
-def test_each_wait_is_twice_the_last_until_the_longest() -> None:
-    waits = [delay(failures) for failures in range(1, 100)]
-
-    assert waits[:4] == [0.5, 1.0, 2.0, 4.0]
-    assert waits == sorted(waits)
-    assert waits[-1] == DELAY[1]
-
-
-def test_after_a_good_run_the_count_begins_anew() -> None:
-    assert failures_in_a_row(0, 0.1) == 1
-    assert failures_in_a_row(5, WELL_AFTER - 1) == 6
-    assert failures_in_a_row(5, WELL_AFTER) == 1
 
 
 @pytest.mark.parametrize(

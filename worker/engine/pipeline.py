@@ -9,8 +9,9 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 
 from worker.engine.pool import Pool
-from worker.engine.runner import Clients, Job, Runner, backoff, failures_in_a_row
+from worker.engine.runner import Clients, Job, Runner
 from worker.errors import Fenced, PipelineFailed, WorkerError
+from worker.flow.backoff import backoff, failures_in_a_row
 from worker.flow.health import (
     STALLED_AFTER,
     Counts,

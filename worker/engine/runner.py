@@ -12,6 +12,7 @@ from worker.engine.commit import AtLeastOnce, Chunk
 from worker.engine.partition import Finished, Partition, Run, together
 from worker.engine.pool import Pool
 from worker.errors import PipelineFailed, WorkerError
+from worker.flow.backoff import backoff
 from worker.flow.condemned import Condemned
 from worker.flow.deadletter import Origin, dead_letter
 from worker.flow.health import Counts
@@ -49,8 +50,6 @@ PAUSE_AFTER = 1.0
 
 Not at once: a pause throws away what the client has fetched ahead.
 """
-BACKOFF = (0.5, 30.0)
-"""Shortest and longest wait, in seconds, after a delivery has failed for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +73,6 @@ class Clients:
     producer: Callable[[], Producer]
     limits: Mapping[str, int]
     """`max.message.bytes` of every topic produced to, kept current by `producer`."""
-
-
-def backoff(failures: int) -> float:
-    """Seconds to wait after so many failures in a row."""
-    shortest, longest = BACKOFF
-    return min(longest, shortest * 2.0 ** min(failures, 16))
-
-
-def failures_in_a_row(before: int, lasted: float) -> int:
-    """How many there are with one after so many seconds; after long work the count begins anew."""
-    return 1 if lasted > BACKOFF[1] else before + 1
 
 
 class Runner:
@@ -484,8 +472,8 @@ class Runner:
 
     def _back_off(self, reason: str) -> None:
         self.blocked = reason
-        self._resume_at = self._clock.monotonic() + backoff(self._failures)
         self._failures += 1
+        self._resume_at = self._clock.monotonic() + backoff(self._failures)
 
     def _look_whether_caught_up(self) -> None:
         for source, partition in self.partitions.items():

@@ -18,11 +18,6 @@ FORCED: Final = 4
 HOPELESS: Final = (78, 69, 3, 2)
 """Codes of what meets every process alike: bad configuration, no broker, fenced, usage."""
 
-WELL_AFTER: Final = 60.0
-"""Seconds that a process has run well after, so that its next end counts as the first."""
-DELAY: Final = (0.5, 30.0)
-"""Shortest and longest wait before a process is started again, in seconds."""
-
 Next = Literal["restart", "leave", "end"]
 
 
@@ -65,17 +60,6 @@ def decide(ending: Ending, *, is_up: bool) -> Next:
 def is_up(snapshot: Snapshot | None) -> bool:
     """Whether a process has got so far that its pipelines were started."""
     return snapshot is not None and bool(snapshot.pipelines)
-
-
-def failures_in_a_row(before: int, lasted: float) -> int:
-    """How many there are with one after so many seconds; after a good run the count begins anew."""
-    return 1 if lasted >= WELL_AFTER else before + 1
-
-
-def delay(failures: int) -> float:
-    """Seconds to wait before the start that follows so many failures in a row."""
-    shortest, longest = DELAY
-    return min(longest, shortest * 2.0 ** min(failures - 1, 16))
 
 
 def code_of(codes: Iterable[int]) -> int:

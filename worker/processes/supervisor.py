@@ -9,15 +9,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Final
 
+from worker.flow.backoff import backoff, failures_in_a_row
 from worker.flow.health import ProcessState, Snapshot
-from worker.flow.supervision import (
-    Ending,
-    code_of,
-    decide,
-    delay,
-    failures_in_a_row,
-    is_up,
-)
+from worker.flow.supervision import Ending, code_of, decide, is_up
 from worker.flow.totals import ended, reported, totals
 from worker.ports import Clock
 from worker.processes.child import Child, Target
@@ -154,7 +148,7 @@ class Supervisor:
         if fate == "restart":
             now = self._clock.monotonic()
             place.failures = failures_in_a_row(place.failures, now - place.begun)
-            wait = delay(place.failures)
+            wait = backoff(place.failures)
             place.due = now + wait
             how = f"ended with {ending}, starts again"
             log.error("process %d ended with %s, starts again in %g s", index, ending, wait)
@@ -178,7 +172,7 @@ class Supervisor:
             place.child = Child(state.index, self._target)
         except OSError as error:
             place.failures += 1
-            place.due = place.begun + delay(place.failures)
+            place.due = place.begun + backoff(place.failures)
             place.state = replace(state, ended=f"cannot be started: {error}")
             log.error("process %d cannot be started: %s", state.index, error)  # noqa: TRY400
             return
