@@ -40,6 +40,7 @@ def test_keys_stay_in_order_beside_each_other_while_members_come_and_are_killed(
         first.until(lambda: first.count("handled") > 1_000)
         first.kill()
         with spec.worker() as third:
+            third.until(lambda: third.owned() > 0)
             third.until(lambda: is_through(kafka, spec, RECORDS))
             assert [second.stop(), third.stop()] == [0, 0]
 
