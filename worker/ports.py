@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from worker.types import (
     ClientTotals,
+    Commit,
     Encoded,
     Failure,
     Fetch,
@@ -23,6 +24,12 @@ from worker.types import (
 
 Offsets = Mapping[TopicPartition, int]
 """Per partition the offset of the next message to be read, as Kafka commits them."""
+
+Commits = Mapping[TopicPartition, Commit]
+"""Per partition what is to be committed, or was."""
+
+METADATA_TOO_LARGE: Final = "OFFSET_METADATA_TOO_LARGE"
+"""Part of the error of a commit whose metadata is longer than the broker takes."""
 
 Place = Literal["oldest", "newest"] | datetime
 """A place in a partition: its first message, its end, or the first message at or after a time."""
@@ -38,8 +45,8 @@ nor call the producer.
 class Rebalance(Protocol):
     """Who is told of changes of a group; called inside `Consumer.poll` and `close` only."""
 
-    def assigned(self, committed: Mapping[TopicPartition, int | None]) -> Offsets:
-        """Take partitions over: their committed offsets come in, the offsets to start at go out."""
+    def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
+        """Take partitions over: what is committed comes in, the offsets to start at go out."""
 
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Give partitions back: they are still ours until this returns, so commits work."""
@@ -50,7 +57,7 @@ class Rebalance(Protocol):
     def offset_lost(self, partition: TopicPartition) -> None:
         """The position is outside the log: nothing more arrives until `Consumer.seek`."""
 
-    def committed(self, offsets: Offsets, error: str | None) -> None:
+    def committed(self, commits: Commits, error: str | None) -> None:
         """An asynchronous commit has ended, in vain where there is an error."""
 
 
@@ -106,7 +113,7 @@ class Consumer(Protocol):
         there. Not for use inside `Rebalance`: a message may be on its way out of `poll`.
         """
 
-    def commit(self, offsets: Offsets, *, wait: bool) -> None:
+    def commit(self, commits: Commits, *, wait: bool) -> None:
         """Commit; with `wait` raises `CommitFailed`, else the result reaches `committed`."""
 
     def close(self) -> None:

@@ -20,6 +20,15 @@ class TopicPartition(NamedTuple):
         return f"{self.topic}[{self.partition}]"
 
 
+class Commit(NamedTuple):
+    """What a group has committed of a partition."""
+
+    offset: int
+    """The next message to be handled."""
+    metadata: str = ""
+    """What is noted beside it: see `flow.envelope`."""
+
+
 class RawMessage(Protocol):
     """A record as a client hands it over, and as the engine passes it on to where it is handled.
 

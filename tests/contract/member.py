@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from tests.contract.rig import Rig
-from worker.ports import Consumer, Offsets, Place
-from worker.types import Message, TopicPartition
+from worker.ports import Commits, Consumer, Offsets, Place
+from worker.types import Commit, Message, TopicPartition
 
 DEADLINE = 30.0
 """Seconds after which what a test waits for has failed to come."""
@@ -25,8 +25,10 @@ class Member:
         self.journal = journal
         self.owned: dict[TopicPartition, int | None] = {}
         """Committed offsets of the partitions, as they came in with the assignment."""
+        self.metadata: dict[TopicPartition, str] = {}
+        """What came in beside them."""
         self.received: list[Message] = []
-        self.commits: list[tuple[Offsets, str | None]] = []
+        self.commits: list[tuple[Commits, str | None]] = []
         self.offsets_lost: list[TopicPartition] = []
         self.assignments = 0
         self.when_revoked: Callable[[Sequence[TopicPartition]], None] = lambda _partitions: None
@@ -52,13 +54,14 @@ class Member:
 
     # --- ports.Rebalance ---
 
-    def assigned(self, committed: Mapping[TopicPartition, int | None]) -> Offsets:
+    def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
         self.assignments += 1
         self._note("assigned", list(committed))
-        self.owned |= committed
-        fresh = [partition for partition, offset in committed.items() if offset is None]
+        self.owned |= {p: commit and commit.offset for p, commit in committed.items()}
+        self.metadata |= {p: commit.metadata for p, commit in committed.items() if commit}
+        fresh = [partition for partition, commit in committed.items() if commit is None]
         starts = dict(self.consumer.find(fresh, self.start)) if fresh else {}
-        return starts | {p: offset for p, offset in committed.items() if offset is not None}
+        return starts | {p: commit.offset for p, commit in committed.items() if commit}
 
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         self._note("revoked", partitions)
@@ -74,8 +77,8 @@ class Member:
     def offset_lost(self, partition: TopicPartition) -> None:
         self.offsets_lost.append(partition)
 
-    def committed(self, offsets: Offsets, error: str | None) -> None:
-        self.commits.append((offsets, error))
+    def committed(self, commits: Commits, error: str | None) -> None:
+        self.commits.append((commits, error))
 
     def _note(self, what: str, partitions: Sequence[TopicPartition]) -> None:
         self.journal.append((self.name, (what, tuple(sorted(partitions)))))

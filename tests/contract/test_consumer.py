@@ -10,7 +10,7 @@ from tests.contract.conftest import GROUPS, rig_of
 from tests.contract.member import Member, Members, until
 from tests.contract.rig import Layout, Rig, unique
 from worker.errors import ClientError
-from worker.types import TopicPartition
+from worker.types import Commit, TopicPartition
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -261,7 +261,7 @@ def test_a_position_that_was_deleted_is_told_once_and_a_seek_revives_it(
     lost, other = filled(rig, 10, partitions=2)
     group = unique("group")
     first = members.settled(group, lost.topic)
-    first.consumer.commit({lost: 2, other: 10}, wait=True)
+    first.consumer.commit({lost: Commit(2), other: Commit(10)}, wait=True)
     first.consumer.close()
     rig.delete_records(lost, 5)
 
@@ -339,7 +339,7 @@ def test_a_member_that_starts_in_front_of_a_control_record_passes_it(
     rig.append_transaction(source, b"committed")
     group = unique("group")
     first = members.settled(group, source.topic)
-    first.consumer.commit({source: 1}, wait=True)
+    first.consumer.commit({source: Commit(1)}, wait=True)
     first.consumer.close()
 
     member = members.join(group, source.topic)

@@ -10,7 +10,8 @@ from tests.contract.member import Member, Members, until
 from tests.contract.rig import Layout, Rig, unique
 from tests.contract.test_consumer import filled, offsets_of
 from worker.errors import CommitFailed
-from worker.types import TopicPartition
+from worker.ports import METADATA_TOO_LARGE
+from worker.types import Commit, TopicPartition
 
 
 def shared(sources: Sequence[TopicPartition], *members: Member) -> bool:
@@ -45,7 +46,7 @@ def test_a_commit_that_was_waited_for_is_where_the_next_member_starts(
     group = unique("group")
     first = members.settled(group, one.topic)
 
-    first.consumer.commit({one: 4}, wait=True)
+    first.consumer.commit({one: Commit(4)}, wait=True)
     first.consumer.close()
     second = members.join(group, one.topic)
     until(lambda: len(second.received) >= 16, second)
@@ -59,15 +60,35 @@ def test_a_commit_that_was_not_waited_for_is_reported_in_poll(rig: Rig, members:
     group = unique("group")
     first = members.settled(group, source.topic)
 
-    first.consumer.commit({source: 2}, wait=False)
+    first.consumer.commit({source: Commit(2, "noted")}, wait=False)
     before = list(first.commits)
     until(lambda: first.commits, first)
     first.consumer.close()
     second = members.settled(group, source.topic)
 
     assert before == []
-    assert first.commits == [({source: 2}, None)]
+    assert first.commits == [({source: Commit(2, "noted")}, None)]
     assert second.owned == {source: 2}
+
+
+def test_what_is_noted_beside_an_offset_reaches_the_next_owner(rig: Rig, members: Members) -> None:
+    one, other = filled(rig, 3, partitions=2)
+    group = unique("group")
+    first = members.settled(group, one.topic)
+
+    first.consumer.commit({one: Commit(1, "noted"), other: Commit(2)}, wait=True)
+    first.consumer.close()
+
+    assert members.settled(group, one.topic).metadata == {one: "noted", other: ""}
+
+
+def test_a_commit_whose_note_is_too_long_is_refused_by_name(rig: Rig, members: Members) -> None:
+    (source,) = filled(rig, 3)
+    first = members.settled(unique("group"), source.topic)
+
+    first.consumer.commit({source: Commit(1, "x" * 4_095)}, wait=True)
+    with pytest.raises(CommitFailed, match=METADATA_TOO_LARGE):
+        first.consumer.commit({source: Commit(2, "x" * 4_096)}, wait=True)
 
 
 def test_a_lower_offset_takes_the_group_back(rig: Rig, members: Members) -> None:
@@ -75,8 +96,8 @@ def test_a_lower_offset_takes_the_group_back(rig: Rig, members: Members) -> None
     group = unique("group")
     first = members.settled(group, source.topic)
 
-    first.consumer.commit({source: 8}, wait=True)
-    first.consumer.commit({source: 3}, wait=True)
+    first.consumer.commit({source: Commit(8)}, wait=True)
+    first.consumer.commit({source: Commit(3)}, wait=True)
     first.consumer.close()
 
     assert members.settled(group, source.topic).owned == {source: 3}
@@ -84,7 +105,7 @@ def test_a_lower_offset_takes_the_group_back(rig: Rig, members: Members) -> None
 
 def test_groups_do_not_see_each_others_commits(rig: Rig, members: Members) -> None:
     (source,) = filled(rig, 3)
-    members.settled(unique("group"), source.topic).consumer.commit({source: 2}, wait=True)
+    members.settled(unique("group"), source.topic).consumer.commit({source: Commit(2)}, wait=True)
 
     assert members.settled(unique("group"), source.topic).owned == {source: None}
 
@@ -131,7 +152,9 @@ def test_a_commit_while_partitions_are_revoked_is_where_their_next_owner_starts(
     sources = filled(rig, 10, partitions=2)
     group = unique("group")
     first = members.settled(group, sources[0].topic)
-    first.when_revoked = lambda leaving: first.consumer.commit(dict.fromkeys(leaving, 7), wait=True)
+    first.when_revoked = lambda leaving: first.consumer.commit(
+        dict.fromkeys(leaving, Commit(7)), wait=True
+    )
 
     second = members.join(group, sources[0].topic)
     until(lambda: shared(sources, first, second), first, second, limit=1)
@@ -179,7 +202,7 @@ def test_closing_tells_revoked_once_and_lets_commit(rig: Rig, members: Members) 
     group = unique("group")
     member = members.settled(group, sources[0].topic)
     member.when_revoked = lambda leaving: member.consumer.commit(
-        dict.fromkeys(leaving, 1), wait=True
+        dict.fromkeys(leaving, Commit(1)), wait=True
     )
 
     member.consumer.close()
@@ -204,7 +227,7 @@ def test_a_silent_member_loses_its_partitions_and_may_not_commit_them(
     rig.fall_silent(silent.consumer)
     until(lambda: other.owned, other)
     with pytest.raises(CommitFailed):
-        silent.consumer.commit({source: 2}, wait=True)
+        silent.consumer.commit({source: Commit(2)}, wait=True)
     until(lambda: ("lost", (source,)) in silent.events, silent, other)
 
     assert "revoked" not in [what for what, _ in silent.events]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,38 +26,50 @@ LIMIT = 1_048_588
 
 
 class InlinePool:
-    """Handles runs when they are collected; `hold` keeps them as a slow handler would."""
+    """Handles runs when they are collected; `hold` keeps them as a slow handler would.
+
+    Runs with a message whose value is in `stuck` do not come back while it is.
+    """
 
     def __init__(self, execute: Callable[[Run], list[Outcome]]) -> None:
         self._execute = execute
-        self._runs: deque[Run] = deque()
+        self._runs: list[Run] = []
+        self._aside: list[Run] = []
         self.hold = False
+        self.stuck: set[bytes | None] = set()
+        self.size = 1
 
     @property
     def outstanding(self) -> int:
-        return len(self._runs)
+        return len(self._runs) + len(self._aside)
 
     @property
     def saturated(self) -> bool:
-        return bool(self._runs)
+        return len(self._runs) >= self.size
 
     def start(self, steps: Iterator[None]) -> None:
         """Steps are taken by hand."""
 
     def submit(self, run: Run) -> None:
-        self._runs.append(run)
+        (self._aside if self._is_stuck(run) else self._runs).append(run)
 
     def collect(self, timeout: float) -> list[Finished]:  # noqa: ARG002
         if self.hold:
             return []
-        runs, self._runs = self._runs, deque()
+        runs = [*self._runs, *(run for run in self._aside if not self._is_stuck(run))]
+        self._runs = []
+        self._aside = [run for run in self._aside if self._is_stuck(run)]
         return [Finished(run, self._execute(run)) for run in runs]
+
+    def _is_stuck(self, run: Run) -> bool:
+        return not self.stuck.isdisjoint(message.value() for message in run.messages)
 
     def recall(self) -> list[Run]:
         return []
 
     def close(self) -> None:
         self._runs.clear()
+        self._aside.clear()
 
 
 @dataclass
@@ -104,8 +115,21 @@ class Rig:
             lambda: self.broker.producer(queue=self.queue),
             self.limits,
         )
-        job = Job("pipeline", GROUP, ["source"], "handler", pipeline, self.batch or 500)
-        self.runner = Runner(job, clients, self.pool, self.clock, self.observer, self.counts)
+        run_limit = self.batch or (500 if pipeline.ordering == "partition" else 1)
+        self._job = Job("pipeline", GROUP, ["source"], "handler", pipeline, run_limit)
+        self._clients = clients
+        self.runner = self._join()
+
+    def _join(self) -> Runner:
+        return Runner(self._job, self._clients, self.pool, self.clock, self.observer, self.counts)
+
+    def restart(self) -> None:
+        """Die without a word, and come back when the group has noticed."""
+        dead = self.consumer
+        dead.kill()
+        dead.expire()
+        self.pool.close()
+        self.runner = self._join()
 
     @property
     def clock(self) -> ManualClock:

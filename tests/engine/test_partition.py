@@ -5,9 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.engine.partition import Finished, Partition, Run, together
-from worker.flow.lanes import KeyLanes, OneLane
+from worker.engine.partition import POLL_LIMIT, Finished, Partition, Run, together
+from worker.flow import envelope
+from worker.flow.lanes import KeyLanes, NoLanes, OneLane
 from worker.flow.offsets import ranges_of
+from worker.flow.pressure import Share
 from worker.types import (
     Done,
     Failure,
@@ -53,6 +55,40 @@ def test_wherever_gaps_fetches_and_runs_meet_everything_finished_is_committable(
     assert partition.tracker.committable == offsets[-1] + 1
     assert partition.tracker.ranges() == []
     assert (partition.in_flight, partition.size) == (0, 0)
+
+
+def test_a_partition_that_holds_its_share_is_read_on_when_it_is_down_to_half() -> None:
+    partition = Partition(TopicPartition("topic", 0), 0, None, OneLane())
+    messages: list[RawMessage] = [StoredMessage("topic", offset=n) for n in range(11)]
+    partition.take(Fetch(partition.source, messages, 110))
+
+    held = []
+    for waiting in range(10, 3, -1):
+        run = partition.lanes.take(1)
+        partition.lanes.release(run, 1)
+        partition.finish(ranges_of([10 - waiting]), 1)
+        partition.hold(Share(9, 1_000))
+        held.append((waiting, partition.held))
+
+    assert held == [(n, n > 4) for n in range(10, 3, -1)]
+
+
+def test_a_partition_whose_map_could_grow_too_long_is_read_on_at_half_of_what_is_at_work() -> None:
+    partition = Partition(TopicPartition("topic", 0), 0, None, NoLanes())
+    messages: list[RawMessage] = [StoredMessage("topic", offset=n) for n in range(30_000)]
+    partition.take(Fetch(partition.source, messages, 0))
+    partition.lanes.take(30_000)
+
+    held = []
+    for left in range(1_000, 0, -10):
+        partition.finish([(left + 1, 30_000)], partition.in_flight - left)
+        partition.hold(Share(10_000, 1_000))
+        held.append((left, partition.held))
+
+    first = next(left for left, is_held in held if not is_held)
+    assert held == [(left, left > first) for left, _ in held]
+    fits = [left for left in range(1_000) if envelope.fits(30_500, left + POLL_LIMIT)]
+    assert abs(first - fits[-1] // 2) <= 10
 
 
 def test_runs_that_came_back_whole_are_settled_as_one_in_front_of_one_that_stops() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.engine.rig import Rig
-from worker.engine.runner import POLL_LIMIT
+from worker.engine.partition import POLL_LIMIT
 from worker.errors import Reject
 from worker.observe.tracing import TraceContext
 from worker.testing import ManualClock, MemoryBroker

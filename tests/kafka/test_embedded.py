@@ -12,9 +12,9 @@ from worker.kafka.admin import KafkaAdmin
 from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.embedded import EmbeddedBroker
 from worker.kafka.producer import KafkaProducer
-from worker.ports import Offsets
+from worker.ports import Commits, Offsets
 from worker.settings import KafkaSettings, Pipeline
-from worker.types import Encoded, Message, TopicPartition
+from worker.types import Commit, Encoded, Message, TopicPartition
 
 PIPELINE = Pipeline.model_validate({"from": "flights", "handler": "delays"})
 NOWHERE = "127.0.0.1:1"
@@ -25,17 +25,17 @@ KEPT = 5 * 1024**2
 class Everything:
     """Reads every partition from its beginning."""
 
-    def assigned(self, committed: Mapping[TopicPartition, int | None]) -> Offsets:
+    def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
         return dict.fromkeys(committed, 0)
 
     def revoked(self, partitions: Sequence[TopicPartition]) -> None: ...
     def lost(self, partitions: Sequence[TopicPartition]) -> None: ...
     def offset_lost(self, partition: TopicPartition) -> None: ...
-    def committed(self, offsets: Offsets, error: str | None) -> None: ...
+    def committed(self, commits: Commits, error: str | None) -> None: ...
 
 
 class Refusing(Everything):
-    def assigned(self, committed: Mapping[TopicPartition, int | None]) -> Offsets:
+    def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
         raise LookupError(f"planted for {len(committed)} partitions")
 
 

@@ -63,6 +63,7 @@ def test_the_snapshot_comes_out_whole() -> None:
             "lag": 12,
             "in_flight": 1,
             "paused": False,
+            "held_by": None,
         }
     ]
 

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from worker import Record, handler, resource
@@ -26,6 +27,14 @@ def echo_slowly(payload: dict[str, Any]) -> dict[str, Any]:
 def wait(payload: dict[str, Any]) -> dict[str, Any]:
     """Give the payload back after as many seconds as it says."""
     time.sleep(payload.get("seconds", 0))
+    return payload
+
+
+@handler
+def wait_for_file(payload: dict[str, Any]) -> dict[str, Any]:
+    """Give the payload back once the file that it names is there."""
+    while "file" in payload and not Path(payload["file"]).exists():
+        time.sleep(0.01)
     return payload
 
 

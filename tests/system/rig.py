@@ -24,6 +24,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from worker.flow import envelope
+from worker.flow.offsets import Ranges
+
 ROOT = Path(__file__).parents[2]
 DEADLINE = 90.0
 SETTLING = {
@@ -107,10 +110,18 @@ class Kafka:
 
     def committed(self, group: str, topic: str, partitions: int = 4) -> list[int]:
         """Per partition the committed offset; -1001 where there is none."""
+        return [place.offset for place in self._committed(group, topic, partitions)]
+
+    def finished(self, group: str, topic: str, partition: int = 0) -> Ranges | None:
+        """What is committed as finished above the committed offset of a partition."""
+        place = self._committed(group, topic, partition + 1)[partition]
+        return envelope.decode(place.metadata or "", place.offset)
+
+    def _committed(self, group: str, topic: str, partitions: int) -> list[TopicPartition]:
         consumer = Consumer({"bootstrap.servers": self.address, "group.id": group})
         places = [TopicPartition(topic, number) for number in range(partitions)]
         try:
-            return [place.offset for place in _committed(consumer, places)]
+            return _committed(consumer, places)
         finally:
             consumer.close()
 

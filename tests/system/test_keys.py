@@ -48,6 +48,28 @@ def test_keys_stay_in_order_beside_each_other_while_members_come_and_are_killed(
     assert set(ids(kafka.read(spec.target))) == set(range(RECORDS))
 
 
+def test_what_was_finished_out_of_order_is_not_handled_again_after_a_kill(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    spec = Spec(kafka, tmp_path, "wait_for_file", {"ordering": "key", "concurrency": 4})
+    spec.create_topics()
+    gate = tmp_path / "gate"
+    head = json.dumps({"id": 0, "file": str(gate)}).encode()
+    others = [(b"%d" % n, b'{"id":%d}' % n, 0) for n in range(1, 5_000)]
+    kafka.produce(spec.source, [(b"head", head, 0), *others])
+
+    with spec.worker() as first:
+        first.until(lambda: kafka.finished(spec.group, spec.source) == [(1, 5_000)])
+        first.kill()
+    gate.touch()
+    kafka.produce(spec.source, [(b"tail", b'{"id":5000}', 0)])
+    with spec.worker() as second:
+        second.until(lambda: is_through(kafka, spec, 5_001))
+        second.stop()
+
+    assert sorted(ids(kafka.read(spec.target))) == list(range(5_001))
+
+
 def test_one_key_that_waits_keeps_no_other_from_being_handled(kafka: Kafka, tmp_path: Path) -> None:
     spec = Spec(kafka, tmp_path, "wait", {"ordering": "key", "concurrency": 4})
     spec.create_topics()

@@ -10,7 +10,7 @@ from tests.contract.member import Member
 from worker.errors import BrokersUnreachable, ClientError, ClientFatal, CommitFailed
 from worker.testing import ManualClock, MemoryBroker
 from worker.testing.log import murmur2
-from worker.types import Encoded, TopicPartition
+from worker.types import Commit, Encoded, TopicPartition
 
 SOURCE = TopicPartition("flights", 0)
 
@@ -53,11 +53,11 @@ def test_a_commit_can_be_refused(broker: MemoryBroker) -> None:
     broker.consumers[0].fail_commits("REQUEST_TIMED_OUT", times=2)
 
     with pytest.raises(CommitFailed, match="REQUEST_TIMED_OUT"):
-        member.consumer.commit({SOURCE: 1}, wait=True)
-    member.consumer.commit({SOURCE: 1}, wait=False)
+        member.consumer.commit({SOURCE: Commit(1)}, wait=True)
+    member.consumer.commit({SOURCE: Commit(1)}, wait=False)
     member.poll()
 
-    assert member.commits == [({SOURCE: 1}, "REQUEST_TIMED_OUT")]
+    assert member.commits == [({SOURCE: Commit(1)}, "REQUEST_TIMED_OUT")]
     assert broker.committed("group") == {}
 
 
@@ -78,12 +78,12 @@ def test_while_the_broker_is_down_everything_waits_and_nothing_is_lost(
 
     broker.stop()
     producer.send([Encoded("flights", b"during", partition=0)], lambda e, _m: reports.append(e))
-    member.consumer.commit({SOURCE: 0}, wait=False)
+    member.consumer.commit({SOURCE: Commit(0)}, wait=False)
     member.poll()
     producer.poll(0.0)
     seen = [*member.values, *member.commits, *reports, member.consumer.connected]
     with pytest.raises(CommitFailed):
-        member.consumer.commit({SOURCE: 0}, wait=True)
+        member.consumer.commit({SOURCE: Commit(0)}, wait=True)
     with pytest.raises(ClientError):
         member.consumer.find([SOURCE], "oldest")
     with pytest.raises(BrokersUnreachable):
@@ -94,7 +94,7 @@ def test_while_the_broker_is_down_everything_waits_and_nothing_is_lost(
 
     assert seen == [False]
     assert member.values == [b"before", b"during"]
-    assert member.commits == [({SOURCE: 0}, None)]
+    assert member.commits == [({SOURCE: Commit(0)}, None)]
     assert reports == [None]
 
 

@@ -11,11 +11,12 @@ from worker.app.checks import check, decoder_of, unreadable
 from worker.app.endpoint import endpoint
 from worker.app.options import Options
 from worker.engine.execute import Executor
+from worker.engine.partition import POLL_LIMIT
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.pool import AsyncPool, LoopThread, Pool
 from worker.engine.resources import Resources
 from worker.engine.results import Results
-from worker.engine.runner import POLL_LIMIT, Clients, Job
+from worker.engine.runner import Clients, Job
 from worker.engine.threads import ThreadPool, Watch
 from worker.engine.topics import KnownTopics
 from worker.engine.worker import Worker

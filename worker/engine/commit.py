@@ -10,12 +10,14 @@ from functools import partial
 
 from worker.engine.partition import Partition
 from worker.errors import ClientError, CommitFailed, QueueFull
+from worker.flow import envelope
 from worker.flow.health import Counts
 from worker.flow.offsets import Ranges
-from worker.ports import Clock, Consumer, Offsets, Producer
+from worker.ports import METADATA_TOO_LARGE, Clock, Commits, Consumer, Producer
 from worker.settings import CommitSettings
 from worker.types import (
     ClientTotals,
+    Commit,
     DeadLetter,
     Done,
     Encoded,
@@ -106,6 +108,8 @@ class AtLeastOnce:
         self._since_commit = 0
         self._commit_due = clock.monotonic() + settings.interval
         self._committing = False
+        self._mapless = False
+        """Whether the broker takes no maps of finished offsets: it is set up to take less."""
         self.failure: str | None = None
         """Why a record could not be delivered; then only a new committer helps."""
         self.learnt = False
@@ -142,31 +146,45 @@ class AtLeastOnce:
         """Commit what is committable; a commit that fails is counted, its messages come again."""
         self._since_commit = 0
         self._commit_due = self._clock.monotonic() + self._settings.interval
-        offsets = {p.source: p.tracker.committable for p in partitions if p.alive and p.uncommitted}
-        if not offsets:
+        commits = self.uncommitted(partitions)
+        if not commits:
             return
         self._committing = not wait
         try:
-            self._consumer.commit(offsets, wait=wait)
+            self._consumer.commit(commits, wait=wait)
         except CommitFailed as error:
-            self.committed(partitions, offsets, str(error))
+            self.committed(partitions, commits, str(error))
         else:
             if wait:
-                self.committed(partitions, offsets, None)
+                self.committed(partitions, commits, None)
+
+    def uncommitted(self, partitions: Collection[Partition]) -> Commits:
+        """What there is to commit."""
+        return {
+            p.source: commit
+            for p in partitions
+            if p.alive and (commit := self._commit_of(p)) != p.committed
+        }
+
+    def _commit_of(self, partition: Partition) -> Commit:
+        tracker = partition.tracker
+        finished = () if self._mapless else tracker.ranges()
+        return Commit(tracker.committable, envelope.encode(tracker.committable, finished))
 
     def committed(
-        self, partitions: Collection[Partition], offsets: Offsets, error: str | None
+        self, partitions: Collection[Partition], commits: Commits, error: str | None
     ) -> None:
         """Take note of how a commit has ended."""
         self._committing = False
         if error is not None:
             self._counts.commit_failures += 1
             log.warning("offsets were not committed, their messages may come again: %s", error)
+            self._mapless |= METADATA_TOO_LARGE in error
             return
         self._counts.commits += 1
         for partition in partitions:
-            if partition.source in offsets:
-                partition.committed = offsets[partition.source]
+            if partition.source in commits:
+                partition.committed = commits[partition.source]
 
     @property
     def committing(self) -> bool:

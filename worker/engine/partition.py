@@ -6,10 +6,16 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
+from worker.flow import envelope
 from worker.flow.lanes import Lanes
 from worker.flow.offsets import OffsetTracker, Ranges
-from worker.types import Fetch, Outcome, RawMessage, Stop, TopicPartition
+from worker.flow.pressure import Share
+from worker.types import Commit, Fetch, Outcome, RawMessage, Stop, TopicPartition
+
+POLL_LIMIT: Final = 500
+"""Messages taken in one poll, and the longest run."""
 
 
 class Partition:
@@ -23,6 +29,7 @@ class Partition:
         "alive",
         "closing",
         "committed",
+        "held",
         "in_flight",
         "lanes",
         "paused",
@@ -32,38 +39,65 @@ class Partition:
     )
 
     def __init__(
-        self, source: TopicPartition, start: int, committed: int | None, lanes: Lanes
+        self,
+        source: TopicPartition,
+        start: int,
+        committed: Commit | None,
+        lanes: Lanes,
+        finished: Ranges = (),
     ) -> None:
         self.source = source
-        self.tracker = OffsetTracker(start)
+        self.tracker = OffsetTracker(start, finished)
         self.lanes = lanes
         self.committed = committed
         self.alive = True
         self.closing = False
         """No further message is handed to a handler; runs that are out stop at the next message."""
         self.paused = False
+        """Whether the consumer was told not to fetch from it."""
+        self.held = False
+        """Whether it holds so much by itself that no more is taken from it."""
         self.in_flight = 0
         """Messages between poll and acknowledgement."""
         self.size = 0
         """Bytes of the fetches that are not wholly finished."""
         self._fetched: deque[tuple[int, int]] = deque()
 
-    @property
-    def uncommitted(self) -> bool:
-        """Whether there is something to commit."""
-        return self.tracker.committable != self.committed
-
-    def take(self, fetch: Fetch) -> None:
-        """Queue the messages of a poll."""
+    def take(self, fetch: Fetch) -> Fetch:
+        """Queue the messages of a poll that are not finished already; returns these."""
         messages = fetch.messages
         first, last = messages[0].offset(), messages[-1].offset()
         self.tracker.take(first, last)
         if last - first + 1 != len(messages):
             self._note_gaps(messages)
-        self.lanes.add(messages)
-        self.in_flight += len(messages)
+        if first < self.tracker.known:
+            fetch = self._unfinished(fetch)
+        self.lanes.add(fetch.messages)
+        self.in_flight += len(fetch.messages)
         self.size += fetch.size
         self._fetched.append((last, fetch.size))
+        return fetch
+
+    def _unfinished(self, fetch: Fetch) -> Fetch:
+        """Without what an earlier owner of the partition has finished; the size by proportion."""
+        is_finished = self.tracker.is_finished
+        messages = [m for m in fetch.messages if not is_finished(m.offset())]
+        return Fetch(fetch.source, messages, fetch.size * len(messages) // len(fetch.messages))
+
+    def hold(self, share: Share) -> None:
+        """Take no more from it while it has more than its share, until it is down to half.
+
+        Nor while the map of what is finished above `committable` could grow too long to be written.
+        """
+        times = 2 if self.held else 1
+        waiting = len(self.lanes)
+        size = self.size * waiting // self.in_flight if waiting else 0
+        span = self.tracker.position - self.tracker.committable
+        self.held = not (
+            waiting * times <= share.messages
+            and size * times <= share.bytes
+            and envelope.fits(span + POLL_LIMIT, self.in_flight * times + POLL_LIMIT)
+        )
 
     def _note_gaps(self, messages: Sequence[RawMessage]) -> None:
         """Note offsets that were jumped over, since no message finishes them."""

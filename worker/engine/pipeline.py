@@ -179,10 +179,11 @@ class PipelineLoop:
                     source.partition,
                     position=partition.tracker.position,
                     committable=partition.tracker.committable,
-                    committed=partition.committed,
+                    committed=None if partition.committed is None else partition.committed.offset,
                     end=ends.get(source),
                     in_flight=partition.in_flight,
                     paused=partition.paused,
+                    held_by=partition.tracker.committable if partition.held else None,
                 )
                 for source, partition in sorted(runner.partitions.items())
             ),

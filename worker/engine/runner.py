@@ -9,19 +9,22 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from worker.engine.commit import AtLeastOnce, Chunk
-from worker.engine.partition import Finished, Partition, Run, together
+from worker.engine.partition import POLL_LIMIT, Finished, Partition, Run, together
 from worker.engine.pool import Pool
 from worker.errors import PipelineFailed, WorkerError
+from worker.flow import envelope
 from worker.flow.backoff import backoff
 from worker.flow.condemned import Condemned
 from worker.flow.deadletter import Origin, dead_letter
 from worker.flow.health import Counts
 from worker.flow.lanes import LANES
+from worker.flow.offsets import Ranges
 from worker.flow.pressure import Pressure
 from worker.flow.retry import decide, policy
-from worker.ports import Clock, Consumer, Observer, Offsets, Producer
+from worker.ports import Clock, Commits, Consumer, Observer, Offsets, Producer
 from worker.settings import Pipeline
 from worker.types import (
+    Commit,
     DeadLetter,
     Done,
     Encoded,
@@ -37,8 +40,6 @@ from worker.types import (
 
 log = logging.getLogger(__name__)
 
-POLL_LIMIT = 500
-"""Messages taken in one poll, and the longest run."""
 IDLE_WAIT = 0.1
 """Seconds that an idle runner waits in one poll; a stop is noticed within it."""
 BUSY_WAIT = 0.005
@@ -137,7 +138,7 @@ class Runner:
             self.committer.commit_now(self.partitions.values(), wait=False)
         self._finish(self.partitions.values(), deadline, self._keep_membership)
         self._commit_until(deadline)
-        return not any(p.in_flight or p.uncommitted for p in self.partitions.values())
+        return not (self._uncommitted or any(p.in_flight for p in self.partitions.values()))
 
     def close(self) -> None:
         """Leave the group and let go of the clients, whatever is in flight."""
@@ -149,16 +150,19 @@ class Runner:
 
     # --- what the consumer tells ---
 
-    def assigned(self, committed: Mapping[TopicPartition, int | None]) -> Offsets:
+    def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
         """Take partitions over from their committed offset, or from `start` without one."""
         self.joined = True
         self.counts.rebalances += 1
-        fresh = [source for source, offset in committed.items() if offset is None]
-        starts = {source: offset for source, offset in committed.items() if offset is not None}
+        fresh = [source for source, commit in committed.items() if commit is None]
+        starts = {source: commit.offset for source, commit in committed.items() if commit}
         if fresh:
             starts |= self.consumer.find(fresh, self.job.settings.start)
+        finished = self._maps_of(committed)
         for source, start in starts.items():
-            self.partitions[source] = self._partition(source, start, committed[source])
+            self.partitions[source] = self._partition(
+                source, start, committed[source], finished.get(source, ())
+            )
         log.info("%s: assigned %s", self.job.name, _names(starts))
         return starts
 
@@ -182,9 +186,9 @@ class Runner:
         """Remember to find a new place in a partition whose offset is gone."""
         self._lost.add(partition)
 
-    def committed(self, offsets: Offsets, error: str | None) -> None:
+    def committed(self, commits: Commits, error: str | None) -> None:
         """Take note of how an asynchronous commit has ended."""
-        self.committer.committed(self.partitions.values(), offsets, error)
+        self.committer.committed(self.partitions.values(), commits, error)
 
     # --- the stages of a step ---
 
@@ -195,7 +199,8 @@ class Runner:
                 self._full_since = self._clock.monotonic()
             return
         self._full_since = None
-        for fetch in self.consumer.poll(max(1, min(POLL_LIMIT, room)), self._poll_wait()):
+        limit = min(POLL_LIMIT, room, self.pressure.share(len(self.partitions)).messages)
+        for fetch in self.consumer.poll(max(1, limit), self._poll_wait()):
             self._take(fetch)
         while self._lost:
             self._find_new_place(self._lost.pop())
@@ -239,12 +244,18 @@ class Runner:
             self._paused |= self._clock.monotonic() - self._full_since >= PAUSE_AFTER
         elif self._paused and self.pressure.relieved and not self._is_blocked:
             self._paused = False
-        changed = [p for p in self.partitions.values() if p.paused is not self._paused]
-        if not changed:
-            return
-        (self.consumer.pause if self._paused else self.consumer.resume)([p.source for p in changed])
-        for partition in changed:
-            partition.paused = self._paused
+        share = self.pressure.share(len(self.partitions))
+        changed: dict[bool, list[TopicPartition]] = {True: [], False: []}
+        for partition in self.partitions.values():
+            partition.hold(share)
+            pause = self._paused or partition.held
+            if partition.paused is not pause:
+                partition.paused = pause
+                changed[pause].append(partition.source)
+        if changed[True]:
+            self.consumer.pause(changed[True])
+        if changed[False]:
+            self.consumer.resume(changed[False])
 
     # --- admitting ---
 
@@ -252,8 +263,28 @@ class Runner:
         busy = self._pool.outstanding or self.committer.stuck or self._has_work()
         return 0.0 if busy and not self._is_blocked else IDLE_WAIT
 
-    def _partition(self, source: TopicPartition, start: int, committed: int | None) -> Partition:
-        return Partition(source, start, committed, LANES[self.job.settings.ordering]())
+    def _partition(
+        self, source: TopicPartition, start: int, committed: Commit | None, finished: Ranges
+    ) -> Partition:
+        return Partition(source, start, committed, LANES[self.job.settings.ordering](), finished)
+
+    def _maps_of(
+        self, committed: Mapping[TopicPartition, Commit | None]
+    ) -> Mapping[TopicPartition, Ranges]:
+        """What earlier owners have finished above the committed offsets."""
+        maps = {
+            source: envelope.decode(commit.metadata, commit.offset)
+            for source, commit in committed.items()
+            if commit is not None
+        }
+        foreign = [source for source, finished in maps.items() if finished is None]
+        if foreign:
+            log.warning(
+                "%s: the metadata committed for %s is not ours; the next commit replaces it",
+                self.job.name,
+                _names(foreign),
+            )
+        return {source: finished for source, finished in maps.items() if finished is not None}
 
     def _has_work(self) -> bool:
         return any(p.lanes.ready for p in self.partitions.values())
@@ -268,10 +299,11 @@ class Runner:
         partition = self.partitions.get(fetch.source)
         if partition is None or partition.closing:
             return
-        partition.take(fetch)
-        self.pressure.add(len(fetch.messages), fetch.size)
+        taken = partition.take(fetch)
+        self.pressure.add(len(taken.messages), taken.size)
         self.counts.received += len(fetch.messages)
         self.counts.received_bytes += fetch.size
+        self.counts.passed_over += len(fetch.messages) - len(taken.messages)
 
     def _pass_control_records(self) -> None:
         """Note what lies behind the last messages: a group that stayed in front would be behind.
@@ -303,7 +335,7 @@ class Runner:
         else:
             self.counts.lost_offsets += max(0, start - partition.tracker.committable)
             self._behind.pop(source, None)
-            self._replace(partition, start)
+            self._replace(partition, start, ())
 
     # --- settling ---
 
@@ -455,7 +487,7 @@ class Runner:
         self._careful |= self.committer.learnt
         for source, partition in list(self.partitions.items()):
             self._behind[source] = max(self._behind.get(source, 0), partition.tracker.position)
-            self._replace(partition, partition.tracker.committable)
+            self._replace(partition, partition.tracker.committable, partition.tracker.ranges())
         self.committer.close(0.0)
         if self.committer.learnt:
             self._try_again()
@@ -488,11 +520,11 @@ class Runner:
         log.info("%s: records can be delivered again", self.job.name)
         self.blocked, self._failures = None, 0
 
-    def _replace(self, partition: Partition, start: int) -> None:
+    def _replace(self, partition: Partition, start: int, finished: Ranges) -> None:
         self._forget_all(partition)
-        self.partitions[partition.source] = self._partition(
-            partition.source, start, partition.committed
-        )
+        successor = self._partition(partition.source, start, partition.committed, finished)
+        successor.paused = partition.paused
+        self.partitions[partition.source] = successor
         self.consumer.seek(partition.source, start)
 
     # --- finishing and forgetting ---
@@ -522,11 +554,12 @@ class Runner:
         self.consumer.poll(1, 0.0)
         self._commit()
 
+    @property
+    def _uncommitted(self) -> bool:
+        return bool(self.committer.uncommitted(self.partitions.values()))
+
     def _commit_until(self, deadline: float) -> None:
-        while (
-            any(p.uncommitted for p in self.partitions.values())
-            and self._clock.monotonic() < deadline
-        ):
+        while self._uncommitted and self._clock.monotonic() < deadline:
             if not self.committer.committing:
                 self.committer.commit_now(self.partitions.values(), wait=False)
             self.consumer.poll(1, FULL_WAIT)

@@ -21,6 +21,8 @@ class Counts:
     received: int = 0
     """Messages taken from the consumer, those that come again included."""
     received_bytes: int = 0
+    passed_over: int = 0
+    """Messages taken again that an earlier owner of their partition had finished."""
     handled: int = 0
     """Messages whose handler succeeded."""
     filtered: int = 0
@@ -56,6 +58,9 @@ class PartitionState:
     end: int | None
     in_flight: int
     paused: bool
+    held_by: int | None = None
+    """The message, its first unfinished one, behind which so much waits or is finished that no
+    more is taken from it; None while it is read."""
 
     @property
     def lag(self) -> int | None:

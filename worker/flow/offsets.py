@@ -21,7 +21,7 @@ def ranges_of(offsets: Iterable[int]) -> Ranges:
 
 
 class OffsetTracker:
-    """The finished offsets of one partition, kept as ranges.
+    """The finished offsets of one partition, kept as ranges; some may be known at the start.
 
     Offsets name the next message, as Kafka commits them. Kafka leaves gaps (control records,
     compaction, aborted transactions); an offset that was jumped over counts as finished.
@@ -29,13 +29,13 @@ class OffsetTracker:
 
     __slots__ = ("_ends", "_starts", "committable", "position")
 
-    def __init__(self, start: int) -> None:
+    def __init__(self, start: int, finished: Ranges = ()) -> None:
         self.committable = start
         """Every message below is finished: the offset to commit."""
         self.position = start
         """The next message expected from the consumer."""
-        self._starts: list[int] = []
-        self._ends: list[int] = []
+        self._starts = [first for first, _ in finished]
+        self._ends = [end for _, end in finished]
 
     def take(self, first: int, last: int) -> None:
         """Note messages `first` to `last` as received, and the gap in front of them as finished."""
@@ -57,6 +57,18 @@ class OffsetTracker:
         while self._starts and self._starts[0] <= self.committable:
             self.committable = max(self.committable, self._ends[0])
             del self._starts[0], self._ends[0]
+
+    @property
+    def known(self) -> int:
+        """No offset from here on is finished."""
+        return self._ends[-1] if self._ends else self.committable
+
+    def is_finished(self, offset: int) -> bool:
+        """Whether the message at this offset is finished."""
+        if offset < self.committable:
+            return True
+        index = bisect_right(self._starts, offset)
+        return index > 0 and offset < self._ends[index - 1]
 
     def ranges(self) -> list[tuple[int, int]]:
         """The finished ranges above `committable`, ascending, as `(start, end)`, end excluded."""

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+
+class Share(NamedTuple):
+    """What one partition may have waiting for handlers, so that others come to their turn."""
+
+    messages: int
+    bytes: int
+
 
 class Pressure:
     """Counts what is between poll and acknowledgement against two bounds."""
@@ -32,6 +41,11 @@ class Pressure:
         if not self.messages or self.bytes <= 0:
             return by_count if free > 0 else 0
         return max(0, min(by_count, free * self.messages // self.bytes))
+
+    def share(self, partitions: int) -> Share:
+        """The share of one of so many partitions: an equal one, and a tenth at least."""
+        parts = min(max(1, partitions), 10)
+        return Share(self._max_messages // parts, self._max_bytes // parts)
 
     @property
     def relieved(self) -> bool:

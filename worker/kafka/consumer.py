@@ -20,10 +20,10 @@ from worker.kafka.callbacks import Kept
 from worker.kafka.config import Properties
 from worker.kafka.failures import describe, failure
 from worker.kafka.logs import ClientLog, client_logger
-from worker.kafka.partitions import errors, is_nothing_to_commit, offsets, places, sources
+from worker.kafka.partitions import commits, errors, is_nothing_to_commit, offsets, places, sources
 from worker.kafka.questions import asked
 from worker.kafka.stats import Statistics
-from worker.ports import Offsets, Place, Rebalance
+from worker.ports import Commits, Offsets, Place, Rebalance
 from worker.types import ClientTotals, Fetch, RawMessage, TopicPartition
 
 LEAVE_TIMEOUT: Final = 5.0
@@ -64,7 +64,7 @@ class KafkaConsumer:
         """Partitions of which the client may still tell where they were before a seek."""
         self._missing: set[str] = set()
         self._look_due = 0.0
-        self._refused: list[tuple[Offsets, str]] = []
+        self._refused: list[tuple[Commits, str]] = []
         self._closed = False
         self._by_hand = False
         guard = self._kept.guard
@@ -185,9 +185,12 @@ class KafkaConsumer:
             if offset >= 0 and source not in self._sought
         }
 
-    def commit(self, offsets: Offsets, *, wait: bool) -> None:
+    def commit(self, commits: Commits, *, wait: bool) -> None:
         """See `ports.Consumer`."""
-        committed = [ClientPartition(*source, offset) for source, offset in offsets.items()]
+        committed = [
+            ClientPartition(*source, commit.offset, commit.metadata)
+            for source, commit in commits.items()
+        ]
         try:
             if wait:
                 self._commit_and_wait(committed)
@@ -196,7 +199,7 @@ class KafkaConsumer:
         except KafkaException as error:
             if wait:
                 raise CommitFailed(describe(error.args[0])) from error
-            self._refused.append((offsets, describe(error.args[0])))
+            self._refused.append((commits, describe(error.args[0])))
 
     def close(self) -> None:
         """See `ports.Consumer`."""
@@ -257,7 +260,7 @@ class KafkaConsumer:
         problem = errors(partitions)
         if problem is None and error is not None and not is_nothing_to_commit(error):
             problem = describe(error)
-        self._rebalance.committed(offsets(partitions), problem)
+        self._rebalance.committed(commits(partitions), problem)
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant

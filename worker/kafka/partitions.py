@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError
 from confluent_kafka import TopicPartition as ClientPartition
 
 from worker.kafka.failures import describe
-from worker.types import TopicPartition
+from worker.types import Commit, TopicPartition
 
 
 def places(partitions: Iterable[TopicPartition], offset: int = -1001) -> list[ClientPartition]:
@@ -24,6 +24,13 @@ def sources(partitions: Iterable[ClientPartition]) -> list[TopicPartition]:
 def offsets(partitions: Iterable[ClientPartition]) -> dict[TopicPartition, int]:
     """The offset of each partition; negative where the client has none."""
     return {TopicPartition(p.topic, p.partition): p.offset for p in partitions}
+
+
+def commits(partitions: Iterable[ClientPartition]) -> dict[TopicPartition, Commit]:
+    """The offset of each partition and what is noted beside it."""
+    return {
+        TopicPartition(p.topic, p.partition): Commit(p.offset, p.metadata or "") for p in partitions
+    }
 
 
 def errors(partitions: Iterable[ClientPartition]) -> str | None:

@@ -14,9 +14,9 @@ from confluent_kafka import TopicPartition as ClientPartition
 
 from worker.errors import ClientError, ClientFatal
 from worker.kafka.failures import describe, failure, is_retriable
-from worker.kafka.partitions import errors, offsets, places
+from worker.kafka.partitions import commits, errors, offsets, places
 from worker.ports import Offsets, Place
-from worker.types import TopicPartition
+from worker.types import Commit, TopicPartition
 
 ASK_TIMEOUT: Final = 5.0
 """Seconds for one question."""
@@ -54,8 +54,8 @@ def find(client: Client, partitions: Sequence[TopicPartition], place: Place) -> 
 
 def committed(
     client: Client, partitions: list[ClientPartition], log: logging.Logger
-) -> dict[TopicPartition, int | None]:
-    """The committed offsets, None where there is none; raises `ClientFatal` after some attempts."""
+) -> dict[TopicPartition, Commit | None]:
+    """What is committed, None where nothing is; raises `ClientFatal` after some attempts."""
     deadline = time.monotonic() + ASSIGN_TIMEOUT - ASK_TIMEOUT
     while partitions:
         try:
@@ -64,8 +64,8 @@ def committed(
         except KafkaException as error:
             problem = describe(error.args[0])
         if problem is None:
-            found = offsets(answers).items()
-            return {source: offset if offset >= 0 else None for source, offset in found}
+            found = commits(answers).items()
+            return {source: commit if commit.offset >= 0 else None for source, commit in found}
         if time.monotonic() > deadline:
             raise ClientFatal(f"the committed offsets cannot be had: {problem}")
         log.warning("the committed offsets are asked for again: %s", problem)

@@ -13,8 +13,8 @@ from typing import Final, Literal
 
 from worker.errors import ClientError, CommitFailed, ConsumeFailed
 from worker.kafka.consumer import KafkaConsumer
-from worker.ports import Offsets
-from worker.types import Message, TopicPartition
+from worker.ports import Commits, Offsets
+from worker.types import Commit, Message, TopicPartition
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +46,9 @@ class ByHand:
     gone: OnPartitions = staticmethod(lambda _partitions: None)
     """Told of partitions whose messages are no longer to be handled."""
 
-    def assigned(self, committed: Mapping[TopicPartition, int | None]) -> Offsets:
+    def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
         """Not told: whoever assigns by hand knows."""
-        return {source: offset for source, offset in committed.items() if offset is not None}
+        return {source: commit.offset for source, commit in committed.items() if commit}
 
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Not told."""
@@ -63,10 +63,10 @@ class ByHand:
             advice="begin at oldest, newest or another offset",
         )
 
-    def committed(self, offsets: Offsets, error: str | None) -> None:
+    def committed(self, commits: Commits, error: str | None) -> None:
         """Say so when a commit has failed."""
         if error is not None:
-            names = ", ".join(map(str, offsets))
+            names = ", ".join(map(str, commits))
             log.warning("not committed, messages of %s may come again: %s", names, error)
 
     def handled(self, message: Message) -> None:
@@ -92,10 +92,10 @@ class Member(ByHand):
         message, or else a crash would lose what came until then, with the start `newest`."""
         self._commit_due = time.monotonic() + COMMIT_EVERY
 
-    def assigned(self, committed: Mapping[TopicPartition, int | None]) -> Offsets:
+    def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
         """Start at the committed offsets, and where there is none as the settings say."""
-        fresh = [source for source, offset in committed.items() if offset is None]
-        starts = {source: offset for source, offset in committed.items() if offset is not None}
+        fresh = [source for source, commit in committed.items() if commit is None]
+        starts = {source: commit.offset for source, commit in committed.items() if commit}
         if fresh:
             found = self._consumer.find(fresh, self._start)
             self._unsaid.update(found)
@@ -130,14 +130,14 @@ class Member(ByHand):
             self._commit_due = time.monotonic() + COMMIT_EVERY
 
     def _commit(self, partitions: Sequence[TopicPartition], *, wait: bool) -> None:
-        offsets = {source: self._next[source] for source in partitions if source in self._next}
+        commits = {s: Commit(self._next[s]) for s in partitions if s in self._next}
         self._forget(partitions)
-        if not offsets:
+        if not commits:
             return
         try:
-            self._consumer.commit(offsets, wait=wait)
+            self._consumer.commit(commits, wait=wait)
         except CommitFailed as error:
-            self.committed(offsets, str(error))
+            self.committed(commits, str(error))
 
     def _forget(self, partitions: Sequence[TopicPartition]) -> None:
         for source in partitions:

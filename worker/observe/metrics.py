@@ -222,6 +222,12 @@ TABLE: Final = (
         lambda counts: counts.received_bytes,
     ),
     _count(
+        "worker_messages_passed_over_total",
+        "messages",
+        "Messages taken again that an earlier owner of their partition had finished.",
+        lambda counts: counts.passed_over,
+    ),
+    _count(
         "worker_messages_handled_total",
         "messages",
         "Messages whose handler succeeded.",
@@ -332,6 +338,12 @@ TABLE: Final = (
         "0 or 1",
         "Whether the partition is paused because too much is in flight.",
         lambda partition: partition.paused,
+    ),
+    _partition(
+        "worker_partition_held_by",
+        "offset",
+        "The message behind which too much waits; absent while the partition is read on.",
+        lambda partition: partition.held_by,
     ),
     _client(
         "worker_consumer_requests_total",

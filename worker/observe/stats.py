@@ -84,4 +84,5 @@ def _partition(partition: PartitionState) -> dict[str, Any]:
         "lag": partition.lag,
         "in_flight": partition.in_flight,
         "paused": partition.paused,
+        "held_by": partition.held_by,
     }

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.errors import ClientError, ClientFatal, CommitFailed
-from worker.ports import Offsets, Place, Rebalance
+from worker.ports import METADATA_TOO_LARGE, Commits, Offsets, Place, Rebalance
 from worker.testing.cluster import Cluster
 from worker.testing.group import Member
 from worker.testing.log import Isolation
 from worker.types import ClientTotals, Fetch, StoredMessage, TopicPartition
+
+METADATA_LIMIT = 4_096
+"""`offset.metadata.max.bytes` of a broker: so many characters are too many."""
 
 
 @dataclass(slots=True)
@@ -34,8 +37,8 @@ class MemoryConsumer:
         self._member: Member | None = None
         self._rebalance: Rebalance | None = None
         self._positions: dict[TopicPartition, Position] = {}
-        self._waiting: deque[Offsets] = deque()
-        self._answers: deque[tuple[Offsets, str | None]] = deque()
+        self._waiting: deque[Commits] = deque()
+        self._answers: deque[tuple[Commits, str | None]] = deque()
         self._commit_errors: deque[str] = deque()
         self._failure: ClientError | None = None
         self._closed = False
@@ -112,15 +115,15 @@ class MemoryConsumer:
         with self._cluster.lock:
             return {p: self._position(p) for p in partitions if p in self._positions}
 
-    def commit(self, offsets: Offsets, *, wait: bool) -> None:
+    def commit(self, commits: Commits, *, wait: bool) -> None:
         """Commit; while the broker is down an asynchronous commit waits for it."""
         with self._cluster.lock:
             if not self._cluster.up and not wait:
-                self._waiting.append(dict(offsets))
+                self._waiting.append(dict(commits))
                 return
-            error = self._try_commit(offsets)
+            error = self._try_commit(commits)
         if not wait:
-            self._answers.append((dict(offsets), error))
+            self._answers.append((dict(commits), error))
         elif error is not None:
             raise CommitFailed(error)
 
@@ -222,8 +225,8 @@ class MemoryConsumer:
             return
         with self._cluster.lock:
             while self._waiting and self._cluster.up:
-                offsets = self._waiting.popleft()
-                self._answers.append((offsets, self._try_commit(offsets)))
+                commits = self._waiting.popleft()
+                self._answers.append((commits, self._try_commit(commits)))
         while self._answers:
             rebalance.committed(*self._answers.popleft())
         for partition, position in list(self._positions.items()):
@@ -267,14 +270,16 @@ class MemoryConsumer:
             if partition in self._positions:
                 self._positions[partition].paused = paused
 
-    def _try_commit(self, offsets: Offsets) -> str | None:
+    def _try_commit(self, commits: Commits) -> str | None:
         if self._commit_errors:
             return self._commit_errors.popleft()
         if not self._cluster.up:
             return "_TRANSPORT: no broker answers"
         if self._member is None or self._member.expired or self._failure is not None:
             return "UNKNOWN_MEMBER_ID: this consumer is no member of its group"
-        self._group.committed.update(offsets)
+        if any(len(commit.metadata) >= METADATA_LIMIT for commit in commits.values()):
+            return f"{METADATA_TOO_LARGE}: {METADATA_LIMIT} characters and more are not taken"
+        self._group.committed.update(commits)
         return None
 
 

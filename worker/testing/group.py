@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from worker.types import TopicPartition
+from worker.types import Commit, TopicPartition
 
 
 class Member:
@@ -25,7 +25,7 @@ class Group:
 
     def __init__(self) -> None:
         self.generation = 0
-        self.committed: dict[TopicPartition, int] = {}
+        self.committed: dict[TopicPartition, Commit] = {}
         self._members: list[Member] = []
         self._partitions: list[TopicPartition] = []
 

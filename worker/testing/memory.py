@@ -10,7 +10,7 @@ from worker.testing.cluster import Cluster
 from worker.testing.consumer import MemoryConsumer
 from worker.testing.log import Isolation
 from worker.testing.producer import MemoryProducer, as_bytes
-from worker.types import Headers, Message, TopicInfo, TopicPartition
+from worker.types import Commit, Headers, Message, TopicInfo, TopicPartition
 
 MAX_MESSAGE_BYTES = 1_048_588
 """What a broker takes when nothing else is configured."""
@@ -94,7 +94,17 @@ class MemoryBroker(Cluster):
     def committed(self, group: str) -> dict[TopicPartition, int]:
         """Copy the committed offsets of a group."""
         with self.lock:
-            return dict(self.group(group).committed)
+            return {source: c.offset for source, c in self.group(group).committed.items()}
+
+    def metadata(self, group: str, source: TopicPartition) -> str:
+        """What is noted beside the committed offset of a partition."""
+        with self.lock:
+            return self.group(group).committed[source].metadata
+
+    def commit(self, group: str, source: TopicPartition, offset: int, metadata: str = "") -> None:
+        """Commit as a tool from elsewhere would."""
+        with self.lock:
+            self.group(group).committed[source] = Commit(offset, metadata)
 
     # --- faults ---
 
