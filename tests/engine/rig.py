@@ -94,7 +94,7 @@ class Rig:
             {"from": "source", "to": "target", "handler": "handler", **self.settings}
         )
         self.limits = dict.fromkeys(("source", "target", "dlq"), LIMIT)
-        executor = Executor(
+        self.executor = Executor(
             handler,
             None if handler.payload is Message else decoder(SERDES["json"], handler.payload),
             Results(
@@ -107,8 +107,9 @@ class Rig:
             ),
             policy(pipeline),
             {},
+            pipeline.timeout,
         )
-        self.pool = InlinePool(executor.execute)
+        self.pool = InlinePool(self.executor.execute)
         self.counts = Counts()
         clients = Clients(
             lambda: self.broker.consumer(GROUP),

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from worker.flow.health import STALLED_AFTER, PipelineState, ProcessState, Snapshot, judge
+from dataclasses import replace
+
+from worker.flow.health import (
+    STALLED_AFTER,
+    Overrunning,
+    PipelineState,
+    ProcessState,
+    Snapshot,
+    judge,
+)
 
 
 def snapshot(*pipelines: PipelineState, now: float = 0.0, broken: str | None = None) -> Snapshot:
@@ -48,6 +57,17 @@ def test_a_rebalance_may_take_as_long_as_it_was_allowed_to() -> None:
 
 
 GOOD = PipelineState("pipeline", "group", "running", joined=True, connected=True)
+
+
+def test_a_handler_that_takes_too_long_is_named_and_a_restart_would_not_help() -> None:
+    late = (Overrunning("orders", 3, 1234, 95.2), Overrunning("orders", 0, 1, 40.0))
+
+    health = judge(snapshot(replace(GOOD, timeout=30.0, overrunning=late)))
+
+    assert (health.live, health.ready) == (True, False)
+    assert health.reasons == (
+        "pipeline: its handler has been at orders[3]@1234 for 95 s, longer than timeout: 30s",
+    )
 
 
 def several(*processes: ProcessState, now: float = 0.0, draining: bool = False) -> Snapshot:

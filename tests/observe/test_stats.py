@@ -3,12 +3,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from worker.flow.health import Counts, PartitionState, PipelineState, ProcessState, Snapshot
+from worker.flow.health import (
+    Counts,
+    Overrunning,
+    PartitionState,
+    PipelineState,
+    ProcessState,
+    Snapshot,
+)
 from worker.observe.stats import stats_json
 from worker.types import ClientTotals
 
@@ -65,6 +73,14 @@ def test_the_snapshot_comes_out_whole() -> None:
             "paused": False,
             "held_by": None,
         }
+    ]
+
+
+def test_messages_whose_handlers_take_too_long_are_named() -> None:
+    late = replace(PIPELINE, timeout=30.0, overrunning=(Overrunning("flights", 0, 8, 95.25),))
+
+    assert stats(late)["pipelines"]["delays"]["overrunning"] == [
+        {"topic": "flights", "partition": 0, "offset": 8, "seconds": 95.2}
     ]
 
 

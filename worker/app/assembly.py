@@ -156,6 +156,7 @@ class _Assembly:
             ),
             policy(pipeline),
             resources.values,
+            pipeline.timeout,
         )
         job = Job(
             name,

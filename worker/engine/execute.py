@@ -5,8 +5,9 @@ The only place where code of users is run, and the only one that catches whateve
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -22,6 +23,10 @@ SLICE = 0.02
 """Seconds after which a run comes back with what it has, so that no result waits for long."""
 
 
+class Overrun(Exception):
+    """An attempt was cancelled because it took longer than it may."""
+
+
 @dataclass(slots=True)
 class Executor:
     """What a pipeline does with its messages; made once its resources are set up."""
@@ -32,20 +37,24 @@ class Executor:
     results: Results
     on_error: OnError
     resources: Mapping[str, Any]
+    timeout: float | None = None
+    """Seconds after which an attempt of an async handler is cancelled."""
     _call: Callable[..., Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Give the function its resources, once."""
+        """Give the function its resources and its time, once."""
         given = {name: self.resources[name] for name in self.handler.resources}
         self._call = partial(self.handler.function, **given) if given else self.handler.function
+        if self.timeout is not None and self.handler.is_async:
+            self._call = _limited(self._call, self.timeout)
 
     def execute(self, run: Run) -> list[Outcome]:
         """Handle a run; the outcomes are those of its first messages, of all if time allows."""
+        run.begun = time.monotonic()
         if self.handler.batch is not None:
             return self._batch(run.messages)
-        outcomes: list[Outcome] = []
         one, partition, monotonic = self._one, run.partition, time.monotonic
-        deadline = monotonic() + SLICE
+        outcomes, deadline = run.outcomes, run.begun + SLICE
         for raw in run.messages:
             outcomes.append(one(raw))
             if partition.closing or monotonic() > deadline:
@@ -54,10 +63,10 @@ class Executor:
 
     async def execute_async(self, run: Run) -> list[Outcome]:
         """Do the same with an async handler."""
+        run.begun = time.monotonic()
         if self.handler.batch is not None:
             return await self._batch_async(run.messages)
-        outcomes: list[Outcome] = []
-        deadline = time.monotonic() + SLICE
+        outcomes, deadline = run.outcomes, run.begun + SLICE
         for raw in run.messages:
             outcomes.append(await self._one_async(raw))
             if time.monotonic() > deadline or run.partition.closing:
@@ -172,6 +181,8 @@ class Executor:
                 return decide(self.on_error, Failure("rejected", "Reject", _text(error), True))
             case BadResult():
                 return decide(self.on_error, Failure(error.reason, "", _text(error), True))
+            case Overrun():
+                return decide(self.on_error, Failure("timeout", "", _text(error), True))
             case _:
                 return self._failed("handler_error", error)
 
@@ -192,6 +203,22 @@ class _Batch:
         for index, outcome in self.undecodable.items():
             outcomes.insert(index, outcome)
         return outcomes
+
+
+def _limited(call: Callable[..., Awaitable[Any]], timeout: float) -> Callable[..., Awaitable[Any]]:
+    """The call, cancelled after `timeout` seconds; one that returns all the same has its result."""
+
+    async def limited(*arguments: Any, **named: Any) -> Any:
+        scope = asyncio.timeout(timeout)
+        try:
+            async with scope:
+                return await call(*arguments, **named)
+        except TimeoutError as error:
+            if scope.expired():
+                raise Overrun(f"longer than timeout: {timeout:g}s") from error
+            raise
+
+    return limited
 
 
 def _text(error: BaseException) -> str:

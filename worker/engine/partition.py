@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
@@ -33,6 +33,7 @@ class Partition:
         "in_flight",
         "lanes",
         "paused",
+        "runs",
         "size",
         "source",
         "tracker",
@@ -61,6 +62,8 @@ class Partition:
         """Messages between poll and acknowledgement."""
         self.size = 0
         """Bytes of the fetches that are not wholly finished."""
+        self.runs: set[Run] = set()
+        """Those that are out."""
         self._fetched: deque[tuple[int, int]] = deque()
 
     def take(self, fetch: Fetch) -> Fetch:
@@ -127,12 +130,19 @@ class Partition:
         return messages
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Run:
     """Messages that go to a handler together, one after the other."""
 
     partition: Partition
     messages: list[RawMessage]
+    begun: float | None = None
+    """When a handler has begun with it, on the monotonic clock."""
+    outcomes: list[Outcome] = field(default_factory=list)
+    """What became of its first messages; while it is out, the handler is at the next one.
+
+    Of a batch there is none before it is over: the handler is at the first.
+    """
 
 
 @dataclass(slots=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 
+from worker.engine.partition import Partition, Run
 from worker.engine.pool import Pool
 from worker.engine.runner import Clients, Job, Runner
 from worker.errors import Fenced, PipelineFailed, WorkerError
@@ -15,6 +16,7 @@ from worker.flow.backoff import backoff, failures_in_a_row
 from worker.flow.health import (
     STALLED_AFTER,
     Counts,
+    Overrunning,
     PartitionState,
     PipelineState,
     PipelineStatus,
@@ -29,6 +31,8 @@ REPORT_EVERY = 10.0
 """Seconds between two log lines about messages that were given up."""
 KINDS_LOGGED = 20
 """Different reasons that are logged at a time."""
+GRACE = 1.0
+"""Seconds beyond its `timeout` after which a handler is reported: cancelling takes a moment."""
 RATE_OVER = 10.0
 """Seconds over which rates are measured."""
 
@@ -60,6 +64,8 @@ class PipelineLoop:
         self._last_error: str | None = None
         self._publish_due = 0.0
         self._report_due = 0.0
+        self._overrunning: set[tuple[str, int, int]] = set()
+        """Messages whose handlers took too long when that was last looked at."""
         self._rates: deque[tuple[float, int, int]] = deque()
 
     def stop(self) -> None:
@@ -151,6 +157,7 @@ class PipelineLoop:
             last_error=self._last_error,
             stepped=now,
             patience=STALLED_AFTER + self.job.settings.revoke_timeout,
+            timeout=self.job.settings.timeout,
             received_rate=received_rate,
             produced_rate=produced_rate,
             counts=counts,
@@ -170,6 +177,7 @@ class PipelineLoop:
             connected=consumer.connected,
             missing=tuple(consumer.missing),
             blocked=runner.blocked,
+            overrunning=self._note_overrunning(runner, state.stepped),
             last_error=self._last_error,
             in_flight=runner.pressure.messages,
             in_flight_bytes=runner.pressure.bytes,
@@ -190,6 +198,25 @@ class PipelineLoop:
             clients={"consumer": consumer.totals(), "producer": runner.committer.totals()},
         )
 
+    def _note_overrunning(self, runner: Runner, now: float) -> tuple[Overrunning, ...]:
+        """The messages whose handlers take too long, with a warning of each that is new."""
+        timeout = self.job.settings.timeout
+        if timeout is None:
+            return ()
+        found = overrunning(runner.partitions.values(), now, timeout + GRACE)
+        places = {(one.topic, one.partition, one.offset) for one in found}
+        for topic, partition, offset in places - self._overrunning:
+            log.warning(
+                "%s: the handler takes longer than timeout: %gs, at %s[%d]@%d",
+                self.job.name,
+                timeout,
+                topic,
+                partition,
+                offset,
+            )
+        self._overrunning = places
+        return found
+
     def _measure(self, now: float) -> tuple[float, float]:
         rates, counts = self._rates, self._counts
         rates.append((now, counts.received, counts.produced))
@@ -207,3 +234,24 @@ class PipelineLoop:
         if runner.given_up:
             log.warning("%s: the last of them was %s", self.job.name, runner.last_failure)
         runner.given_up.clear()
+
+
+def overrunning(
+    partitions: Iterable[Partition], now: float, longest: float
+) -> tuple[Overrunning, ...]:
+    """Messages at which handlers have been for more than `longest` seconds, the longest first.
+
+    A run comes back after a moment unless a handler keeps it, so the time is that of the run.
+    """
+    found = (_at_hand(run, now) for partition in partitions for run in partition.runs)
+    late = [one for one in found if one is not None and one.seconds > longest]
+    return tuple(sorted(late, key=lambda one: -one.seconds))
+
+
+def _at_hand(run: Run, now: float) -> Overrunning | None:
+    """Where a run is; None while no handler has it."""
+    handled = len(run.outcomes)
+    if run.begun is None or handled == len(run.messages):
+        return None
+    source, offset = run.partition.source, run.messages[handled].offset()
+    return Overrunning(source.topic, source.partition, offset, now - run.begun)

@@ -213,7 +213,9 @@ class Runner:
             partition = turns.popleft()
             messages = partition.lanes.take(self.job.run_limit)
             if messages:
-                self._pool.submit(Run(partition, messages))
+                run = Run(partition, messages)
+                partition.runs.add(run)
+                self._pool.submit(run)
                 turns.append(partition)
                 # In the next step, too, its turn comes after those of the others.
                 self.partitions[partition.source] = self.partitions.pop(partition.source)
@@ -340,7 +342,10 @@ class Runner:
     # --- settling ---
 
     def _settle_finished(self, timeout: float) -> None:
-        for finished in together(self._pool.collect(timeout)):
+        collected = self._pool.collect(timeout)
+        for finished in collected:
+            finished.run.partition.runs.discard(finished.run)
+        for finished in together(collected):
             self._settle_run(finished)
 
     def _settle_run(self, finished: Finished) -> None:
@@ -536,6 +541,7 @@ class Runner:
         meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
         for run in self._pool.recall():
+            run.partition.runs.discard(run)
             run.partition.lanes.release(run.messages, 0)
         closing = list(partitions)
         for partition in closing:

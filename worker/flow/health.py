@@ -69,6 +69,20 @@ class PartitionState:
 
 
 @dataclass(frozen=True, slots=True)
+class Overrunning:
+    """A message, the first one of a batch, whose handler takes longer than `timeout`."""
+
+    topic: str
+    partition: int
+    offset: int
+    seconds: float
+    """How long it has taken so far."""
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]@{self.offset} for {self.seconds:.0f} s"
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineState:
     """One pipeline as its runner last published it."""
 
@@ -83,6 +97,10 @@ class PipelineState:
     """Topics to read that do not exist."""
     blocked: str | None = None
     """Why results or dead letters cannot be delivered at the moment."""
+    timeout: float | None = None
+    """Seconds that a handler may take."""
+    overrunning: tuple[Overrunning, ...] = ()
+    """Messages whose handlers take longer, the longest first."""
     failed: str | None = None
     """Why the pipeline has stopped for good."""
     last_error: str | None = None
@@ -198,6 +216,10 @@ def _why_not_ready(pipeline: PipelineState) -> str | None:
         (not pipeline.connected, "no broker is connected"),
         (pipeline.missing, f"topics to read do not exist: {', '.join(pipeline.missing)}"),
         (pipeline.blocked is not None, f"cannot deliver: {pipeline.blocked}"),
+        *(
+            (True, f"its handler has been at {one}, longer than timeout: {pipeline.timeout:g}s")
+            for one in pipeline.overrunning[:1]
+        ),
         (not pipeline.joined, "has not joined its group yet"),
     )
     return next((text for holds, text in hindrances if holds), None)

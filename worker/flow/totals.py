@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from worker.flow.health import (
     Counts,
+    Overrunning,
     PartitionState,
     PipelineState,
     PipelineStatus,
@@ -103,6 +104,8 @@ def _total(numbered: Numbered, earlier: Sequence[PipelineState]) -> PipelineStat
         connected=all(state.connected for state in states),
         missing=tuple(dict.fromkeys(topic for state in states for topic in state.missing)),
         blocked=_first(numbered, lambda state: state.blocked),
+        timeout=states[0].timeout,
+        overrunning=_overrunning(states),
         failed=_first(numbered, lambda state: state.failed),
         last_error=_first(numbered, lambda state: state.last_error),
         stepped=min(state.stepped for state in states),
@@ -120,6 +123,11 @@ def _total(numbered: Numbered, earlier: Sequence[PipelineState]) -> PipelineStat
 def _first(numbered: Numbered, text: Callable[[PipelineState], str | None]) -> str | None:
     found = ((index, text(state)) for index, state in numbered)
     return next((f"process {index}: {said}" for index, said in found if said is not None), None)
+
+
+def _overrunning(states: Sequence[PipelineState]) -> tuple[Overrunning, ...]:
+    found = [one for state in states for one in state.overrunning]
+    return tuple(sorted(found, key=lambda one: -one.seconds))
 
 
 def _counts(parts: Sequence[Counts]) -> Counts:

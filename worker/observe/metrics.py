@@ -198,6 +198,12 @@ TABLE: Final = (
         lambda pipeline: pipeline.failed is not None,
     ),
     _now(
+        "worker_handlers_overrunning",
+        "handlers",
+        "Handlers that take longer than `timeout` and cannot be cancelled.",
+        lambda pipeline: len(pipeline.overrunning),
+    ),
+    _now(
         "worker_messages_in_flight",
         "messages",
         "Messages between poll and acknowledgement.",

@@ -7,7 +7,14 @@ from typing import Any, Final
 
 import orjson
 
-from worker.flow.health import PartitionState, PipelineState, ProcessState, Snapshot, judge
+from worker.flow.health import (
+    Overrunning,
+    PartitionState,
+    PipelineState,
+    ProcessState,
+    Snapshot,
+    judge,
+)
 
 VERSION: Final = 1
 """Raised when a field changes its meaning or goes; new fields may come at any time."""
@@ -59,6 +66,7 @@ def _pipeline(pipeline: PipelineState, now: float) -> dict[str, Any]:
         "joined": pipeline.joined,
         "connected": pipeline.connected,
         "blocked": pipeline.blocked,
+        "overrunning": [_overrunning(one) for one in pipeline.overrunning],
         "failed": pipeline.failed,
         "last_error": pipeline.last_error,
         "stepped_ago": round(max(0.0, now - pipeline.stepped), 3),
@@ -70,6 +78,15 @@ def _pipeline(pipeline: PipelineState, now: float) -> dict[str, Any]:
         "counts": pipeline.counts,
         "partitions": [_partition(partition) for partition in pipeline.partitions],
         "clients": dict(pipeline.clients),
+    }
+
+
+def _overrunning(one: Overrunning) -> dict[str, Any]:
+    return {
+        "topic": one.topic,
+        "partition": one.partition,
+        "offset": one.offset,
+        "seconds": round(one.seconds, 1),
     }
 
 

@@ -126,6 +126,12 @@ class Pipeline(Lifecycle):
     concurrency: int | None = Field(
         None, ge=1, le=1000, description="Handlers in flight; by default one per core."
     )
+    timeout: Duration | None = Field(
+        None,
+        gt=0,
+        description="How long a handler may take for a message or a batch; off by default. An "
+        "async one is then cancelled, a sync one reported.",
+    )
     batch: int | None = Field(
         None, ge=1, le=100_000, description="Largest batch of a batch handler."
     )
