@@ -79,6 +79,10 @@ class Consumer(Protocol):
         """Whether at least one broker is connected."""
 
     @property
+    def joined(self) -> bool:
+        """Whether the group has this member, be it without partitions."""
+
+    @property
     def missing(self) -> Sequence[str]:
         """Subscribed topics that the cluster does not have, as far as was told."""
 

@@ -430,8 +430,14 @@ def test_a_readable_password_does_not_leave_the_machine(
             "6:14: kafka.consumer.enabled: false; pipelines read and send, so they need true",
         ),
         (
-            "group: {protocol: consumer}",
-            "6:11: kafka.group.protocol: consumer; pipelines know classic so far",
+            "group: {protocol: consumer, heartbeat: 3s, rebalance: roundrobin}",
+            "6:31: kafka.group.heartbeat: is not legal with the protocol consumer: the broker's "
+            "group.consumer.heartbeat.interval.ms counts",
+        ),
+        (
+            "group: {protocol: consumer, heartbeat: 3s, rebalance: roundrobin}",
+            "6:46: kafka.group.rebalance: 'roundrobin' is not legal with the protocol consumer; "
+            "legal is sticky or range",
         ),
         (
             "group: {instance: pod-1}",

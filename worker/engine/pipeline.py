@@ -124,7 +124,7 @@ class PipelineLoop:
         while runner.failed is None and not self._stopping.is_set():
             runner.step()
             if self._clock.monotonic() >= self._publish_due:
-                self._publish("running" if runner.joined else "joining", runner)
+                self._publish("running" if runner.consumer.joined else "joining", runner)
             yield
         self._publish("draining", runner)
         self.drained = False
@@ -173,7 +173,7 @@ class PipelineLoop:
         ends = consumer.ends(list(runner.partitions))
         return replace(
             state,
-            joined=runner.joined,
+            joined=consumer.joined,
             connected=consumer.connected,
             missing=tuple(consumer.missing),
             blocked=runner.blocked,

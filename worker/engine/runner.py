@@ -92,7 +92,6 @@ class Runner:
         self.counts = counts
         self.pressure = Pressure(job.settings.in_flight.messages, job.settings.in_flight.bytes)
         self.partitions: dict[TopicPartition, Partition] = {}
-        self.joined = False
         self.failed: str | None = None
         """Why the pipeline cannot go on."""
         self.blocked: str | None = None
@@ -152,7 +151,6 @@ class Runner:
 
     def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
         """Take partitions over from their committed offset, or from `start` without one."""
-        self.joined = True
         self.counts.rebalances += 1
         fresh = [source for source, commit in committed.items() if commit is None]
         starts = {source: commit.offset for source, commit in committed.items() if commit}

@@ -90,7 +90,7 @@ class PipelineState:
     group: str
     status: PipelineStatus
     joined: bool = False
-    """Whether the group has given this member its partitions, be they none."""
+    """Whether the group has this member, be it without partitions."""
     connected: bool = False
     """Whether at least one broker is connected."""
     missing: tuple[str, ...] = ()

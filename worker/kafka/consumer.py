@@ -20,6 +20,7 @@ from worker.kafka.callbacks import Kept
 from worker.kafka.config import Properties
 from worker.kafka.failures import describe, failure
 from worker.kafka.logs import ClientLog, client_logger
+from worker.kafka.membership import generation
 from worker.kafka.partitions import commits, errors, is_nothing_to_commit, offsets, places, sources
 from worker.kafka.questions import asked
 from worker.kafka.stats import Statistics
@@ -29,6 +30,10 @@ from worker.types import ClientTotals, Fetch, RawMessage, TopicPartition
 LEAVE_TIMEOUT: Final = 5.0
 """Seconds to leave the group in good order."""
 
+COMMIT_WITHIN: Final = 5.0
+"""Seconds for a commit that is waited for and meets a new epoch."""
+COMMIT_AGAIN_AFTER: Final = 0.05
+
 LOOK_EVERY: Final = 2.0
 """Seconds between two looks for a topic that is missing."""
 LOOK_TIMEOUT: Final = 1.0
@@ -36,6 +41,7 @@ LOOK_TIMEOUT: Final = 1.0
 _EAGER: Final = {"range", "roundrobin"}
 """Assignors that take everything from everybody in a rebalance: the client then wants the whole
 assignment each time it changes, not the difference."""
+_STALE: Final = KafkaError.STALE_MEMBER_EPOCH
 _OFFSET_LOST: Final = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001
 
 
@@ -87,6 +93,11 @@ class KafkaConsumer:
     def connected(self) -> bool:
         """See `ports.Consumer`."""
         return self._statistics.connected
+
+    @property
+    def joined(self) -> bool:
+        """See `ports.Consumer`; known by the generation, since of KIP-848 nothing else tells it."""
+        return not self._closed and generation(self._client.consumer_group_metadata()) > 0
 
     @property
     def missing(self) -> Sequence[str]:
@@ -355,7 +366,17 @@ class KafkaConsumer:
         ]
 
     def _commit_and_wait(self, committed: list[ClientPartition]) -> None:
-        problem = errors(self._client.commit(offsets=committed, asynchronous=False))
+        """Commit; again where the group has gone on to an epoch that the next heartbeat tells."""
+        deadline = time.monotonic() + COMMIT_WITHIN
+        while True:
+            try:
+                problem = errors(self._client.commit(offsets=committed, asynchronous=False))
+            except KafkaException as error:
+                if error.args[0].code() != _STALE or time.monotonic() > deadline:
+                    raise
+                time.sleep(COMMIT_AGAIN_AFTER)
+            else:
+                break
         if problem is not None:
             raise CommitFailed(problem)
 

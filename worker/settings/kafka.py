@@ -278,13 +278,20 @@ class ConsumerSettings(Model):
     )
 
 
+_BROKERS_OWN: Final = {
+    "session_timeout": "group.consumer.session.timeout.ms",
+    "heartbeat": "group.consumer.heartbeat.interval.ms",
+}
+"""Keys of a group about which its broker decides in KIP-848."""
+
+
 class GroupSettings(Model):
     """Membership in the consumer groups."""
 
     protocol: Literal["classic", "consumer"] = Field(
         "classic",
-        description="Who assigns partitions: a member, or the broker (`consumer`, KIP-848); "
-        "pipelines know `classic` so far.",
+        description="Who assigns partitions: a member, or the broker (`consumer`, KIP-848: "
+        "Kafka 4.0 or later).",
     )
     rebalance: Literal["sticky", "range", "roundrobin"] = Field(
         "sticky",
@@ -295,8 +302,8 @@ class GroupSettings(Model):
         10.0,
         ge=0.002,
         le=3600,
-        description="A member that was not heard of for so long is taken for dead; with the "
-        "protocol `consumer` the broker decides.",
+        description="A member that was not heard of for so long is taken for dead; not with the "
+        "protocol `consumer`, where the broker decides.",
     )
     heartbeat: Duration = Field(
         3.0, ge=0.001, le=1800, description="Time between two signs of life; likewise."
@@ -312,9 +319,22 @@ class GroupSettings(Model):
     def _agrees(self) -> Self:
         if self.heartbeat * 2 > self.session_timeout:
             raise ValueError("heartbeat must be at most half of session_timeout")
-        if self.protocol == "consumer" and self.rebalance == "roundrobin":
-            raise ValueError("the protocol consumer knows sticky and range, not roundrobin")
+        if self.protocol == "consumer":
+            self._check_what_the_broker_decides()
         return self
+
+    def _check_what_the_broker_decides(self) -> None:
+        problems = {
+            key: f"is not legal with the protocol consumer: the broker's {name} counts"
+            for key, name in _BROKERS_OWN.items()
+            if key in self.model_fields_set
+        }
+        if self.rebalance == "roundrobin":
+            problems["rebalance"] = (
+                "'roundrobin' is not legal with the protocol consumer; legal is sticky or range"
+            )
+        if problems:
+            raise ItemProblems(problems)
 
 
 def _allowed(properties: dict[str, Property]) -> dict[str, Property]:

@@ -54,8 +54,6 @@ def _clients(kafka: KafkaSettings) -> Iterator[Contradiction]:
     for part, enabled in (("producer", producer.enabled), ("consumer", consumer.enabled)):
         if not enabled:
             yield ("kafka", part, "enabled"), "false; pipelines read and send, so they need true"
-    if kafka.group.protocol == "consumer":
-        yield ("kafka", "group", "protocol"), "consumer; pipelines know classic so far"
     if kafka.group.instance is not None:
         words = "is for clients; pipelines take `instance` at the top level or in a pipeline"
         yield ("kafka", "group", "instance"), words

@@ -55,6 +55,11 @@ class MemoryConsumer:
         return self._cluster.up
 
     @property
+    def joined(self) -> bool:
+        """Whether the group has this member, as far as it knows itself."""
+        return not self._closed and self._member is not None and self._member.welcomed
+
+    @property
     def missing(self) -> Sequence[str]:
         """Subscribed topics that were not made."""
         wanted = frozenset[str]() if self._member is None else self._member.topics
