@@ -16,8 +16,9 @@ from confluent_kafka import TopicPartition
 import worker
 from tests.engine.rig import InlinePool
 from worker.engine.execute import Executor
+from worker.engine.job import Clients, Job
 from worker.engine.results import Results
-from worker.engine.runner import Clients, Job, Runner
+from worker.engine.runner import Runner
 from worker.flow.health import Counts
 from worker.flow.retry import policy
 from worker.handlers import Registry

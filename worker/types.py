@@ -276,7 +276,7 @@ class Stop:
 
 
 Outcome = Encoded | Done | DeadLetter | Skip | Stop
-"""What became of a message; matched once, in `engine/runner.py`."""
+"""What became of a message; matched once, in `engine/settlement.py`."""
 
 
 @dataclass(frozen=True, slots=True)

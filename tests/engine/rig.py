@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worker.engine.execute import Executor
+from worker.engine.job import Clients, Job
 from worker.engine.partition import Finished, Run
 from worker.engine.results import Results
-from worker.engine.runner import Clients, Job, Runner
+from worker.engine.runner import Runner
 from worker.flow.health import Counts
+from worker.flow.lanes import LANES
 from worker.flow.retry import policy
 from worker.handlers import Registry
 from worker.ports import Observer
@@ -117,7 +119,9 @@ class Rig:
             self.limits,
         )
         run_limit = self.batch or (500 if pipeline.ordering == "partition" else 1)
-        self._job = Job("pipeline", GROUP, ["source"], "handler", pipeline, run_limit)
+        self._job = Job(
+            "pipeline", GROUP, ["source"], "handler", pipeline, run_limit, LANES[pipeline.ordering]
+        )
         self._clients = clients
         self.runner = self._join()
 

@@ -11,9 +11,9 @@ import pytest
 
 from tests.engine.rig import Rig
 from worker.engine.execute import Executor
+from worker.engine.job import Clients
 from worker.engine.partition import Partition, Run
 from worker.engine.pipeline import PipelineLoop, overrunning
-from worker.engine.runner import Clients
 from worker.engine.threads import ThreadPool, Watch
 from worker.flow.health import Overrunning
 from worker.flow.lanes import OneLane

@@ -11,16 +11,17 @@ from worker.app.checks import check, decoder_of, unreadable
 from worker.app.endpoint import endpoint
 from worker.app.options import Options
 from worker.engine.execute import Executor
+from worker.engine.job import Clients, Job
 from worker.engine.partition import POLL_LIMIT
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.pool import AsyncPool, LoopThread, Pool
 from worker.engine.resources import Resources
 from worker.engine.results import Results
-from worker.engine.runner import Clients, Job
 from worker.engine.threads import ThreadPool, Watch
 from worker.engine.topics import KnownTopics
 from worker.engine.worker import Worker
 from worker.errors import BadConfiguration, ConnectionFailed, TopicsRefused
+from worker.flow.lanes import LANES
 from worker.flow.retry import policy
 from worker.handlers import Handler
 from worker.kafka import config
@@ -165,6 +166,7 @@ class _Assembly:
             handler.name,
             pipeline,
             _run_limit(pipeline, handler),
+            LANES[pipeline.ordering],
         )
         pool = self._pool(name, pipeline, executor)
         return PipelineLoop(job, self._clients(name), pool, self._clock, self._observer)

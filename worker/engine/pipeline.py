@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 
+from worker.engine.job import Clients, Job
 from worker.engine.partition import Partition, Run
 from worker.engine.pool import Pool
-from worker.engine.runner import Clients, Job, Runner
+from worker.engine.runner import Runner
 from worker.errors import Fenced, PipelineFailed, WorkerError
 from worker.flow.backoff import backoff, failures_in_a_row
 from worker.flow.health import (
@@ -169,7 +170,7 @@ class PipelineLoop:
             self._report_due = state.stepped + REPORT_EVERY
             self._report_given_up(runner)
         consumer = runner.consumer
-        self._last_error = runner.last_failure or consumer.last_error or self._last_error
+        self._last_error = runner.settlement.last_failure or consumer.last_error or self._last_error
         ends = consumer.ends(list(runner.partitions))
         return replace(
             state,
@@ -229,11 +230,12 @@ class PipelineLoop:
         return (counts.received - received) / elapsed, (counts.produced - produced) / elapsed
 
     def _report_given_up(self, runner: Runner) -> None:
-        for why, number in runner.given_up.most_common(KINDS_LOGGED):
+        given_up, last = runner.settlement.given_up, runner.settlement.last_failure
+        for why, number in given_up.most_common(KINDS_LOGGED):
             log.warning("%s: %d messages %s", self.job.name, number, why)
-        if runner.given_up:
-            log.warning("%s: the last of them was %s", self.job.name, runner.last_failure)
-        runner.given_up.clear()
+        if given_up:
+            log.warning("%s: the last of them was %s", self.job.name, last)
+        given_up.clear()
 
 
 def overrunning(

@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeGuard
 
 from worker.engine.commit import AtLeastOnce, Chunk
+from worker.engine.job import Clients, Job
 from worker.engine.partition import POLL_LIMIT, Finished, Partition, Run, together
 from worker.engine.pool import Pool
+from worker.engine.settlement import Settlement, text_of
 from worker.errors import PipelineFailed, WorkerError
 from worker.flow import envelope
 from worker.flow.backoff import backoff
-from worker.flow.condemned import Condemned
-from worker.flow.deadletter import Origin, dead_letter
 from worker.flow.health import Counts
-from worker.flow.lanes import LANES
 from worker.flow.offsets import Ranges
 from worker.flow.pressure import Pressure
-from worker.flow.retry import decide, policy
-from worker.ports import Clock, Commits, Consumer, Observer, Offsets, Producer
-from worker.settings import Pipeline
+from worker.ports import Clock, Commits, Observer, Offsets
 from worker.types import (
     Commit,
-    DeadLetter,
-    Done,
-    Encoded,
     Failure,
     Fetch,
     Message,
-    Outcome,
-    RawMessage,
-    Skip,
-    Stop,
     TopicPartition,
 )
 
@@ -51,29 +39,6 @@ PAUSE_AFTER = 1.0
 
 Not at once: a pause throws away what the client has fetched ahead.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a runner is to do."""
-
-    name: str
-    group: str
-    topics: Sequence[str]
-    handler: str
-    settings: Pipeline
-    run_limit: int = POLL_LIMIT
-    """Messages in a run at most; for a batch handler the batch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clients:
-    """How a runner comes by its clients; they are made anew after a fatal error."""
-
-    consumer: Callable[[], Consumer]
-    producer: Callable[[], Producer]
-    limits: Mapping[str, int]
-    """`max.message.bytes` of every topic produced to, kept current by `producer`."""
 
 
 class Runner:
@@ -96,21 +61,13 @@ class Runner:
         """Why the pipeline cannot go on."""
         self.blocked: str | None = None
         """Why records cannot be delivered at the moment."""
-        self.given_up: Counter[str] = Counter()
-        """Messages given up since they were last logged, by what became of them and why."""
-        self.last_failure: str | None = None
+        self.settlement = Settlement(job, clients.limits, clock, observer, counts)
         self._clients = clients
         self._pool = pool
         self._clock = clock
-        self._observer = observer
-        self._origin = Origin(job.group, job.name, job.handler)
-        self._on_error = policy(job.settings)
         self._lost: set[TopicPartition] = set()
-        self._condemned = Condemned()
         self._behind: dict[TopicPartition, int] = {}
         """Where the partitions were before a rewind, until all are there again."""
-        self._careful = False
-        """Whether records are told apart, since one of those that are behind was refused."""
         self._failures = 0
         self._resume_at: float | None = None
         self._full_since: float | None = None
@@ -266,7 +223,7 @@ class Runner:
     def _partition(
         self, source: TopicPartition, start: int, committed: Commit | None, finished: Ranges
     ) -> Partition:
-        return Partition(source, start, committed, LANES[self.job.settings.ordering](), finished)
+        return Partition(source, start, committed, self.job.lanes(), finished)
 
     def _maps_of(
         self, committed: Mapping[TopicPartition, Commit | None]
@@ -353,8 +310,7 @@ class Runner:
         if not run.partition.alive:
             self.counts.dropped += len(finished.outcomes)
             return
-        outcomes = self._judged(run, finished.outcomes) if self._condemned else finished.outcomes
-        chunk, stop = self._match(run, outcomes)
+        chunk, stop = self.settlement.chunk(run, finished.outcomes)
         returned = chunk.messages
         if run.partition.closing or stop is not None:
             returned = len(run.messages)
@@ -365,97 +321,16 @@ class Runner:
         if chunk.messages:
             self.committer.deliver(chunk)
 
-    def _match(self, run: Run, outcomes: Sequence[Outcome]) -> tuple[Chunk, Failure | None]:
-        if _have_one_result_each(outcomes):
-            self.counts.handled += len(outcomes)
-            return self._chunk(run, outcomes, len(outcomes), outcomes, Counter()), None
-        return self._match_each(run, outcomes)
-
-    def _match_each(self, run: Run, outcomes: Sequence[Outcome]) -> tuple[Chunk, Failure | None]:
-        messages, settled, handled, filtered = run.messages, 0, 0, 0
-        records: list[Encoded] = []
-        dead_letters: Counter[str] = Counter()
-        stop = None
-        for outcome in outcomes:
-            match outcome:
-                case Encoded():
-                    handled += 1
-                    records.append(outcome)
-                case Done():
-                    handled += 1
-                    filtered += not outcome.records
-                    records += outcome.records
-                case DeadLetter(failure):
-                    records.append(self._dead_letter(messages[settled], failure))
-                    dead_letters[failure.reason] += 1
-                case Skip(failure):
-                    self._note("skipped", Message(messages[settled]), failure)
-                    _count(self.counts.skipped, failure.reason, 1)
-                case Stop(failure):
-                    stop = failure
-                    break
-            settled += 1
-        self.counts.handled += handled
-        self.counts.filtered += filtered
-        return self._chunk(run, outcomes, settled, records, dead_letters), stop
-
-    def _chunk(
-        self,
-        run: Run,
-        outcomes: Sequence[Outcome],
-        settled: int,
-        records: Sequence[Encoded],
-        dead_letters: Counter[str],
-    ) -> Chunk:
-        ranges = run.partition.lanes.ranges(run.messages[:settled])
-        told_apart = (run.messages, outcomes) if self._careful else ()
-        return Chunk(run.partition, ranges, settled, records, dead_letters, *told_apart)
-
-    def _judged(self, run: Run, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        judged = list(outcomes)
-        for index, message in enumerate(run.messages[: len(judged)]):
-            failure = self._condemned.failure(run.partition.source, message.offset())
-            if failure is not None:
-                judged[index] = decide(self._on_error, failure)
-        return judged
-
-    def _dead_letter(self, raw: RawMessage, failure: Failure) -> Encoded:
-        message = Message(raw)
-        self._note("dead-lettered", message, failure)
-        target = self.job.settings.dead_letter
-        assert target is not None  # noqa: S101 - `decide` gives dead letters only with a topic
-        return dead_letter(
-            message,
-            failure,
-            self._origin,
-            topic=target.default,
-            limit=self._clients.limits[target.default],
-            now=int(self._clock.time() * 1000),
-            with_text=target.message,
-            extra=self._observer.headers_for(raw, Encoded(target.default, None)),
-        )
-
-    def _note(self, what: str, message: Message, failure: Failure) -> None:
-        why = f"{what}: {_text(failure)}"
-        self.given_up[why] += 1
-        self.last_failure = f"{message!r} {why}"
-
     def _stop_at(self, message: Message, failure: Failure) -> None:
         self._fail(
-            f"{message!r} could not be handled: {_text(failure)}; give the pipeline a "
+            f"{message!r} could not be handled: {text_of(failure)}; give the pipeline a "
             "`dead_letter` topic, or `on_error: skip`, to go on after such a message"
         )
 
     def _finished(self, chunk: Chunk) -> None:
         freed = chunk.partition.finish(chunk.ranges, chunk.messages)
         self.pressure.remove(chunk.messages, freed)
-        dead = sum(chunk.dead_letters.values())
-        self.counts.produced += chunk.number - dead
-        for reason, number in chunk.dead_letters.items():
-            _count(self.counts.dead_lettered, reason, number)
-        if self._condemned:
-            for start, end in chunk.ranges:
-                self._condemned.forget(chunk.partition.source, start, end)
+        self.settlement.finished(chunk)
         if chunk.number and self.blocked is not None:
             self._unblock()
 
@@ -473,21 +348,15 @@ class Runner:
             self._clock,
             self.counts,
             self._finished,
-            self._refused,
-            careful=self._careful,
+            self.settlement.refused,
+            careful=self.settlement.careful,
         )
-
-    def _refused(self, chunk: Chunk, place: int, failure: Failure) -> bool:
-        message = chunk.message_of(place)
-        if message is not None:
-            self._condemned.add(chunk.partition.source, message.offset(), failure)
-        return message is not None
 
     def _rewind(self, reason: str) -> None:
         log.error("%s: a record could not be delivered, reading again: %s", self.job.name, reason)
         self.committer.settle()
         self.counts.rewinds += 1
-        self._careful |= self.committer.learnt
+        self.settlement.careful |= self.committer.learnt
         for source, partition in list(self.partitions.items()):
             self._behind[source] = max(self._behind.get(source, 0), partition.tracker.position)
             self._replace(partition, partition.tracker.committable, partition.tracker.ranges())
@@ -515,7 +384,7 @@ class Runner:
             if partition.tracker.committable < self._behind.get(source, 0):
                 return
         self._behind.clear()
-        self._careful = self.committer.careful = False
+        self.settlement.careful = self.committer.careful = False
         if self.blocked is not None:
             self._unblock()
 
@@ -588,20 +457,6 @@ class Runner:
     def _fail(self, reason: str) -> None:
         log.error("%s: %s", self.job.name, reason)
         self.failed = reason
-
-
-def _have_one_result_each(outcomes: Sequence[Outcome]) -> TypeGuard[Sequence[Encoded]]:
-    """Whether there is nothing to tell apart, as in most runs."""
-    return {*map(type, outcomes)} == {Encoded}
-
-
-def _text(failure: Failure) -> str:
-    text = f": {failure.text}" if failure.harmless else ""
-    return f"{failure.reason} {failure.error}".strip() + text
-
-
-def _count(counts: dict[str, int], reason: str, number: int) -> None:
-    counts[reason] = counts.get(reason, 0) + number
 
 
 def _names(partitions: Iterable[TopicPartition]) -> str:

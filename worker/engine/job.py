@@ -1,0 +1,36 @@
+"""What a pipeline is to do, and with what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from worker.engine.partition import POLL_LIMIT
+from worker.flow.lanes import Lanes, OneLane
+from worker.ports import Consumer, Producer
+from worker.settings import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a runner is to do."""
+
+    name: str
+    group: str
+    topics: Sequence[str]
+    handler: str
+    settings: Pipeline
+    run_limit: int = POLL_LIMIT
+    """Messages in a run at most; for a batch handler the batch."""
+    lanes: Callable[[], Lanes] = OneLane
+    """Makes the lanes of a partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """How a runner comes by its clients; they are made anew after a fatal error."""
+
+    consumer: Callable[[], Consumer]
+    producer: Callable[[], Producer]
+    limits: Mapping[str, int]
+    """`max.message.bytes` of every topic produced to, kept current by `producer`."""
