@@ -16,6 +16,7 @@ from worker.handlers import Registry
 from worker.ports import Producer
 from worker.spec import Document, load
 from worker.testing import MemoryBroker
+from worker.types import Message
 
 SPEC = """\
 version: 1
@@ -45,9 +46,13 @@ def options() -> Options:
     def pool(nothing: object) -> Iterator[int]:
         yield 1
 
+    def tenant(message: Message) -> bytes | None:
+        return message.key
+
     for function in (plain, needs, opaque):
         registry.handler(function, batch=None, name=None)
     registry.resource(pool, name=None)
+    registry.lane(tenant, name=None)
     return Options(registry=registry)
 
 
@@ -64,6 +69,12 @@ def document(tmp_path: Path, handler: str, more: str = "batch: 1") -> Document:
         ("plain", "batch: 10", 9, "takes one message; mark it with @handler(batch=...)"),
         ("plain", "decode: string", 8, "decode: string gives str, not dict"),
         ("opaque", "to: target", 8, "Opaque cannot be read from JSON; legal are dict"),
+        (
+            "plain",
+            "ordering: key\n    lane: tennant",
+            10,
+            "no lane is named 'tennant'; did you mean",
+        ),
         ("needs", "to: target", 8, "no resource is named 'nothing'; did you mean"),
     ],
 )

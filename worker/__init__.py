@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import Reject
-from worker.handlers import handler, resource
+from worker.handlers import handler, lane, resource
 from worker.types import Message, Record
 from worker.version import __version__
 
@@ -22,6 +22,7 @@ __all__ = [
     "TopicConfig",
     "__version__",
     "handler",
+    "lane",
     "resource",
 ]
 

@@ -1,4 +1,4 @@
-"""What users write: functions marked with `@handler`, and `@resource` for what they need."""
+"""What users write: functions marked with `@handler`, `@resource` and `@lane`."""
 
 from __future__ import annotations
 
@@ -56,12 +56,22 @@ class Resource:
     where: str
 
 
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A function that says which messages are handled one after the other."""
+
+    name: str
+    function: Callable[[Message], str | bytes | None]
+    where: str
+
+
 @dataclass(slots=True)
 class Registry:
-    """Handlers and resources by name."""
+    """Handlers, resources and lanes by name."""
 
     handlers: dict[str, Handler] = field(default_factory=dict)
     resources: dict[str, Resource] = field(default_factory=dict)
+    lanes: dict[str, Lane] = field(default_factory=dict)
 
     def handler(self, function: Function, *, batch: int | None, name: str | None) -> Function:
         """Register a handler; raises `BadSignature`."""
@@ -75,6 +85,13 @@ class Registry:
         made = _resource(function, name=name)
         _refuse_second("resource", made, self.resources)
         self.resources[made.name] = made
+        return function
+
+    def lane(self, function: Function, *, name: str | None) -> Function:
+        """Register a function for lanes; raises `BadSignature`."""
+        made = _lane(function, name=name)
+        _refuse_second("lane", made, self.lanes)
+        self.lanes[made.name] = made
         return function
 
     def needed(self, names: Sequence[str]) -> list[Resource]:
@@ -100,7 +117,7 @@ class Registry:
 
 
 REGISTRY = Registry()
-"""What `@handler` and `@resource` fill when modules of users are imported."""
+"""What `@handler`, `@resource` and `@lane` fill when modules of users are imported."""
 
 
 @overload
@@ -137,6 +154,24 @@ def resource(
     if function is not None:
         return REGISTRY.resource(function, name=name)
     return lambda made: REGISTRY.resource(made, name=name)
+
+
+@overload
+def lane(function: Function, /) -> Function: ...
+@overload
+def lane(*, name: str | None = None) -> Callable[[Function], Function]: ...
+def lane(
+    function: Function | None = None, /, *, name: str | None = None
+) -> Function | Callable[[Function], Function]:
+    """Register a function that says which messages are handled one after the other.
+
+    It is given a `Message` and returns what messages of one lane have in common, a str or bytes, or
+    None for a message that shares its lane with no other. The thread that leads the pipeline calls
+    it once for each message, so it has to be quick. Raises `BadSignature`.
+    """
+    if function is not None:
+        return REGISTRY.lane(function, name=name)
+    return lambda made: REGISTRY.lane(made, name=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +273,17 @@ def _resource(function: Callable[..., Any], *, name: str | None) -> Resource:
     )
 
 
+def _lane(function: Callable[..., Any], *, name: str | None) -> Lane:
+    where = _where(function)
+    legal = "a function for lanes takes a Message and returns a str, bytes or None"
+    if not inspect.isfunction(function) or inspect.iscoroutinefunction(function):
+        raise BadSignature(f"{where}: {legal}; async functions do not")
+    parameters = _parameters(function, where)
+    if len(parameters) != 1 or next(iter(parameters.values())) not in (Any, Message):
+        raise BadSignature(f"{where}: {legal}")
+    return Lane(name or function.__name__, function, where)
+
+
 def _parameters(function: Callable[..., Any], where: str) -> dict[str, Any]:
     try:
         hints: Mapping[str, Any] = typing.get_type_hints(function)
@@ -286,7 +332,7 @@ def _shown(kind: Any) -> str:
     return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
 
 
-def _refuse_second(what: str, made: Handler | Resource, known: Mapping[str, Any]) -> None:
+def _refuse_second(what: str, made: Handler | Resource | Lane, known: Mapping[str, Any]) -> None:
     other = known.get(made.name)
     if other is not None and other.where != made.where:
         raise BadSignature(

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.flow.lanes import LANES, KeyLanes, Lanes, NoLanes, OneLane
+from worker.flow.lanes import BY_KEY, LANES, KeyLanes, Lanes, NoLanes, OneLane, PacedLanes
+from worker.flow.rate import LaneRates
 from worker.types import RawMessage, StoredMessage
 
 every_kind = pytest.mark.parametrize("make", LANES.values(), ids=list(LANES))
@@ -28,20 +29,22 @@ def test_no_second_run_of_a_lane_goes_out_while_one_is_out(make: Callable[[], La
     lanes = make()
     lanes.add(messages(1, 2, 3))
 
-    assert len(lanes.take(2)) == 2
+    run = lanes.take(2)
+
+    assert offsets(run) == [1, 2][: len(run)]
     assert lanes.take(2) == []
-    assert (lanes.ready, len(lanes)) == (0, 1)
+    assert (lanes.ready, len(lanes)) == (0, 3 - len(run))
 
 
 @every_kind
 def test_messages_that_a_run_did_not_handle_come_first_again(make: Callable[[], Lanes]) -> None:
     lanes = make()
-    lanes.add(messages(1, 2, 3))
+    lanes.add([*messages(1, key=b"a"), *messages(2, 3, key=b"b")])
     run = lanes.take(2)
 
     lanes.release(run, 1)
 
-    assert offsets(lanes.take(9)) == [2, 3]
+    assert offsets(lanes.take(1)) == [2]
 
 
 @every_kind
@@ -61,8 +64,8 @@ def test_keys_go_out_beside_each_other() -> None:
     lanes = KeyLanes()
     lanes.add([*messages(1, 3, key=b"a"), *messages(2, 4, key=b"b")])
 
-    assert offsets(lanes.take(1)) == [1]
-    assert offsets(lanes.take(9)) == [2, 4]
+    assert offsets(lanes.take(9)) == [1, 2]
+    assert lanes.take(9) == []
 
 
 def test_messages_without_a_key_go_out_beside_each_other() -> None:
@@ -87,6 +90,44 @@ def test_without_lanes_every_message_may_go_out() -> None:
     lanes.add(messages(1, 2, 3))
 
     assert [offsets(lanes.take(1)) for _ in range(3)] == [[1], [2], [3]]
+
+
+def test_a_lane_goes_no_faster_than_its_rate_whatever_partition_its_messages_are_in() -> None:
+    rates = LaneRates(per_second=2.0)
+    one, other = PacedLanes(BY_KEY, rates), PacedLanes(BY_KEY, rates)
+    one.add([*messages(1, 2, key=b"a"), *messages(3, key=b"b")])
+    other.add(messages(4, key=b"a"))
+    gone: list[tuple[float, int]] = []
+
+    for tick in range(20):
+        for lanes in (one, other):
+            lanes.wake(tick / 10)
+            while run := lanes.take(9):
+                gone += [(tick / 10, offset) for offset in offsets(run)]
+                lanes.release(run, len(run))
+
+    assert gone == [(0.0, 1), (0.0, 3), (0.4, 2), (0.9, 4)]
+    assert (len(one), len(other)) == (0, 0)
+
+
+def test_a_message_that_was_not_handled_does_not_count_for_the_rate_of_its_lane() -> None:
+    lanes = PacedLanes(BY_KEY, LaneRates(per_second=1.0))
+    lanes.add([*messages(1), *messages(2, key=None), *messages(3, key=None)])
+
+    lanes.release(lanes.take(9), 0)
+
+    assert offsets(lanes.take(9)) == [1, 2, 3]
+
+
+def test_a_partition_that_is_closed_keeps_nothing_of_lanes_that_are_too_fast() -> None:
+    lanes = PacedLanes(BY_KEY, LaneRates(per_second=1.0))
+    lanes.add(messages(1, 2))
+    lanes.release(lanes.take(1), 1)
+    assert lanes.take(1) == []
+
+    assert lanes.clear() == 1
+    lanes.wake(10.0)
+    assert lanes.take(1) == []
 
 
 @pytest.mark.parametrize("ordering", list(LANES))

@@ -158,6 +158,37 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
             "20:5: pipelines.delays.ordering: 'keys' is not legal; legal are 'partition', "
             "'key' or 'none'",
         ),
+        (
+            "    to: delays",
+            "    lane: headers.tenant",
+            "20:5: pipelines.delays.lane: needs `ordering: key`; partition has no such lanes",
+        ),
+        (
+            "    to: delays",
+            "    ordering: none\n    rate_limit: {lane: 5/s}",
+            "21:5: pipelines.delays.rate_limit: `lane` needs `ordering: key`; none has no such",
+        ),
+        (
+            "    to: delays",
+            "    rate_limit: 500",
+            "20:5: pipelines.delays.rate_limit: 500 is not a rate such as 500/s, 30/m, 1000/h",
+        ),
+        (
+            "    to: delays",
+            "    rate_limit: 0/s",
+            "20:5: pipelines.delays.rate_limit: '0/s' lets nothing through; legal is a rate such",
+        ),
+        (
+            "    to: delays",
+            "    rate_limit: {lane: 5/d}",
+            "20:18: pipelines.delays.rate_limit.lane: '5/d' is not a rate such as 500/s",
+        ),
+        (
+            "    to: delays",
+            "    lane: header tenant",
+            "20:5: pipelines.delays.lane: 'header tenant' is not key, headers.NAME or the name of "
+            "a function",
+        ),
         ("    to: delays", "    drain_timeout: 5.5", "5.5 is not a duration such as 200ms"),
         ("    to: delays", "    drain_timeout: .nan", "nan is not a duration such as 200ms"),
         ("    to: delays", "    in_flight: {bytes: .inf}", "inf is not a size such as 512KiB"),

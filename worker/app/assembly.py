@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 
-from worker.app.checks import check, decoder_of, unreadable
+from worker.app.checks import HEADER, check, decoder_of, unreadable
 from worker.app.endpoint import endpoint
 from worker.app.options import Options
 from worker.engine.execute import Executor
 from worker.engine.job import Clients, Job
+from worker.engine.lanekeys import ByFunction, ByHeader
 from worker.engine.partition import POLL_LIMIT
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.pool import AsyncPool, LoopThread, Pool
@@ -21,7 +23,8 @@ from worker.engine.threads import ThreadPool, Watch
 from worker.engine.topics import KnownTopics
 from worker.engine.worker import Worker
 from worker.errors import BadConfiguration, ConnectionFailed, TopicsRefused
-from worker.flow.lanes import LANES
+from worker.flow.lanes import LANES, ByKey, KeyLanes, LaneKeys, Lanes, PacedLanes
+from worker.flow.rate import LaneRates
 from worker.flow.retry import policy
 from worker.handlers import Handler
 from worker.kafka import config
@@ -166,10 +169,29 @@ class _Assembly:
             handler.name,
             pipeline,
             _run_limit(pipeline, handler),
-            LANES[pipeline.ordering],
+            self._lanes(pipeline),
+            None if pipeline.rate_limit is None else pipeline.rate_limit.pipeline,
         )
         pool = self._pool(name, pipeline, executor)
         return PipelineLoop(job, self._clients(name), pool, self._clock, self._observer)
+
+    def _lanes(self, pipeline: Pipeline) -> Callable[[], Lanes]:
+        """What makes the lanes of a partition; a rate of a lane holds in all partitions."""
+        if pipeline.ordering != "key":
+            return LANES[pipeline.ordering]
+        keys = self._lane_keys(pipeline.lane)
+        limit = pipeline.rate_limit
+        if limit is None or limit.lane is None:
+            return lambda: KeyLanes(keys())
+        rates = LaneRates(limit.lane)
+        return lambda: PacedLanes(keys(), rates)
+
+    def _lane_keys(self, lane: str) -> Callable[[], LaneKeys]:
+        if lane == "key":
+            return ByKey
+        if lane.startswith(HEADER):
+            return partial(ByHeader, lane.removeprefix(HEADER))
+        return partial(ByFunction, self._options.registry.lanes[lane])
 
     def _pool(self, name: str, pipeline: Pipeline, executor: Executor) -> Pool:
         if executor.handler.is_async:

@@ -16,6 +16,9 @@ from worker.settings import Pipeline
 from worker.spec import Document, in_order, survey
 from worker.types import Message, Problem
 
+HEADER = "headers."
+"""Before the name of the header that a pipeline's `lane` is taken from."""
+
 Check = Callable[[Document], Iterable[Problem]]
 
 
@@ -44,6 +47,7 @@ def check(document: Document, options: Options | None = None) -> list[Problem]:
             problems += _misfits(document, name, pipeline, handler)
         if all_known:
             problems += _unknown(document, name, pipeline, options.registry)
+            problems += _unknown_lane(document, name, pipeline, options.registry)
     return in_order(problems)
 
 
@@ -117,6 +121,16 @@ def _unknown(
         except ValueError as error:
             text = f"{handler.where}: resources need each other in a circle: {error}"
     return [document.problem(("pipelines", name, "handler"), text)]
+
+
+def _unknown_lane(
+    document: Document, name: str, pipeline: Pipeline, registry: Registry
+) -> list[Problem]:
+    lane = pipeline.lane
+    if lane == "key" or lane.startswith(HEADER) or lane in registry.lanes:
+        return []
+    text = f"{_not_found('lane', lane, registry.lanes)}; legal are key and {HEADER}NAME, too"
+    return [document.problem(("pipelines", name, "lane"), text)]
 
 
 def _unknown_pipelines(document: Document, names: Sequence[str]) -> list[Problem]:

@@ -1,6 +1,6 @@
 """One message, or one batch, through decode, handler and encode to its outcome.
 
-The only place where code of users is run, and the only one that catches whatever it raises.
+The only place where handlers of users are run, and the only one that catches whatever they raise.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ class Job:
     """Messages in a run at most; for a batch handler the batch."""
     lanes: Callable[[], Lanes] = OneLane
     """Makes the lanes of a partition."""
+    rate: float | None = None
+    """Messages a second at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from worker.flow.backoff import backoff
 from worker.flow.health import Counts
 from worker.flow.offsets import Ranges
 from worker.flow.pressure import Pressure
+from worker.flow.rate import Rate, Unlimited
 from worker.ports import Clock, Commits, Observer, Offsets
 from worker.types import (
     Commit,
@@ -65,6 +66,7 @@ class Runner:
         self._clients = clients
         self._pool = pool
         self._clock = clock
+        self._rate = Unlimited() if job.rate is None else Rate(job.rate)
         self._lost: set[TopicPartition] = set()
         self._behind: dict[TopicPartition, int] = {}
         """Where the partitions were before a rewind, until all are there again."""
@@ -163,11 +165,17 @@ class Runner:
     def _dispatch(self) -> None:
         if self.committer.stuck or self._is_blocked or self.failed is not None:
             return
+        now = self._clock.monotonic()
+        for partition in self.partitions.values():
+            partition.lanes.wake(now)
+        room = self._rate.room(now)
         turns = deque(self.partitions.values())
-        while turns and not self._pool.saturated:
+        while turns and room and not self._pool.saturated:
             partition = turns.popleft()
-            messages = partition.lanes.take(self.job.run_limit)
+            messages = partition.lanes.take(min(self.job.run_limit, room))
             if messages:
+                room -= len(messages)
+                self._rate.take(len(messages), now)
                 run = Run(partition, messages)
                 partition.runs.add(run)
                 self._pool.submit(run)
@@ -220,6 +228,10 @@ class Runner:
         busy = self._pool.outstanding or self.committer.stuck or self._has_work()
         return 0.0 if busy and not self._is_blocked else IDLE_WAIT
 
+    @property
+    def _is_too_fast(self) -> bool:
+        return not self._rate.room(self._clock.monotonic())
+
     def _partition(
         self, source: TopicPartition, start: int, committed: Commit | None, finished: Ranges
     ) -> Partition:
@@ -244,10 +256,15 @@ class Runner:
         return {source: finished for source, finished in maps.items() if finished is not None}
 
     def _has_work(self) -> bool:
-        return any(p.lanes.ready for p in self.partitions.values())
+        return not self._is_too_fast and any(p.lanes.ready for p in self.partitions.values())
 
     def _has_enough(self) -> bool:
-        """Whether handlers have enough to go on with: more would only get cold."""
+        """Whether handlers have enough to go on with: more would only get cold.
+
+        Not while the pipeline is too fast: then partitions are held, and polling is what waits.
+        """
+        if self._is_too_fast:
+            return False
         if self._pool.saturated:
             return sum(len(p.lanes) for p in self.partitions.values()) >= POLL_LIMIT
         return sum(p.lanes.ready for p in self.partitions.values()) >= POLL_LIMIT
@@ -316,6 +333,7 @@ class Runner:
             returned = len(run.messages)
             self._forget(run.partition, returned - chunk.messages)
         run.partition.lanes.release(run.messages, returned)
+        self._rate.give_back(len(run.messages) - returned)
         if stop is not None:
             self._stop_at(Message(run.messages[chunk.messages]), stop)
         if chunk.messages:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from heapq import heappop, heappush
+from operator import methodcaller
 from typing import Final, Protocol
 
 from worker.flow.offsets import Ranges, ranges_of
+from worker.flow.rate import LaneRates
 from worker.types import RawMessage
 
 
@@ -19,6 +22,9 @@ class Lanes(Protocol):
 
     def __len__(self) -> int:
         """Messages that wait."""
+
+    def wake(self, now: float) -> None:
+        """Let lanes go on whose time has come, in seconds on a clock that only grows."""
 
     def add(self, messages: Sequence[RawMessage]) -> None:
         """Queue messages behind those that wait."""
@@ -34,6 +40,29 @@ class Lanes(Protocol):
 
     def clear(self) -> int:
         """Forget the messages that wait; returns how many they were."""
+
+
+LaneKey = bytes | str | int | None
+"""What messages of one lane have in common; None for one that shares its lane with no other."""
+
+
+class LaneKeys(Protocol):
+    """Tells what lane a message is in."""
+
+    def of(self, message: RawMessage) -> LaneKey:
+        """The key of a message's lane: the same each time until the message is done."""
+
+    def done(self, message: RawMessage) -> LaneKey:
+        """The same for the last time."""
+
+
+class ByKey:
+    """Lanes by the keys of messages."""
+
+    of = done = staticmethod(methodcaller("key"))
+
+
+BY_KEY: Final[LaneKeys] = ByKey()
 
 
 class OneLane:
@@ -53,6 +82,9 @@ class OneLane:
     def ready(self) -> int:
         """See `Lanes`."""
         return 0 if self._busy else len(self._queue)
+
+    def wake(self, now: float) -> None:
+        """See `Lanes`: this waits for nothing but itself."""
 
     def add(self, messages: Sequence[RawMessage]) -> None:
         """See `Lanes`."""
@@ -82,17 +114,19 @@ class OneLane:
 class KeyLanes:
     """A lane for each key: the messages of one key one after the other, keys beside each other.
 
-    A run may hold messages of many keys, which are all busy until it is back. Messages without a
-    key have lanes of their own. What is kept of a key goes with its last message.
+    A run holds one message of a key at most. Messages without a key have lanes of their own. What
+    is kept of a key goes with its last message.
     """
 
-    __slots__ = ("_lanes", "_ready", "_waiting")
+    __slots__ = ("_keys", "_lanes", "_ready", "_waiting")
 
-    def __init__(self) -> None:
-        self._lanes: dict[bytes | int, list[RawMessage]] = {}
-        """The waiting messages of every key that has some or is busy."""
-        self._ready: deque[bytes | int] = deque()
-        """Keys that have waiting messages and are not busy, each once."""
+    def __init__(self, keys: LaneKeys = BY_KEY) -> None:
+        self._keys = keys
+        self._lanes: dict[LaneKey, deque[RawMessage] | None] = {}
+        """What waits behind a message that is ready or at work, for each key that has such a one;
+        None instead of an empty queue, which takes more memory."""
+        self._ready: deque[RawMessage] = deque()
+        """The first messages of lanes that are not at work."""
         self._waiting = 0
 
     def __len__(self) -> int:
@@ -101,42 +135,47 @@ class KeyLanes:
 
     @property
     def ready(self) -> int:
-        """See `Lanes`; a message of each key, although there may be more."""
+        """See `Lanes`."""
         return len(self._ready)
+
+    def wake(self, now: float) -> None:
+        """See `Lanes`: these wait for nothing but each other."""
 
     def add(self, messages: Sequence[RawMessage]) -> None:
         """See `Lanes`."""
-        lanes, ready = self._lanes, self._ready
+        lanes, key_of, get_ready = self._lanes, self._keys.of, self._ready.append
         for message in messages:
-            key = _key(message)
-            lane = lanes.get(key)
-            if lane is None:
-                lanes[key] = [message]
-                ready.append(key)
-            else:
+            key = key_of(message)
+            if key is None:
+                key = message.offset()
+            if key not in lanes:
+                lanes[key] = None
+                get_ready(message)
+            elif (lane := lanes[key]) is not None:
                 lane.append(message)
+            else:
+                lanes[key] = deque((message,))
         self._waiting += len(messages)
 
     def take(self, limit: int) -> list[RawMessage]:
         """See `Lanes`."""
-        run: list[RawMessage] = []
-        while self._ready and len(run) < limit:
-            lane = self._lanes[self._ready.popleft()]
-            room = limit - len(run)
-            run += lane[:room]
-            del lane[:room]
+        run = _first(self._ready, limit)
         self._waiting -= len(run)
         return run
 
     def release(self, run: Sequence[RawMessage], handled: int) -> None:
         """See `Lanes`."""
-        lanes = self._lanes
-        for message in reversed(run[handled:]):
-            lanes[_key(message)].insert(0, message)
-        self._waiting += len(run) - handled
-        for key in {*map(_key, run)}:
-            if lanes[key]:
-                self._ready.append(key)
+        if handled < len(run):
+            self._ready.extendleft(reversed(run[handled:]))
+            self._waiting += len(run) - handled
+            run = run[:handled]
+        lanes, key_of, get_ready = self._lanes, self._keys.done, self._ready.append
+        for message in run:
+            key = key_of(message)
+            if key is None:
+                key = message.offset()
+            if lane := lanes[key]:
+                get_ready(lane.popleft())
             else:
                 del lanes[key]
 
@@ -148,9 +187,60 @@ class KeyLanes:
         """See `Lanes`."""
         waiting, self._waiting = self._waiting, 0
         self._ready.clear()
-        for lane in self._lanes.values():
-            lane.clear()
+        self._lanes = dict.fromkeys(self._lanes)
         return waiting
+
+
+class PacedLanes(KeyLanes):
+    """Lanes by key, each no faster than a rate, which it has in all partitions together."""
+
+    __slots__ = ("_asleep", "_now", "_rates")
+
+    def __init__(self, keys: LaneKeys, rates: LaneRates) -> None:
+        super().__init__(keys)
+        self._rates = rates
+        self._now = 0.0
+        self._asleep: list[tuple[float, int, RawMessage]] = []
+        """A heap of messages whose lanes are too fast, by when they may go."""
+
+    def wake(self, now: float) -> None:
+        """See `Lanes`."""
+        self._now = now
+        while self._asleep and self._asleep[0][0] <= now:
+            self._ready.append(heappop(self._asleep)[-1])
+
+    def take(self, limit: int) -> list[RawMessage]:
+        """See `Lanes`."""
+        run: list[RawMessage] = []
+        while self._ready and len(run) < limit:
+            message = self._ready.popleft()
+            due = self._due(self._keys.of(message))
+            if due > self._now:
+                heappush(self._asleep, (due, message.offset(), message))
+            else:
+                run.append(message)
+        self._waiting -= len(run)
+        return run
+
+    def release(self, run: Sequence[RawMessage], handled: int) -> None:
+        """See `Lanes`; what was not handled does not count."""
+        for message in run[handled:]:
+            self._rates.give_back(self._keys.of(message))
+        super().release(run, handled)
+
+    def clear(self) -> int:
+        """See `Lanes`."""
+        self._asleep.clear()
+        return super().clear()
+
+    def _due(self, key: LaneKey) -> float:
+        """When a message may go; it counts if that is now. One without a key goes at any time."""
+        if key is None:
+            return self._now
+        due = self._rates.due(key, self._now)
+        if due <= self._now:
+            self._rates.take(key, self._now)
+        return due
 
 
 class NoLanes:
@@ -169,6 +259,9 @@ class NoLanes:
     def ready(self) -> int:
         """See `Lanes`."""
         return len(self._queue)
+
+    def wake(self, now: float) -> None:
+        """See `Lanes`: nothing waits for a time."""
 
     def add(self, messages: Sequence[RawMessage]) -> None:
         """See `Lanes`."""
@@ -196,13 +289,7 @@ LANES: Final[Mapping[str, Callable[[], Lanes]]] = {
     "key": KeyLanes,
     "none": NoLanes,
 }
-"""By the `ordering` of a pipeline."""
-
-
-def _key(message: RawMessage) -> bytes | int:
-    """What messages of one lane have in common; the offset, which no other has, without a key."""
-    key = message.key()
-    return message.offset() if key is None else key
+"""By the `ordering` of a pipeline, when it says no more of its lanes."""
 
 
 def _first(queue: deque[RawMessage], limit: int) -> list[RawMessage]:

@@ -10,8 +10,10 @@ from worker.settings.kafka import KafkaSettings
 from worker.settings.values import (
     NAME,
     Duration,
+    LaneName,
     Model,
     ModuleName,
+    Rate,
     SerdeName,
     Size,
     StartPlace,
@@ -47,6 +49,25 @@ class InFlightSettings(Model):
 
     messages: int = Field(10_000, ge=1, description="Messages at most.")
     bytes: Size = Field(32 * 1024**2, ge=1, description="Bytes of keys and payloads at most.")
+
+
+class RateLimitSettings(Model):
+    """How fast messages are handled, in each process."""
+
+    pipeline: Rate | None = Field(None, description="Messages of the pipeline together.")
+    lane: Rate | None = Field(
+        None, description="Messages of each lane; needs `ordering: key`. Those without a key pass."
+    )
+
+
+def _rate_limit(value: Any) -> Any:
+    return {"pipeline": value} if not isinstance(value, (dict, RateLimitSettings)) else value
+
+
+RateLimit = Annotated[
+    RateLimitSettings,
+    BeforeValidator(_rate_limit, json_schema_input_type=Rate | RateLimitSettings),
+]
 
 
 class DeadLetterSettings(Model):
@@ -122,6 +143,17 @@ class Pipeline(Lifecycle):
         "partition",
         description="What is handled one after the other: the messages of a `partition`, those of "
         "a `key` (other keys beside them), or nothing (`none`).",
+    )
+    lane: LaneName = Field(
+        "key",
+        description="Under `ordering: key`, what messages have in common that are handled one "
+        "after the other: their `key`, `headers.NAME`, or what a function says: its name, marked "
+        "with `@lane`.",
+    )
+    rate_limit: RateLimit | None = Field(
+        None,
+        description="How fast messages are handled: a rate such as `500/s`, or a map with "
+        "`pipeline` and `lane`.",
     )
     concurrency: int | None = Field(
         None, ge=1, le=1000, description="Handlers in flight; by default one per core."

@@ -31,8 +31,10 @@ _SIZE_UNITS = {
 }
 _DURATION = r"^\d{1,9}(\.\d{1,9})?(ms|s|m|h|d)$"
 _SIZE = r"^\d{1,9}(\.\d{1,9})?\s?(B|kB|KB|MB|GB|KiB|MiB|GiB)$"
+_RATE = r"^\d{1,9}(\.\d{1,9})?/(s|m|h)$"
 _TOPIC = r"^[a-zA-Z0-9._-]{1,249}$"
 _BROKER = r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$"
+_LANE = r"^(headers\.\S{1,200}|[A-Za-z_]\w{0,99})$"
 LAST_PORT = 65535
 NAME = r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$"
 
@@ -68,6 +70,25 @@ def size(value: Any, info: ValidationInfo) -> int:
     if type(value) is int and _is_number(value) and info.context != WRITTEN:
         return value
     return int(_with_unit(value, _SIZE, _SIZE_UNITS, "a size such as 512KiB or 32MiB"))
+
+
+def rate(value: Any, info: ValidationInfo) -> float:
+    """Messages a second from a text such as `500/s`, `30/m` or `1000/h`."""
+    if _is_number(value) and info.context != WRITTEN:
+        return float(value)
+    legal = "a rate such as 500/s, 30/m, 1000/h"
+    if not isinstance(value, str) or not re.fullmatch(_RATE, value):
+        raise ValueError(f"{value!r} is not {legal}")
+    number, _, unit = value.partition("/")
+    if not float(number):
+        raise ValueError(f"{value!r} lets nothing through; legal is {legal}")
+    return float(number) / _DURATION_UNITS[unit]
+
+
+def _lane(value: str) -> str:
+    if not re.fullmatch(_LANE, value):
+        raise ValueError(f"{value!r} is not key, headers.NAME or the name of a function")
+    return value
 
 
 def _topic(value: str) -> str:
@@ -153,6 +174,14 @@ Topics = Annotated[
             ]
         }
     ),
+]
+Rate = Annotated[
+    float,
+    BeforeValidator(rate),
+    WithJsonSchema({"type": "string", "pattern": _RATE, "examples": ["500/s", "30/m"]}),
+]
+LaneName = Annotated[
+    str, AfterValidator(_lane), WithJsonSchema({"type": "string", "pattern": _LANE})
 ]
 Version = Annotated[Literal[1], BeforeValidator(_version)]
 SerdeName = Literal["json", "string", "bytes"]

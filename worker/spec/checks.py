@@ -72,6 +72,12 @@ def _groups(spec: Spec) -> Iterator[Contradiction]:
 
 
 def _pipeline(here: KeyPath, pipeline: Pipeline) -> Iterator[Contradiction]:
+    if pipeline.ordering != "key":
+        if "lane" in pipeline.model_fields_set:
+            yield (*here, "lane"), f"needs `ordering: key`; {pipeline.ordering} has no such lanes"
+        if pipeline.rate_limit is not None and pipeline.rate_limit.lane is not None:
+            words = f"`lane` needs `ordering: key`; {pipeline.ordering} has no such lanes"
+            yield (*here, "rate_limit"), words
     dead_letter = pipeline.dead_letter.default if pipeline.dead_letter else None
     if pipeline.to in pipeline.source:
         yield (*here, "to"), f"{pipeline.to!r} is also read by this pipeline: a loop without end"
