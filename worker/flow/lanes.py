@@ -293,6 +293,8 @@ LANES: Final[Mapping[str, Callable[[], Lanes]]] = {
 
 
 def _first(queue: deque[RawMessage], limit: int) -> list[RawMessage]:
+    if limit == 1:  # as under every ordering but `partition`: a third of the time
+        return [queue.popleft()] if queue else []
     popleft = queue.popleft
     return [popleft() for _ in range(min(limit, len(queue)))]
 
