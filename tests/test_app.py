@@ -49,7 +49,12 @@ def options() -> Options:
     def tenant(message: Message) -> bytes | None:
         return message.key
 
-    for function in (plain, needs, opaque):
+    async def waits(payload: str) -> None: ...
+    def typed(payload: str) -> None: ...
+    def lost(payload: str) -> None: ...
+
+    typed.__module__, lost.__module__ = "__main__", "nowhere"
+    for function in (plain, needs, opaque, waits, typed, lost):
         registry.handler(function, batch=None, name=None)
     registry.resource(pool, name=None)
     registry.lane(tenant, name=None)
@@ -75,6 +80,11 @@ def document(tmp_path: Path, handler: str, more: str = "batch: 1") -> Document:
             10,
             "no lane is named 'tennant'; did you mean",
         ),
+        ("plain", "pool: asyncio", 9, "is not async; legal are thread and process"),
+        ("waits", "pool: process", 9, "is async; legal is asyncio"),
+        ("waits", "pool: thread", 9, "is async; legal is asyncio"),
+        ("typed", "pool: process", 9, "is in '__main__', which no other process can import"),
+        ("lost", "pool: process", 9, "is in 'nowhere', which no other process can import"),
         ("needs", "to: target", 8, "no resource is named 'nothing'; did you mean"),
     ],
 )
@@ -85,6 +95,16 @@ def test_what_cannot_work_is_told_with_its_place(
 
     assert [problem.line for problem in problems] == [line]
     assert expected.split("; did", maxsplit=1)[0] in problems[0].text
+
+
+@pytest.mark.parametrize(
+    ("handler", "pool"),
+    [("plain", "thread"), ("plain", "process"), ("waits", "asyncio")],
+)
+def test_a_pool_that_fits_the_handler_may_be_named(
+    tmp_path: Path, options: Options, handler: str, pool: str
+) -> None:
+    assert check(document(tmp_path, handler, f"pool: {pool}"), options) == []
 
 
 def test_a_spec_that_cannot_work_is_not_built(tmp_path: Path, options: Options) -> None:

@@ -171,6 +171,6 @@ def test_a_message_passes_these_functions_and_no_others(pipeline: tuple[Runner, 
 
     per_message = {name for name, number in calls.items() if number >= MESSAGES / 2}
     assert per_message == PER_MESSAGE
-    assert calls["Runner._match_each"] == 0
+    assert calls["Settlement._match_each"] == 0
     assert max(calls.values()) <= sink.acknowledged + 1_000
     assert sum(n for name, n in calls.items() if name not in per_message) <= MESSAGES / 5

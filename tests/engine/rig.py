@@ -9,6 +9,7 @@ from typing import Any
 from worker.engine.execute import Executor
 from worker.engine.job import Clients, Job
 from worker.engine.partition import Finished, Run
+from worker.engine.pool import ANY_NUMBER
 from worker.engine.results import Results
 from worker.engine.runner import Runner
 from worker.flow.health import Counts
@@ -32,6 +33,9 @@ class InlinePool:
 
     Runs with a message whose value is in `stuck` do not come back while it is.
     """
+
+    appetite = ANY_NUMBER
+    hindrance = None
 
     def __init__(self, execute: Callable[[Run], list[Outcome]]) -> None:
         self._execute = execute

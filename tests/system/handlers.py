@@ -1,9 +1,10 @@
 """Handlers of the system tests; run by worker processes, not by pytest."""
 
 import asyncio
+import ctypes
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,29 @@ def in_turn_in_threads(payload: dict[str, Any]) -> dict[str, Any]:
     _begin(payload)
     time.sleep(0.01 if payload["id"] % 100 == 0 else 0.0002)
     return _end(payload)
+
+
+@handler
+def poisoned(payload: dict[str, Any]) -> dict[str, Any]:
+    """Give the payload back unless it is poison, which ends the process."""
+    if payload["poison"]:
+        ctypes.string_at(0)
+    return payload
+
+
+@handler
+def hold(_payload: dict[str, Any]) -> None:
+    """Never come back, and never let go of the interpreter."""
+    ctypes.PyDLL(None).sleep(600)
+
+
+@resource
+def refused() -> Iterator[None]:
+    """Fail."""
+    raise OSError("no network")
+    yield
+
+
+@handler
+def with_refused(_payload: dict[str, Any], refused: None) -> None:
+    """Never be called."""

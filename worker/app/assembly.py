@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 
-from worker.app.checks import HEADER, check, decoder_of, unreadable
+from worker.app.checks import check, unreadable
 from worker.app.endpoint import endpoint
+from worker.app.execution import Recipe, executor_of
+from worker.app.lanes import lanes_of
 from worker.app.options import Options
-from worker.engine.execute import Executor
 from worker.engine.job import Clients, Job
-from worker.engine.lanekeys import ByFunction, ByHeader
 from worker.engine.partition import POLL_LIMIT
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.pool import AsyncPool, LoopThread, Pool
+from worker.engine.processes import LONGEST, ProcessPool
 from worker.engine.resources import Resources
-from worker.engine.results import Results
 from worker.engine.threads import ThreadPool, Watch
 from worker.engine.topics import KnownTopics
 from worker.engine.worker import Worker
 from worker.errors import BadConfiguration, ConnectionFailed, TopicsRefused
-from worker.flow.lanes import LANES, ByKey, KeyLanes, LaneKeys, Lanes, PacedLanes
-from worker.flow.rate import LaneRates
 from worker.flow.retry import policy
 from worker.handlers import Handler
 from worker.kafka import config
@@ -33,7 +30,6 @@ from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.producer import KafkaProducer
 from worker.observe.tracing import TraceContext
 from worker.ports import Admin, Clock, Consumer, Observer, Producer
-from worker.serdes import SERDES
 from worker.settings import Pipeline, TopicSettings
 from worker.settings.librdkafka import key_of
 from worker.spec import Document
@@ -99,7 +95,14 @@ class _Assembly:
     def worker(self) -> Worker:
         pipelines = [self._spec.pipelines[name] for name in self._names]
         handlers = [self._handler(pipeline) for pipeline in pipelines]
-        needed = sorted({name for handler in handlers for name in handler.resources})
+        needed = sorted(
+            {
+                name
+                for pipeline, handler in zip(pipelines, handlers, strict=True)
+                if pipeline.pool != "process"  # each process sets its own up
+                for name in handler.resources
+            }
+        )
         return Worker(
             self._spec.name,
             __version__,
@@ -147,21 +150,6 @@ class _Assembly:
     def _pipeline(self, name: str, resources: Resources) -> PipelineLoop:
         pipeline = self._spec.pipelines[name]
         handler = self._handler(pipeline)
-        executor = Executor(
-            handler,
-            decoder_of(pipeline, handler),
-            Results(
-                SERDES[pipeline.encode].encode,
-                pipeline.to,
-                self._known.limits,
-                self._known.partitions,
-                self._observer,
-                pipeline.timestamps == "source",
-            ),
-            policy(pipeline),
-            resources.values,
-            pipeline.timeout,
-        )
         job = Job(
             name,
             self._spec.group(name),
@@ -169,36 +157,40 @@ class _Assembly:
             handler.name,
             pipeline,
             _run_limit(pipeline, handler),
-            self._lanes(pipeline),
+            lanes_of(pipeline, self._options.registry),
             None if pipeline.rate_limit is None else pipeline.rate_limit.pipeline,
         )
-        pool = self._pool(name, pipeline, executor)
+        pool = self._pool(name, pipeline, handler, resources)
         return PipelineLoop(job, self._clients(name), pool, self._clock, self._observer)
 
-    def _lanes(self, pipeline: Pipeline) -> Callable[[], Lanes]:
-        """What makes the lanes of a partition; a rate of a lane holds in all partitions."""
-        if pipeline.ordering != "key":
-            return LANES[pipeline.ordering]
-        keys = self._lane_keys(pipeline.lane)
-        limit = pipeline.rate_limit
-        if limit is None or limit.lane is None:
-            return lambda: KeyLanes(keys())
-        rates = LaneRates(limit.lane)
-        return lambda: PacedLanes(keys(), rates)
-
-    def _lane_keys(self, lane: str) -> Callable[[], LaneKeys]:
-        if lane == "key":
-            return ByKey
-        if lane.startswith(HEADER):
-            return partial(ByHeader, lane.removeprefix(HEADER))
-        return partial(ByFunction, self._options.registry.lanes[lane])
-
-    def _pool(self, name: str, pipeline: Pipeline, executor: Executor) -> Pool:
-        if executor.handler.is_async:
+    def _pool(self, name: str, pipeline: Pipeline, handler: Handler, resources: Resources) -> Pool:
+        if pipeline.pool == "process":
+            return self._process_pool(name, pipeline, handler)
+        executor = executor_of(
+            pipeline,
+            handler,
+            self._known.limits,
+            self._known.partitions,
+            self._observer,
+            resources.values,
+        )
+        if handler.is_async:
             size = pipeline.concurrency or ASYNC_CONCURRENCY
             return AsyncPool(name, self._loop, executor.execute_async, size)
-        size = pipeline.concurrency or os.cpu_count() or 1
-        return ThreadPool(name, executor.execute, size, self._watch)
+        return ThreadPool(name, executor.execute, _cores(pipeline), self._watch)
+
+    def _process_pool(self, name: str, pipeline: Pipeline, handler: Handler) -> Pool:
+        options = self._options
+        path = (os.getcwd(), *options.path)  # noqa: PTH109 - sys.path
+        return ProcessPool(
+            name,
+            Recipe(tuple(self._spec.handlers), path, pipeline, options.prepare),
+            self._known,
+            _cores(pipeline),
+            batch=None if handler.batch is None else _run_limit(pipeline, handler),
+            on_error=policy(pipeline),
+            timeout=pipeline.timeout,
+        )
 
     def _clients(self, name: str) -> Clients:
         kafka, pipeline, wrap = self._spec.kafka, self._spec.pipelines[name], self._options.wrap
@@ -232,10 +224,19 @@ def _topics(document: Document, names: Sequence[str]) -> dict[str, tuple[str | i
     return topics
 
 
+def _cores(pipeline: Pipeline) -> int:
+    return pipeline.concurrency or os.cpu_count() or 1
+
+
 def _run_limit(pipeline: Pipeline, handler: Handler) -> int:
-    """The batch; else all that there is, unless messages may be handled beside each other."""
+    """The batch; else all that there is, unless messages may be handled beside each other.
+
+    Even these go to processes together, since a crossing costs more than most messages.
+    """
     if handler.batch is not None:
         return pipeline.batch or handler.batch
+    if pipeline.pool == "process":
+        return LONGEST
     return POLL_LIMIT if pipeline.ordering == "partition" else 1
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from worker.app.options import Options
@@ -98,10 +99,33 @@ def _misfits(document: Document, name: str, pipeline: Pipeline, handler: Handler
     if pipeline.ordering == "key" and handler.batch is not None:
         text = f"{handler.where} takes batches, which hold many keys; legal is partition or none"
         problems.append(document.problem((*here, "ordering"), text))
+    if pipeline.pool is not None:
+        unfit = _unfit(pipeline.pool, handler)
+        problems += [document.problem((*here, "pool"), text) for text in unfit]
     if pipeline.batch is not None and handler.batch is None:
         text = f"{handler.where} takes one message; mark it with @handler(batch=...) for batches"
         problems.append(document.problem((*here, "batch"), text))
     return problems
+
+
+def _unfit(pool: str, handler: Handler) -> Iterator[str]:
+    """Why a handler cannot run in such a pool."""
+    if handler.is_async and pool != "asyncio":
+        yield f"{pool}; {handler.where} is async; legal is asyncio"
+    elif not handler.is_async and pool == "asyncio":
+        yield f"asyncio; {handler.where} is not async; legal are thread and process"
+    elif pool == "process" and not _is_importable(handler.function.__module__):
+        yield (
+            f"process; {handler.where} is in {handler.function.__module__!r}, which no other "
+            "process can import; put it into a module that `handlers` names"
+        )
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        return module != "__main__" and find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _unknown(

@@ -18,6 +18,10 @@ class Wrap:
     admin: Callable[[Admin], Admin] = lambda admin: admin
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a worker is run, beside its spec."""
@@ -29,5 +33,7 @@ class Options:
     """Folders beside the working directory in which modules of handlers are looked for."""
     process: int | None = None
     """The index of this process where a supervisor runs several, and has the endpoint itself."""
+    prepare: Callable[[], object] = nothing
+    """What processes of a pool do first, such as setting up their log; it is pickled."""
     registry: Registry = field(default_factory=lambda: REGISTRY)
     wrap: Wrap = field(default_factory=Wrap)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -80,7 +81,8 @@ def command(
       worker dev config/flights.yaml --feed flights=flights.jsonl.gz --feed-key flights=tailnum
     """  # noqa: D301 - click's own mark
     logs.configure(log_level, log_format)
-    options = Options(only=only, path=[str(folder) for folder in path])
+    prepare = partial(logs.configure, log_level, log_format)
+    options = Options(only=only, path=[str(folder) for folder in path], prepare=prepare)
     document = load(spec, os.environ, options, REFUSED[broker])
     sources = _sources(document.spec, only)
     files = feeds_of(feeds, keys, {topic for topics in sources.values() for topic in topics})

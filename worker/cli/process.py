@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 
 from worker.app import Options, build, longest_drain
@@ -28,11 +29,16 @@ class Work:
 
 def run(work: Work, index: int, connection: Connection) -> None:
     """Run the worker of a spec as one process of several."""
-    logs.configure(work.log_level, work.log_format, index)
+    prepare = partial(logs.configure, work.log_level, work.log_format, index)
+    prepare()
     link = Link(connection, longest_drain(work.document.spec, work.only))
     link.take_signals()
     options = Options(
-        only=work.only, create_topics=work.create_topics, path=work.path, process=index
+        only=work.only,
+        create_topics=work.create_topics,
+        path=work.path,
+        process=index,
+        prepare=prepare,
     )
     try:
         worker = build(work.document, options)

@@ -56,7 +56,12 @@ def command(
     """  # noqa: D301 - click's own mark
     logs.configure(log_level, log_format)
     folders = tuple(str(folder) for folder in path)
-    options = Options(only=only, create_topics=create_topics, path=folders)
+    options = Options(
+        only=only,
+        create_topics=create_topics,
+        path=folders,
+        prepare=partial(logs.configure, log_level, log_format),
+    )
     worker: Worker | Supervisor
     if processes == 1:
         worker = build(load(spec, os.environ, options, unreadable), options)

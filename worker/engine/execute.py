@@ -15,7 +15,7 @@ from typing import Any
 from worker.engine.partition import Run
 from worker.engine.results import LEGAL, PLAIN, BadResult, Results, exhausted
 from worker.errors import Reject
-from worker.flow.retry import OnError, decide
+from worker.flow.retry import OnError, decide, too_late
 from worker.handlers import Handler
 from worker.types import Failure, Message, Outcome, RawMessage
 
@@ -24,7 +24,11 @@ SLICE = 0.02
 
 
 class Overrun(Exception):
-    """An attempt was cancelled because it took longer than it may."""
+    """An attempt was cancelled because it took longer than so many seconds."""
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__(timeout)
+        self.timeout = timeout
 
 
 @dataclass(slots=True)
@@ -182,7 +186,7 @@ class Executor:
             case BadResult():
                 return decide(self.on_error, Failure(error.reason, "", _text(error), True))
             case Overrun():
-                return decide(self.on_error, Failure("timeout", "", _text(error), True))
+                return decide(self.on_error, too_late(error.timeout))
             case _:
                 return self._failed("handler_error", error)
 
@@ -215,7 +219,7 @@ def _limited(call: Callable[..., Awaitable[Any]], timeout: float) -> Callable[..
                 return await call(*arguments, **named)
         except TimeoutError as error:
             if scope.expired():
-                raise Overrun(f"longer than timeout: {timeout:g}s") from error
+                raise Overrun(timeout) from error
             raise
 
     return limited

@@ -91,8 +91,8 @@ class PipelineLoop:
             log.exception("%s: a defect of the worker", self.job.name)
             self._failed = f"{type(error).__name__}: {error}"
         finally:
-            self._pool.close()
             self._publish("stopped" if self._failed is None else "failed", None)
+            self._pool.close()
             self.ended = True
 
     def _run_once(self) -> Generator[None, None, bool]:
@@ -107,6 +107,7 @@ class PipelineLoop:
             self._failed = f"another process has taken over this one's identity: {error}"
         except PipelineFailed as error:
             self._failed = str(error)
+            log.error("%s: %s", self.job.name, error)  # noqa: TRY400 - a message for users
         except WorkerError as error:
             self._last_error = str(error)
             log.error("%s: starting again with new clients: %s", self.job.name, error)  # noqa: TRY400
@@ -178,6 +179,7 @@ class PipelineLoop:
             connected=consumer.connected,
             missing=tuple(consumer.missing),
             blocked=runner.blocked,
+            hindered=self._pool.hindrance,
             overrunning=self._note_overrunning(runner, state.stepped),
             last_error=self._last_error,
             in_flight=runner.pressure.messages,

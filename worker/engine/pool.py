@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from worker.engine.partition import Finished, Run
 from worker.types import Outcome
@@ -29,6 +30,14 @@ class Pool(Protocol):
     def saturated(self) -> bool:
         """Whether a further run would wait for a handler."""
 
+    @property
+    def appetite(self) -> int:
+        """Messages that a run should hold at most, as handlers are at present."""
+
+    @property
+    def hindrance(self) -> str | None:
+        """Why no message can be handled at the moment; None while they can."""
+
     def submit(self, run: Run) -> None:
         """Hand a run over."""
 
@@ -39,8 +48,14 @@ class Pool(Protocol):
         """Take back the runs that no handler has begun with; they are not outstanding any more."""
 
     def close(self) -> None:
-        """Take no more runs; does not wait for handlers that hang."""
+        """Take no more runs; does not wait for handlers that hang, but for tear-downs of its own.
 
+        Told once, when the steps are over.
+        """
+
+
+ANY_NUMBER: Final = sys.maxsize
+"""The appetite of who does not mind."""
 
 T = TypeVar("T")
 
@@ -106,6 +121,9 @@ class LoopThread:
 
 class AsyncPool:
     """Runs as tasks on the process's loop, at most `size` at a time."""
+
+    appetite: Final = ANY_NUMBER
+    hindrance: Final = None
 
     def __init__(
         self,

@@ -67,6 +67,8 @@ class Runner:
         self._pool = pool
         self._clock = clock
         self._rate = Unlimited() if job.rate is None else Rate(job.rate)
+        self._is_too_fast = False
+        """Whether only its rate kept the last step from handing more over."""
         self._lost: set[TopicPartition] = set()
         self._behind: dict[TopicPartition, int] = {}
         """Where the partitions were before a rewind, until all are there again."""
@@ -170,9 +172,10 @@ class Runner:
             partition.lanes.wake(now)
         room = self._rate.room(now)
         turns = deque(self.partitions.values())
+        limit = min(self.job.run_limit, self._pool.appetite)
         while turns and room and not self._pool.saturated:
             partition = turns.popleft()
-            messages = partition.lanes.take(min(self.job.run_limit, room))
+            messages = partition.lanes.take(min(limit, room))
             if messages:
                 room -= len(messages)
                 self._rate.take(len(messages), now)
@@ -182,6 +185,7 @@ class Runner:
                 turns.append(partition)
                 # In the next step, too, its turn comes after those of the others.
                 self.partitions[partition.source] = self.partitions.pop(partition.source)
+        self._is_too_fast = not room
 
     def _settle(self) -> None:
         full = not self.pressure.room
@@ -227,10 +231,6 @@ class Runner:
     def _poll_wait(self) -> float:
         busy = self._pool.outstanding or self.committer.stuck or self._has_work()
         return 0.0 if busy and not self._is_blocked else IDLE_WAIT
-
-    @property
-    def _is_too_fast(self) -> bool:
-        return not self._rate.room(self._clock.monotonic())
 
     def _partition(
         self, source: TopicPartition, start: int, committed: Commit | None, finished: Ranges

@@ -12,7 +12,7 @@ from time import monotonic, sleep
 from typing import Final
 
 from worker.engine.partition import Finished, Run
-from worker.engine.pool import waiting_in
+from worker.engine.pool import ANY_NUMBER, waiting_in
 from worker.types import Outcome
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,9 @@ class ThreadPool:
     keeps it for more than `PATIENCE`, another thread leads on, so that the steps never wait; slow
     handlers get threads of their own from the start.
     """
+
+    appetite: Final = ANY_NUMBER
+    hindrance: Final = None
 
     def __init__(
         self, name: str, execute: Callable[[Run], list[Outcome]], size: int, watch: Watch

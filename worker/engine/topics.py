@@ -21,30 +21,31 @@ class KnownTopics:
     ) -> None:
         self._describe = describe
         self._clock = clock
-        self._partitions: dict[str, int] = {}
         self._looked: dict[str, float] = {}
         self.limits: Final[dict[str, int]] = {}
         """`max.message.bytes` by topic, kept current."""
+        self.numbers: Final[dict[str, int]] = {}
+        """Partitions by topic, as last heard."""
 
     def take(self, known: Mapping[str, TopicInfo]) -> None:
         """Remember what the cluster has said."""
         for topic, info in known.items():
             self.limits[topic] = info.max_message_bytes
-            self._partitions[topic] = info.partitions
+            self.numbers[topic] = info.partitions
 
     def partitions(self, topic: str, wanted: int) -> int:
         """How many partitions a topic has; asked again for one that it is not known to have.
 
         Partitions can be added while the worker runs. Where nobody answers, what is known counts.
         """
-        known = self._partitions.get(topic, 0)
+        known = self.numbers.get(topic, 0)
         if wanted < known or self._has_looked(topic):
             return known
         try:
             self.take(self._describe([topic]))
         except WorkerError:
             return known
-        return self._partitions.get(topic, 0)
+        return self.numbers.get(topic, 0)
 
     def _has_looked(self, topic: str) -> bool:
         now = self._clock.monotonic()

@@ -97,6 +97,8 @@ class PipelineState:
     """Topics to read that do not exist."""
     blocked: str | None = None
     """Why results or dead letters cannot be delivered at the moment."""
+    hindered: str | None = None
+    """Why no message can be handled at the moment."""
     timeout: float | None = None
     """Seconds that a handler may take."""
     overrunning: tuple[Overrunning, ...] = ()
@@ -216,6 +218,7 @@ def _why_not_ready(pipeline: PipelineState) -> str | None:
         (not pipeline.connected, "no broker is connected"),
         (pipeline.missing, f"topics to read do not exist: {', '.join(pipeline.missing)}"),
         (pipeline.blocked is not None, f"cannot deliver: {pipeline.blocked}"),
+        (pipeline.hindered is not None, f"cannot handle: {pipeline.hindered}"),
         *(
             (True, f"its handler has been at {one}, longer than timeout: {pipeline.timeout:g}s")
             for one in pipeline.overrunning[:1]

@@ -21,6 +21,11 @@ def decide(on_error: OnError, failure: Failure) -> DeadLetter | Skip | Stop:
             return Stop(failure)
 
 
+def too_late(timeout: float) -> Failure:
+    """Why an attempt that took longer than `timeout` seconds has failed."""
+    return Failure("timeout", "", f"longer than timeout: {timeout:g}s", harmless=True)
+
+
 def policy(pipeline: Pipeline) -> OnError:
     """What a pipeline wants to become of messages that cannot be handled."""
     return "dead_letter" if pipeline.dead_letter is not None else pipeline.on_error or "stop"

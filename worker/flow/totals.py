@@ -104,6 +104,7 @@ def _total(numbered: Numbered, earlier: Sequence[PipelineState]) -> PipelineStat
         connected=all(state.connected for state in states),
         missing=tuple(dict.fromkeys(topic for state in states for topic in state.missing)),
         blocked=_first(numbered, lambda state: state.blocked),
+        hindered=_first(numbered, lambda state: state.hindered),
         timeout=states[0].timeout,
         overrunning=_overrunning(states),
         failed=_first(numbered, lambda state: state.failed),

@@ -66,6 +66,7 @@ def _pipeline(pipeline: PipelineState, now: float) -> dict[str, Any]:
         "joined": pipeline.joined,
         "connected": pipeline.connected,
         "blocked": pipeline.blocked,
+        "hindered": pipeline.hindered,
         "overrunning": [_overrunning(one) for one in pipeline.overrunning],
         "failed": pipeline.failed,
         "last_error": pipeline.last_error,

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from multiprocessing import get_context, resource_tracker
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Final
 
 from worker.flow.health import Snapshot
 from worker.processes.words import Order
+from worker.spawn import CONTEXT, signals_held_back
 
-CONTEXT: Final = get_context("spawn")
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 LOOK_EVERY: Final = 0.5
 """Seconds between two looks whether the process has ended, while it tells nothing."""
 LAST_WORDS: Final = 2.0
@@ -34,7 +31,7 @@ class Child:
         self._connection, theirs = CONTEXT.Pipe()
         self._process = CONTEXT.Process(target=target, args=(index, theirs), name=f"worker-{index}")
         try:
-            with _signals_held_back():
+            with signals_held_back():
                 self._process.start()
         except OSError:
             self._connection.close()
@@ -79,17 +76,3 @@ class Child:
             while self._connection.poll(LOOK_EVERY) or not self._over.is_set():
                 if self._connection.poll():
                     self.latest = self._connection.recv()
-
-
-@contextlib.contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Start what a Ctrl-C for the whole terminal does not end before it can drain.
-
-    A process is born with the signal mask of its parent; `Link.take_signals` lifts it.
-    """
-    resource_tracker.ensure_running()  # which would lift it here
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

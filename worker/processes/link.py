@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 from worker.flow.health import Snapshot
 from worker.flow.supervision import DRAINED, FORCED
-from worker.processes.child import SIGNALS
 from worker.processes.words import CLOSE_MARGIN, Order
+from worker.spawn import SIGNALS
 
 log = logging.getLogger(__name__)
 

@@ -158,11 +158,16 @@ class Pipeline(Lifecycle):
     concurrency: int | None = Field(
         None, ge=1, le=1000, description="Handlers in flight; by default one per core."
     )
+    pool: Literal["thread", "asyncio", "process"] | None = Field(
+        None,
+        description="Where handlers run: sync ones in threads, or each in a `process` of its own "
+        "for those that compute or may crash; async ones with `asyncio`.",
+    )
     timeout: Duration | None = Field(
         None,
         gt=0,
         description="How long a handler may take for a message or a batch; off by default. An "
-        "async one is then cancelled, a sync one reported.",
+        "async one is then cancelled, one in a process ended, one in a thread reported.",
     )
     batch: int | None = Field(
         None, ge=1, le=100_000, description="Largest batch of a batch handler."

@@ -16,9 +16,7 @@ from worker.spec.units import united
 
 LATER: Final = {
     "retry": "retries",
-    "timeout": "time-outs of handlers",
     "transaction": "transactions",
-    "pool": "pools by name",
     "lane": "lanes by key",
     "rate_limit": "rate limits",
     "key_decode": "decoding of keys",

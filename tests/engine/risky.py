@@ -1,0 +1,116 @@
+"""Handlers that end their process, hang, or look at where they are; run by hands, not by pytest."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from worker import Message, Record, handler, resource
+
+
+def _segfault() -> None:
+    ctypes.string_at(0)
+
+
+def _fork_and_exit() -> None:
+    """Leave a process behind that holds every pipe open for a while."""
+    if os.fork() == 0:
+        time.sleep(20)
+    os._exit(9)
+
+
+def _hang() -> None:
+    threading.Event().wait()
+
+
+def _signal() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+WAYS: Final[Mapping[str, Callable[[], object]]] = {
+    "segfault": _segfault,
+    "exit": lambda: os._exit(7),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "fork": _fork_and_exit,
+    "hang": _hang,
+    "signal": _signal,
+}
+
+
+@handler
+def risky(payload: dict[str, Any]) -> int:
+    """Give the number back, or do what else is asked for, with `once` only the first time."""
+    once = payload.get("once")
+    if "do" in payload and not (once is not None and Path(once).exists()):
+        if once is not None:
+            Path(once).touch()
+        WAYS[payload["do"]]()
+    return int(payload["n"])
+
+
+@handler(batch=5)
+def risky_batch(payloads: list[dict[str, Any]]) -> list[int]:
+    """Do the same with all of a batch."""
+    return [risky(payload) for payload in payloads]
+
+
+@handler
+def here(_payload: Any) -> int:
+    """The number of the process."""
+    return os.getpid()
+
+
+class Name(StrEnum):
+    """A text of a class that no other process has to know."""
+
+    WIDE = "wide"
+
+
+@handler
+def place(payload: int, message: Message) -> Record:
+    """A record for the partition that is asked for, with what the message carries."""
+    headers = [(str(name), value) for name, value in message.headers]
+    return Record(payload, topic=Name.WIDE, partition=payload, headers=headers)
+
+
+@handler
+def large(payload: int) -> str:
+    """A text of so many bytes."""
+    return "x" * payload
+
+
+@resource
+def diary() -> Iterator[Path]:
+    """A file in which each set-up and tear-down is written."""
+    file = Path(os.environ["DIARY"])
+    with file.open("a") as lines:
+        lines.write(f"up {os.getpid()}\n")
+    yield file
+    with file.open("a") as lines:
+        lines.write(f"down {os.getpid()}\n")
+
+
+@handler
+def with_diary(payload: int, diary: Path) -> int:
+    """Give the payload back."""
+    return payload
+
+
+@resource
+def refused() -> Iterator[None]:
+    """Fail."""
+    raise OSError("no network")
+    yield
+
+
+@handler
+def with_refused(_payload: int, refused: None) -> None:
+    """Never called."""

@@ -1,0 +1,74 @@
+"""What handles the messages of a pipeline, in this process or in those of a process pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from worker.app.checks import decoder_of
+from worker.engine.execute import Executor
+from worker.engine.pool import LoopThread
+from worker.engine.resources import Resources
+from worker.engine.results import Results
+from worker.errors import WorkerError
+from worker.flow.retry import policy
+from worker.handlers import REGISTRY, Handler, load
+from worker.observe.tracing import TraceContext
+from worker.ports import Observer
+from worker.serdes import SERDES
+from worker.settings import Pipeline
+
+
+def executor_of(
+    pipeline: Pipeline,
+    handler: Handler,
+    limits: Mapping[str, int],
+    partitions: Callable[[str, int], int],
+    observer: Observer,
+    resources: Mapping[str, Any],
+) -> Executor:
+    """What decodes, calls the handler and encodes, as the pipeline says."""
+    return Executor(
+        handler,
+        decoder_of(pipeline, handler),
+        Results(
+            SERDES[pipeline.encode].encode,
+            pipeline.to,
+            limits,
+            partitions,
+            observer,
+            pipeline.timestamps == "source",
+        ),
+        policy(pipeline),
+        resources,
+        pipeline.timeout,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Makes the executor of a pipeline in another process, from the modules of handlers."""
+
+    modules: tuple[str, ...]
+    path: tuple[str, ...]
+    pipeline: Pipeline
+    prepare: Callable[[], object]
+
+    def __call__(
+        self, limits: Mapping[str, int], partitions: Callable[[str, int], int]
+    ) -> tuple[Executor, Callable[[], None]]:
+        """Set its resources up; returns it with what tears them down. Raises `WorkerError`."""
+        self.prepare()
+        problems = load(self.modules, self.path)
+        if problems:
+            raise WorkerError("; ".join(f"{one.module}: {one.text}" for one in problems))
+        handler = REGISTRY.handlers.get(self.pipeline.handler)
+        if handler is None:
+            raise WorkerError(f"no module of `handlers` has the handler {self.pipeline.handler!r}")
+        resources = Resources(REGISTRY.needed(handler.resources), LoopThread())
+        resources.set_up()
+        executor = executor_of(
+            self.pipeline, handler, limits, partitions, TraceContext(), resources.values
+        )
+        return executor, resources.tear_down

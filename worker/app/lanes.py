@@ -1,0 +1,33 @@
+"""The lanes that a pipeline asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from worker.app.checks import HEADER
+from worker.engine.lanekeys import ByFunction, ByHeader
+from worker.flow.lanes import LANES, ByKey, KeyLanes, LaneKeys, Lanes, PacedLanes
+from worker.flow.rate import LaneRates
+from worker.handlers import Registry
+from worker.settings import Pipeline
+
+
+def lanes_of(pipeline: Pipeline, registry: Registry) -> Callable[[], Lanes]:
+    """What makes the lanes of a partition; a rate of a lane holds in all partitions."""
+    if pipeline.ordering != "key":
+        return LANES[pipeline.ordering]
+    keys = _keys_of(pipeline.lane, registry)
+    limit = pipeline.rate_limit
+    if limit is None or limit.lane is None:
+        return lambda: KeyLanes(keys())
+    rates = LaneRates(limit.lane)
+    return lambda: PacedLanes(keys(), rates)
+
+
+def _keys_of(lane: str, registry: Registry) -> Callable[[], LaneKeys]:
+    if lane == "key":
+        return ByKey
+    if lane.startswith(HEADER):
+        return partial(ByHeader, lane.removeprefix(HEADER))
+    return partial(ByFunction, registry.lanes[lane])

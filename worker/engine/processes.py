@@ -1,0 +1,235 @@
+"""Handlers in processes of their own, for those that compute, and for those that may crash."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Final
+
+from worker.engine import wire
+from worker.engine.execute import SLICE
+from worker.engine.hand import Broken, Dismissed, Gone, Hand
+from worker.engine.inside import Make
+from worker.engine.partition import Finished, Run
+from worker.engine.pool import waiting_in
+from worker.engine.topics import KnownTopics
+from worker.errors import PipelineFailed
+from worker.flow.backoff import backoff, failures_in_a_row
+from worker.flow.retry import OnError, decide
+from worker.flow.suspects import Place, Suspects
+from worker.types import RawMessage
+
+log = logging.getLogger(__name__)
+
+LONGEST: Final = 100
+"""Messages in a run at most: a few times what a crossing costs."""
+STARTS: Final = 5
+"""How often in a row a hand may end without having begun a message, before the pipeline fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """The first messages of a run, which go to a hand."""
+
+    run: Run
+    messages: Sequence[RawMessage]
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """A portion that has come back from its hand, and what with: outcomes, or what went wrong."""
+
+    portion: Portion
+    answer: Sequence[Any] | BaseException
+    seconds: float
+
+
+class ProcessPool:
+    """Up to `size` handlers at a time, each in a process: a hand.
+
+    A thread for each hand takes runs to it and starts another one when it has ended; it knows
+    nothing else. What becomes of the messages is decided by whoever leads the pipeline.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        make: Make,
+        topics: KnownTopics,
+        size: int,
+        *,
+        batch: int | None,
+        on_error: OnError,
+        timeout: float | None,
+    ) -> None:
+        self.outstanding = 0
+        self.appetite = 1 if batch is None else batch
+        """So many messages as are handled in a slice, so that few are sent in vain."""
+        self._name = name
+        self._make = make
+        self._topics = topics
+        self._size = size
+        self._is_batch = batch is not None
+        self._on_error: OnError = on_error
+        self._timeout = timeout
+        self._suspects = Suspects()
+        self._done: list[Finished] = []
+        self._portions: queue.SimpleQueue[Portion | None] = queue.SimpleQueue()
+        self._back: queue.SimpleQueue[Back] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._has_started = False
+        """Whether any hand has been ready."""
+        self._troubles: dict[str, str] = {}
+        """Why hands cannot be had, by their names."""
+        self._failed: str | None = None
+        """Why there will be none any more."""
+
+    # --- in the leading thread ---
+
+    def start(self, steps: Iterator[None]) -> None:
+        """See `Pool`."""
+        names = [f"{self._name}-{number}" for number in range(self._size)]
+        self._threads = [
+            threading.Thread(target=self._work, args=(name,), name=name, daemon=True)
+            for name in names
+        ]
+        for thread in self._threads:
+            thread.start()
+        threading.Thread(target=_lead, args=(steps,), name=self._name, daemon=True).start()
+
+    @property
+    def saturated(self) -> bool:
+        """See `Pool`."""
+        return self.outstanding >= self._size
+
+    @property
+    def hindrance(self) -> str | None:
+        """See `Pool`."""
+        for trouble in list(self._troubles.values()):
+            return trouble
+        return None if self._has_started else "its processes are starting"
+
+    def submit(self, run: Run) -> None:
+        """See `Pool`."""
+        self.outstanding += 1
+        messages: Sequence[RawMessage] = run.messages
+        if self._suspects:
+            places = _places(run, messages)
+            fate = self._suspects.fate(places[0])
+            if fate is not None:
+                self._done.append(Finished(run, [decide(self._on_error, fate)]))
+                return
+            messages = messages[: self._suspects.together(places)]
+        self._portions.put(Portion(run, messages))
+
+    def collect(self, timeout: float) -> list[Finished]:
+        """See `Pool`; raises `PipelineFailed` when no hand can be had any more."""
+        if self._failed is not None:
+            raise PipelineFailed(self._failed)
+        done, self._done = self._done, []
+        back = waiting_in(self._back, timeout if self.outstanding and not done else 0.0)
+        done += map(self._finished, back)
+        self.outstanding -= len(done)
+        return done
+
+    def recall(self) -> Sequence[Run]:
+        """See `Pool`."""
+        runs = [portion.run for portion in waiting_in(self._portions, 0.0) if portion is not None]
+        self.outstanding -= len(runs)
+        return runs
+
+    def close(self) -> None:
+        """See `Pool`; every hand is gone when this returns."""
+        self._closed.set()
+        for _ in self._threads:
+            self._portions.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _finished(self, back: Back) -> Finished:
+        run, messages = back.portion.run, back.portion.messages
+        match back.answer:
+            case Gone() as gone:
+                self._blame(run, messages, gone)
+                return Finished(run, ())
+            case BaseException() as error:
+                return Finished(run, (), error)
+            case plain:
+                if self._suspects:
+                    self._suspects.acquit(_places(run, messages[: len(plain)]))
+                if not self._is_batch:
+                    fitting = int(SLICE * len(plain) / back.seconds)
+                    self.appetite = max(1, min(LONGEST, fitting))
+                outcomes = [wire.outcome_of(self._on_error, one) for one in plain]
+                return Finished(run, outcomes, seconds=back.seconds)
+
+    def _blame(self, run: Run, messages: Sequence[RawMessage], gone: Gone) -> None:
+        """Nothing of what the hand had is handled; find out which message has ended it."""
+        if gone.at is None:
+            return
+        at_hand = messages if self._is_batch else messages[gone.at : gone.at + 1]
+        places = _places(run, at_hand)
+        self._suspects.blame(places, gone.failure, certain=gone.certain)
+        log.warning("%s: a process was at %s@%d: %s", self._name, *places[0], gone)
+
+    # --- in the thread of a hand ---
+
+    def _work(self, name: str) -> None:
+        failures = 0
+        while not self._closed.is_set():
+            begun = monotonic()
+            try:
+                with Hand(name, self._make, self._topics, self._timeout, self._closed) as hand:
+                    self._serve(name, hand)
+            except Dismissed:
+                return
+            except Broken as error:
+                self._failed = str(error)
+                return
+            except (Gone, OSError) as error:
+                if isinstance(error, Gone) and error.at is not None:
+                    failures = 0
+                    continue
+                failures = failures_in_a_row(failures, monotonic() - begun)
+                if failures == STARTS:
+                    self._failed = f"its processes end before they handle anything: {error}"
+                    return
+                self._wait(name, error, backoff(failures))
+            except BaseException as error:
+                log.exception("%s: a defect of the worker", name)
+                self._failed = f"a defect of the worker: {error!r}"
+                return
+
+    def _wait(self, name: str, error: BaseException, seconds: float) -> None:
+        log.error("%s: %s; another one starts in %g s", name, error, seconds)
+        self._troubles[name] = str(error)
+        self._closed.wait(seconds)
+
+    def _serve(self, name: str, hand: Hand) -> None:
+        """Take runs to a hand until the pool is closed; raises what ends it before."""
+        hand.wait_until_ready()
+        self._has_started = True
+        self._troubles.pop(name, None)
+        while (portion := self._portions.get()) is not None and not self._closed.is_set():
+            begun = monotonic()
+            try:
+                answer = hand.handle(portion.run.partition.source, portion.messages)
+            except BaseException as error:
+                self._back.put(Back(portion, error, monotonic() - begun))
+                raise
+            self._back.put(Back(portion, answer, monotonic() - begun))
+        hand.end()
+
+
+def _lead(steps: Iterator[None]) -> None:
+    for _ in steps:
+        pass
+
+
+def _places(run: Run, messages: Sequence[RawMessage]) -> list[Place]:
+    return [(run.partition.source, message.offset()) for message in messages]

@@ -1,0 +1,89 @@
+"""What crosses the pipe between a process pool and its hands: plain values, by `marshal`.
+
+Nothing of users can cross, and both ends run the same Python.
+"""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from typing import Any
+
+from worker.flow.retry import OnError, decide
+from worker.types import (
+    DeadLetter,
+    Done,
+    Encoded,
+    Failure,
+    Outcome,
+    RawMessage,
+    Skip,
+    Stop,
+    StoredMessage,
+    headers_of,
+)
+
+
+def send(connection: Connection, *values: Any) -> None:
+    """Send plain values; raises `OSError` where nobody is at the other end."""
+    connection.send_bytes(marshal.dumps(values))
+
+
+def receive(connection: Connection) -> Sequence[Any]:
+    """Wait for values; raises `EOFError` or `OSError` where nobody is at the other end."""
+    values: Sequence[Any] = marshal.loads(connection.recv_bytes())  # noqa: S302 - our own process
+    return values
+
+
+def plain_messages(messages: Iterable[RawMessage]) -> list[Any]:
+    """Messages of one partition without what they have in common."""
+    return [(m.offset(), m.key(), m.value(), headers_of(m), m.timestamp()[1]) for m in messages]
+
+
+def messages_of(topic: str, partition: int, plain: Iterable[Any]) -> list[RawMessage]:
+    """The messages again."""
+    return [
+        StoredMessage(
+            topic, partition, offset, key=key, value=value, headers=headers or (), timestamp=time
+        )
+        for offset, key, value, headers, time in plain
+    ]
+
+
+def plain_outcome(outcome: Outcome) -> Any:
+    """A tuple for one result, a list for several, a dictionary for a failure."""
+    match outcome:
+        case Encoded():
+            return _plain_record(outcome)
+        case Done():
+            return [_plain_record(record) for record in outcome.records]
+        case DeadLetter(failure) | Skip(failure) | Stop(failure):
+            return asdict(failure)
+
+
+def outcome_of(on_error: OnError, plain: Any) -> Outcome:
+    """The outcome again."""
+    if type(plain) is tuple:
+        return Encoded(*plain)
+    if type(plain) is list:
+        return Done([Encoded(*record) for record in plain])
+    return decide(on_error, Failure(**plain))
+
+
+def _plain_record(record: Encoded) -> tuple[Any, ...]:
+    """Its fields, without subclasses of `str` and `int` of users."""
+    return (
+        exact(record.topic),
+        record.value,
+        record.key,
+        [(exact(name), value) for name, value in record.headers],
+        None if record.partition is None else int(record.partition),
+        record.timestamp,
+    )
+
+
+def exact(text: str) -> str:
+    """The text without its class, which may be one of users."""
+    return text if type(text) is str else str.__str__(text)
