@@ -35,11 +35,7 @@ MESSAGES = 5_000
 PER_MESSAGE = {
     "Executor._one",
     "_json_object",
-    "Results.of",
-    "Results._one",
     "Json.encode",
-    "TraceContext.headers_for",
-    "headers_of",
     "AtLeastOnce._on_delivery.<locals>.delivered",
 }
 """Functions of ours that a message passes on its way from poll to commit, the handler left out.

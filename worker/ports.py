@@ -196,3 +196,7 @@ class Observer:
     def headers_for(self, raw: RawMessage, record: Encoded) -> Headers:
         """Headers to add to a result or a dead letter of a message, which `Message(raw)` reads."""
         return ()
+
+    def may_add_headers(self, raws: Sequence[RawMessage]) -> bool:
+        """Whether `headers_for` gives any for results of these messages, as far as is known."""
+        return type(self).headers_for is not Observer.headers_for

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -42,6 +42,14 @@ class RawMessage(Protocol):
     def value(self) -> bytes | None: ...
     def headers(self) -> Any: ...
     def timestamp(self) -> tuple[int, int]: ...
+
+
+def each(field: str, raws: Sequence[RawMessage]) -> Iterator[Any]:
+    """A field of each of these records, at least one and all of one class.
+
+    Asking the class instead of each object takes a third of the time.
+    """
+    return map(getattr(type(raws[0]), field), raws)
 
 
 class StoredMessage:

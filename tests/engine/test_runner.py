@@ -56,6 +56,21 @@ def test_results_are_produced_with_the_key_of_their_message() -> None:
     assert [(record.key, record.value) for record in records] == [(b"1", b"1"), (b"2", b"2")]
 
 
+def test_a_handler_may_use_again_what_it_has_returned() -> None:
+    result: dict[str, Any] = {}
+
+    def same_object(payload: int) -> dict[str, Any]:
+        result["of"] = payload
+        return result
+
+    rig = Rig(same_object)
+    rig.send("1", "2", "3")
+
+    rig.step()
+
+    assert rig.values() == ['{"of":1}', '{"of":2}', '{"of":3}']
+
+
 def test_every_message_is_accounted_for_as_result_filtered_or_dead_letter() -> None:
     rig = Rig(choosy, {"dead_letter": "dlq"})
     rig.send(*map(str, range(100)))

@@ -110,7 +110,7 @@ def test_nothing_is_laid_around_a_handler_that_has_no_limit_or_cannot_be_cancell
 def test_a_run_names_the_message_that_its_handler_is_at_and_the_longest_is_first() -> None:
     late, later, fresh, waiting = run_of(3), run_of(1, 7), run_of(1), run_of(1)
     late.begun, later.begun, fresh.begun = 70.0, 10.0, 99.0
-    late.outcomes.append(Encoded("target", b""))
+    late.found.append(Encoded("target", b""))
     for one in (late, later, fresh, waiting):
         one.partition.runs.add(one)
 
@@ -122,7 +122,7 @@ def test_a_run_names_the_message_that_its_handler_is_at_and_the_longest_is_first
 def test_a_run_that_is_handled_but_not_yet_back_is_at_no_message() -> None:
     done = run_of(1)
     done.begun = 0.0
-    done.outcomes.append(Encoded("target", b""))
+    done.found.append(Encoded("target", b""))
     done.partition.runs.add(done)
 
     assert overrunning([done.partition], 100.0, 20.0) == ()

@@ -10,14 +10,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from worker.engine.partition import Run
-from worker.engine.results import LEGAL, PLAIN, BadResult, Results, exhausted
+from worker.engine.results import LEGAL, PLAIN, VALUES, BadResult, Results, exhausted
 from worker.errors import Reject
 from worker.flow.retry import OnError, decide, too_late
 from worker.handlers import Handler
-from worker.types import Failure, Message, Outcome, RawMessage
+from worker.types import Failure, Message, Outcome, RawMessage, each
 
 SLICE = 0.02
 """Seconds after which a run comes back with what it has, so that no result waits for long."""
@@ -58,26 +58,30 @@ class Executor:
         if self.handler.batch is not None:
             return self._batch(run.messages)
         one, partition, monotonic = self._one, run.partition, time.monotonic
-        outcomes, deadline = run.outcomes, run.begun + SLICE
+        found, deadline = run.found, run.begun + SLICE
         for raw in run.messages:
-            outcomes.append(one(raw))
+            found.append(one(raw))
             if partition.closing or monotonic() > deadline:
                 break
-        return outcomes
+        return self._with_records(run.messages[: len(found)], found)
 
     async def execute_async(self, run: Run) -> list[Outcome]:
         """Do the same with an async handler."""
         run.begun = time.monotonic()
         if self.handler.batch is not None:
             return await self._batch_async(run.messages)
-        outcomes, deadline = run.outcomes, run.begun + SLICE
+        outcomes, deadline = run.found, run.begun + SLICE
         for raw in run.messages:
             outcomes.append(await self._one_async(raw))
             if time.monotonic() > deadline or run.partition.closing:
                 break
         return outcomes
 
-    def _one(self, raw: RawMessage) -> Outcome:
+    def _one(self, raw: RawMessage) -> bytes | Outcome:
+        """What becomes of a message; bytes are a result whose record is made later, with others.
+
+        Encoded is it at once, since the handler may use again what it has returned.
+        """
         try:
             payload = Message(raw) if self.decode is None else self.decode(raw.value())
         except Exception as error:  # noqa: BLE001 - decoders of users may raise anything
@@ -93,6 +97,8 @@ class Executor:
         except BaseException as error:  # noqa: BLE001 - handlers may raise anything
             return self._raised(error)
         try:
+            if type(result) in VALUES:
+                return self.results.encode(result)
             return self.results.of(raw, result)
         except Exception as error:  # noqa: BLE001 - encoders of users may raise anything
             return self._unencodable(error)
@@ -108,7 +114,7 @@ class Executor:
             result = exhausted(await self._call(payload, **named))
         except BaseException as error:  # noqa: BLE001 - handlers may raise anything
             return self._raised(error)
-        return self._concluded(raw, result)
+        return self._of(raw, result)
 
     def _batch(self, raws: Sequence[RawMessage]) -> list[Outcome]:
         batch = self._decoded(raws)
@@ -137,13 +143,18 @@ class Executor:
     def _payload(self, raw: RawMessage) -> Any:
         return Message(raw) if self.decode is None else self.decode(raw.value())
 
+    def _payloads(self, raws: Sequence[RawMessage]) -> list[Any]:
+        return list(
+            map(Message, raws) if self.decode is None else map(self.decode, each("value", raws))
+        )
+
     def _named(self, batch: _Batch) -> dict[str, list[Message]]:
         name = self.handler.message
         return {} if name is None else {name: list(map(Message, batch.raws))}
 
     def _decoded(self, raws: Sequence[RawMessage]) -> _Batch:
         try:
-            return _Batch(list(raws), list(map(self._payload, raws)))
+            return _Batch(list(raws), self._payloads(raws))
         except Exception:  # noqa: BLE001 - decoders of users may raise anything
             return self._decoded_one_by_one(raws)
 
@@ -164,13 +175,32 @@ class Executor:
         if not isinstance(result, list) or len(result) != len(raws):
             return [self._raised(_wrong_batch_result(result, len(raws)))] * len(raws)
         try:
-            return list(map(self.results.of, raws, result))
+            values = {*map(type, result)} <= VALUES and list(map(self.results.encode, result))
         except Exception:  # noqa: BLE001 - encoders of users may raise anything
-            return list(map(self._concluded, raws, result))
+            values = False
+        return self._with_records(raws, values or list(map(self._of, raws, result)))
 
-    def _concluded(self, raw: RawMessage, result: Any) -> Outcome:
+    def _with_records(
+        self, raws: Sequence[RawMessage], found: Sequence[bytes | Outcome]
+    ) -> list[Outcome]:
+        """The outcomes, of messages that resulted in one value with the record around it."""
+        if {*map(type, found)} == {bytes}:
+            records = self.results.records(raws, cast("Sequence[bytes]", found))
+            if records is not None:
+                return records
+        return [
+            self._outcome(self.results.record, raw, one) if isinstance(one, bytes) else one
+            for raw, one in zip(raws, found, strict=True)
+        ]
+
+    def _of(self, raw: RawMessage, result: Any) -> Outcome:
+        return self._outcome(self.results.of, raw, result)
+
+    def _outcome(
+        self, function: Callable[[RawMessage, Any], Outcome], raw: RawMessage, result: Any
+    ) -> Outcome:
         try:
-            return self.results.of(raw, result)
+            return function(raw, result)
         except Exception as error:  # noqa: BLE001 - encoders of users may raise anything
             return self._unencodable(error)
 

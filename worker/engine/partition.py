@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 from worker.flow import envelope
 from worker.flow.lanes import Lanes
@@ -138,8 +138,8 @@ class Run:
     messages: list[RawMessage]
     begun: float | None = None
     """When a handler has begun with it, on the monotonic clock."""
-    outcomes: list[Outcome] = field(default_factory=list)
-    """What became of its first messages; while it is out, the handler is at the next one.
+    found: list[Any] = field(default_factory=list)
+    """What its first messages resulted in; while it is out, the handler is at the next one.
 
     Of a batch there is none before it is over: the handler is at the first.
     """

@@ -254,7 +254,7 @@ def overrunning(
 
 def _at_hand(run: Run, now: float) -> Overrunning | None:
     """Where a run is; None while no handler has it."""
-    handled = len(run.outcomes)
+    handled = len(run.found)
     if run.begun is None or handled == len(run.messages):
         return None
     source, offset = run.partition.source, run.messages[handled].offset()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from types import NoneType
 from typing import Any, Final
 
 from worker.flow.deadletter import size_of
 from worker.ports import Observer
 from worker.serdes import Encoder
-from worker.types import Done, Encoded, Headers, Message, Outcome, RawMessage, Record, SameKey
+from worker.types import Done, Encoded, Headers, Message, Outcome, RawMessage, Record, SameKey, each
 
 FILTERED: Final = Done(())
 
@@ -22,7 +23,10 @@ ENVELOPE: Final = 512
 LATEST: Final = 2**63 - 1
 """The last time that a record can carry, in milliseconds since 1970."""
 
-PLAIN: Final = frozenset({NoneType, dict, list, tuple, str, bytes, int, float, bool, Record})
+VALUES: Final = frozenset({dict, str, bytes, int, float, bool})
+"""Types that are one value each, as most results are."""
+
+PLAIN: Final = VALUES | {NoneType, list, tuple, Record}
 """Types that are no iterators for sure; asking the others takes longer than encoding them."""
 
 
@@ -55,14 +59,31 @@ class Results:
             return Done([self._one(raw, one) for one in result if one is not None])
         return FILTERED if result is None else self._one(raw, result)
 
+    def records(self, raws: Sequence[RawMessage], values: Sequence[bytes]) -> list[Outcome] | None:
+        """Records for encoded results, one of each message; None if they need a look each.
+
+        What a batch saves in this way is a tenth of the time of a message.
+        """
+        if self.source_time or self.observer.may_add_headers(raws):
+            return None
+        topic, keys = self.to or "", list(each("key", raws))
+        size = max(map(len, values)) + max(map(len, filter(None, keys)), default=0) + ENVELOPE
+        if size > self.limits.get(topic, 0):
+            return None
+        return list(map(Encoded, repeat(topic), values, keys))
+
     def _one(self, raw: RawMessage, result: Any) -> Encoded:
         if type(result) is Record:
             return self._explicit(raw, result)
-        record = Encoded(self.to or "", self.encode(result), raw.key())
+        return self.record(raw, self.encode(result))
+
+    def record(self, raw: RawMessage, value: bytes) -> Encoded:
+        """The record for an encoded result; raises `BadResult`."""
+        record = Encoded(self.to or "", value, raw.key())
         if self.source_time:
             record.timestamp = Message(raw).timestamp
         extra = self.observer.headers_for(raw, record)
-        size = len(record.value or b"") + len(record.key or b"") + ENVELOPE
+        size = len(value) + len(record.key or b"") + ENVELOPE
         if extra or size > self.limits.get(record.topic, 0):
             record.headers = extra
             self._check(record)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, cast
@@ -290,9 +290,7 @@ class KafkaConsumer:
     def _fetches(self, raws: list[Raw]) -> list[Fetch]:
         if any(map(Raw.error, raws)):
             raws = self._without_errors(raws)
-        by_place: defaultdict[tuple[Any, Any], list[Raw]] = defaultdict(list)
-        for raw in raws:
-            by_place[raw.topic(), raw.partition()].append(raw)
+        by_place = _by_place(raws)
         if self._sought:
             self._sought.difference_update(TopicPartition(*place) for place in by_place)
         return [
@@ -384,6 +382,16 @@ class KafkaConsumer:
         refused, self._refused = self._refused, []
         for missed, problem in refused:
             self._rebalance.committed(missed, problem)
+
+
+def _by_place(raws: list[Raw]) -> Mapping[tuple[Any, Any], list[Raw]]:
+    """The messages by topic and partition, most often one."""
+    if len({*map(Raw.partition, raws)}) == 1 and len({*map(Raw.topic, raws)}) == 1:
+        return {(raws[0].topic(), raws[0].partition()): raws}
+    by_place: defaultdict[tuple[Any, Any], list[Raw]] = defaultdict(list)
+    for raw in raws:
+        by_place[raw.topic(), raw.partition()].append(raw)
+    return by_place
 
 
 def _size(raws: list[Raw]) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from worker.ports import Observer
-from worker.types import Encoded, Headers, RawMessage, headers_of
+from worker.types import Encoded, Headers, RawMessage, each, headers_of
 
 PARENT: Final = "traceparent"
 STATE: Final = "tracestate"
@@ -25,3 +26,10 @@ class TraceContext(Observer):
             return ()
         context = {name: value for name, value in inherited if name in CONTEXT}
         return list(context.items()) if PARENT in context else ()
+
+    def may_add_headers(self, raws: Sequence[RawMessage]) -> bool:
+        """See `ports.Observer`; a message without headers has no context."""
+        try:
+            return any(each("headers", raws))
+        except SystemError:  # see `headers_of`
+            return True
