@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.rounds import Unavailable, say
@@ -21,12 +22,19 @@ COMPILER = "jdk.compiler"
 HEAP = ("-Xms512m", "-Xmx512m")
 
 
-def command(job: Job) -> list[str]:
-    """Run the class; as many stream threads as processors, and not more than partitions."""
-    java, classpath = _compiled()
-    threads = min(4, os.cpu_count() or 1)
-    start = [str(java), *HEAP, "-cp", classpath, "KafkaStreams"]
-    return [*start, *job.arguments(), str(threads)]
+PROCESSORS = min(4, os.cpu_count() or 1)
+"""As many stream threads as there are processors, and not more than partitions."""
+
+
+def streams(threads: int) -> Callable[[Job], list[str]]:
+    """The class with so many stream threads."""
+
+    def command(job: Job) -> list[str]:
+        java, classpath = _compiled()
+        start = [str(java), *HEAP, "-cp", classpath, "KafkaStreams"]
+        return [*start, *job.arguments(), str(threads)]
+
+    return command
 
 
 @functools.cache

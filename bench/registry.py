@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bench import kafka_streams
+from bench.kafka_streams import PROCESSORS, streams
 from bench.systems import Job, System, bare, worker
 from bench.venvs import PEERS, python
 
@@ -22,7 +22,9 @@ SYSTEMS = [
     System("bare-defaults", "bare loop, librdkafka's defaults", bare("defaults")),
     System("worker", "worker", worker("seen")),
     System("worker-batch", "worker, batch handler", worker("seen_batch")),
-    System("kafka-streams", "Kafka Streams", kafka_streams.command),
+    System("worker-2", "worker, two processes", worker("seen", processes=2)),
+    System("kafka-streams", "Kafka Streams", streams(threads=PROCESSORS)),
+    System("kafka-streams-1", "Kafka Streams, one thread", streams(threads=1)),
     System("bytewax", "Bytewax", peer("bytewax", "bytewax_app.py")),
     System("quix", "Quix Streams", peer("quix", "quix_app.py")),
     System("faust", "Faust", peer("faust", "faust_app.py")),
