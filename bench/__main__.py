@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import concurrency, idle, latency, memory, processes, report, sending, throughput
+from bench import concurrency, idle, latency, memory, pools, processes, report, sending, throughput
 from bench.machine import describe
 from bench.process import PROC
 from bench.registry import SYSTEMS, choose
@@ -43,6 +43,9 @@ MODES: dict[str, Mode] = {
     ],
     "processes": lambda brokers, options: [
         processes.measure(brokers, options.records, options.repeats, options.limit)
+    ],
+    "pools": lambda brokers, options: [
+        pools.measure(brokers, options.records, options.repeats, options.limit)
     ],
     "idle": lambda brokers, options: [
         idle.measure(brokers, options.pipelines, options.idle_seconds, options.repeats)

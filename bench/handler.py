@@ -27,6 +27,13 @@ def seen_after_work(flight: dict[str, Any]) -> dict[str, Any]:
 
 
 @handler
+def seen_after_much_work(flight: dict[str, Any]) -> dict[str, Any]:
+    """As `seen`, after computing for about a millisecond."""
+    flight["seen"] = sum(range(66_000)) > 0
+    return flight
+
+
+@handler
 async def seen_later(flight: dict[str, Any]) -> dict[str, Any]:
     """As `seen`, after waiting as for the answer of another service."""
     await asyncio.sleep(0.01)

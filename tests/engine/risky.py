@@ -20,9 +20,12 @@ def _segfault() -> None:
 
 
 def _fork_and_exit() -> None:
-    """Leave a process behind that holds every pipe open for a while."""
-    if os.fork() == 0:
-        time.sleep(20)
+    """Leave a process behind that holds every pipe open, and say which."""
+    forked = os.fork()
+    if forked == 0:
+        time.sleep(100)
+    with Path(os.environ["FORKED"]).open("a") as lines:
+        lines.write(f"{forked}\n")
     os._exit(9)
 
 
@@ -66,6 +69,12 @@ def risky_batch(payloads: list[dict[str, Any]]) -> list[int]:
 def here(_payload: Any) -> int:
     """The number of the process."""
     return os.getpid()
+
+
+@handler
+def blocked(_payload: Any) -> list[Any]:
+    """The signals that a program would not get that was started from here."""
+    return [[int(one) for one in signal.pthread_sigmask(signal.SIG_BLOCK, [])]]
 
 
 class Name(StrEnum):

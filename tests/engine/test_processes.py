@@ -8,13 +8,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import pytest
 
+from tests.engine import steps
 from worker.app.execution import Recipe
 from worker.app.options import nothing
 from worker.engine.job import Clients, Job
@@ -161,7 +162,6 @@ def test_as_many_processes_handle_messages_as_are_allowed() -> None:
         ("segfault", "the process ended by signal 11 (SIGSEGV)"),
         ("kill", "the process ended by signal 9 (SIGKILL)"),
         ("exit", "the process ended with exit code 7"),
-        ("fork", "the process ended with exit code 9"),
     ],
 )
 def test_a_message_that_ends_its_process_is_a_dead_letter_and_the_others_stay_in_order(
@@ -175,6 +175,25 @@ def test_a_message_that_ends_its_process_is_a_dead_letter_and_the_others_stay_in
     assert running.results() == [n for n in range(50) if n != 20]
 
 
+@pytest.fixture
+def forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where handlers note what they have forked; it is ended after the test."""
+    file = tmp_path / "forked"
+    monkeypatch.setenv("FORKED", str(file))
+    yield file
+    for number in file.read_text().split():
+        os.kill(int(number), signal.SIGKILL)
+
+
+def test_the_end_of_a_process_is_seen_although_a_fork_of_it_holds_its_pipes(forked: Path) -> None:
+    with Running("risky", *numbered(3, {1: {"do": "fork"}})) as running:
+        running.until_through(3)
+
+    ((_, reason, text),) = running.letters()
+    assert (reason, text) == ("crash", "the process ended with exit code 9")
+    assert len(forked.read_text().split()) == 2
+
+
 def test_a_message_that_ends_its_process_only_once_is_tried_again_and_has_its_result(
     tmp_path: Path,
 ) -> None:
@@ -183,6 +202,7 @@ def test_a_message_that_ends_its_process_only_once_is_tried_again_and_has_its_re
         running.until_through(30)
 
     assert Path(once).exists()
+    assert len(running.pool._suspects) == 0
     assert running.letters() == []
     assert running.results() == list(range(30))
 
@@ -234,6 +254,14 @@ def test_a_message_that_takes_too_long_is_a_dead_letter_and_its_process_is_ended
     assert running.results() == [n for n in range(12) if n != 3]
 
 
+def test_a_message_that_takes_too_long_is_not_tried_again(tmp_path: Path) -> None:
+    hangs_once = {"n": 0, "do": "hang", "once": str(tmp_path / "once")}
+    with Running("risky", hangs_once, timeout=0.2) as running:
+        running.until_through(1)
+
+    assert [reason for _, reason, _ in running.letters()] == ["timeout"]
+
+
 def test_a_process_that_is_killed_between_two_messages_is_replaced_and_no_message_blamed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -249,11 +277,29 @@ def test_a_process_that_is_killed_between_two_messages_is_replaced_and_no_messag
     assert running.letters() == []
 
 
+def test_runs_that_no_process_has_begun_are_given_back() -> None:
+    pool = Running("risky", concurrency=2).pool
+    runs = [steps.run(number) for number in range(2)]
+    for run in runs:
+        pool.submit(run)
+    full = pool.saturated
+
+    assert pool.recall() == runs
+    assert (full, pool.saturated, pool.outstanding) == (True, False, 0)
+
+
 def test_signals_that_a_terminal_sends_to_all_processes_do_not_end_those_of_a_pool() -> None:
     with Running("risky", *numbered(3, {1: {"do": "signal"}})) as running:
         running.until_through(3)
 
     assert running.results() == [0, 1, 2]
+
+
+def test_programs_that_handlers_start_get_signals() -> None:
+    with Running("blocked", 0) as running:
+        running.until_through(1)
+
+    assert running.results() == [[]]
 
 
 def test_a_stop_does_not_wait_for_a_handler_that_hangs() -> None:

@@ -231,7 +231,7 @@ def _cores(pipeline: Pipeline) -> int:
 def _run_limit(pipeline: Pipeline, handler: Handler) -> int:
     """The batch; else all that there is, unless messages may be handled beside each other.
 
-    Even these go to processes together, since a crossing costs more than most messages.
+    Even these go to processes together: a crossing for each would cost more than many handlers.
     """
     if handler.batch is not None:
         return pipeline.batch or handler.batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -18,7 +19,7 @@ from worker.engine.partition import Finished, Run
 from worker.engine.pool import waiting_in
 from worker.engine.topics import KnownTopics
 from worker.errors import PipelineFailed
-from worker.flow.backoff import backoff, failures_in_a_row
+from worker.flow.backoff import backoff
 from worker.flow.retry import OnError, decide
 from worker.flow.suspects import Place, Suspects
 from worker.types import RawMessage
@@ -26,9 +27,9 @@ from worker.types import RawMessage
 log = logging.getLogger(__name__)
 
 LONGEST: Final = 100
-"""Messages in a run at most: a few times what a crossing costs."""
+"""Messages in a run at most; more save little of what a crossing costs."""
 STARTS: Final = 5
-"""How often in a row a hand may end without having begun a message, before the pipeline fails."""
+"""How often in a row a hand may end without having handled anything, before the pipeline fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,8 @@ class ProcessPool:
         self._threads: list[threading.Thread] = []
         self._has_started = False
         """Whether any hand has been ready."""
+        self._in_vain: Counter[str] = Counter()
+        """Starts in a row of hands that have handled nothing, by their names."""
         self._troubles: dict[str, str] = {}
         """Why hands cannot be had, by their names."""
         self._failed: str | None = None
@@ -180,9 +183,7 @@ class ProcessPool:
     # --- in the thread of a hand ---
 
     def _work(self, name: str) -> None:
-        failures = 0
         while not self._closed.is_set():
-            begun = monotonic()
             try:
                 with Hand(name, self._make, self._topics, self._timeout, self._closed) as hand:
                     self._serve(name, hand)
@@ -190,22 +191,22 @@ class ProcessPool:
                 return
             except Broken as error:
                 self._failed = str(error)
-                return
             except (Gone, OSError) as error:
-                if isinstance(error, Gone) and error.at is not None:
-                    failures = 0
-                    continue
-                failures = failures_in_a_row(failures, monotonic() - begun)
-                if failures == STARTS:
-                    self._failed = f"its processes end before they handle anything: {error}"
-                    return
-                self._wait(name, error, backoff(failures))
+                if not isinstance(error, Gone) or error.at is None:
+                    self._wait(name, error)
             except BaseException as error:
                 log.exception("%s: a defect of the worker", name)
                 self._failed = f"a defect of the worker: {error!r}"
+            if self._failed is not None:
                 return
 
-    def _wait(self, name: str, error: BaseException, seconds: float) -> None:
+    def _wait(self, name: str, error: Exception) -> None:
+        """Wait before the next start, longer after each that was in vain, or give up."""
+        self._in_vain[name] += 1
+        if self._in_vain[name] == STARTS:
+            self._failed = f"its processes end before they handle anything: {error}"
+            return
+        seconds = backoff(self._in_vain[name])
         log.error("%s: %s; another one starts in %g s", name, error, seconds)
         self._troubles[name] = str(error)
         self._closed.wait(seconds)
@@ -223,6 +224,7 @@ class ProcessPool:
                 self._back.put(Back(portion, error, monotonic() - begun))
                 raise
             self._back.put(Back(portion, answer, monotonic() - begun))
+            self._in_vain[name] = 0
         hand.end()
 
 
