@@ -107,6 +107,12 @@ class Consumer(Protocol):
     def find(self, partitions: Sequence[TopicPartition], place: Place) -> Offsets:
         """Ask the cluster which offsets a place has; raises `ClientError` when it does not say."""
 
+    def group_offsets(self) -> Mapping[TopicPartition, Commit | None]:
+        """Ask what the group has committed, None for nothing, in all partitions of its topics.
+
+        Those of the topics subscribed to, whoever has them; raises `ClientError` without an answer.
+        """
+
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """The ends of the partitions as far as known without asking the cluster."""
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.member import Member, Members, until
 from tests.contract.rig import Layout, Rig, unique
-from tests.contract.test_consumer import filled, offsets_of
+from tests.contract.test_consumer import filled, offsets_of, topic_of
 from worker.errors import CommitFailed
 from worker.ports import METADATA_TOO_LARGE
 from worker.types import Commit, TopicPartition
@@ -53,6 +53,22 @@ def test_a_commit_that_was_waited_for_is_where_the_next_member_starts(
 
     assert second.owned == {one: 4, other: None}
     assert offsets_of(second, one) == list(range(4, 10))
+
+
+def test_what_the_group_has_committed_can_be_asked_for_all_partitions_whoever_has_them(
+    rig: Rig, members: Members
+) -> None:
+    sources = filled(rig, 5, partitions=3)
+    group, other = unique("group"), topic_of(rig)
+    topics = (sources[0].topic, other)
+    first, second = members.join(group, *topics), members.join(group, *topics)
+    until(lambda: shared([*sources, TopicPartition(other, 0)], first, second), first, second)
+    one = next(iter(first.owned))
+
+    first.consumer.commit({one: Commit(3)}, wait=True)
+
+    expected = dict.fromkeys([*sources, TopicPartition(other, 0)]) | {one: Commit(3)}
+    assert dict(second.consumer.group_offsets()) == expected
 
 
 def test_a_commit_that_was_not_waited_for_is_reported_in_poll(rig: Rig, members: Members) -> None:

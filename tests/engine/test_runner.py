@@ -544,6 +544,37 @@ def test_the_start_is_committed_before_the_first_message_so_that_newest_stays_wh
     assert rig.committed() == 1
 
 
+@pytest.mark.parametrize("start", ["newest", "2026-01-31T12:00:00Z"])
+def test_a_partition_that_is_added_is_read_from_its_oldest_message(start: str) -> None:
+    rig = Rig(same, {"start": start})
+    rig.send("1")
+    rig.step()
+
+    rig.broker.add_partitions("source", 2)
+    rig.send("2", partition=1)
+    rig.step()
+
+    assert "2" in rig.values()
+    assert rig.committed(1) == 1
+
+
+def test_a_group_that_begins_commits_where_all_partitions_start_whoever_has_them() -> None:
+    broker = MemoryBroker(ManualClock())
+    first = Rig(same, {"start": "newest"}, broker=broker, partitions=2)
+    first.send("1", partition=1)
+    other = Rig(same, {"start": "newest"}, broker=broker, partitions=2)
+
+    first.step()
+    only_first = [first.committed(0), first.committed(1)]
+    first.send("2", partition=1)
+    other.step()
+    first.step()
+
+    assert only_first == [0, 1]
+    assert [len(rig.runner.partitions) for rig in (first, other)] == [1, 1]
+    assert first.values() == ["2"]
+
+
 def test_a_batch_is_of_one_partition_and_its_results_keep_their_keys() -> None:
     sizes = []
 

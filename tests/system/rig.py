@@ -22,7 +22,7 @@ from urllib.error import HTTPError
 import yaml
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from worker.flow import envelope
 from worker.flow.offsets import Ranges
@@ -58,6 +58,11 @@ class Kafka:
         made = client.create_topics([NewTopic(topic, partitions, -1) for topic in topics])
         for future in made.values():
             future.result()
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """Let a topic have so many partitions."""
+        client = AdminClient({"bootstrap.servers": self.address})
+        client.create_partitions([NewPartitions(topic, partitions)])[topic].result()
 
     def produce(self, topic: str, records: Iterable[tuple[bytes | None, bytes, int]]) -> None:
         """Write records given as key, value and partition (-1: by key), each partition in order."""

@@ -11,6 +11,7 @@ from worker.engine.job import Clients, Job
 from worker.engine.partition import POLL_LIMIT, Finished, Partition, Run, together
 from worker.engine.pool import Pool
 from worker.engine.settlement import Settlement, text_of
+from worker.engine.starts import starts_of
 from worker.errors import PipelineFailed, WorkerError
 from worker.flow import envelope
 from worker.flow.backoff import backoff
@@ -111,12 +112,13 @@ class Runner:
     # --- what the consumer tells ---
 
     def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
-        """Take partitions over from their committed offset, or from `start` without one."""
+        """Take partitions over from their committed offset, or from where they start."""
         self.counts.rebalances += 1
         fresh = [source for source, commit in committed.items() if commit is None]
         starts = {source: commit.offset for source, commit in committed.items() if commit}
         if fresh:
-            starts |= self.consumer.find(fresh, self.job.settings.start)
+            topics = self.job.topics
+            starts |= starts_of(self.consumer, fresh, self.job.settings.start, topics, topics)
         finished = self._maps_of(committed)
         for source, start in starts.items():
             self.partitions[source] = self._partition(

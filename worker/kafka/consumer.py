@@ -25,7 +25,7 @@ from worker.kafka.partitions import commits, errors, is_nothing_to_commit, offse
 from worker.kafka.questions import asked
 from worker.kafka.stats import Statistics
 from worker.ports import Commits, Offsets, Place, Rebalance
-from worker.types import ClientTotals, Fetch, RawMessage, TopicPartition
+from worker.types import ClientTotals, Commit, Fetch, RawMessage, TopicPartition
 
 LEAVE_TIMEOUT: Final = 5.0
 """Seconds to leave the group in good order."""
@@ -56,6 +56,7 @@ class KafkaConsumer:
     def __init__(
         self, properties: Properties, on_error: Callable[[KafkaError], None] = lambda _: None
     ) -> None:
+        self._properties = properties
         self._on_any_error = on_error
         self._eager = properties.get("partition.assignment.strategy") in _EAGER
         self._starts: dict[TopicPartition, int] = {}
@@ -63,6 +64,7 @@ class KafkaConsumer:
         self._kept = Kept()
         self._log = client_logger("consumer")
         self._rebalance: Rebalance
+        self._topics: Sequence[str] = ()
         self._last_error: str | None = None
         self._gone: set[TopicPartition] = set()
         self._untold: set[TopicPartition] = set()
@@ -116,6 +118,7 @@ class KafkaConsumer:
     def subscribe(self, topics: Sequence[str], rebalance: Rebalance) -> None:
         """See `ports.Consumer`."""
         self._rebalance = rebalance
+        self._topics = topics
         guard = self._kept.guard
         asked(
             partial(
@@ -173,6 +176,11 @@ class KafkaConsumer:
     def find(self, partitions: Sequence[TopicPartition], place: Place) -> Offsets:
         """See `ports.Consumer`."""
         return questions.find(self._client, partitions, place)
+
+    def group_offsets(self) -> Mapping[TopicPartition, Commit | None]:
+        """See `ports.Consumer`."""
+        partitions = questions.partitions(self._properties, self._topics, self._log)
+        return questions.committed(self._client, places(partitions), self._log)
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """See `ports.Consumer`; the high watermarks of the last fetch, as Kafka's tools count lag.

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
+from confluent_kafka.admin import AdminClient
 
 from worker.errors import ClientError, ClientFatal
-from worker.kafka.failures import describe, failure, is_retriable
+from worker.kafka.failures import describe, failure, is_retriable, made
+from worker.kafka.logs import ClientLog
 from worker.kafka.partitions import commits, errors, offsets, places
 from worker.ports import Offsets, Place
 from worker.types import Commit, TopicPartition
@@ -71,6 +73,24 @@ def committed(
         log.warning("the committed offsets are asked for again: %s", problem)
         time.sleep(ASK_AGAIN_AFTER)
     return {}
+
+
+def partitions(
+    properties: Mapping[str, Any], topics: Sequence[str], log: logging.Logger
+) -> list[TopicPartition]:
+    """All partitions of these topics, as far as they exist; asked by a client of its own.
+
+    A consumer that is asked for topics in one of its callbacks aborts the process at the next.
+    """
+    quiet = {**properties, "log_level": 3, "statistics.interval.ms": 0}
+    client = made(lambda: AdminClient(quiet, logger=ClientLog(log)))
+    known = asked(client.list_topics, None, ASK_TIMEOUT).topics
+    return [
+        TopicPartition(topic, number)
+        for topic in topics
+        if topic in known
+        for number in known[topic].partitions
+    ]
 
 
 def _offsets_at(client: Client, partitions: Sequence[TopicPartition], when: int) -> Offsets:

@@ -125,8 +125,8 @@ class Pipeline(Lifecycle):
     to: Topic | None = Field(None, description="Topic of results that name none.")
     start: StartPlace = Field(
         "oldest",
-        description="Where to start in a partition without a committed offset: `oldest`, `newest` "
-        "or a time with its zone.",
+        description="Where a group starts that has committed nothing: `oldest`, `newest` or a time "
+        "with its zone. Partitions that are added later are read from their oldest message.",
     )
     on_offset_lost: Literal["stop", "oldest", "newest"] = Field(
         "stop",

@@ -44,17 +44,22 @@ class Cluster:
 
     def make(self, name: str, partitions: int, max_message_bytes: int) -> None:
         """Add a topic and offer it to every group."""
-        logs = [Log(TopicPartition(name, number)) for number in range(partitions)]
-        self.topics[name] = Topic(logs, max_message_bytes)
+        self.topics[name] = Topic([], max_message_bytes)
+        self.grow(name, partitions)
+
+    def grow(self, name: str, partitions: int) -> None:
+        """Let a topic have so many partitions and offer them to every group."""
+        logs = self.topics[name].logs
+        logs += [Log(TopicPartition(name, number)) for number in range(len(logs), partitions)]
         for group in self.groups.values():
-            group.offer(self._partitions())
+            group.offer(self.partitions())
         self.changed()
 
     def group(self, name: str) -> Group:
         """Look up a group; it is made when it is asked for first."""
         if name not in self.groups:
             self.groups[name] = Group()
-            self.groups[name].offer(self._partitions())
+            self.groups[name].offer(self.partitions())
         return self.groups[name]
 
     def log(self, source: TopicPartition) -> Log:
@@ -82,5 +87,8 @@ class Cluster:
                 return remaining > 0
             return remaining > 0 and self.lock.wait(remaining)
 
-    def _partitions(self) -> Iterable[TopicPartition]:
-        return [log.source for topic in self.topics.values() for log in topic.logs]
+    def partitions(self, topics: Iterable[str] | None = None) -> list[TopicPartition]:
+        """List the partitions of these topics as far as they exist, or of all."""
+        wanted = [*self.topics] if topics is None else topics
+        known = [self.topics[name] for name in wanted if name in self.topics]
+        return [log.source for topic in known for log in topic.logs]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.errors import ClientError, ClientFatal, CommitFailed
@@ -11,7 +11,7 @@ from worker.ports import METADATA_TOO_LARGE, Commits, Offsets, Place, Rebalance
 from worker.testing.cluster import Cluster
 from worker.testing.group import Member
 from worker.testing.log import Isolation
-from worker.types import ClientTotals, Fetch, StoredMessage, TopicPartition
+from worker.types import ClientTotals, Commit, Fetch, StoredMessage, TopicPartition
 
 METADATA_LIMIT = 4_096
 """`offset.metadata.max.bytes` of a broker: so many characters are too many."""
@@ -109,6 +109,14 @@ class MemoryConsumer:
             if not self._cluster.up:
                 raise ClientError(f"_TRANSPORT: cannot find {place} while no broker answers")
             return {partition: self._cluster.log(partition).find(place) for partition in partitions}
+
+    def group_offsets(self) -> Mapping[TopicPartition, Commit | None]:
+        """Tell the group's commits; raises `ClientError` when the broker is down."""
+        topics = frozenset[str]() if self._member is None else self._member.topics
+        with self._cluster.lock:
+            if not self._cluster.up:
+                raise ClientError("_TRANSPORT: no broker answers")
+            return {p: self._group.committed.get(p) for p in self._cluster.partitions(topics)}
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """Tell the ends of the partitions."""

@@ -42,6 +42,11 @@ class MemoryBroker(Cluster):
             if topic not in self.topics:
                 self.make(topic, partitions, max_message_bytes)
 
+    def add_partitions(self, topic: str, partitions: int) -> None:
+        """Let a topic have so many partitions from now on."""
+        with self.lock:
+            self.grow(topic, partitions)
+
     def append(
         self,
         topic: str,
