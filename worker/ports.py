@@ -84,13 +84,21 @@ class Consumer(Protocol):
 
     @property
     def missing(self) -> Sequence[str]:
-        """Subscribed topics that the cluster does not have, as far as was told."""
+        """Subscribed topics that the cluster does not have, as far as was told; no patterns."""
+
+    @property
+    def unmatched(self) -> Sequence[str]:
+        """Subscribed patterns that no topic matches, as far as was asked."""
 
     def totals(self) -> ClientTotals:
         """The client's own statistics as of about a second ago."""
 
     def subscribe(self, topics: Sequence[str], rebalance: Rebalance) -> None:
-        """Join the group for these topics."""
+        """Join the group for these topics, and for those that match one of the patterns.
+
+        A pattern begins with `^`, and a whole name has to match it (see `settings.patterns`);
+        topics that come later are found, those of Kafka itself are left out.
+        """
 
     def poll(self, limit: int, timeout: float) -> list[Fetch]:
         """Wait up to `timeout` seconds for a message, then take what is there, `limit` at most."""
@@ -159,6 +167,9 @@ class Producer(Protocol):
 
 class Admin(Protocol):
     """The cluster as an operator sees it; raises `BrokersUnreachable` when no broker answers."""
+
+    def names(self) -> Sequence[str]:
+        """Every topic of the cluster, as far as this user may know."""
 
     def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
         """What the cluster knows of these topics; topics that do not exist are left out."""

@@ -125,7 +125,9 @@ class Rig:
         run_limit = self.batch or (500 if pipeline.ordering == "partition" else 1)
         lanes = LANES[pipeline.ordering]
         rate = None if pipeline.rate_limit is None else pipeline.rate_limit.pipeline
-        self._job = Job("pipeline", GROUP, ["source"], "handler", pipeline, run_limit, lanes, rate)
+        self._job = Job(
+            "pipeline", GROUP, ["source"], "handler", pipeline, run_limit, (), lanes, rate
+        )
         self._clients = clients
         self.runner = self._join()
 

@@ -107,8 +107,15 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
         ),
         (
             "from: flights",
-            "from: ^flights-.*",
-            "18:5: pipelines.delays.from: patterns of topics are not supported yet",
+            "from: ^flights-(?!old).*",
+            "18:5: pipelines.delays.from: '^flights-(?!old).*' holds look-around; brokers do not "
+            "know it",
+        ),
+        (
+            "from: flights",
+            "from: [other, ^flig(hts]",
+            "18:19: pipelines.delays.from[1]: '^flig(hts' is no regular expression: missing ), "
+            "unterminated subpattern at position 5",
         ),
         (
             "name: flights",
@@ -668,3 +675,29 @@ def test_a_file_of_tests_needs_a_spec_that_loads(tmp_path: Path, spec: str) -> N
 
     assert documents == []
     assert (problem.file, problem.line, problem.path) == (str(file), 2, "spec")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("^delays", "pipelines.delays.to: 'delays' is also read by this pipeline"),
+        ("^flights.dlq", "pipelines.delays.dead_letter: 'flights.dlq' is also read by"),
+        ("^flights.dlq.+", "from: '^flights.dlq.+' matches 'flights.dlq.ledger', a topic of"),
+        ("^flights.delays.retry.3", "matches 'flights.delays.retry.3', a topic of the pipeline's"),
+        ("^flights.+redrive", "matches 'flights.delays.redrive', a topic of the pipeline's own"),
+        ("^flights.+e", "matches 'flights.delays.redrive', a topic of the pipeline's own"),
+        ("^.*fence", "matches 'flights.delays.fence', a topic of the pipeline's own"),
+        ("[^flights, __own]", "'__own' cannot be read beside a pattern"),
+    ],
+)
+def test_a_pattern_may_match_no_topic_of_its_own_pipeline(
+    tmp_path: Path, pattern: str, expected: str
+) -> None:
+    found = problems(tmp_path, changed("from: flights", f"from: {pattern}"))
+
+    assert any(expected in problem for problem in found), found
+    assert len(found) == 1
+
+
+def test_a_pattern_beside_a_name_is_legal(tmp_path: Path) -> None:
+    assert problems(tmp_path, changed("from: flights", "from: [flights, ^eu-.*$]")) == []

@@ -37,8 +37,16 @@ pipelines:
         ("version: 1", "version: 1.0", "1:1: version: 1.0 is not legal; legal is 1"),
         ("version: 1", "version:", "1:1: version: has no value; legal is 1"),
         ("to: y", "delivery:", "10:5: pipelines.a.delivery: has no value; legal is"),
-        ("from: x", "from: 5", "8:5: pipelines.a.from: 5 is not a topic or a list of topics"),
-        ("from: x", "from:", "pipelines.a.from: has no value; legal is a topic or a list of"),
+        (
+            "from: x",
+            "from: 5",
+            "8:5: pipelines.a.from: 5 is not a topic, a pattern or a list of them",
+        ),
+        (
+            "from: x",
+            "from:",
+            "pipelines.a.from: has no value; legal is a topic, a pattern or a list of",
+        ),
         ("to: y", "dead_letter: 5", "dead_letter: 5 is not a topic or a mapping with `default`"),
         ("to: y", "dead_letter: [z]", "dead_letter: a list is not a topic or a mapping"),
         ("to: y", "commit: {interval: 0s}", "'0s' is out of range; legal is more than 0s"),

@@ -32,6 +32,7 @@ from worker.observe.tracing import TraceContext
 from worker.ports import Admin, Clock, Consumer, Observer, Producer
 from worker.settings import Pipeline, TopicSettings
 from worker.settings.librdkafka import key_of
+from worker.settings.patterns import is_pattern, unmatched
 from worker.spec import Document
 from worker.version import __version__
 
@@ -90,6 +91,7 @@ class _Assembly:
                 self._spec.kafka, min(ASK_TIMEOUT, self._spec.startup_timeout or ASK_TIMEOUT)
             )
         )
+        self._there: Sequence[str] = ()
         self._known = KnownTopics(self._admin.describe, self._clock)
 
     def worker(self) -> Worker:
@@ -124,6 +126,10 @@ class _Assembly:
     def _prepare(self) -> None:
         """Describe every topic first: a producer would make unknown ones silently."""
         self._describe(self._names)
+        self._there = self._admin.names()
+        for name in self._names:
+            for pattern in unmatched(self._spec.pipelines[name].source, self._there):
+                log.warning("%s: no topic matches %s yet", name, pattern)
 
     def _describe(self, names: Sequence[str]) -> None:
         """Learn what these pipelines need to know of topics that they read or write."""
@@ -157,6 +163,7 @@ class _Assembly:
             handler.name,
             pipeline,
             _run_limit(pipeline, handler),
+            self._there,
             lanes_of(pipeline, self._options.registry),
             None if pipeline.rate_limit is None else pipeline.rate_limit.pipeline,
         )
@@ -216,6 +223,8 @@ def _topics(document: Document, names: Sequence[str]) -> dict[str, tuple[str | i
         pipeline = spec.pipelines[name]
         here = ("pipelines", name)
         for topic in pipeline.source:
+            if is_pattern(topic):
+                continue
             topics.setdefault(topic, (*here, "from"))
         if pipeline.to is not None:
             topics.setdefault(pipeline.to, (*here, "to"))

@@ -101,6 +101,11 @@ class EmbeddedAdmin:
 
     def __init__(self, broker: EmbeddedBroker) -> None:
         self._broker = broker
+        self._made: list[str] = []
+
+    def names(self) -> Sequence[str]:
+        """See `ports.Admin`; the topics that were made here."""
+        return self._made
 
     def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
         """See `ports.Admin`; the broker makes topics that it is asked for."""
@@ -111,6 +116,7 @@ class EmbeddedAdmin:
     def create(self, topics: Mapping[str, NewTopic]) -> None:
         """See `ports.Admin`."""
         self._broker.create(list(topics))
+        self._made += topics
 
     def close(self) -> None:
         """See `ports.Admin`; the broker is closed by who made it."""

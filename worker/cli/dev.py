@@ -24,6 +24,7 @@ from worker.engine.worker import Worker
 from worker.kafka.reader import Reader
 from worker.observe import logs
 from worker.settings import Spec
+from worker.settings.patterns import is_pattern
 from worker.spec.testfile import topics_of
 from worker.types import Message
 
@@ -93,9 +94,9 @@ def command(
 
 
 def _sources(spec: Spec, only: Sequence[str]) -> dict[str, list[str]]:
-    """The topics that each pipeline reads."""
+    """The topics that each pipeline reads by their names."""
     return {
-        name: pipeline.source
+        name: [topic for topic in pipeline.source if not is_pattern(topic)]
         for name, pipeline in spec.pipelines.items()
         if not only or name in only
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.engine.partition import POLL_LIMIT
@@ -18,10 +18,13 @@ class Job:
     name: str
     group: str
     topics: Sequence[str]
+    """Names and patterns."""
     handler: str
     settings: Pipeline
     run_limit: int = POLL_LIMIT
     """Messages in a run at most; for a batch handler the batch."""
+    there: Collection[str] = ()
+    """Topics that were there when the worker started; of those named it is taken for granted."""
     lanes: Callable[[], Lanes] = OneLane
     """Makes the lanes of a partition."""
     rate: float | None = None

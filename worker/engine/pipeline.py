@@ -22,7 +22,7 @@ from worker.flow.health import (
     PipelineState,
     PipelineStatus,
 )
-from worker.ports import Clock, Observer
+from worker.ports import Clock, Consumer, Observer
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class PipelineLoop:
         while runner.failed is None and not self._stopping.is_set():
             runner.step()
             if self._clock.monotonic() >= self._publish_due:
-                self._publish("running" if runner.consumer.joined else "joining", runner)
+                self._publish("running" if self._joined(runner.consumer) else "joining", runner)
             yield
         self._publish("draining", runner)
         self.drained = False
@@ -175,9 +175,10 @@ class PipelineLoop:
         ends = consumer.ends(list(runner.partitions))
         return replace(
             state,
-            joined=consumer.joined,
+            joined=self._joined(consumer),
             connected=consumer.connected,
             missing=tuple(consumer.missing),
+            unmatched=tuple(consumer.unmatched),
             blocked=runner.blocked,
             hindered=self._pool.hindrance,
             overrunning=self._note_overrunning(runner, state.stepped),
@@ -219,6 +220,10 @@ class PipelineLoop:
             )
         self._overrunning = places
         return found
+
+    def _joined(self, consumer: Consumer) -> bool:
+        """Whether it is a member; a client joins no group while there is nothing to read."""
+        return consumer.joined or len(consumer.unmatched) == len(self.job.topics)
 
     def _measure(self, now: float) -> tuple[float, float]:
         rates, counts = self._rates, self._counts

@@ -117,8 +117,8 @@ class Runner:
         fresh = [source for source, commit in committed.items() if commit is None]
         starts = {source: commit.offset for source, commit in committed.items() if commit}
         if fresh:
-            topics = self.job.topics
-            starts |= starts_of(self.consumer, fresh, self.job.settings.start, topics, topics)
+            job = self.job
+            starts |= starts_of(self.consumer, fresh, job.settings.start, job.topics, job.there)
         finished = self._maps_of(committed)
         for source, start in starts.items():
             self.partitions[source] = self._partition(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from worker.flow.starts import unbegun
 from worker.ports import Consumer, Offsets, Place
+from worker.settings.patterns import is_pattern
 from worker.types import Commit, TopicPartition
 
 
@@ -13,8 +14,8 @@ def starts_of(
     consumer: Consumer,
     fresh: Sequence[TopicPartition],
     place: Place,
-    named: Sequence[str],
-    there: Sequence[str],
+    topics: Sequence[str],
+    there: Collection[str],
 ) -> Offsets:
     """Offsets to start at; where the group begins, this is committed for all its partitions.
 
@@ -25,6 +26,7 @@ def starts_of(
     """
     if place == "oldest":
         return consumer.find(fresh, place)
+    named = [topic for topic in topics if not is_pattern(topic)]
     found = consumer.find(sorted(unbegun(consumer.group_offsets(), named, there)), place)
     committed = consumer.group_offsets()
     begun = {p: Commit(found[p]) for p in unbegun(committed, named, there) if p in found}

@@ -90,11 +90,13 @@ class PipelineState:
     group: str
     status: PipelineStatus
     joined: bool = False
-    """Whether the group has this member, be it without partitions."""
+    """Whether the group has this member, be it without partitions, or there is nothing to read."""
     connected: bool = False
     """Whether at least one broker is connected."""
     missing: tuple[str, ...] = ()
     """Topics to read that do not exist."""
+    unmatched: tuple[str, ...] = ()
+    """Patterns of topics that match none so far; they may at any time."""
     blocked: str | None = None
     """Why results or dead letters cannot be delivered at the moment."""
     hindered: str | None = None

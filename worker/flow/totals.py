@@ -102,6 +102,7 @@ def _total(numbered: Numbered, earlier: Sequence[PipelineState]) -> PipelineStat
         min((state.status for state in states), key=WORST_FIRST.index),
         joined=all(state.joined for state in states),
         connected=all(state.connected for state in states),
+        unmatched=tuple(dict.fromkeys(one for state in states for one in state.unmatched)),
         missing=tuple(dict.fromkeys(topic for state in states for topic in state.missing)),
         blocked=_first(numbered, lambda state: state.blocked),
         hindered=_first(numbered, lambda state: state.hindered),

@@ -47,6 +47,10 @@ class KafkaAdmin:
         properties |= {"error_cb": self._on_error}
         self._client = made(lambda: AdminClient(properties, logger=ClientLog(self._log)))
 
+    def names(self) -> Sequence[str]:
+        """See `ports.Admin`."""
+        return list(self._cluster().topics)
+
     def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
         """See `ports.Admin`."""
         cluster = self._cluster()

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from worker.settings import GroupSettings, KafkaSettings, OAuth, Pipeline, Security
 from worker.settings.kafka import RECONNECT_BACKOFF_MS
 from worker.settings.librdkafka import passed, shared
+from worker.settings.patterns import INTERNAL, is_pattern
 from worker.settings.values import LOOPBACK
 
 Properties = dict[str, Any]
@@ -63,7 +64,10 @@ def common(kafka: KafkaSettings) -> Properties:
 def consumer(kafka: KafkaSettings, group: str, pipeline: Pipeline, process: int = 0) -> Properties:
     """What the consumer of a pipeline is configured with in the process of this index."""
     instance = None if pipeline.instance is None else f"{group}.{pipeline.instance}.{process}"
-    return member(kafka, group, pipeline.isolation, instance)
+    properties = member(kafka, group, pipeline.isolation, instance)
+    if any(map(is_pattern, pipeline.source)):
+        properties["topic.blacklist"] = f"^{INTERNAL}"
+    return properties
 
 
 def member(

@@ -25,6 +25,7 @@ from worker.kafka.partitions import commits, errors, is_nothing_to_commit, offse
 from worker.kafka.questions import asked
 from worker.kafka.stats import Statistics
 from worker.ports import Commits, Offsets, Place, Rebalance
+from worker.settings.patterns import is_pattern, unmatched, whole
 from worker.types import ClientTotals, Commit, Fetch, RawMessage, TopicPartition
 
 LEAVE_TIMEOUT: Final = 5.0
@@ -65,6 +66,9 @@ class KafkaConsumer:
         self._log = client_logger("consumer")
         self._rebalance: Rebalance
         self._topics: Sequence[str] = ()
+        self._awaited: Sequence[str] = ()
+        """Patterns of which it is not known yet that a topic matches."""
+        self._unmatched: Sequence[str] = ()
         self._last_error: str | None = None
         self._gone: set[TopicPartition] = set()
         self._untold: set[TopicPartition] = set()
@@ -107,6 +111,11 @@ class KafkaConsumer:
         return sorted(self._missing)
 
     @property
+    def unmatched(self) -> Sequence[str]:
+        """See `ports.Consumer`; looked for every few seconds."""
+        return self._unmatched
+
+    @property
     def client(self) -> Client:
         """The underlying client, which belongs to the thread that polls."""
         return self._client
@@ -119,6 +128,7 @@ class KafkaConsumer:
         """See `ports.Consumer`."""
         self._rebalance = rebalance
         self._topics = topics
+        self._awaited = unmatched(topics, ())
         guard = self._kept.guard
         asked(
             partial(
@@ -127,7 +137,7 @@ class KafkaConsumer:
                 on_revoke=guard(self._on_revoke),
                 on_lost=guard(self._on_lost),
             ),
-            list(topics),
+            [whole(topic) if is_pattern(topic) else topic for topic in topics],
         )
 
     def assign(self, starts: Offsets, rebalance: Rebalance) -> None:
@@ -141,8 +151,8 @@ class KafkaConsumer:
         self._kept.release()
         self._tell_refused()
         self._gone.clear()
-        if self._missing and time.monotonic() >= self._look_due:
-            self._look_for_missing()
+        if (self._missing or self._awaited) and time.monotonic() >= self._look_due:
+            self._look()
         try:
             first = self._client.poll(timeout)
         except SystemError as error:  # the client could not follow a rebalance, and lost the reason
@@ -318,16 +328,22 @@ class KafkaConsumer:
         return messages
 
     def _on_error_message(self, error: KafkaError, raw: Raw) -> None:
+        unknown = error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+        if unknown and is_pattern(raw.topic() or ""):
+            return
         self._note(error)
-        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        if unknown:
             self._missing.add(raw.topic() or "")
         if error.code() in _OFFSET_LOST:
             self._rebalance.offset_lost(TopicPartition(raw.topic() or "", raw.partition() or 0))
 
-    def _look_for_missing(self) -> None:
-        """See which topics are there again: the client says once that one is missing, no more."""
+    def _look(self) -> None:
+        """See which topics are there by now: the client says once that one is missing, no more."""
         self._look_due = time.monotonic() + LOOK_EVERY
         with suppress(KafkaException):
+            if self._awaited:
+                topics = list(self._client.list_topics(timeout=LOOK_TIMEOUT).topics)
+                self._unmatched = self._awaited = unmatched(self._awaited, topics)
             for topic in self.missing:
                 found = self._client.list_topics(topic, timeout=LOOK_TIMEOUT).topics[topic]
                 if found.error is None:

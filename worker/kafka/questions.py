@@ -18,6 +18,7 @@ from worker.kafka.failures import describe, failure, is_retriable, made
 from worker.kafka.logs import ClientLog
 from worker.kafka.partitions import commits, errors, offsets, places
 from worker.ports import Offsets, Place
+from worker.settings.patterns import reads
 from worker.types import Commit, TopicPartition
 
 ASK_TIMEOUT: Final = 5.0
@@ -78,17 +79,18 @@ def committed(
 def partitions(
     properties: Mapping[str, Any], topics: Sequence[str], log: logging.Logger
 ) -> list[TopicPartition]:
-    """All partitions of these topics, as far as they exist; asked by a client of its own.
+    """All partitions of these topics and patterns, as far as they exist.
 
-    A consumer that is asked for topics in one of its callbacks aborts the process at the next.
+    Asked by a client of its own: a consumer that is asked for topics in one of its callbacks
+    aborts the process at the next.
     """
     quiet = {**properties, "log_level": 3, "statistics.interval.ms": 0}
     client = made(lambda: AdminClient(quiet, logger=ClientLog(log)))
     known = asked(client.list_topics, None, ASK_TIMEOUT).topics
     return [
         TopicPartition(topic, number)
-        for topic in topics
-        if topic in known
+        for topic in known
+        if reads(topics, topic)
         for number in known[topic].partitions
     ]
 

@@ -65,6 +65,7 @@ def _pipeline(pipeline: PipelineState, now: float) -> dict[str, Any]:
         "status": pipeline.status,
         "joined": pipeline.joined,
         "connected": pipeline.connected,
+        "unmatched": pipeline.unmatched,
         "blocked": pipeline.blocked,
         "hindered": pipeline.hindered,
         "overrunning": [_overrunning(one) for one in pipeline.overrunning],

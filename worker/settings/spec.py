@@ -16,9 +16,9 @@ from worker.settings.values import (
     Rate,
     SerdeName,
     Size,
+    Sources,
     StartPlace,
     Topic,
-    Topics,
     Version,
 )
 
@@ -120,7 +120,11 @@ class Pipeline(Lifecycle):
         max_length=249,
         description="Consumer group; `{name}.{pipeline}` when not given. Another name starts anew.",
     )
-    source: Topics = Field(alias="from", description="Topic to read, or a list of them.")
+    source: Sources = Field(
+        alias="from",
+        description="Topic to read, or a pattern such as `^orders-.*` that whole names of topics "
+        "match, or a list of both.",
+    )
     handler: str = Field(description="Name of the handler: that of the decorated function.")
     to: Topic | None = Field(None, description="Topic of results that name none.")
     start: StartPlace = Field(

@@ -18,6 +18,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from worker.settings.patterns import flaw, is_pattern
+
 _DURATION_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE_UNITS = {
     "B": 1,
@@ -33,6 +35,7 @@ _DURATION = r"^\d{1,9}(\.\d{1,9})?(ms|s|m|h|d)$"
 _SIZE = r"^\d{1,9}(\.\d{1,9})?\s?(B|kB|KB|MB|GB|KiB|MiB|GiB)$"
 _RATE = r"^\d{1,9}(\.\d{1,9})?/(s|m|h)$"
 _TOPIC = r"^[a-zA-Z0-9._-]{1,249}$"
+_SOURCE = r"^([a-zA-Z0-9._-]{1,249}|\^.+)$"
 _BROKER = r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$"
 _LANE = r"^(headers\.\S{1,200}|[A-Za-z_]\w{0,99})$"
 LAST_PORT = 65535
@@ -91,9 +94,16 @@ def _lane(value: str) -> str:
     return value
 
 
+def _source(value: str) -> str:
+    if not is_pattern(value):
+        return _topic(value)
+    problem = flaw(value)
+    if problem is not None:
+        raise ValueError(f"{value!r} {problem}")
+    return value
+
+
 def _topic(value: str) -> str:
-    if value.startswith("^"):
-        raise ValueError("patterns of topics are not supported yet")
     if not re.fullmatch(_TOPIC, value) or value in {".", ".."}:
         raise ValueError(
             f"{value!r} is not a topic name: letters, digits, '.', '_' and '-', 249 at most"
@@ -109,7 +119,7 @@ def _module(value: str) -> str:
 
 def _topics(value: Any) -> Any:
     if not isinstance(value, (str, list)):
-        raise ValueError(f"{value!r} is not a topic or a list of topics")
+        raise ValueError(f"{value!r} is not a topic, a pattern or a list of them")
     return [value] if isinstance(value, str) else value
 
 
@@ -162,15 +172,18 @@ Topic = Annotated[
 ModuleName = Annotated[
     str, AfterValidator(_module), WithJsonSchema({"type": "string", "pattern": _MODULE})
 ]
-Topics = Annotated[
-    list[Topic],
+Source = Annotated[
+    str, AfterValidator(_source), WithJsonSchema({"type": "string", "pattern": _SOURCE})
+]
+Sources = Annotated[
+    list[Source],
     Field(min_length=1),
     BeforeValidator(_topics),
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "string", "pattern": _TOPIC},
-                {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": _TOPIC}},
+                {"type": "string", "pattern": _SOURCE},
+                {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": _SOURCE}},
             ]
         }
     ),

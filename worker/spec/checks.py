@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from worker.settings import KafkaSettings, Pipeline, Spec
+from worker.settings.patterns import INTERNAL, is_pattern, reads
 from worker.settings.values import LOOPBACK
 from worker.spec.tree import KeyPath
 
 Contradiction = tuple[KeyPath, str]
+
+TIERS = 10
+"""Topics for retries that a pattern is held against."""
 
 
 def contradictions(spec: Spec) -> list[Contradiction]:
@@ -20,7 +24,7 @@ def contradictions(spec: Spec) -> list[Contradiction]:
         *(
             found
             for name, pipeline in spec.pipelines.items()
-            for found in _pipeline(("pipelines", name), pipeline)
+            for found in _pipeline(("pipelines", name), spec.group(name), pipeline)
         ),
     ]
 
@@ -71,20 +75,48 @@ def _groups(spec: Spec) -> Iterator[Contradiction]:
             )
 
 
-def _pipeline(here: KeyPath, pipeline: Pipeline) -> Iterator[Contradiction]:
+def _lanes(here: KeyPath, pipeline: Pipeline) -> Iterator[Contradiction]:
     if pipeline.ordering != "key":
         if "lane" in pipeline.model_fields_set:
             yield (*here, "lane"), f"needs `ordering: key`; {pipeline.ordering} has no such lanes"
         if pipeline.rate_limit is not None and pipeline.rate_limit.lane is not None:
             words = f"`lane` needs `ordering: key`; {pipeline.ordering} has no such lanes"
             yield (*here, "rate_limit"), words
+
+
+def _pipeline(here: KeyPath, group: str, pipeline: Pipeline) -> Iterator[Contradiction]:
+    yield from _lanes(here, pipeline)
     dead_letter = pipeline.dead_letter.default if pipeline.dead_letter else None
-    if pipeline.to in pipeline.source:
-        yield (*here, "to"), f"{pipeline.to!r} is also read by this pipeline: a loop without end"
-    if dead_letter in pipeline.source:
-        yield (
-            (*here, "dead_letter"),
-            f"{dead_letter!r} is also read by this pipeline: a loop without end",
-        )
+    for key, topic in (("to", pipeline.to), ("dead_letter", dead_letter)):
+        if topic is not None and reads(pipeline.source, topic):
+            yield (*here, key), f"{topic!r} is also read by this pipeline: a loop without end"
+    yield from _patterns(here, group, pipeline, dead_letter)
     if dead_letter is not None and dead_letter == pipeline.to:
         yield (*here, "dead_letter"), f"{dead_letter!r} is also the topic of results, `to`"
+
+
+def _patterns(
+    here: KeyPath, group: str, pipeline: Pipeline, dead_letter: str | None
+) -> Iterator[Contradiction]:
+    """What a pattern must not match, and what cannot be read beside one."""
+    patterns = [source for source in pipeline.source if is_pattern(source)]
+    for pattern in patterns:
+        own = next((one for one in _own_topics(group, dead_letter) if reads([pattern], one)), None)
+        if own is not None:
+            words = (
+                f"{pattern!r} matches {own!r}, a topic of the pipeline's own: a loop without end"
+            )
+            yield (*here, "from"), words
+    internal = [source for source in pipeline.source if source.startswith(INTERNAL)]
+    if patterns and internal:
+        yield (
+            (*here, "from"),
+            f"{internal[0]!r} cannot be read beside a pattern, with which topics that begin with "
+            f"{INTERNAL} are left out; give it a pipeline of its own",
+        )
+
+
+def _own_topics(group: str, dead_letter: str | None) -> list[str]:
+    retries = [f"{group}.retry.{tier}" for tier in range(TIERS)]
+    ledger = [] if dead_letter is None else [f"{dead_letter}.ledger"]
+    return [*retries, f"{group}.redrive", f"{group}.fence", *ledger]

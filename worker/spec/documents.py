@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from worker.errors import BadConfiguration
 from worker.settings import WRITTEN, ItemProblems, Lifecycle, Spec
+from worker.settings.patterns import reads
 from worker.spec.checks import contradictions
 from worker.spec.pruning import Pruning, lacks
 from worker.spec.sentences import sentence
@@ -113,10 +114,11 @@ def _problems_of_tests(file: Path, tree: Tree, environ: Mapping[str, str]) -> li
 
 def _unknown_topics(tree: Tree, tests: TestFile, spec: Spec) -> list[Problem]:
     known = topics_of(spec)
+    sources = [source for pipeline in spec.pipelines.values() for source in pipeline.source]
     return [
         tree.problem(path, f"the spec does not name topic {topic!r}; it names {', '.join(known)}")
         for path, topic in tests.topics()
-        if topic not in known
+        if topic not in known and not reads(sources, topic)
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from worker.settings import Model, Spec
+from worker.settings.patterns import is_pattern
 from worker.settings.values import Version
 from worker.spec.tree import KeyPath
 
@@ -57,7 +58,7 @@ def topics_of(spec: Spec) -> list[str]:
     """Every topic that a spec names."""
     names = set(spec.topics)
     for pipeline in spec.pipelines.values():
-        names.update(pipeline.source)
+        names.update(topic for topic in pipeline.source if not is_pattern(topic))
         if pipeline.to is not None:
             names.add(pipeline.to)
         if pipeline.dead_letter is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from worker.errors import ClientError
@@ -87,8 +86,6 @@ class Cluster:
                 return remaining > 0
             return remaining > 0 and self.lock.wait(remaining)
 
-    def partitions(self, topics: Iterable[str] | None = None) -> list[TopicPartition]:
-        """List the partitions of these topics as far as they exist, or of all."""
-        wanted = [*self.topics] if topics is None else topics
-        known = [self.topics[name] for name in wanted if name in self.topics]
-        return [log.source for topic in known for log in topic.logs]
+    def partitions(self) -> list[TopicPartition]:
+        """List the partitions of all topics."""
+        return [log.source for topic in self.topics.values() for log in topic.logs]

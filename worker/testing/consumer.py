@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from worker.errors import ClientError, ClientFatal, CommitFailed
 from worker.ports import METADATA_TOO_LARGE, Commits, Offsets, Place, Rebalance
+from worker.settings.patterns import is_pattern, unmatched
 from worker.testing.cluster import Cluster
 from worker.testing.group import Member
 from worker.testing.log import Isolation
@@ -62,8 +63,13 @@ class MemoryConsumer:
     @property
     def missing(self) -> Sequence[str]:
         """Subscribed topics that were not made."""
-        wanted = frozenset[str]() if self._member is None else self._member.topics
-        return sorted(wanted - self._cluster.topics.keys())
+        wanted = self._wanted - self._cluster.topics.keys()
+        return sorted(topic for topic in wanted if not is_pattern(topic))
+
+    @property
+    def unmatched(self) -> Sequence[str]:
+        """Subscribed patterns that no topic matches."""
+        return unmatched(sorted(self._wanted), list(self._cluster.topics))
 
     def totals(self) -> ClientTotals:
         """Count what was received so far."""
@@ -112,11 +118,11 @@ class MemoryConsumer:
 
     def group_offsets(self) -> Mapping[TopicPartition, Commit | None]:
         """Tell the group's commits; raises `ClientError` when the broker is down."""
-        topics = frozenset[str]() if self._member is None else self._member.topics
         with self._cluster.lock:
             if not self._cluster.up:
                 raise ClientError("_TRANSPORT: no broker answers")
-            return {p: self._group.committed.get(p) for p in self._cluster.partitions(topics)}
+            mine = filter(self._reads, self._cluster.partitions())
+            return {partition: self._group.committed.get(partition) for partition in mine}
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """Tell the ends of the partitions."""
@@ -271,6 +277,13 @@ class MemoryConsumer:
         return self._cluster.log(partition).read(offset, limit, self._isolation)
 
     # --- shared ---
+
+    @property
+    def _wanted(self) -> frozenset[str]:
+        return frozenset() if self._member is None else self._member.topics
+
+    def _reads(self, partition: TopicPartition) -> bool:
+        return self._member is not None and self._member.reads(partition)
 
     def _position(self, partition: TopicPartition) -> int:
         position = self._positions[partition]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from worker.settings.patterns import reads
 from worker.types import Commit, TopicPartition
 
 
@@ -12,12 +13,17 @@ class Member:
 
     def __init__(self, topics: Sequence[str]) -> None:
         self.topics = frozenset(topics)
+        """Names and patterns."""
         self.owned: set[TopicPartition] = set()
         self.target: set[TopicPartition] = set()
         self.welcomed = False
         """Whether the member was told its first assignment."""
         self.expired = False
         """Whether the group takes the member for dead; it commits no more."""
+
+    def reads(self, partition: TopicPartition) -> bool:
+        """Whether the member has subscribed to the topic of this partition."""
+        return reads(self.topics, partition.topic)
 
 
 class Group:
@@ -70,13 +76,13 @@ class Group:
     def _rebalance(self) -> None:
         self.generation += 1
         before = {m: sorted(m.owned or m.target) for m in self._members}
-        free = [p for p in self._partitions if any(p.topic in m.topics for m in self._members)]
+        free = [p for p in self._partitions if any(m.reads(p) for m in self._members)]
         share, extra = divmod(len(free), len(self._members) or 1)
         for member in sorted(self._members, key=lambda m: -len(before[m])):
-            kept = [p for p in before[member] if p in free and p.topic in member.topics]
+            kept = [p for p in before[member] if p in free and member.reads(p)]
             member.target = set(kept[: share + (extra > 0)])
             extra -= len(member.target) > share
             free = [p for p in free if p not in member.target]
         for partition in free:
-            wanting = [m for m in self._members if partition.topic in m.topics]
+            wanting = [m for m in self._members if m.reads(partition)]
             min(wanting, key=lambda m: len(m.target)).target.add(partition)

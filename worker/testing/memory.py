@@ -154,6 +154,11 @@ class MemoryAdmin:
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker
 
+    def names(self) -> Sequence[str]:
+        """List the topics."""
+        self._require_broker()
+        return list(self._broker.topics)
+
     def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
         """Describe the topics that exist."""
         self._require_broker()

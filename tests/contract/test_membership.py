@@ -6,7 +6,7 @@ import pytest
 
 from tests.contract.conftest import GROUPS, rig_of
 from tests.contract.member import Members, until
-from tests.contract.rig import Rig, unique
+from tests.contract.rig import Layout, Rig, unique
 from tests.contract.test_consumer import filled
 
 
@@ -43,3 +43,22 @@ def test_a_member_too_many_knows_that_it_has_joined(rig: Rig, members: Members) 
     )
 
     assert not before
+
+
+def test_a_pattern_reads_the_topics_that_match_wholly_and_is_never_missing(
+    rig: Rig, members: Members
+) -> None:
+    base = unique("topic")
+    pattern, first, other, longer = f"^{base}-[ab]", f"{base}-a", f"{base}-b", f"{base}-ab"
+    member = members.join(unique("group"), pattern)
+    until(lambda: list(member.consumer.unmatched) == [pattern], member)
+
+    rig.admin().create({topic: Layout(1) for topic in (first, longer)})
+    until(lambda: member.owned, member)
+    rig.admin().create({other: Layout(1)})
+    until(lambda: len(member.owned) == 2 and not member.consumer.unmatched, member)
+
+    assert sorted(source.topic for source in member.owned) == [first, other]
+    assert sorted(source.topic for source in member.consumer.group_offsets()) == [first, other]
+    assert list(member.consumer.missing) == []
+    assert {first, other, longer} <= set(rig.admin().names())
