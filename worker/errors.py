@@ -98,6 +98,8 @@ class ClientFatal(ClientError):
 class Fenced(ClientError):
     """Another process uses the same identity and has taken it over."""
 
+    advice = "give each member of the group an instance of its own"
+
 
 class TopicsRefused(ClientError):
     """The cluster refuses to make topics; `topics` says why, by topic."""

@@ -16,6 +16,7 @@ from worker.errors import (
 from worker.kafka.failures import ADVICE, describe, failure, is_retriable, made, specific
 
 FENCED = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
+HELD = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
 PASSING = [
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -149,6 +150,14 @@ def test_an_error_has_the_kind_that_says_whether_the_client_can_go_on(
     assert type(found) is kind
     assert found.code == error.code()
     assert found.text == describe(error)
+
+
+def test_an_instance_that_another_member_has_is_told_by_its_own_code_and_what_to_do() -> None:
+    found = failure(KafkaError(KafkaError._FATAL, f"Fatal error: {HELD}"))
+
+    assert type(found) is ClientFatal
+    assert found.code == KafkaError.UNRELEASED_INSTANCE_ID
+    assert "wait until the session of one that was killed is over" in found.advice
 
 
 def test_an_error_of_a_kind_has_its_own_text() -> None:

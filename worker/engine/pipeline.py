@@ -105,6 +105,7 @@ class PipelineLoop:
         except Fenced as error:
             self.fenced = True
             self._failed = f"another process has taken over this one's identity: {error}"
+            log.error("%s: %s", self.job.name, self._failed)  # noqa: TRY400 - no defect of ours
         except PipelineFailed as error:
             self._failed = str(error)
             log.error("%s: %s", self.job.name, error)  # noqa: TRY400 - a message for users

@@ -60,6 +60,7 @@ class KafkaConsumer:
         self._properties = properties
         self._on_any_error = on_error
         self._eager = properties.get("partition.assignment.strategy") in _EAGER
+        self._static = "group.instance.id" in properties
         self._starts: dict[TopicPartition, int] = {}
         self._statistics = Statistics()
         self._kept = Kept()
@@ -250,11 +251,21 @@ class KafkaConsumer:
         try:
             if self._by_hand:
                 self._client.unassign()
+            elif self._static:
+                self._rest()
+                return
             self._client.unsubscribe()
             while self._client.assignment() and time.monotonic() < deadline:
                 self._client.poll(0.1)
         except (KafkaException, RuntimeError, SystemError) as error:
             self._log.warning("the group was not left in good order: %s", error)
+
+    def _rest(self) -> None:
+        """Give back without leaving: to unsubscribe would take a static member out of its group."""
+        owned = sources(self._client.assignment())
+        if owned:
+            self._kept.guard(self._rebalance.revoked)(owned)
+        self._untold.update(owned)
 
     # --- what the client tells, inside poll and close ---
 
@@ -274,7 +285,8 @@ class KafkaConsumer:
 
     def _on_revoke(self, _client: Client, partitions: list[ClientPartition]) -> None:
         leaving = self._leaving(partitions)
-        self._rebalance.revoked(leaving)
+        if leaving or not self._closed:
+            self._rebalance.revoked(leaving)
 
     def _on_lost(self, _client: Client, partitions: list[ClientPartition]) -> None:
         leaving = self._leaving(partitions)

@@ -14,6 +14,7 @@ Kind = TypeVar("Kind", bound=ClientError)
 Made = TypeVar("Made")
 
 _FENCED: Final = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
+_HELD: Final = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
 
 _UNREACHABLE: Final = "see whether the brokers run and can be reached"
 _UNKNOWN_TOPIC: Final = "make the topic, or grant this user Describe on it"
@@ -27,6 +28,8 @@ _GONE: Final = "retention has deleted these records; begin at oldest or at a lat
 ADVICE: Final = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant this user the operation on the cluster",
     KafkaError.FENCED_INSTANCE_ID: "give each member of the group an instance of its own",
+    KafkaError.UNRELEASED_INSTANCE_ID: "another member of the group has this instance: give each "
+    "its own, or wait until the session of one that was killed is over",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "grant this user Read on the group",
     KafkaError.INVALID_REPLICATION_FACTOR: "ask for no more replicas than there are brokers",
     KafkaError.MSG_SIZE_TOO_LARGE: _TOO_LARGE,
@@ -95,6 +98,8 @@ def failure(error: KafkaError) -> ClientError:
     """
     if error.code() == KafkaError.FENCED_INSTANCE_ID or _FENCED in error.str():
         return specific(Fenced, describe(error), error)
+    if _HELD in error.str():
+        return specific(ClientFatal, describe(error), KafkaError(KafkaError.UNRELEASED_INSTANCE_ID))
     if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - a public constant
         return specific(ClientFatal, describe(error), error)
     return specific(ClientError, describe(error), error)
