@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.rig import Kafka, Spec, ids, is_in_order, is_through, numbered
+from tests.system.test_rebalances import GROUPS, in_each_way
 
 pytestmark = pytest.mark.kafka
 
@@ -15,12 +16,13 @@ SHORT = {"librdkafka": {"max.poll.interval.ms": 6_000}}
 """The time within which a member has to poll is as short as the session."""
 
 
-def test_a_handler_may_take_longer_than_a_member_may_be_silent(
-    kafka: Kafka, tmp_path: Path
-) -> None:
-    spec = Spec(kafka, tmp_path, "wait", {"in_flight": {"messages": 1}}, client=SHORT)
+def outlast(kafka: Kafka, folder: Path, way: str, seconds: int, silence: int) -> None:
+    """Handle a message for so many seconds, longer than a member may go without a poll."""
+    client = {"group": GROUPS[way], "librdkafka": {"max.poll.interval.ms": silence * 1_000}}
+    spec = Spec(kafka, folder, "wait", {"in_flight": {"messages": 1}}, client=client)
     spec.create_topics()
-    kafka.produce(spec.source, [(b"a", b'{"id":0,"seconds":9}', 0), (b"b", b'{"id":1}', 0)])
+    slow = b'{"id":0,"seconds":%d}' % seconds
+    kafka.produce(spec.source, [(b"a", slow, 0), (b"b", b'{"id":1}', 0)])
 
     with spec.worker() as worker:
         worker.until(lambda: is_through(kafka, spec, 2))
@@ -28,6 +30,21 @@ def test_a_handler_may_take_longer_than_a_member_may_be_silent(
         assert worker.stop() == 0
 
     assert ids(kafka.read(spec.target)) in ([0, 1], [1, 0])
+
+
+@pytest.mark.parametrize("way", ["sticky", "consumer"])
+def test_a_handler_may_take_longer_than_a_member_may_be_silent(
+    kafka: Kafka, tmp_path: Path, way: str
+) -> None:
+    outlast(kafka, tmp_path, way, seconds=9, silence=6)
+
+
+@pytest.mark.long
+@in_each_way
+def test_a_handler_may_take_a_minute_where_a_member_may_be_silent_for_ten_seconds(
+    kafka: Kafka, tmp_path: Path, way: str
+) -> None:
+    outlast(kafka, tmp_path, way, seconds=60, silence=10)
 
 
 def test_a_drain_may_take_longer_than_a_member_may_be_silent(kafka: Kafka, tmp_path: Path) -> None:
@@ -59,11 +76,13 @@ def test_a_drain_that_meets_a_hanging_handler_has_committed_what_was_finished_be
     assert kafka.committed(spec.group, spec.source)[1] == len(finished)
 
 
+@pytest.mark.parametrize("way", ["sticky", "consumer"])
 def test_a_worker_that_stood_still_for_longer_than_its_session_joins_again_and_loses_nothing(
-    kafka: Kafka, tmp_path: Path
+    kafka: Kafka, tmp_path: Path, way: str
 ) -> None:
     records = 8_000
-    spec = Spec(kafka, tmp_path, "echo_slowly", {"in_flight": {"messages": 200}})
+    few = {"in_flight": {"messages": 200}}
+    spec = Spec(kafka, tmp_path, "echo_slowly", few, client={"group": GROUPS[way]})
     spec.create_topics()
     kafka.produce(spec.source, numbered(records))
 
