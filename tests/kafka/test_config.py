@@ -56,6 +56,11 @@ def test_each_of_several_processes_is_a_static_member_of_its_own() -> None:
     assert properties["group.instance.id"] == "g.pod-3.2"
 
 
+def test_topics_of_kafka_itself_are_hidden_from_a_pipeline_with_a_pattern_only() -> None:
+    assert "topic.blacklist" not in consumer()
+    assert consumer(**{"from": ["flights", "^eu-.*"]})["topic.blacklist"] == "^__"
+
+
 def test_the_session_is_configured_in_milliseconds() -> None:
     settings = kafka(group={"session_timeout": "6s", "heartbeat": "500ms"})
 
