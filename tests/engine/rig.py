@@ -115,11 +115,11 @@ class Rig:
             {},
             pipeline.timeout,
         )
-        self.pool = InlinePool(self.executor.execute)
+        self.pool = self._make_pool()
         self.counts = Counts()
         clients = Clients(
             lambda: self.broker.consumer(GROUP),
-            lambda: self.broker.producer(queue=self.queue),
+            self._make_producer,
             self.limits,
         )
         run_limit = self.batch or (500 if pipeline.ordering == "partition" else 1)
@@ -130,6 +130,13 @@ class Rig:
         )
         self._clients = clients
         self.runner = self._join()
+
+    def _make_pool(self) -> InlinePool:
+        return InlinePool(self.executor.execute)
+
+    def _make_producer(self) -> MemoryProducer:
+        self.producer = self.broker.producer(queue=self.queue)
+        return self.producer
 
     def _join(self) -> Runner:
         return Runner(self._job, self._clients, self.pool, self.clock, self.observer, self.counts)
@@ -146,10 +153,6 @@ class Rig:
     def clock(self) -> ManualClock:
         assert isinstance(self.broker.clock, ManualClock)
         return self.broker.clock
-
-    @property
-    def producer(self) -> MemoryProducer:
-        return self.broker.producers[-1]
 
     @property
     def consumer(self) -> MemoryConsumer:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.rig import Rig
+from tests.engine.rig import GROUP, Rig
 from worker.engine.partition import POLL_LIMIT
 from worker.errors import Reject
 from worker.observe.tracing import TraceContext
@@ -762,6 +762,28 @@ def test_a_drain_that_meets_a_hanging_handler_commits_what_was_finished_before()
 
     assert not rig.runner.drain()
     assert (before, rig.committed()) == (None, 1)
+
+
+def test_messages_of_a_partition_that_is_assigned_while_a_member_drains_are_for_the_next() -> None:
+    rig = Rig(same, {"drain_timeout": "3s"}, MemoryBroker(Ticking()), partitions=2)
+    other = Rig(same, broker=rig.broker, partitions=2)
+    for _ in range(5):
+        rig.runner.step()
+        other.runner.step()
+    (mine,), (theirs,) = rig.runner.partitions, other.runner.partitions
+    rig.pool.hold = True
+    rig.send("1", partition=mine.partition)
+    rig.send("2", "3", partition=theirs.partition)
+    rig.runner.step()
+
+    other.consumer.expire()
+    rig.runner.drain()
+    rig.runner.close()
+    following = Rig(same, broker=rig.broker, partitions=2)
+    following.step()
+
+    assert theirs in rig.broker.committed(GROUP)
+    assert sorted(rig.values()) == ["1", "2", "3"]
 
 
 def test_nothing_is_taken_while_the_pipeline_drains() -> None:

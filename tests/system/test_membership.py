@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 
@@ -74,6 +75,36 @@ def test_a_drain_that_meets_a_hanging_handler_has_committed_what_was_finished_be
         assert worker.stop() == 4
 
     assert kafka.committed(spec.group, spec.source)[1] == len(finished)
+
+
+@pytest.mark.parametrize("way", ["sticky", "consumer"])
+def test_messages_of_a_partition_that_a_draining_worker_is_given_are_for_the_next(
+    kafka: Kafka, tmp_path: Path, way: str
+) -> None:
+    settings = {"commit": {"interval": "100ms"}}
+    spec = Spec(kafka, tmp_path, "wait_for_file", settings, client={"group": GROUPS[way]})
+    spec.create_topics()
+    gate, each = tmp_path / "gate", 50
+    held = json.dumps({"file": str(gate)})[1:-1]
+
+    with spec.worker(drain_timeout="1h") as draining, spec.worker(drain_timeout="1s") as other:
+        draining.until(lambda: draining.owned() == other.owned() == 2)
+        kafka.produce(
+            spec.source, [(b"a", b'{"id":%d,%s}' % (n, held.encode()), n) for n in range(4)]
+        )
+        draining.until(lambda: draining.count("received") == other.count("received") == 2)
+        draining.send(signal.SIGTERM)
+        draining.until(lambda: draining.pipeline()["status"] == "draining")
+        other.stop()
+        kafka.produce(spec.source, ((b"a", b'{"id":%d}' % n, n % 4) for n in range(4, 4 + each)))
+        draining.until(lambda: draining.pipeline()["clients"]["consumer"]["messages_received"] > 2)
+        gate.touch()
+        assert draining.ended() == 0
+    with spec.worker() as following:
+        following.until(lambda: is_through(kafka, spec, 4 + each))
+        following.stop()
+
+    assert set(ids(kafka.read(spec.target))) == set(range(4 + each))
 
 
 @pytest.mark.parametrize("way", ["sticky", "consumer"])

@@ -167,8 +167,12 @@ class AtLeastOnce:
         }
 
     def _commit_of(self, partition: Partition) -> Commit:
+        """The map is left out after a failure: what comes later in a lane has to come again, too.
+
+        Otherwise the result of an earlier message would be the last one.
+        """
         tracker = partition.tracker
-        finished = () if self._mapless else tracker.ranges()
+        finished = () if self._mapless or self.failure is not None else tracker.ranges()
         return Commit(tracker.committable, envelope.encode(tracker.committable, finished))
 
     def committed(

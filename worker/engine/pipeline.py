@@ -126,12 +126,11 @@ class PipelineLoop:
     def _work(self, runner: Runner) -> Iterator[None]:
         while runner.failed is None and not self._stopping.is_set():
             runner.step()
-            if self._clock.monotonic() >= self._publish_due:
-                self._publish("running" if self._joined(runner.consumer) else "joining", runner)
+            self._publish_if_due("running" if self._joined(runner.consumer) else "joining", runner)
             yield
         self._publish("draining", runner)
         self.drained = False
-        self.drained = runner.drain()
+        self.drained = runner.drain(lambda: self._publish_if_due("draining", runner))
         self._failed = runner.failed
 
     def _leave(self, runner: Runner) -> None:
@@ -142,6 +141,10 @@ class PipelineLoop:
         self._report_given_up(runner)
 
     # --- what others see ---
+
+    def _publish_if_due(self, status: PipelineStatus, runner: Runner) -> None:
+        if self._clock.monotonic() >= self._publish_due:
+            self._publish(status, runner)
 
     def _publish(self, status: PipelineStatus, runner: Runner | None) -> None:
         now = self._clock.monotonic()

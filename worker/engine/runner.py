@@ -70,6 +70,7 @@ class Runner:
         self._rate = Unlimited() if job.rate is None else Rate(job.rate)
         self._is_too_fast = False
         """Whether only its rate kept the last step from handing more over."""
+        self._draining = False
         self._lost: set[TopicPartition] = set()
         self._behind: dict[TopicPartition, int] = {}
         """Where the partitions were before a rewind, until all are there again."""
@@ -90,14 +91,20 @@ class Runner:
         self._admit()
         self._dispatch()
 
-    def drain(self) -> bool:
+    def drain(self, meanwhile: Callable[[], object] = lambda: None) -> bool:
         """Finish, acknowledge and commit what handlers have; whether all of that was in time."""
         deadline = self._clock.monotonic() + self.job.settings.drain_timeout
+        self._draining = True
         self._pass_control_records()
         self.consumer.pause(list(self.partitions))
         if not self.committer.committing:
             self.committer.commit_now(self.partitions.values(), wait=False)
-        self._finish(self.partitions.values(), deadline, self._keep_membership)
+
+        def go_on() -> None:
+            self._keep_membership()
+            meanwhile()
+
+        self._finish(self.partitions.values(), deadline, go_on)
         self._commit_until(deadline)
         return not (self._uncommitted or any(p.in_flight for p in self.partitions.values()))
 
@@ -121,9 +128,9 @@ class Runner:
             starts |= starts_of(self.consumer, fresh, job.settings.start, job.topics, job.there)
         finished = self._maps_of(committed)
         for source, start in starts.items():
-            self.partitions[source] = self._partition(
-                source, start, committed[source], finished.get(source, ())
-            )
+            partition = self._partition(source, start, committed[source], finished.get(source, ()))
+            partition.closing = self._draining
+            self.partitions[source] = partition
         log.info("%s: assigned %s", self.job.name, _names(starts))
         return starts
 
@@ -235,7 +242,7 @@ class Runner:
         return 0.0 if busy and not self._is_blocked else IDLE_WAIT
 
     def _partition(
-        self, source: TopicPartition, start: int, committed: Commit | None, finished: Ranges
+        self, source: TopicPartition, start: int, committed: Commit | None, finished: Ranges = ()
     ) -> Partition:
         return Partition(source, start, committed, self.job.lanes(), finished)
 
@@ -311,7 +318,7 @@ class Runner:
         else:
             self.counts.lost_offsets += max(0, start - partition.tracker.committable)
             self._behind.pop(source, None)
-            self._replace(partition, start, ())
+            self._replace(partition, start)
 
     # --- settling ---
 
@@ -379,7 +386,7 @@ class Runner:
         self.settlement.careful |= self.committer.learnt
         for source, partition in list(self.partitions.items()):
             self._behind[source] = max(self._behind.get(source, 0), partition.tracker.position)
-            self._replace(partition, partition.tracker.committable, partition.tracker.ranges())
+            self._replace(partition, partition.tracker.committable)
         self.committer.close(0.0)
         if self.committer.learnt:
             self._try_again()
@@ -412,9 +419,9 @@ class Runner:
         log.info("%s: records can be delivered again", self.job.name)
         self.blocked, self._failures = None, 0
 
-    def _replace(self, partition: Partition, start: int, finished: Ranges) -> None:
+    def _replace(self, partition: Partition, start: int) -> None:
         self._forget_all(partition)
-        successor = self._partition(partition.source, start, partition.committed, finished)
+        successor = self._partition(partition.source, start, partition.committed)
         successor.paused = partition.paused
         self.partitions[partition.source] = successor
         self.consumer.seek(partition.source, start)
@@ -430,6 +437,7 @@ class Runner:
         for run in self._pool.recall():
             run.partition.runs.discard(run)
             run.partition.lanes.release(run.messages, 0)
+            self._rate.give_back(len(run.messages))
         closing = list(partitions)
         for partition in closing:
             self.pressure.remove(partition.close(), 0)
@@ -443,7 +451,10 @@ class Runner:
             meanwhile()
 
     def _keep_membership(self) -> None:
-        """Poll and commit as ever, although nothing is taken any more."""
+        """Poll and commit as ever, although nothing is taken any more.
+
+        Partitions may still be assigned, and their messages come: they are for the next owner.
+        """
         self.consumer.poll(1, 0.0)
         self._commit()
 

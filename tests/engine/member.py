@@ -1,0 +1,103 @@
+"""A member of a group whose test chooses when runs come back, and how much of them is handled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tests.engine.rig import InlinePool, Rig
+from worker.engine.partition import Finished, Run
+from worker.testing import ManualClock
+from worker.types import Outcome
+
+Choice = tuple[int, int]
+"""The place of a run among those that handlers have begun, and how many messages it handles."""
+
+
+class ChosenPool(InlinePool):
+    """Handles what the test says has come back.
+
+    Handlers have begun with the first `size` runs; one more may wait. While runs are waited for,
+    time passes and those of `meanwhile` come back.
+    """
+
+    def __init__(self, execute: Callable[[Run], list[Outcome]], clock: ManualClock) -> None:
+        super().__init__(execute)
+        self._clock = clock
+        self._back: list[tuple[Run, int]] = []
+        self.meanwhile: list[Choice] = []
+        self.on_submit: Callable[[Run], object] = lambda _run: None
+        self.on_handled: Callable[[Run], object] = lambda _run: None
+
+    @property
+    def out(self) -> Sequence[Run]:
+        """Runs that have not come back."""
+        return [*self._runs, *(run for run, _ in self._back)]
+
+    @property
+    def begun(self) -> Sequence[Run]:
+        return self._runs[: self.size]
+
+    @property
+    def outstanding(self) -> int:
+        return len(self._runs) + len(self._back)
+
+    @property
+    def saturated(self) -> bool:
+        return len(self._runs) > self.size
+
+    def submit(self, run: Run) -> None:
+        self.on_submit(run)
+        self._runs.append(run)
+
+    def finish(self, choice: Choice) -> None:
+        """Let a run come back that a handler has begun with."""
+        place, messages = choice
+        if self._runs:
+            run = self._runs.pop(place % len(self.begun))
+            self._back.append((run, messages))
+
+    def collect(self, timeout: float) -> list[Finished]:
+        if timeout and not self._back:
+            self._clock.advance(timeout)
+            if self.meanwhile:
+                self.finish(self.meanwhile.pop())
+        back, self._back = self._back, []
+        return [Finished(run, self._handle(run, messages)) for run, messages in back]
+
+    def recall(self) -> list[Run]:
+        waiting = self._runs[self.size :]
+        del self._runs[self.size :]
+        return waiting
+
+    def close(self) -> None:
+        self._runs.clear()
+        self._back.clear()
+
+    def _handle(self, run: Run, messages: int) -> list[Outcome]:
+        """One after the other: how far a run gets must not hang on how fast the machine is."""
+        outcomes = []
+        for message in run.messages[:messages]:
+            one = Run(run.partition, [message])
+            outcomes += self._execute(one)
+            self.on_handled(one)
+        return outcomes
+
+
+class Member(Rig):
+    """One of several members: rigs that share a broker are in one group."""
+
+    pool: ChosenPool
+
+    def _make_pool(self) -> ChosenPool:
+        return ChosenPool(self.executor.execute, self.clock)
+
+    @property
+    def expired(self) -> bool:
+        """Whether the group has taken it for dead; it learns of that with its next poll."""
+        member = self.consumer._member
+        return member is None or member.expired
+
+    def expire(self) -> None:
+        """Have the group take it for dead unless it has."""
+        if not self.expired:
+            self.consumer.expire()

@@ -1,0 +1,400 @@
+"""Whatever happens in whatever order: what must hold of a group at each moment, and in the end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.engine.member import Choice, Member
+from tests.engine.rig import GROUP
+from worker.engine.partition import Run
+from worker.flow import envelope
+from worker.flow.lanes import LANES
+from worker.testing import ManualClock, MemoryBroker
+from worker.types import RawMessage, TopicPartition
+
+PARTITIONS = 3
+MEMBERS = 3
+SOURCES = [TopicPartition("source", number) for number in range(PARTITIONS)]
+WHOLE = sys.maxsize
+PHASES = set(Phase) - {Phase.explain}
+"""To explain takes minutes, and says little of a machine."""
+ROUNDS = 300
+"""After so many rounds in which nothing bad happens everything is through, or never will be."""
+
+Place = tuple[int, int]
+"""Partition and offset of a message."""
+
+any_of_them = st.integers(0, 7)
+choices = st.tuples(any_of_them, st.sampled_from([1, 2, WHOLE]))
+comings = st.lists(choices, min_size=1, max_size=6)
+sources = st.sampled_from(SOURCES)
+keys = st.sampled_from([b"a", b"b", b"c", None])
+
+in_each_ordering = pytest.mark.parametrize("ordering", LANES)
+
+
+def handler(payload: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give the payload back as often as it says, or fail."""
+    if payload["results"] < 0:
+        raise ValueError
+    return [{**payload, "part": part} for part in range(payload["results"])]
+
+
+class Histories(RuleBasedStateMachine):
+    """A group of some members that share a topic, and all that can happen to them."""
+
+    def __init__(self, ordering: str) -> None:
+        super().__init__()
+        self._ordering = ordering
+        self._broker = MemoryBroker(ManualClock())
+        self._members: list[Member] = []
+        self._killed: list[Member] = []
+        """Those that the group has not noticed yet."""
+        self._results: dict[Place, int] = {}
+        """How many results each message has; -1 for one that fails."""
+        self._lanes: dict[object, list[Place]] = {}
+        self._keyless: set[Place] = set()
+        self._handled: set[Place] = set()
+        self._covered: set[Place] = set()
+        """What a commit that was successful says is finished."""
+        self._deliveries_failed = False
+
+    # --- what happens ---
+
+    @initialize(
+        dead_letters=st.booleans(),
+        concurrency=st.integers(1, 4),
+        in_flight=st.sampled_from([4, 12, 10_000]),
+        queue=st.sampled_from([2, 100_000]),
+        commit_after=st.sampled_from([1, 10_000]),
+        members=st.integers(1, 2),
+    )
+    def begin(
+        self,
+        dead_letters: bool,  # noqa: FBT001 - hypothesis gives it by name
+        concurrency: int,
+        in_flight: int,
+        queue: int,
+        commit_after: int,
+        members: int,
+    ) -> None:
+        self._dead_letters, self._concurrency, self._queue = dead_letters, concurrency, queue
+        self._settings = {
+            "ordering": self._ordering,
+            "in_flight": {"messages": in_flight},
+            "commit": {"messages": commit_after},
+            "revoke_timeout": "2s",
+            "drain_timeout": "2s",
+            **({"dead_letter": "dlq"} if dead_letters else {"on_error": "skip"}),
+        }
+        for _ in range(members):
+            self.join()
+        self.step(0, 1, [])
+
+    @rule(
+        source=sources,
+        messages=st.lists(st.tuples(keys, st.integers(-1, 2)), min_size=1, max_size=9),
+    )
+    def produce(self, source: TopicPartition, messages: list[tuple[bytes | None, int]]) -> None:
+        for key, results in messages:
+            partition = source.partition
+            place = partition, self._broker.log(source).end
+            value = json.dumps({"place": place, "results": results}).encode()
+            self._broker.append("source", value, key, partition=partition)
+            self._results[place] = results
+            self._lanes.setdefault(self._lane(*place, key), []).append(place)
+            if key is None:
+                self._keyless.add(place)
+
+    @rule(source=sources, count=st.integers(1, 3))
+    def leave_a_gap(self, source: TopicPartition, count: int) -> None:
+        self._broker.append_gap(source, count)
+
+    @rule(source=sources)
+    def abort(self, source: TopicPartition) -> None:
+        self._broker.append_aborted(source, b"{}")
+
+    @precondition(lambda self: self._members)
+    @rule(who=any_of_them, times=st.integers(1, 4), meanwhile=comings)
+    def step(self, who: int, times: int, meanwhile: list[Choice]) -> None:
+        member = self._member(who)
+        member.pool.meanwhile = meanwhile
+        for _ in range(times):
+            member.runner.step()
+        member.pool.meanwhile = []
+
+    @rule(back=comings)
+    def go_on(self, back: list[Choice]) -> None:
+        """Let every member work for a while, and time pass for a commit."""
+        for place, choice in enumerate(back):
+            for member in self._members:
+                member.runner.step()
+            if self._members:
+                self._member(place).pool.finish(choice)
+        self.let_time_pass(1.0)
+        for who in range(len(self._members)):
+            self.step(who, 2, [])
+
+    @rule(back=comings)
+    def come_back(self, back: list[Choice]) -> None:
+        """Let runs come back of those who have any."""
+        for place, choice in enumerate(back):
+            busy = [member for member in self._members if member.pool.begun]
+            if busy:
+                busy[place % len(busy)].pool.finish(choice)
+
+    @precondition(lambda self: self._members)
+    @rule(who=any_of_them, messages=st.integers(1, 3))
+    def time_deliveries_out(self, who: int, messages: int) -> None:
+        self._deliveries_fail()
+        self._member(who).producer.fail_next(times=messages)
+
+    @precondition(lambda self: self._members and self._dead_letters)
+    @rule(who=any_of_them, messages=st.integers(1, 3))
+    def refuse_records(self, who: int, messages: int) -> None:
+        self._deliveries_fail()
+        self._member(who).producer.fail_next("MSG_SIZE_TOO_LARGE: it is", times=messages)
+
+    @precondition(lambda self: self._members)
+    @rule(who=any_of_them)
+    def hold_acknowledgements(self, who: int) -> None:
+        self._member(who).producer.hold_deliveries()
+
+    @rule(which=any_of_them)
+    def acknowledge(self, which: int) -> None:
+        """Deliver what one producer holds, be it that of a member that is long gone."""
+        self._broker.producers[which % len(self._broker.producers)].release()
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 60.0]))
+    def let_time_pass(self, seconds: float) -> None:
+        assert isinstance(self._broker.clock, ManualClock)
+        self._broker.clock.advance(seconds)
+
+    @precondition(lambda self: self._members)
+    @rule(who=any_of_them)
+    def refuse_a_commit(self, who: int) -> None:
+        self._member(who).consumer.fail_commits()
+
+    @precondition(lambda self: len(self._members) < MEMBERS)
+    @rule()
+    def join(self) -> None:
+        member = Member(handler, self._settings, self._broker, self._queue, PARTITIONS)
+        member.pool.size = self._concurrency
+        member.pool.on_submit = partial(self._submitted, member)
+        member.pool.on_handled = self._handled_one
+        self._members.append(member)
+
+    @precondition(lambda self: self._members)
+    @rule(who=any_of_them, meanwhile=comings)
+    def leave(self, who: int, meanwhile: list[Choice]) -> None:
+        member = self._member(who)
+        member.pool.meanwhile = meanwhile
+        member.runner.drain()
+        member.runner.close()
+        self._members.remove(member)
+
+    @precondition(lambda self: self._members)
+    @rule(who=any_of_them)
+    def kill(self, who: int) -> None:
+        member = self._member(who)
+        self._members.remove(member)
+        member.consumer.kill()
+        self._killed.append(member)
+
+    @precondition(lambda self: self._killed)
+    @rule()
+    def notice_who_was_killed(self) -> None:
+        self._killed.pop(0).expire()
+
+    @precondition(lambda self: self._members)
+    @rule(who=any_of_them)
+    def restart(self, who: int) -> None:
+        self.kill(who)
+        self._killed.pop().expire()
+        self.join()
+
+    @precondition(lambda self: self._members)
+    @rule(who=any_of_them)
+    def take_for_dead(self, who: int) -> None:
+        self._member(who).expire()
+
+    # --- what must hold ---
+
+    @invariant()
+    def no_commit_passes_over_a_message_that_is_not_finished(self) -> None:
+        for source, commit in self._broker.group(GROUP).committed.items():
+            finished = envelope.decode(commit.metadata, commit.offset)
+            assert finished is not None
+            assert len(commit.metadata) <= envelope.BUDGET
+            here = {place for place in self._results if place[0] == source.partition}
+            below = {place for place in here if place[1] < commit.offset}
+            above = {place for place in here if any(a <= place[1] < b for a, b in finished)}
+            assert below | above <= self._finished(), f"{source} was committed at {commit}"
+            self._covered |= below
+            if not self._deliveries_failed:  # after which what is above is done again
+                self._covered |= above
+
+    @invariant()
+    def what_a_pipeline_holds_is_what_its_partitions_hold(self) -> None:
+        for member in self._members:
+            runner = member.runner
+            held = list(runner.partitions.values())
+            assert runner.failed is None
+            assert runner.pressure.messages == sum(one.in_flight for one in held)
+            assert runner.pressure.bytes == sum(one.size for one in held)
+            assert all(one.in_flight >= 0 and one.size >= 0 for one in held)
+
+    def _deliveries_fail(self) -> None:
+        self._deliveries_failed = True
+        committed = self._broker.group(GROUP).committed
+        starts = {source.partition: commit.offset for source, commit in committed.items()}
+        self._covered = {place for place in self._covered if place[1] < starts[place[0]]}
+
+    def _submitted(self, member: Member, run: Run) -> None:
+        """No lane is at work twice, and nothing that is known to be finished once more."""
+        out = [one for one in member.pool.out if one.partition is run.partition]
+        lanes = [self._lane_of(m) for one in out for m in one.messages]
+        new = {self._lane_of(message) for message in run.messages}
+        assert new.isdisjoint(lanes), "two runs of a lane at a time"
+        assert self._ordering == "partition" or len(new) == len(run.messages)
+        if not member.expired:
+            again = self._covered.intersection(map(_place, run.messages))
+            assert not again, "finished, committed, and handled again"
+
+    def _handled_one(self, run: Run) -> None:
+        """The first outcomes of a lane's messages are in order."""
+        (message,) = run.messages
+        lane, place = self._lanes[self._lane_of(message)], _place(message)
+        assert self._handled.issuperset(lane[: lane.index(place)]), f"{place} is too early"
+        self._handled.add(place)
+
+    def teardown(self) -> None:
+        if sys.exc_info()[0] is None and self._members + self._killed:
+            self._let_everything_go()
+            self.no_commit_passes_over_a_message_that_is_not_finished()
+            self.what_a_pipeline_holds_is_what_its_partitions_hold()
+            assert self._finished() == self._results.keys()
+            assert self._deliveries_failed or self._results_are_in_order()
+
+    def _let_everything_go(self) -> None:
+        for producer in self._broker.producers:
+            producer.release()
+        while self._killed:
+            self.notice_who_was_killed()
+        if not self._members:
+            self.join()
+        for _ in range(ROUNDS):
+            if self._is_through():
+                return
+            for member in self._members:
+                while member.pool.begun:
+                    member.pool.finish((0, WHOLE))
+                member.runner.step()
+            self.let_time_pass(1.0)
+        raise AssertionError(f"not through: {self._broker.group(GROUP).committed}")
+
+    def _is_through(self) -> bool:
+        committed = self._broker.group(GROUP).committed
+        return all(
+            source in committed and tuple(committed[source]) == (self._broker.log(source).end, "")
+            for source in SOURCES
+        ) and not any(
+            member.runner.pressure.messages or member.runner.pressure.bytes
+            for member in self._members
+        )
+
+    # --- what is known ---
+
+    def _member(self, who: int) -> Member:
+        return self._members[who % len(self._members)]
+
+    def _lane(self, partition: int, offset: int, key: bytes | None) -> object:
+        match self._ordering:
+            case "partition":
+                return partition
+            case "key" if key is not None:
+                return partition, key
+            case _:
+                return partition, offset
+
+    def _lane_of(self, message: RawMessage) -> object:
+        return self._lane(message.partition(), message.offset(), message.key())
+
+    def _finished(self) -> set[Place]:
+        """Messages with all of their results, with a dead letter, or handled and without either."""
+        written: dict[Place, set[int]] = {}
+        for place, part, _ in self._written():
+            written.setdefault(place, set()).add(part)
+        given_up = {_place_of(record.value) for record in self._broker.records("dlq")}
+        silent = (-1, 0) if not self._dead_letters else (0,)
+        return {
+            place
+            for place, results in self._results.items()
+            if place in given_up
+            or (place in self._handled if results in silent else 0)
+            or (results > 0 and len(written.get(place, ())) == results)
+        }
+
+    def _written(self) -> list[tuple[Place, int, int]]:
+        """Of each result its message, which of its results it is, and the partition it is in."""
+        return [
+            (_place_of(record.value), json.loads(record.value or b"")["part"], record.partition)
+            for record in self._broker.records("target")
+        ]
+
+    def _results_are_in_order(self) -> bool:
+        """Whether those of a lane are in each partition of the target; the first of each counts.
+
+        Not those without a key: done again, they may be in another partition.
+        """
+        seen: dict[object, dict[Place, None]] = {}
+        lanes = {place: lane for lane, places in self._lanes.items() for place in places}
+        for place, part, partition in self._written():
+            if place in self._keyless:
+                continue
+            seen.setdefault((lanes[place], part, partition), {}).setdefault(place)
+        return all(list(places) == sorted(places) for places in seen.values())
+
+
+def _place(message: RawMessage) -> Place:
+    return message.partition(), message.offset()
+
+
+def _place_of(value: bytes | None) -> Place:
+    partition, offset = json.loads(value or b"")["place"]
+    return partition, offset
+
+
+def check(ordering: str, examples: int, steps: int) -> None:
+    machine: Any = partial(Histories, ordering)  # what makes a machine does as well as its class
+    bounds = settings(
+        max_examples=examples, stateful_step_count=steps, phases=PHASES, derandomize=True
+    )
+    run_state_machine_as_test(machine, settings=bounds)
+
+
+@in_each_ordering
+def test_whatever_happens_nothing_is_lost_out_of_order_or_done_again(ordering: str) -> None:
+    check(ordering, examples=250, steps=60)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@in_each_ordering
+def test_nor_in_any_of_many_more_histories(ordering: str) -> None:
+    check(ordering, examples=2_000, steps=60)
