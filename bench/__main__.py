@@ -11,7 +11,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import concurrency, idle, latency, memory, pools, processes, report, sending, throughput
+from bench import (
+    concurrency,
+    idle,
+    lanes,
+    latency,
+    memory,
+    pools,
+    processes,
+    report,
+    sending,
+    throughput,
+)
 from bench.machine import describe
 from bench.process import PROC
 from bench.registry import SYSTEMS, choose
@@ -47,6 +58,7 @@ MODES: dict[str, Mode] = {
     "pools": lambda brokers, options: [
         pools.measure(brokers, options.records, options.repeats, options.limit)
     ],
+    "lanes": lambda _brokers, options: [lanes.measure(options.repeats)],
     "idle": lambda brokers, options: [
         idle.measure(brokers, options.pipelines, options.idle_seconds, options.repeats)
     ],
@@ -96,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
         "--records",
         type=_number,
         default=1_000_000,
-        help="of each but latency, memory, idle (1,000,000)",
+        help="of each but latency, memory, lanes, idle (1,000,000)",
     )
     add("--repeats", type=_number, default=3, help="of everything, in turn (3)")
     add("--limit", type=_number, default=20, help="seconds of steady rate for slow systems (20)")

@@ -8,7 +8,7 @@ from bench.flights import through_flights
 from bench.rounds import Attempt
 from bench.section import Section
 from bench.systems import System, worker
-from bench.table import by_system, median_of, ratio_to
+from bench.table import compared
 
 HEAD = ["handlers", "messages/s, median (range)", "to threads", "CPU us/message", "peak MiB"]
 HANDLER = "seen_after_much_work"
@@ -35,13 +35,4 @@ def measure(brokers: str, records: int, repeats: int, limit: float) -> Section:
 
 
 def table(attempts: Sequence[Attempt]) -> str:
-    return by_system(
-        attempts,
-        HEAD,
-        lambda name: [
-            median_of(attempts, name, "rate"),
-            ratio_to(attempts, name, SYSTEMS[0].name, "rate"),
-            median_of(attempts, name, "cpu"),
-            median_of(attempts, name, "rss"),
-        ],
-    )
+    return compared(attempts, HEAD, SYSTEMS[0].name)

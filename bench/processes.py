@@ -8,7 +8,7 @@ from bench.flights import through_flights
 from bench.rounds import Attempt
 from bench.section import Section
 from bench.systems import System, worker
-from bench.table import by_system, median_of, ratio_to
+from bench.table import compared
 
 HEAD = ["processes", "messages/s, median (range)", "to one", "CPU us/message", "peak MiB"]
 NUMBERS = (1, 2, 4)
@@ -32,13 +32,4 @@ def measure(brokers: str, records: int, repeats: int, limit: float) -> Section:
 
 
 def table(attempts: Sequence[Attempt]) -> str:
-    return by_system(
-        attempts,
-        HEAD,
-        lambda name: [
-            median_of(attempts, name, "rate"),
-            ratio_to(attempts, name, SYSTEMS[0].name, "rate"),
-            median_of(attempts, name, "cpu"),
-            median_of(attempts, name, "rss"),
-        ],
-    )
+    return compared(attempts, HEAD, SYSTEMS[0].name)

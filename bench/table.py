@@ -38,6 +38,20 @@ def by_system(
     return markdown(head, rows)
 
 
+def compared(attempts: Sequence[Attempt], head: Sequence[str], base: str) -> str:
+    """Rates, also as ratios to one of the systems, and what each message takes."""
+    return by_system(
+        attempts,
+        head,
+        lambda name: [
+            median_of(attempts, name, "rate"),
+            ratio_to(attempts, name, base, "rate"),
+            median_of(attempts, name, "cpu"),
+            median_of(attempts, name, "rss"),
+        ],
+    )
+
+
 def column(attempts: Iterable[Attempt], system: str, figure: str) -> dict[int, float]:
     """One figure of a system by repeat."""
     mine = (one for one in attempts if one.system == system and figure in one.figures)

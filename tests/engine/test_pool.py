@@ -6,18 +6,26 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+import uvloop
 
 from tests.engine.steps import Steps
 from worker.engine.partition import Run
-from worker.engine.pool import AsyncPool, LoopThread
+from worker.engine.pool import AsyncPool, LoopThread, new_loop
 from worker.types import Done, Outcome
 
 
-@pytest.fixture
-def loop() -> Iterator[LoopThread]:
-    thread = LoopThread()
+@pytest.fixture(params=[asyncio.new_event_loop, new_loop], ids=["asyncio", "uvloop"])
+def loop(request: pytest.FixtureRequest) -> Iterator[LoopThread]:
+    thread = LoopThread(request.param)
     yield thread
     thread.close()
+
+
+def test_the_loop_is_that_of_uvloop_where_it_is_installed() -> None:
+    loop = new_loop()
+    loop.close()
+
+    assert isinstance(loop, uvloop.Loop)
 
 
 def test_async_runs_are_handled_beside_each_other_on_one_loop(loop: LoopThread) -> None:
@@ -74,7 +82,7 @@ def test_what_ends_processes_comes_back_from_a_task_and_the_loop_goes_on(loop: L
 
 
 def test_a_loop_that_has_ended_by_itself_is_known_to_be_dead() -> None:
-    thread = LoopThread()
+    thread = LoopThread(asyncio.new_event_loop)
     thread.start()
     before = thread.dead
 

@@ -8,6 +8,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any, Final, Protocol, TypeVar
 
 from worker.engine.partition import Finished, Run
@@ -72,11 +73,20 @@ def waiting_in(waiting: queue.SimpleQueue[T], timeout: float) -> list[T]:
         return found
 
 
+def new_loop() -> asyncio.AbstractEventLoop:
+    """An event loop: that of uvloop where it is installed."""
+    if find_spec("uvloop") is None:
+        return asyncio.new_event_loop()
+    import uvloop  # noqa: PLC0415 - optional extra
+
+    return uvloop.new_event_loop()
+
+
 class LoopThread:
     """The process's asyncio loop, in a thread of its own: async handlers and resources share it."""
 
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+    def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop] = new_loop) -> None:
+        self._loop = new_loop()
         self._thread = threading.Thread(target=self._run, name="asyncio", daemon=True)
         self._started = False
         self._closing = False
