@@ -34,11 +34,12 @@ METADATA_TOO_LARGE: Final = "OFFSET_METADATA_TOO_LARGE"
 Place = Literal["oldest", "newest"] | datetime
 """A place in a partition: its first message, its end, or the first message at or after a time."""
 
-OnDelivery = Callable[[object, object], None]
-"""Called with an error (None when all in-sync replicas have the record) and the client's message.
+OnStored = Callable[[int], None]
+"""Called with how many records all in-sync replicas have."""
+OnFailed = Callable[[object], None]
+"""Called with the error of a record that is not stored.
 
-It runs inside `Producer.poll`, `flush` or `close`, in the caller's thread, and must neither raise
-nor call the producer.
+Both are called in `Producer.poll` or `close`, in the caller's thread.
 """
 
 
@@ -141,8 +142,11 @@ class Consumer(Protocol):
 class Producer(Protocol):
     """An idempotent producer with `acks=all`; records to one partition stay in the order sent."""
 
-    def send(self, records: Sequence[Encoded], on_delivery: OnDelivery) -> int:
-        """Queue records in order; `on_delivery` is called exactly once for each that is queued.
+    def send(self, records: Sequence[Encoded], on_stored: OnStored, on_failed: OnFailed) -> int:
+        """Queue records in order, of which `poll` and `close` tell together.
+
+        `on_stored` is called once, when all that this call has queued are acknowledged; `on_failed`
+        for each that is not, and then `on_stored` never.
 
         Returns how many are queued: those in front of the first that is not. Why that one is not is
         raised when it is first in a call: `QueueFull` when the queue is full, `ClientFatal` when

@@ -11,29 +11,32 @@ import pytest
 from tests.contract.member import DEADLINE, Members, until
 from tests.contract.rig import Layout, Rig, unique
 from tests.contract.test_consumer import topic_of
+from tests.deliveries import Deliveries
 from worker.errors import ClientError, QueueFull
-from worker.ports import OnDelivery, Producer
+from worker.ports import Producer
 from worker.types import Encoded
 
 
-class Deliveries:
-    """Counts the reports of each record."""
+class ByValue:
+    """What is told of each record."""
 
     def __init__(self) -> None:
         self.of: dict[bytes | None, list[object]] = {}
 
-    def to(self, record: Encoded) -> OnDelivery:
-        reports = self.of.setdefault(record.value, [])
-        return lambda error, _message: reports.append(error)
+    def to(self, record: Encoded) -> Deliveries:
+        deliveries = Deliveries()
+        deliveries.errors = self.of.setdefault(record.value, deliveries.errors)
+        return deliveries
 
     @property
     def complete(self) -> bool:
         return all(self.of.values())
 
 
-def send(producer: Producer, deliveries: Deliveries, *records: Encoded) -> None:
+def send(producer: Producer, deliveries: ByValue, *records: Encoded) -> None:
     for record in records:
-        producer.send([record], deliveries.to(record))
+        to = deliveries.to(record)
+        producer.send([record], to.stored, to.failed)
 
 
 def serve_until(producer: Producer, condition: Callable[[], object]) -> None:
@@ -44,7 +47,7 @@ def serve_until(producer: Producer, condition: Callable[[], object]) -> None:
 
 
 def test_each_record_is_reported_once_and_only_while_polling(rig: Rig) -> None:
-    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.producer()
+    topic, deliveries, producer = topic_of(rig), ByValue(), rig.producer()
     send(producer, deliveries, *(Encoded(topic, b"%d" % n, None) for n in range(50)))
     before = [report for reports in deliveries.of.values() for report in reports]
 
@@ -55,8 +58,34 @@ def test_each_record_is_reported_once_and_only_while_polling(rig: Rig) -> None:
     assert list(deliveries.of.values()) == [[None]] * 50
 
 
+def test_the_records_of_a_call_are_reported_together_when_the_last_is_stored(rig: Rig) -> None:
+    topic, producer = topic_of(rig, 4), rig.producer()
+    told, deliveries = list[int](), Deliveries()
+    records = [Encoded(topic, b"%d" % n, b"%d" % n) for n in range(200)]
+
+    sent = producer.send(records, told.append, deliveries.failed)
+    serve_until(producer, lambda: told)
+    producer.close(10.0)
+
+    assert sent == 200
+    assert (told, deliveries.errors) == ([200], [])
+
+
+def test_a_call_of_which_a_record_failed_is_never_reported_as_stored(rig: Rig) -> None:
+    topic, producer, deliveries = topic_of(rig), rig.producer(), Deliveries()
+    records = [Encoded(topic, b"", None, partition=partition) for partition in (0, 0, 7, 0)]
+
+    producer.send(records[:3], deliveries.stored, deliveries.failed)
+    producer.send(records[3:], deliveries.stored, deliveries.failed)
+    serve_until(producer, lambda: len(deliveries.errors) == 2)
+    producer.close(10.0)
+
+    assert sorted("UNKNOWN_PARTITION" in str(error) for error in deliveries.errors) == [False, True]
+    assert sorted(error is None for error in deliveries.errors) == [False, True]
+
+
 def test_closing_reports_what_is_on_its_way_and_is_idempotent(rig: Rig) -> None:
-    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.producer()
+    topic, deliveries, producer = topic_of(rig), ByValue(), rig.producer()
     send(producer, deliveries, *(Encoded(topic, b"%d" % n, None) for n in range(50)))
 
     producer.close(20.0)
@@ -66,7 +95,7 @@ def test_closing_reports_what_is_on_its_way_and_is_idempotent(rig: Rig) -> None:
 
 
 def test_what_cannot_be_delivered_in_time_is_reported_as_failed_on_close(rig: Rig) -> None:
-    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.stranded_producer()
+    topic, deliveries, producer = topic_of(rig), ByValue(), rig.stranded_producer()
     send(producer, deliveries, *(Encoded(topic, b"%d" % n, None, partition=0) for n in range(3)))
 
     producer.close(0.1)
@@ -83,7 +112,7 @@ def test_a_poll_without_deliveries_serves_none(rig: Rig) -> None:
 
 
 def test_a_record_arrives_as_it_was_sent(rig: Rig, members: Members) -> None:
-    topic, deliveries, producer = topic_of(rig, 3), Deliveries(), rig.producer()
+    topic, deliveries, producer = topic_of(rig, 3), ByValue(), rig.producer()
     headers = [("a", b"1"), ("a", None), ("b", "text")]
     record = Encoded(topic, b"value", b"key", headers, partition=2, timestamp=1_769_860_800_123)
 
@@ -99,7 +128,7 @@ def test_a_record_arrives_as_it_was_sent(rig: Rig, members: Members) -> None:
 
 
 def test_missing_and_empty_keys_and_values_arrive_as_such(rig: Rig, members: Members) -> None:
-    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.producer()
+    topic, deliveries, producer = topic_of(rig), ByValue(), rig.producer()
 
     send(producer, deliveries, Encoded(topic, None, b""), Encoded(topic, b"", None))
     producer.close(20.0)
@@ -110,7 +139,7 @@ def test_missing_and_empty_keys_and_values_arrive_as_such(rig: Rig, members: Mem
 
 
 def test_records_to_a_partition_keep_their_order(rig: Rig, members: Members) -> None:
-    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.producer()
+    topic, deliveries, producer = topic_of(rig), ByValue(), rig.producer()
     values = [b"%d" % n for n in range(500)]
 
     send(producer, deliveries, *(Encoded(topic, value, None) for value in values))
@@ -122,7 +151,7 @@ def test_records_to_a_partition_keep_their_order(rig: Rig, members: Members) -> 
 
 
 def test_a_key_has_the_partition_that_java_clients_give_it(rig: Rig, members: Members) -> None:
-    topic, deliveries, producer = topic_of(rig, 5), Deliveries(), rig.producer()
+    topic, deliveries, producer = topic_of(rig, 5), ByValue(), rig.producer()
     keys = {b"foobar": 1, b"abc": 2, b"21": 0, b"a-little-bit-long-string": 2}
 
     send(producer, deliveries, *(Encoded(topic, key, key) for key in keys))
@@ -136,12 +165,12 @@ def test_a_key_has_the_partition_that_java_clients_give_it(rig: Rig, members: Me
 def test_a_full_queue_refuses_a_record_until_deliveries_are_served(
     rig: Rig, members: Members
 ) -> None:
-    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.producer(queue=2)
+    topic, deliveries, producer = topic_of(rig), ByValue(), rig.producer(queue=2)
     send(producer, deliveries, Encoded(topic, b"1", None), Encoded(topic, b"2", None))
     refused = Encoded(topic, b"3", None)
 
     with pytest.raises(QueueFull):
-        producer.send([refused], deliveries.to(refused))
+        send(producer, deliveries, refused)
     serve_until(producer, lambda: deliveries.of[b"1"])
     send(producer, deliveries, refused)
     producer.close(20.0)
@@ -155,7 +184,7 @@ def test_a_full_queue_refuses_a_record_until_deliveries_are_served(
 def test_a_record_that_the_broker_refuses_leaves_its_neighbours_alone(
     rig: Rig, members: Members
 ) -> None:
-    topic, deliveries, producer = unique("topic"), Deliveries(), rig.producer()
+    topic, deliveries, producer = unique("topic"), ByValue(), rig.producer()
     rig.admin().create({topic: Layout(config={"max.message.bytes": "2000"})})
     too_large = Encoded(topic, b"x" * 3000, None)
 
@@ -171,7 +200,7 @@ def test_a_record_that_the_broker_refuses_leaves_its_neighbours_alone(
 
 
 def test_a_record_for_a_partition_that_does_not_exist_fails(rig: Rig) -> None:
-    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.producer()
+    topic, deliveries, producer = topic_of(rig), ByValue(), rig.producer()
 
     send(producer, deliveries, Encoded(topic, b"", None, partition=7))
     serve_until(producer, lambda: deliveries.complete)
@@ -181,7 +210,7 @@ def test_a_record_for_a_partition_that_does_not_exist_fails(rig: Rig) -> None:
 
 
 def test_header_names_that_kafka_allows_arrive_as_they_are(rig: Rig, members: Members) -> None:
-    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.producer()
+    topic, deliveries, producer = topic_of(rig), ByValue(), rig.producer()
     headers = [("a\nb", b"1"), ("a\tb", b"2"), ("\x7f", b"3"), ("", b"4")]
 
     send(producer, deliveries, Encoded(topic, b"", None, headers))
@@ -203,11 +232,13 @@ def test_header_names_that_kafka_allows_arrive_as_they_are(rig: Rig, members: Me
 def test_an_error_that_is_about_the_record_itself_is_told_from_those_that_pass(
     rig: Rig, record: Encoded, reason: str
 ) -> None:
-    topic, errors, producer = unique("topic"), list[object](), rig.producer()
+    topic, deliveries, producer = unique("topic"), Deliveries(), rig.producer()
+    errors = deliveries.errors
     rig.admin().create({topic: Layout(config={"max.message.bytes": "2000"})})
 
     try:
-        producer.send([replace(record, topic=topic)], lambda error, _message: errors.append(error))
+        one = [replace(record, topic=topic)]
+        producer.send(one, deliveries.stored, deliveries.failed)
     except ClientError as error:
         errors.append(error)
     serve_until(producer, lambda: errors)
@@ -219,7 +250,7 @@ def test_an_error_that_is_about_the_record_itself_is_told_from_those_that_pass(
 
 
 def test_an_error_that_may_pass_is_no_refusal(rig: Rig) -> None:
-    deliveries, producer = Deliveries(), rig.stranded_producer()
+    deliveries, producer = ByValue(), rig.stranded_producer()
 
     send(producer, deliveries, Encoded("topic", b"", None, partition=0))
     producer.close(0.1)
@@ -228,7 +259,7 @@ def test_an_error_that_may_pass_is_no_refusal(rig: Rig) -> None:
 
 
 def test_totals_count_what_was_sent(rig: Rig) -> None:
-    topic, deliveries, producer = topic_of(rig), Deliveries(), rig.producer()
+    topic, deliveries, producer = topic_of(rig), ByValue(), rig.producer()
     send(producer, deliveries, *(Encoded(topic, b"%d" % n, None) for n in range(5)))
 
     serve_until(producer, lambda: producer.totals().messages_sent >= 5)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
+from tests.deliveries import Deliveries
 from worker.errors import BrokersUnreachable, ClientError, QueueFull
 from worker.kafka import config
 from worker.kafka.admin import KafkaAdmin
@@ -39,16 +40,6 @@ class Refusing(Everything):
         raise LookupError(f"planted for {len(committed)} partitions")
 
 
-class Deliveries:
-    """Takes note of what became of records."""
-
-    def __init__(self) -> None:
-        self.errors: list[object] = []
-
-    def __call__(self, error: object, _message: object) -> None:
-        self.errors.append(error)
-
-
 @pytest.fixture(scope="module")
 def broker() -> Iterator[EmbeddedBroker]:
     with EmbeddedBroker() as broker:
@@ -74,7 +65,7 @@ def fill(
 
 def sent(producer: KafkaProducer, record: Encoded, deliveries: Deliveries) -> bool:
     try:
-        producer.send([record], deliveries)
+        producer.send([record], deliveries.stored, deliveries.failed)
     except QueueFull:
         return False
     return True
@@ -142,18 +133,21 @@ def test_the_connection_is_known_after_the_first_statistics(broker: EmbeddedBrok
 @pytest.mark.parametrize("name", ["a\0b", "half \ud800"])
 def test_a_header_name_that_the_client_would_spoil_is_refused(name: str) -> None:
     producer = KafkaProducer(config.producer(settings(NOWHERE), {}))
+    deliveries = Deliveries()
+    spoilt = Encoded("t", b"", headers=[(name, b"")])
 
     with pytest.raises(ClientError, match="header name"):
-        producer.send([Encoded("t", b"", headers=[(name, b"")])], Deliveries())
-
+        producer.send([spoilt], deliveries.stored, deliveries.failed)
     producer.close(0)
+
+    assert deliveries.errors == []
 
 
 def test_records_that_are_dropped_at_the_end_are_reported_as_failed() -> None:
     producer = KafkaProducer(config.producer(settings(NOWHERE), {}))
     deliveries = Deliveries()
     for _ in range(5):
-        producer.send([Encoded("t", b"")], deliveries)
+        producer.send([Encoded("t", b"")], deliveries.stored, deliveries.failed)
 
     producer.close(0)
     producer.close(0)

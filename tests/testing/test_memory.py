@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from tests.contract.member import Member
+from tests.deliveries import Deliveries
 from worker.errors import BrokersUnreachable, ClientError, ClientFatal, CommitFailed
 from worker.testing import ManualClock, MemoryBroker
 from worker.testing.log import murmur2
@@ -73,15 +74,16 @@ def test_a_consumer_can_fail(broker: MemoryBroker) -> None:
 def test_while_the_broker_is_down_everything_waits_and_nothing_is_lost(
     broker: MemoryBroker,
 ) -> None:
-    member, producer, reports = member_of(broker), broker.producer(), list[object]()
+    member, producer, deliveries = member_of(broker), broker.producer(), Deliveries()
     broker.append("flights", b"before", partition=0)
 
     broker.stop()
-    producer.send([Encoded("flights", b"during", partition=0)], lambda e, _m: reports.append(e))
+    during = Encoded("flights", b"during", partition=0)
+    producer.send([during], deliveries.stored, deliveries.failed)
     member.consumer.commit({SOURCE: Commit(0)}, wait=False)
     member.poll()
     producer.poll(0.0)
-    seen = [*member.values, *member.commits, *reports, member.consumer.connected]
+    seen = [*member.values, *member.commits, *deliveries.errors, member.consumer.connected]
     with pytest.raises(CommitFailed):
         member.consumer.commit({SOURCE: Commit(0)}, wait=True)
     with pytest.raises(ClientError):
@@ -95,51 +97,50 @@ def test_while_the_broker_is_down_everything_waits_and_nothing_is_lost(
     assert seen == [False]
     assert member.values == [b"before", b"during"]
     assert member.commits == [({SOURCE: Commit(0)}, None)]
-    assert reports == [None]
+    assert deliveries.errors == [None]
 
 
 def test_a_delivery_that_fails_leaves_no_record_and_those_after_it_go_on(
     broker: MemoryBroker,
 ) -> None:
-    producer, reports = broker.producer(), list[str]()
+    producer, deliveries = broker.producer(), Deliveries()
     producer.fail_next("_MSG_TIMED_OUT", times=1, when=lambda record: record.value == b"2")
 
     for value in (b"1", b"2", b"3"):
-        producer.send([Encoded("flights", value)], lambda error, _m: reports.append(str(error)))
+        producer.send([Encoded("flights", value)], deliveries.stored, deliveries.failed)
     producer.poll(0.0)
 
-    assert reports == ["None", "_MSG_TIMED_OUT", "None"]
+    assert [str(error) for error in deliveries.errors] == ["None", "_MSG_TIMED_OUT", "None"]
     assert {message.value for message in broker.records("flights")} == {b"1", b"3"}
 
 
 def test_held_deliveries_arrive_in_order_when_they_are_released(broker: MemoryBroker) -> None:
-    producer, reports = broker.producer(), list[object]()
+    producer, deliveries = broker.producer(), Deliveries()
     producer.hold_deliveries()
 
     for value in (b"1", b"2"):
-        producer.send(
-            [Encoded("flights", value, partition=0)], lambda error, _m: reports.append(error)
-        )
+        one = Encoded("flights", value, partition=0)
+        producer.send([one], deliveries.stored, deliveries.failed)
     held = producer.poll(0.0)
     producer.release()
     producer.poll(0.0)
 
     assert held == 0
-    assert reports == [None, None]
+    assert deliveries.errors == [None, None]
     assert [message.value for message in broker.records("flights")] == [b"1", b"2"]
 
 
 def test_a_producer_can_fail_for_good(broker: MemoryBroker) -> None:
-    producer, reports = broker.producer(), list[str]()
+    producer, deliveries = broker.producer(), Deliveries()
     producer.hold_deliveries()
-    producer.send([Encoded("flights", b"1")], lambda error, _m: reports.append(str(error)))
+    producer.send([Encoded("flights", b"1")], deliveries.stored, deliveries.failed)
 
     producer.fail("_FENCED")
     producer.poll(0.0)
 
-    assert reports == ["_FENCED"]
+    assert [str(error) for error in deliveries.errors] == ["_FENCED"]
     with pytest.raises(ClientFatal, match="_FENCED"):
-        producer.send([Encoded("flights", b"2")], lambda _e, _m: None)
+        producer.send([Encoded("flights", b"2")], deliveries.stored, deliveries.failed)
 
 
 def test_a_topic_that_appears_later_is_assigned_to_those_who_wait_for_it() -> None:

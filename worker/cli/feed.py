@@ -164,7 +164,7 @@ class _Sender:
 
     def _queued(self, record: Encoded) -> bool:
         try:
-            self._producer.send((record,), self._delivered)
+            self._producer.send((record,), self._stored, self._failed)
         except QueueFull:
             return False
         return True
@@ -174,11 +174,11 @@ class _Sender:
         if self._refusal is not None:
             raise FeedFailed(f"a record was not delivered: {self._refusal}")
 
-    def _delivered(self, error: object, _message: object) -> None:
-        if error is None:
-            self._acknowledged += 1
-        else:
-            self._refusal = str(error)
+    def _stored(self, records: int) -> None:
+        self._acknowledged += records
+
+    def _failed(self, error: object) -> None:
+        self._refusal = str(error)
 
 
 def feeds_of(

@@ -218,14 +218,13 @@ class AtLeastOnce:
             self._outbox.popleft()
 
     def _send_chunk(self, chunk: Chunk) -> bool:
-        on_delivery = self._on_delivery(chunk)
+        stored = partial(self._stored, chunk)
         try:
             while chunk.sent < chunk.number:
-                if self.careful:
-                    one = chunk.records[chunk.sent : chunk.sent + 1]
-                    chunk.sent += self._producer.send(one, partial(on_delivery, place=chunk.sent))
-                else:
-                    chunk.sent += self._producer.send(chunk.records[chunk.sent :], on_delivery)
+                last, place = (chunk.sent + 1, chunk.sent) if self.careful else (None, None)
+                failed = partial(self._failed, chunk, place)
+                records = chunk.records[chunk.sent : last]
+                chunk.sent += self._producer.send(records, stored, failed)
         except QueueFull:
             return False
         except ClientError as error:
@@ -234,17 +233,14 @@ class AtLeastOnce:
         chunk.records = ()
         return True
 
-    def _on_delivery(self, chunk: Chunk) -> Callable[..., None]:
-        def delivered(error: object, _report: object, place: int | None = None) -> None:
-            if error is not None:
-                if chunk.partition.alive:
-                    self._fail(error, chunk, place)
-                return
-            chunk.unacknowledged -= 1
-            if not chunk.unacknowledged:
-                self._finish(chunk)
+    def _stored(self, chunk: Chunk, records: int) -> None:
+        chunk.unacknowledged -= records
+        if not chunk.unacknowledged:
+            self._finish(chunk)
 
-        return delivered
+    def _failed(self, chunk: Chunk, place: int | None, error: object) -> None:
+        if chunk.partition.alive:
+            self._fail(error, chunk, place)
 
     def _finish(self, chunk: Chunk) -> None:
         if not chunk.partition.alive:

@@ -126,7 +126,7 @@ class PipelineLoop:
     def _work(self, runner: Runner) -> Iterator[None]:
         while runner.failed is None and not self._stopping.is_set():
             runner.step()
-            self._publish_if_due("running" if self._joined(runner.consumer) else "joining", runner)
+            self._publish_if_due("running", runner)
             yield
         self._publish("draining", runner)
         self.drained = False
@@ -177,9 +177,11 @@ class PipelineLoop:
         consumer = runner.consumer
         self._last_error = runner.settlement.last_failure or consumer.last_error or self._last_error
         ends = consumer.ends(list(runner.partitions))
+        joined = self._joined(consumer)
         return replace(
             state,
-            joined=self._joined(consumer),
+            status="joining" if state.status == "running" and not joined else state.status,
+            joined=joined,
             connected=consumer.connected,
             missing=tuple(consumer.missing),
             unmatched=tuple(consumer.unmatched),

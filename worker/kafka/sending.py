@@ -19,7 +19,7 @@ from worker.kafka import arguments
 from worker.kafka.config import Properties
 from worker.kafka.delivery import Delivery
 from worker.kafka.logs import client_logger
-from worker.kafka.producer import KafkaProducer
+from worker.kafka.producer import ReportingProducer
 from worker.types import Delivered, Encoded, TopicInfo
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Served:
         self._to_call: SimpleQueue[Delivery] = SimpleQueue()
         self._renewing = Lock()
         self._ended = Event()
-        self.producer = KafkaProducer(properties, on_error)
+        self.producer = ReportingProducer(properties, on_error)
         self._thread = Thread(target=self._serve, name="kafka-deliveries", daemon=True)
         self._thread.start()
 
@@ -79,7 +79,7 @@ class Served:
         """Queue a record, for which there is room within `timeout` seconds; raises `SendFailed`."""
         delivery = Delivery(self)
         try:
-            self.producer.send((record,), delivery)
+            self.producer.queue((record,), delivery)
         except ClientError as error:
             self._insist(record, delivery, error, timeout)
         self._sent += 1
@@ -147,7 +147,7 @@ class Served:
         while isinstance(error, QueueFull) and time.monotonic() < deadline:
             self.producer.client.poll(WAIT_FOR_ROOM)
             try:
-                self.producer.send((record,), delivery)
+                self.producer.queue((record,), delivery)
             except ClientError as another:
                 error = another
             else:
@@ -162,7 +162,7 @@ class Served:
         with self._renewing:
             broken = self.producer
             if broken.fatal is not None:
-                self.producer = KafkaProducer(self._properties, self._on_error)
+                self.producer = ReportingProducer(self._properties, self._on_error)
                 broken.close(0.0)
 
 
@@ -271,7 +271,7 @@ class Sender:
         return route
 
 
-def _look_again(producer: KafkaProducer, topic: str) -> None:
+def _look_again(producer: ReportingProducer, topic: str) -> None:
     """Have the client learn of a topic now, that it took for missing, or for smaller, till now."""
     with suppress(KafkaException):
         producer.client.list_topics(topic, timeout=LOOK_FOR)

@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from worker.errors import ClientError, ClientFatal, QueueFull
-from worker.ports import OnDelivery
+from worker.ports import OnFailed, OnStored
 from worker.testing.cluster import Cluster
 from worker.types import (
     ClientTotals,
     Encoded,
     Failure,
     Headers,
-    StoredMessage,
     TopicPartition,
 )
 
@@ -34,6 +33,24 @@ class _Fault:
     when: Callable[[Encoded], bool]
 
 
+@dataclass(slots=True)
+class _Receipt:
+    """What is still to be told of the records of one call."""
+
+    number: int
+    on_stored: OnStored
+    on_failed: OnFailed
+    stored: int = 0
+
+    def report(self, error: ClientError | None) -> None:
+        if error is not None:
+            self.on_failed(error)
+            return
+        self.stored += 1
+        if self.stored == self.number:
+            self.on_stored(self.number)
+
+
 class MemoryProducer:
     """Implements `ports.Producer`; the methods after `close` inject faults.
 
@@ -45,15 +62,15 @@ class MemoryProducer:
     def __init__(self, cluster: Cluster, queue: int) -> None:
         self._cluster = cluster
         self._limit = queue
-        self._queue: deque[tuple[Encoded, OnDelivery]] = deque()
-        self._reports: deque[tuple[OnDelivery, ClientError | None, StoredMessage]] = deque()
+        self._queue: deque[tuple[Encoded, _Receipt]] = deque()
+        self._reports: deque[tuple[_Receipt, ClientError | None]] = deque()
         self._faults: deque[_Fault] = deque()
         self._held = False
         self._fatal: str | None = None
         self._closed = False
         self._sent = self._sent_bytes = 0
 
-    def send(self, records: Sequence[Encoded], on_delivery: OnDelivery) -> int:
+    def send(self, records: Sequence[Encoded], on_stored: OnStored, on_failed: OnFailed) -> int:
         """Queue records; they lie in their logs already unless deliveries are held."""
         if self._fatal is not None:
             raise ClientFatal(self._fatal)
@@ -63,7 +80,8 @@ class MemoryProducer:
             fitting = records[: max(0, self._limit - len(self._queue) - len(self._reports))]
             if records and not fitting:
                 raise QueueFull(f"{self._limit} records wait for their delivery")
-            self._queue.extend((record, on_delivery) for record in fitting)
+            receipt = _Receipt(len(fitting), on_stored, on_failed)
+            self._queue.extend((record, receipt) for record in fitting)
             self._transmit()
         return len(fitting)
 
@@ -137,34 +155,34 @@ class MemoryProducer:
         with self._cluster.lock:
             self._transmit()
             reports, self._reports = self._reports, deque()
-        for on_delivery, error, message in reports:
-            on_delivery(error, message)
+        for receipt, error in reports:
+            receipt.report(error)
         return len(reports)
 
     def _transmit(self) -> None:
         while self._queue and self._cluster.up and not self._held:
-            record, on_delivery = self._queue.popleft()
-            self._reports.append((on_delivery, *self._deliver(record)))
+            record, receipt = self._queue.popleft()
+            self._reports.append((receipt, self._deliver(record)))
 
     def _refuse_queue(self, error: str) -> None:
         while self._queue:
-            record, on_delivery = self._queue.popleft()
-            self._reports.append((on_delivery, ClientError(error), _stored(record)))
+            _, receipt = self._queue.popleft()
+            self._reports.append((receipt, ClientError(error)))
 
-    def _deliver(self, record: Encoded) -> tuple[ClientError | None, StoredMessage]:
+    def _deliver(self, record: Encoded) -> ClientError | None:
         error = self._next_fault(record) or self._refusal(record)
         if error is not None:
-            return ClientError(error), _stored(record)
+            return ClientError(error)
         topic = self._cluster.topics[record.topic]
         partition = topic.choose(record.key) if record.partition is None else record.partition
         log = self._cluster.log(TopicPartition(record.topic, partition))
         now = int(self._cluster.clock.time() * 1000)
         timestamp = now if record.timestamp is None else record.timestamp
-        message = log.append(record.value, record.key, as_bytes(record.headers), timestamp)
+        log.append(record.value, record.key, as_bytes(record.headers), timestamp)
         self._sent += 1
         self._sent_bytes += _size(record)
         self._cluster.changed()
-        return None, message
+        return None
 
     def _next_fault(self, record: Encoded) -> str | None:
         for fault in self._faults:
@@ -194,9 +212,3 @@ def as_bytes(headers: Headers) -> list[tuple[str, bytes | None]]:
 def _size(record: Encoded) -> int:
     headers = sum(len(name) + len(value or b"") for name, value in record.headers)
     return len(record.key or b"") + len(record.value or b"") + headers
-
-
-def _stored(record: Encoded) -> StoredMessage:
-    return StoredMessage(
-        record.topic, record.partition or 0, -1001, value=record.value, key=record.key
-    )
