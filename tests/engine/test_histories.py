@@ -171,9 +171,10 @@ class Histories(RuleBasedStateMachine):
         self._member(who).producer.fail_next("MSG_SIZE_TOO_LARGE: it is", times=messages)
 
     @precondition(lambda self: self._members)
-    @rule(who=any_of_them)
-    def hold_acknowledgements(self, who: int) -> None:
-        self._member(who).producer.hold_deliveries()
+    @rule(who=any_of_them, partitions=st.sampled_from([None, [0], [0, 1]]))
+    def hold_acknowledgements(self, who: int, partitions: list[int] | None) -> None:
+        """Let all brokers fall silent, or some, for one member."""
+        self._member(who).producer.hold_deliveries(partitions)
 
     @rule(which=any_of_them)
     def acknowledge(self, which: int) -> None:
@@ -275,6 +276,15 @@ class Histories(RuleBasedStateMachine):
         if not member.expired:
             again = self._covered.intersection(map(_place, run.messages))
             assert not again, "finished, committed, and handled again"
+            assert not any(map(self._is_passed, run.messages)), "a later one of its lane is through"
+
+    def _is_passed(self, message: RawMessage) -> bool:
+        """Whether a later message of its lane is known to be finished.
+
+        The message would be the last of its lane to be handled, and its result the last.
+        """
+        lane = self._lanes[self._lane_of(message)]
+        return not self._covered.isdisjoint(lane[lane.index(_place(message)) + 1 :])
 
     def _handled_one(self, run: Run) -> None:
         """The first outcomes of a lane's messages are in order."""

@@ -81,8 +81,8 @@ async def block(_payload: dict[str, Any], client: str) -> None:
     threading.Event().wait()
 
 
-_last: dict[str, int] = {}
-_busy: set[str] = set()
+_last: dict[int, int] = {}
+_busy: set[int] = set()
 
 
 def _begin(payload: dict[str, Any]) -> None:

@@ -328,3 +328,28 @@ def numbered(number: int, partitions: int = 4) -> Iterable[tuple[bytes, bytes, i
     """Records with ids in turn over the partitions: id `n` is at offset `n // partitions`."""
     for one in range(number):
         yield str(one).encode(), b'{"id":%d}' % one, one % partitions
+
+
+def keyed(first: int, number: int, keys: int) -> Iterable[tuple[bytes, bytes, int]]:
+    """Records of so many keys in turn, numbered by key, beginning with the id `first`."""
+    for one in range(first, first + number):
+        value = {"id": one, "key": one % keys, "number": one // keys}
+        yield b"%d" % (one % keys), json.dumps(value).encode(), -1
+
+
+def misplaced(messages: Iterable[Message]) -> list[tuple[int, int]]:
+    """Key and number of results that came before the one before it, or last though not the latest.
+
+    What was done again is not, unless nothing later followed.
+    """
+    highest: dict[int, int] = {}
+    last: dict[int, int] = {}
+    found = []
+    for message in messages:
+        value = json.loads(message.value() or b"")
+        key, number = value["key"], value["number"]
+        if number > highest.get(key, -1) + 1:
+            found.append((key, number))
+        highest[key] = max(number, highest.get(key, -1))
+        last[key] = number
+    return [*found, *(last.items() - highest.items())]

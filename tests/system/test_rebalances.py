@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Message
 
-from tests.system.rig import Kafka, Spec, Worker, ids, is_through
+from tests.system.rig import Kafka, Spec, Worker, ids, is_through, keyed, misplaced
 
 pytestmark = pytest.mark.kafka
 
@@ -30,26 +28,6 @@ EACH = 2_500
 in_each_way = pytest.mark.parametrize("way", GROUPS)
 
 
-def keyed(first: int, number: int) -> Iterator[tuple[bytes, bytes, int]]:
-    """Records of some keys in turn, numbered by key."""
-    for one in range(first, first + number):
-        value = {"id": one, "key": one % KEYS, "number": one // KEYS}
-        yield b"%d" % (one % KEYS), json.dumps(value).encode(), -1
-
-
-def skips(messages: Iterable[Message]) -> list[tuple[int, int]]:
-    """Key and number of each result that came before the one before it; repetitions are none."""
-    highest: dict[int, int] = {}
-    found = []
-    for message in messages:
-        value = json.loads(message.value() or b"")
-        key, number = value["key"], value["number"]
-        if number > highest.get(key, -1) + 1:
-            found.append((key, number))
-        highest[key] = max(number, highest.get(key, -1))
-    return found
-
-
 def settled(members: Iterable[Worker]) -> bool:
     """Whether each member has partitions, and together they have all."""
     shares = [member.owned() for member in members]
@@ -65,7 +43,7 @@ def go_through(kafka: Kafka, folder: Path, way: str, rounds: int) -> None:
         members = deque(stack.enter_context(spec.worker()) for _ in range(3))
         for _ in range(rounds):
             for change in ("join", "leave"):
-                kafka.produce(spec.source, keyed(written, EACH))
+                kafka.produce(spec.source, keyed(written, EACH, KEYS))
                 written += EACH
                 if change == "join":
                     members.append(stack.enter_context(spec.worker()))
@@ -78,7 +56,7 @@ def go_through(kafka: Kafka, folder: Path, way: str, rounds: int) -> None:
 
     results = kafka.read(spec.target)
     assert set(ids(results)) == set(range(written))
-    assert skips(results) == []
+    assert misplaced(results) == []
     assert lost == [0, 0, 0]
 
 

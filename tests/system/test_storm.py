@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.rig import Kafka, Spec, ids
-from tests.system.test_rebalances import GROUPS, keyed
+from tests.system.rig import Kafka, Spec, ids, keyed
+from tests.system.test_rebalances import GROUPS, KEYS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.long]
 
@@ -48,7 +48,7 @@ def test_a_storm_of_rebalances_leaves_a_group_a_third_of_its_throughput(
 ) -> None:
     spec = Spec(kafka, tmp_path, "echo_slowly", client={"group": GROUPS[way]})
     kafka.create(spec.source, spec.target, partitions=PARTITIONS)
-    kafka.produce(spec.source, keyed(0, RECORDS))
+    kafka.produce(spec.source, keyed(0, RECORDS, KEYS))
     with ExitStack() as stack:
         *members, guest = [stack.enter_context(spec.worker()) for _ in range(3)]
         guest.until(lambda: sum(one.owned() for one in (*members, guest)) == PARTITIONS)

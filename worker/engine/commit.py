@@ -105,6 +105,8 @@ class AtLeastOnce:
         Delivery reports hold too little to tell two records apart that differ in headers or time.
         """
         self._outbox: deque[Chunk] = deque()
+        self._unfinished: dict[Partition, deque[Chunk]] = {}
+        """Chunks in the order in which they were settled."""
         self._since_commit = 0
         self._commit_due = clock.monotonic() + settings.interval
         self._committing = False
@@ -121,12 +123,13 @@ class AtLeastOnce:
         return bool(self._outbox)
 
     def deliver(self, chunk: Chunk) -> None:
-        """Make a chunk durable; `on_finished` is told when it is."""
-        if not chunk.number:
-            self._finish(chunk)
-            return
-        self._outbox.append(chunk)
-        self._send()
+        """Make a chunk durable; `on_finished` is told when it and those before it are."""
+        self._unfinished.setdefault(chunk.partition, deque()).append(chunk)
+        if chunk.number:
+            self._outbox.append(chunk)
+            self._send()
+        else:
+            self._finish_first(chunk.partition)
 
     def serve(self, timeout: float) -> None:
         """Take acknowledgements in, for up to `timeout` seconds, and send what waits."""
@@ -213,7 +216,9 @@ class AtLeastOnce:
     def _send(self) -> None:
         while self._outbox and self.failure is None:
             chunk = self._outbox[0]
-            if chunk.partition.alive and not self._send_chunk(chunk):
+            if not chunk.partition.alive:
+                self._forget(chunk.partition)
+            elif not self._send_chunk(chunk):
                 return
             self._outbox.popleft()
 
@@ -235,18 +240,33 @@ class AtLeastOnce:
 
     def _stored(self, chunk: Chunk, records: int) -> None:
         chunk.unacknowledged -= records
-        if not chunk.unacknowledged:
-            self._finish(chunk)
+        if not chunk.partition.alive:
+            self._forget(chunk.partition)
+        elif not chunk.unacknowledged:
+            self._finish_first(chunk.partition)
 
     def _failed(self, chunk: Chunk, place: int | None, error: object) -> None:
-        if chunk.partition.alive:
+        if not chunk.partition.alive:
+            self._forget(chunk.partition)
+        else:
             self._fail(error, chunk, place)
 
-    def _finish(self, chunk: Chunk) -> None:
-        if not chunk.partition.alive:
-            return
-        self._since_commit += chunk.messages
-        self._on_finished(chunk)
+    def _forget(self, partition: Partition) -> None:
+        self._unfinished.pop(partition, None)
+
+    def _finish_first(self, partition: Partition) -> None:
+        """Finish the chunks of a partition that are durable, up to the first that is not.
+
+        Brokers acknowledge in any order. If a later message of a lane was committed as finished,
+        and an earlier one was not, the result of that would be the last after a crash.
+        """
+        chunks = self._unfinished[partition]
+        while chunks and not chunks[0].unacknowledged:
+            chunk = chunks.popleft()
+            self._since_commit += chunk.messages
+            self._on_finished(chunk)
+        if not chunks:
+            del self._unfinished[partition]
 
     def _fail(self, error: object, chunk: Chunk, place: int | None) -> None:
         self._counts.delivery_failures += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from worker.errors import ClientError, ClientFatal, QueueFull
@@ -65,7 +65,8 @@ class MemoryProducer:
         self._queue: deque[tuple[Encoded, _Receipt]] = deque()
         self._reports: deque[tuple[_Receipt, ClientError | None]] = deque()
         self._faults: deque[_Fault] = deque()
-        self._held = False
+        self._held: Collection[int] | None = ()
+        """Partitions whose records are kept; None for all."""
         self._fatal: str | None = None
         self._closed = False
         self._sent = self._sent_bytes = 0
@@ -131,14 +132,17 @@ class MemoryProducer:
         with self._cluster.lock:
             self._faults.append(_Fault(error, times, when))
 
-    def hold_deliveries(self) -> None:
-        """Keep what is sent from now on in the queue, as a broker does that does not answer."""
-        self._held = True
+    def hold_deliveries(self, partitions: Collection[int] | None = None) -> None:
+        """Keep what is sent from now on in the queue, as brokers do that do not answer.
+
+        Those of some partitions, whatever the topic; a record that may go to any avoids them.
+        """
+        self._held = partitions
 
     def release(self) -> None:
         """Deliver what was held, in order."""
         with self._cluster.lock:
-            self._held = False
+            self._held = ()
             self._transmit()
             self._cluster.changed()
 
@@ -160,9 +164,23 @@ class MemoryProducer:
         return len(reports)
 
     def _transmit(self) -> None:
-        while self._queue and self._cluster.up and not self._held:
-            record, receipt = self._queue.popleft()
-            self._reports.append((receipt, self._deliver(record)))
+        if not self._cluster.up:
+            return
+        queue, self._queue = self._queue, deque()
+        for record, receipt in queue:
+            if self._is_held(record):
+                self._queue.append((record, receipt))
+            else:
+                self._reports.append((receipt, self._deliver(record)))
+
+    def _is_held(self, record: Encoded) -> bool:
+        if not self._held:
+            return self._held is None
+        topic = self._cluster.topics.get(record.topic)
+        partition = record.partition
+        if partition is None and record.key is not None and topic is not None:
+            partition = topic.choose(record.key)
+        return partition in self._held
 
     def _refuse_queue(self, error: str) -> None:
         while self._queue:
