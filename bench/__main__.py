@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import (
     concurrency,
+    growth,
     idle,
     lanes,
     latency,
@@ -58,6 +59,9 @@ MODES: dict[str, Mode] = {
     "pools": lambda brokers, options: [
         pools.measure(brokers, options.records, options.repeats, options.limit)
     ],
+    "growth": lambda brokers, options: growth.measure(
+        brokers, options.records, options.repeats, options.limit
+    ),
     "lanes": lambda _brokers, options: [lanes.measure(options.repeats)],
     "idle": lambda brokers, options: [
         idle.measure(brokers, options.pipelines, options.idle_seconds, options.repeats)

@@ -42,11 +42,11 @@ def padded(size: int) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def topics(brokers: str, *names: str) -> Iterator[None]:
-    """Make topics with four partitions; they, and what was written to them, go with the block."""
+def topics(brokers: str, *names: str, partitions: int = PARTITIONS) -> Iterator[None]:
+    """Make topics; they, and what was written to them, go with the block."""
     client = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
     config = {"file.delete.delay.ms": "0", "retention.ms": "-1"}
-    made = client.create_topics([NewTopic(name, PARTITIONS, 1, config=config) for name in names])
+    made = client.create_topics([NewTopic(name, partitions, 1, config=config) for name in names])
     for future in made.values():
         future.result()
     try:

@@ -17,13 +17,15 @@ name: bench
 kafka: {{brokers: "{job.brokers}"}}
 handlers: [bench.handler]
 pipelines:
-  bench:
+{pipelines}server: {{port: {port}}}
+"""
+PIPELINE = """\
+  bench{number}:
     from: {job.source}
     to: {job.target}
     handler: {handler}
-    group: {job.group}
+    group: {job.group}-{number}
     dead_letter: {job.source}.dlq
-server: {{port: {port}}}
 """
 
 
@@ -62,14 +64,21 @@ def bare(settings: str) -> Callable[[Job], list[str]]:
 
 
 def worker(
-    handler: str, settings: Sequence[str] = (), processes: int = 1
+    handler: str, settings: Sequence[str] = (), processes: int = 1, pipelines: int = 1
 ) -> Callable[[Job], list[str]]:
-    """The worker from its command line, everything on; `settings` are lines of the pipeline."""
+    """The worker from its command line, everything on; `settings` are lines of the pipeline.
+
+    Several pipelines are alike, each in a group of its own.
+    """
 
     def command(job: Job) -> list[str]:
         spec = job.folder / "spec.yaml"
         more = "".join(f"\n    {line}" for line in settings)
-        spec.write_text(SPEC.format(job=job, handler=handler + more, port=free_port()))
+        alike = [
+            PIPELINE.format(job=job, handler=handler + more, number=number)
+            for number in range(pipelines)
+        ]
+        spec.write_text(SPEC.format(job=job, pipelines="".join(alike), port=free_port()))
         return [*run_worker(spec), "--processes", str(processes)]
 
     return command

@@ -73,7 +73,7 @@ def test_the_defaults_of_a_consumer_are_the_newest_committed_records() -> None:
     assert (consumer.enabled, consumer.offsets) == (True, "newest")
     assert consumer.isolation == "read_committed"
     assert consumer.max_wait == 0.25
-    assert (consumer.fetch_min, consumer.fetch_max) == (1, 50 * 1024**2)
+    assert (consumer.fetch_min, consumer.fetch_max) == (1, 16 * 1024**2)
 
 
 def test_the_defaults_of_a_group_are_sticky_with_a_session_of_ten_seconds() -> None:
@@ -339,7 +339,7 @@ def test_the_name_of_an_instance_is_plain(name: str) -> None:
             "reconnect.backoff.max.ms, 99, must be at least reconnect.backoff.ms, 100",
         ),
         (
-            {"librdkafka": {"receive.message.max.bytes": 50 * 1024**2}},
+            {"librdkafka": {"receive.message.max.bytes": 16 * 1024**2}},
             "receive.message.max.bytes must be at least consumer.fetch_max and 512 bytes",
         ),
         (

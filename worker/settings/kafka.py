@@ -271,7 +271,7 @@ class ConsumerSettings(Model):
     )
     fetch_min: Size = Field(1, ge=1, le=100_000_000, description="A broker waits for so much.")
     fetch_max: Size = Field(
-        50 * 1024**2,
+        16 * 1024**2,
         ge=1_000_000,
         le=2_000_000_000,
         description="A broker answers with no more, but for a single larger record.",
