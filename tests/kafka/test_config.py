@@ -215,7 +215,7 @@ def test_what_a_producer_is_not_told_is_left_to_the_client() -> None:
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
-        ({}, {"fetch.wait.max.ms": 250, "fetch.min.bytes": 1, "fetch.max.bytes": 50 * 1024**2}),
+        ({}, {"fetch.wait.max.ms": 250, "fetch.min.bytes": 1, "fetch.max.bytes": 16 * 1024**2}),
         ({"max_wait": "1s"}, {"fetch.wait.max.ms": 1_000}),
         ({"fetch_min": "1KiB"}, {"fetch.min.bytes": 1_024}),
         ({}, {"fetch.message.max.bytes": 1024**2}),

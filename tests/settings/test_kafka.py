@@ -359,7 +359,7 @@ def test_parts_that_contradict_each_other_are_refused(keys: dict[str, Any], expe
         {"group": {"session_timeout": 300.0}},
         {"group": {"protocol": "consumer"}, "librdkafka": {"max.poll.interval.ms": 1_000}},
         {"librdkafka": {"reconnect.backoff.ms": 0, "reconnect.backoff.max.ms": 0}},
-        {"librdkafka": {"receive.message.max.bytes": 50 * 1024**2 + 512}},
+        {"librdkafka": {"receive.message.max.bytes": 16 * 1024**2 + 512}},
         {
             "producer": {"idempotent": False},
             "librdkafka": {"queue.buffering.backpressure.threshold": 2},
