@@ -167,7 +167,8 @@ class Runner:
                 self._full_since = self._clock.monotonic()
             return
         self._full_since = None
-        limit = min(POLL_LIMIT, room, self.pressure.share(len(self.partitions)).messages)
+        share = self.pressure.share(len(self.partitions)).messages
+        limit = min(self.pressure.portion(POLL_LIMIT), room, share)
         for fetch in self.consumer.poll(max(1, limit), self._poll_wait()):
             self._take(fetch)
         while self._lost:
@@ -181,7 +182,7 @@ class Runner:
             partition.lanes.wake(now)
         room = self._rate.room(now)
         turns = deque(self.partitions.values())
-        limit = min(self.job.run_limit, self._pool.appetite)
+        limit = min(self.pressure.portion(self.job.run_limit), self._pool.appetite)
         while turns and room and not self._pool.saturated:
             partition = turns.popleft()
             messages = partition.lanes.take(min(limit, room))
@@ -274,9 +275,10 @@ class Runner:
         """
         if self._is_too_fast:
             return False
+        enough = self.pressure.portion(POLL_LIMIT)
         if self._pool.saturated:
-            return sum(len(p.lanes) for p in self.partitions.values()) >= POLL_LIMIT
-        return sum(p.lanes.ready for p in self.partitions.values()) >= POLL_LIMIT
+            return sum(len(p.lanes) for p in self.partitions.values()) >= enough
+        return sum(p.lanes.ready for p in self.partitions.values()) >= enough
 
     def _take(self, fetch: Fetch) -> None:
         partition = self.partitions.get(fetch.source)
