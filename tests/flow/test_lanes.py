@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import pytest
@@ -58,6 +59,83 @@ def test_messages_that_wait_are_forgotten_at_once_when_the_partition_goes(
     assert lanes.clear() == 2
     lanes.release(run, 1)
     assert (len(lanes), lanes.ready) == (0, 0)
+
+
+@every_kind
+def test_a_message_that_is_postponed_is_first_in_its_lane_when_its_time_has_come(
+    make: Callable[[], Lanes],
+) -> None:
+    lanes = make()
+    lanes.add(messages(1, 2))
+    run = lanes.take(2)
+
+    lanes.release(run[1:], 0)
+    lanes.postpone(run[0], 5.0)
+    before = lanes.wake(4.9)
+    too_early = offsets(lanes.take(1))
+    lanes.release(messages(*too_early), len(too_early))
+    after = lanes.wake(5.0)
+
+    assert (before, after) == (5.0, inf)
+    assert 1 not in too_early
+    assert offsets(lanes.take(1)) == [1]
+
+
+@pytest.mark.parametrize("make", [OneLane, KeyLanes])
+def test_what_is_behind_a_postponed_message_waits_with_it(make: Callable[[], Lanes]) -> None:
+    lanes = make()
+    lanes.add(messages(1, 2))
+    run = lanes.take(1)
+
+    lanes.release([], 0)
+    lanes.postpone(run[0], 5.0)
+
+    assert lanes.take(9) == []
+    assert (lanes.ready, len(lanes)) == (0, 2)
+
+
+@pytest.mark.parametrize("make", [KeyLanes, NoLanes])
+def test_other_messages_go_on_while_one_waits_and_those_whose_time_has_come_are_first(
+    make: Callable[[], Lanes],
+) -> None:
+    lanes = make()
+    lanes.add([*messages(1, key=b"a"), *messages(2, key=b"b"), *messages(3, key=b"c")])
+    run = [*lanes.take(1), *lanes.take(1)]
+    lanes.postpone(run[0], 6.0)
+    lanes.postpone(run[1], 5.0)
+    lanes.add(messages(4, key=b"d"))
+
+    assert offsets(lanes.take(1)) == [3]
+    assert lanes.wake(4.9) == 5.0
+    lanes.wake(6.0)
+    assert offsets([*lanes.take(1), *lanes.take(1), *lanes.take(1)]) == [2, 1, 4]
+
+
+@every_kind
+def test_postponed_messages_are_forgotten_with_those_that_wait(make: Callable[[], Lanes]) -> None:
+    lanes = make()
+    lanes.add(messages(1, 2))
+    run = lanes.take(1)
+    lanes.postpone(run[0], 5.0)
+
+    assert lanes.clear() == 2
+    lanes.wake(5.0)
+    assert lanes.take(9) == []
+    assert (len(lanes), lanes.ready) == (0, 0)
+
+
+def test_a_postponed_message_counts_for_the_rate_of_its_lane_each_time() -> None:
+    lanes = PacedLanes(BY_KEY, LaneRates(per_second=1.0))
+    lanes.add(messages(1))
+    run = lanes.take(1)
+
+    lanes.postpone(run[0], 0.5)
+    lanes.wake(0.5)
+    too_fast = lanes.take(1)
+    lanes.wake(0.9)
+
+    assert too_fast == []
+    assert offsets(lanes.take(1)) == [1]
 
 
 def test_keys_go_out_beside_each_other() -> None:
@@ -137,6 +215,8 @@ def test_a_partition_that_is_closed_keeps_nothing_of_lanes_that_are_too_fast() -
             st.lists(st.sampled_from([b"a", b"b", None]), max_size=6),
             st.integers(1, 4),
             st.tuples(st.integers(0, 9), st.integers(0, 4)),
+            st.tuples(st.integers(0, 9), st.integers(0, 4), st.floats(0, 9)),
+            st.floats(0, 3),
         ),
         max_size=60,
     )
@@ -144,8 +224,12 @@ def test_a_partition_that_is_closed_keeps_nothing_of_lanes_that_are_too_fast() -
 def test_every_message_is_handled_once_and_each_lane_in_order(
     ordering: str, steps: list[Any]
 ) -> None:
-    """A step adds messages of these keys, takes so many, or gives a run back with some handled."""
-    lanes, added, out = LANES[ordering](), 0, list[list[RawMessage]]()
+    """A step adds messages of these keys, takes so many, or gives a run back with some handled.
+
+    One of a run may be postponed for so many seconds; or so many pass.
+    """
+    lanes, added, out, now = LANES[ordering](), 0, list[list[RawMessage]](), 0.0
+    dues: dict[int, float] = {}
     handled: list[RawMessage] = []
 
     def release(run: list[RawMessage], number: int) -> None:
@@ -159,9 +243,22 @@ def test_every_message_is_handled_once_and_each_lane_in_order(
                 lanes.add([StoredMessage("topic", offset=n, key=key) for n, key in keys])
                 added += len(step)
             case int():
-                out += [run] if (run := lanes.take(step)) else []
+                run = lanes.take(step)
+                assert all(dues.get(offset, now) <= now for offset in offsets(run))
+                out += [run] if run else []
+            case float():
+                now += step
+                lanes.wake(now)
             case which, number if out:
                 release(out.pop(which % len(out)), number)
+            case which, number, seconds if out:
+                run = out.pop(which % len(out))
+                late = run.pop(number % len(run))
+                # In order nothing behind it was handled; otherwise all of the others may be.
+                release(run, number % (len(run) + 1) if ordering == "partition" else len(run))
+                lanes.postpone(late, now + seconds)
+                dues[late.offset()] = now + seconds
+    lanes.wake(now + 9)
     for run in out:
         release(run, len(run))
     while run := lanes.take(3):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
+from math import inf
 from operator import methodcaller
 from typing import Final, Protocol
 
@@ -23,8 +24,11 @@ class Lanes(Protocol):
     def __len__(self) -> int:
         """Messages that wait."""
 
-    def wake(self, now: float) -> None:
-        """Let lanes go on whose time has come, in seconds on a clock that only grows."""
+    def wake(self, now: float) -> float:
+        """Let lanes go on whose time has come, in seconds on a clock that only grows.
+
+        Returns when the next of those goes on that wait for a time; infinite while none does.
+        """
 
     def add(self, messages: Sequence[RawMessage]) -> None:
         """Queue messages behind those that wait."""
@@ -35,12 +39,21 @@ class Lanes(Protocol):
     def release(self, run: Sequence[RawMessage], handled: int) -> None:
         """A run is back; its messages beyond the first `handled` are first in their lanes again."""
 
+    def postpone(self, message: RawMessage, due: float) -> None:
+        """A message of a run that is back, and not part of it any more, comes again at `due`.
+
+        It is first in its lane, which waits until then.
+        """
+
     def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
-        """The offsets that these messages, the first ones of a run, finish."""
+        """The offsets that these messages of a run finish."""
 
     def clear(self) -> int:
         """Forget the messages that wait; returns how many they were."""
 
+
+Sleepers = list[tuple[float, int, RawMessage]]
+"""A heap of messages that wait for a time, each behind that time and its offset."""
 
 LaneKey = bytes | str | int | None
 """What messages of one lane have in common; None for one that shares its lane with no other."""
@@ -68,11 +81,13 @@ BY_KEY: Final[LaneKeys] = ByKey()
 class OneLane:
     """One message of the partition after the other: one run at a time is out."""
 
-    __slots__ = ("_busy", "_queue")
+    __slots__ = ("_busy", "_due", "_queue")
 
     def __init__(self) -> None:
         self._queue: deque[RawMessage] = deque()
         self._busy = False
+        """Whether a run is out, or the lane waits for a time."""
+        self._due = inf
 
     def __len__(self) -> int:
         """See `Lanes`."""
@@ -83,8 +98,11 @@ class OneLane:
         """See `Lanes`."""
         return 0 if self._busy else len(self._queue)
 
-    def wake(self, now: float) -> None:
-        """See `Lanes`: this waits for nothing but itself."""
+    def wake(self, now: float) -> float:
+        """See `Lanes`."""
+        if self._due <= now:
+            self._due, self._busy = inf, False
+        return self._due
 
     def add(self, messages: Sequence[RawMessage]) -> None:
         """See `Lanes`."""
@@ -102,6 +120,11 @@ class OneLane:
         self._queue.extendleft(reversed(run[handled:]))
         self._busy = False
 
+    def postpone(self, message: RawMessage, due: float) -> None:
+        """See `Lanes`."""
+        self._queue.appendleft(message)
+        self._due, self._busy = due, True
+
     def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
         """See `Lanes`; they are in order, and what lies between two was finished with the fetch."""
         return ((messages[0].offset(), messages[-1].offset() + 1),) if messages else ()
@@ -118,7 +141,7 @@ class KeyLanes:
     is kept of a key goes with its last message.
     """
 
-    __slots__ = ("_keys", "_lanes", "_ready", "_waiting")
+    __slots__ = ("_asleep", "_keys", "_lanes", "_ready", "_waiting")
 
     def __init__(self, keys: LaneKeys = BY_KEY) -> None:
         self._keys = keys
@@ -127,6 +150,8 @@ class KeyLanes:
         None instead of an empty queue, which takes more memory."""
         self._ready: deque[RawMessage] = deque()
         """The first messages of lanes that are not at work."""
+        self._asleep: Sleepers = []
+        """The first messages of lanes that wait for a time."""
         self._waiting = 0
 
     def __len__(self) -> int:
@@ -138,8 +163,9 @@ class KeyLanes:
         """See `Lanes`."""
         return len(self._ready)
 
-    def wake(self, now: float) -> None:
-        """See `Lanes`: these wait for nothing but each other."""
+    def wake(self, now: float) -> float:
+        """See `Lanes`."""
+        return _wake(self._asleep, now, self._ready) if self._asleep else inf
 
     def add(self, messages: Sequence[RawMessage]) -> None:
         """See `Lanes`."""
@@ -179,6 +205,11 @@ class KeyLanes:
             else:
                 del lanes[key]
 
+    def postpone(self, message: RawMessage, due: float) -> None:
+        """See `Lanes`."""
+        heappush(self._asleep, (due, message.offset(), message))
+        self._waiting += 1
+
     def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
         """See `Lanes`."""
         return ranges_of(message.offset() for message in messages)
@@ -187,6 +218,7 @@ class KeyLanes:
         """See `Lanes`."""
         waiting, self._waiting = self._waiting, 0
         self._ready.clear()
+        self._asleep.clear()
         self._lanes = dict.fromkeys(self._lanes)
         return waiting
 
@@ -194,20 +226,17 @@ class KeyLanes:
 class PacedLanes(KeyLanes):
     """Lanes by key, each no faster than a rate, which it has in all partitions together."""
 
-    __slots__ = ("_asleep", "_now", "_rates")
+    __slots__ = ("_now", "_rates")
 
     def __init__(self, keys: LaneKeys, rates: LaneRates) -> None:
         super().__init__(keys)
         self._rates = rates
         self._now = 0.0
-        self._asleep: list[tuple[float, int, RawMessage]] = []
-        """A heap of messages whose lanes are too fast, by when they may go."""
 
-    def wake(self, now: float) -> None:
+    def wake(self, now: float) -> float:
         """See `Lanes`."""
         self._now = now
-        while self._asleep and self._asleep[0][0] <= now:
-            self._ready.append(heappop(self._asleep)[-1])
+        return super().wake(now)
 
     def take(self, limit: int) -> list[RawMessage]:
         """See `Lanes`."""
@@ -228,11 +257,6 @@ class PacedLanes(KeyLanes):
             self._rates.give_back(self._keys.of(message))
         super().release(run, handled)
 
-    def clear(self) -> int:
-        """See `Lanes`."""
-        self._asleep.clear()
-        return super().clear()
-
     def _due(self, key: LaneKey) -> float:
         """When a message may go; it counts if that is now. One without a key goes at any time."""
         if key is None:
@@ -246,22 +270,24 @@ class PacedLanes(KeyLanes):
 class NoLanes:
     """No order: every message may be handled beside every other."""
 
-    __slots__ = ("_queue",)
+    __slots__ = ("_asleep", "_queue")
 
     def __init__(self) -> None:
         self._queue: deque[RawMessage] = deque()
+        self._asleep: Sleepers = []
 
     def __len__(self) -> int:
         """See `Lanes`."""
-        return len(self._queue)
+        return len(self._queue) + len(self._asleep)
 
     @property
     def ready(self) -> int:
         """See `Lanes`."""
         return len(self._queue)
 
-    def wake(self, now: float) -> None:
-        """See `Lanes`: nothing waits for a time."""
+    def wake(self, now: float) -> float:
+        """See `Lanes`."""
+        return _wake(self._asleep, now, self._queue) if self._asleep else inf
 
     def add(self, messages: Sequence[RawMessage]) -> None:
         """See `Lanes`."""
@@ -275,13 +301,17 @@ class NoLanes:
         """See `Lanes`."""
         self._queue.extendleft(reversed(run[handled:]))
 
+    def postpone(self, message: RawMessage, due: float) -> None:
+        """See `Lanes`."""
+        heappush(self._asleep, (due, message.offset(), message))
+
     def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
         """See `Lanes`."""
         return ranges_of(message.offset() for message in messages)
 
     def clear(self) -> int:
         """See `Lanes`."""
-        return _emptied(self._queue)
+        return _emptied(self._queue) + _emptied(self._asleep)
 
 
 LANES: Final[Mapping[str, Callable[[], Lanes]]] = {
@@ -299,7 +329,16 @@ def _first(queue: deque[RawMessage], limit: int) -> list[RawMessage]:
     return [popleft() for _ in range(min(limit, len(queue)))]
 
 
-def _emptied(queue: deque[RawMessage]) -> int:
+def _wake(asleep: Sleepers, now: float, queue: deque[RawMessage]) -> float:
+    """Put messages in front of a queue whose time has come; returns when that of the next has."""
+    awake = []
+    while asleep and asleep[0][0] <= now:
+        awake.append(heappop(asleep)[-1])
+    queue.extendleft(reversed(awake))
+    return asleep[0][0] if asleep else inf
+
+
+def _emptied(queue: deque[RawMessage] | Sleepers) -> int:
     waiting = len(queue)
     queue.clear()
     return waiting
