@@ -19,7 +19,6 @@ from worker.engine.execute import Executor
 from worker.engine.job import Clients, Job
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.results import Results
-from worker.flow.retry import policy
 from worker.handlers import Registry
 from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.producer import KafkaProducer
@@ -112,13 +111,21 @@ class Sink:
     def close(self) -> None: ...
 
 
-@pytest.fixture
-def pipeline(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Iterator[None], Sink]]:
+@pytest.fixture(params=[{}, {"retry": {"attempts": 5}}], ids=["plain", "with retries"])
+def pipeline(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Iterator[None], Sink]]:
     """The steps of a pipeline on the real adapters, from a source that never ends to a sink."""
     monkeypatch.setattr("worker.kafka.consumer.Client", Source)
     monkeypatch.setattr("worker.kafka.producer.Client", Sink)
     settings = Pipeline.model_validate(
-        {"from": "source", "to": "target", "handler": "same", "dead_letter": "dlq"}
+        {
+            "from": "source",
+            "to": "target",
+            "handler": "same",
+            "dead_letter": "dlq",
+            **request.param,
+        }
     )
     registry = Registry()
 
@@ -133,7 +140,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Iterator[None], 
         SERDES["json"].encode, "target", limits, lambda _topic, _wanted: 1, observer, False
     )
     executor = Executor(
-        handler, decoder(SERDES["json"], handler.payload), results, policy(settings), {}
+        handler, decoder(SERDES["json"], handler.payload), results, settings.retry, True, {}
     )
     producers: list[KafkaProducer] = []
 

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from worker.errors import Reject
+from worker.errors import Reject, Retry
 from worker.handlers import handler, lane, resource
 from worker.types import Message, Record
 from worker.version import __version__
@@ -19,6 +19,7 @@ __all__ = [
     "Message",
     "Record",
     "Reject",
+    "Retry",
     "TopicConfig",
     "__version__",
     "handler",

@@ -29,14 +29,19 @@
 
 Raised by handlers:
 * Reject                        this message is of no use to anybody: straight to the dead letters
+* Retry                         this message is to be tried again
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Final
 
 from worker.types import Delivered, Problem
+
+LONGEST_DELAY: Final = 86_400.0
+"""Seconds that a handler may have a message wait before it is tried again."""
 
 
 class WorkerError(Exception):
@@ -221,3 +226,19 @@ class Reject(Exception):
     def __init__(self, reason: object) -> None:
         self.reason = str(reason)
         super().__init__(self.reason)
+
+
+class Retry(Exception):
+    """Raised by a handler: try the message again, whatever `retry.on` and `give_up_on` say.
+
+    `delay` is in seconds, up to a day; None leaves it to the pipeline's backoff. It counts as an
+    attempt: when all of `retry.attempts` are used up, the message has failed. Raises `ValueError`.
+    """
+
+    delay: float | None = None
+
+    def __init__(self, delay: float | None = None) -> None:
+        if delay is not None and not 0 <= delay <= LONGEST_DELAY:
+            raise ValueError(f"delay={delay!r} is not seconds from 0 to {LONGEST_DELAY:g}")
+        super().__init__()
+        self.delay = None if delay is None else float(delay)

@@ -263,6 +263,21 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """The message was not handled."""
+
+    failure: Failure
+    again: bool = False
+    """Whether it may be tried again."""
+    delay: float | None = None
+    """Seconds to wait before that; None leaves it to the pipeline."""
+
+
+Outcome = Encoded | Done | Failed
+"""What a handler has made of a message."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """The message goes to the dead-letter topic."""
 
@@ -283,8 +298,11 @@ class Stop:
     failure: Failure
 
 
-Outcome = Encoded | Done | DeadLetter | Skip | Stop
-"""What became of a message; matched once, in `engine/settlement.py`."""
+Decision = DeadLetter | Skip | Stop
+"""What becomes of a message that was not handled, if it is not tried again."""
+
+Settled = Encoded | Done | Decision
+"""What became of a message for good; matched once, in `engine/settlement.py`."""
 
 
 @dataclass(frozen=True, slots=True)

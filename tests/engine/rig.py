@@ -14,7 +14,6 @@ from worker.engine.results import Results
 from worker.engine.runner import Runner
 from worker.flow.health import Counts
 from worker.flow.lanes import LANES
-from worker.flow.retry import policy
 from worker.handlers import Registry
 from worker.ports import Observer
 from worker.serdes import SERDES, decoder
@@ -111,7 +110,8 @@ class Rig:
                 self.observer,
                 source_time=False,
             ),
-            policy(pipeline),
+            pipeline.retry,
+            pipeline.ordering == "partition",
             {},
             pipeline.timeout,
         )

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from worker import Message, Record, handler, resource
+from worker import Message, Record, Retry, handler, resource
 
 
 def _segfault() -> None:
@@ -33,6 +33,14 @@ def _hang() -> None:
     threading.Event().wait()
 
 
+def _fail() -> None:
+    raise OSError("for now")
+
+
+def _put_off() -> None:
+    raise Retry(delay=0.01)
+
+
 def _signal() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGINT)
@@ -44,6 +52,8 @@ WAYS: Final[Mapping[str, Callable[[], object]]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "fork": _fork_and_exit,
     "hang": _hang,
+    "fail": _fail,
+    "put off": _put_off,
     "signal": _signal,
 }
 

@@ -12,11 +12,11 @@ from worker.flow.offsets import ranges_of
 from worker.flow.pressure import Share
 from worker.types import (
     Done,
+    Failed,
     Failure,
     Fetch,
     Outcome,
     RawMessage,
-    Stop,
     StoredMessage,
     TopicPartition,
 )
@@ -91,9 +91,9 @@ def test_a_partition_whose_map_could_grow_too_long_is_read_on_at_half_of_what_is
     assert abs(first - fits[-1] // 2) <= 10
 
 
-def test_runs_that_came_back_whole_are_settled_as_one_in_front_of_one_that_stops() -> None:
+def test_runs_that_came_back_whole_are_settled_as_one_in_front_of_one_with_failures() -> None:
     partition = Partition(TopicPartition("topic", 0), 0, None, KeyLanes())
-    outcomes: list[Outcome] = [Done(()), Stop(Failure("rejected")), Done(())]
+    outcomes: list[Outcome] = [Done(()), Failed(Failure("rejected")), Done(())]
     runs = [Run(partition, [StoredMessage("topic", offset=n)]) for n in range(3)]
 
     settled = together(

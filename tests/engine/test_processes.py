@@ -22,7 +22,6 @@ from worker.engine.job import Clients, Job
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.processes import LONGEST, ProcessPool
 from worker.engine.topics import KnownTopics
-from worker.flow.retry import policy
 from worker.observe.tracing import TraceContext
 from worker.ports import Clock
 from worker.settings import Pipeline
@@ -70,7 +69,7 @@ class Running:
             topics,
             pipeline.concurrency or 1,
             batch=batch,
-            on_error=policy(pipeline),
+            retry=pipeline.retry,
             timeout=pipeline.timeout,
         )
         clients = Clients(
@@ -205,6 +204,47 @@ def test_a_message_that_ends_its_process_only_once_is_tried_again_and_has_its_re
     assert len(running.pool._suspects) == 0
     assert running.letters() == []
     assert running.results() == list(range(30))
+
+
+RETRY = {"attempts": 2, "backoff": {"initial": 0.01}}
+
+
+@pytest.mark.parametrize(("way", "limit"), [("fail", None), ("put off", None), ("hang", 0.3)])
+@pytest.mark.parametrize("ordering", ["partition", "key"])
+def test_a_message_that_fails_once_is_tried_again_and_its_lane_stays_in_order(
+    tmp_path: Path, way: str, limit: float | None, ordering: str
+) -> None:
+    once = str(tmp_path / "once")
+    payloads = [{**one, "key": one["n"] % 3} for one in numbered(30, {})]
+    payloads[10] |= {"do": way, "once": once}
+    with Running("risky", *payloads, retry=RETRY, timeout=limit, ordering=ordering) as running:
+        running.until_through(30)
+
+    assert running.loop._counts.retried == 1
+    assert running.letters() == []
+    results = running.results()
+    assert sorted(results) == list(range(30))
+    keys = 3 if ordering == "key" else 1
+    lanes = [[n for n in results if n % keys == key] for key in range(keys)]
+    assert all(lane == sorted(lane) for lane in lanes)
+
+
+def test_one_that_ends_its_process_is_not_tried_more_often_than_without_retries() -> None:
+    with Running("risky", *numbered(3, {1: {"do": "exit"}}), retry=RETRY) as running:
+        running.until_through(3)
+
+    assert [reason for _, reason, _ in running.letters()] == ["crash"]
+    assert running.loop._counts.retried == 0
+
+
+def test_one_that_takes_too_long_in_all_attempts_is_a_dead_letter() -> None:
+    payloads = numbered(3, {1: {"do": "hang"}})
+    with Running("risky", *payloads, retry=RETRY, timeout=0.3) as running:
+        running.until_through(3)
+
+    assert [reason for _, reason, _ in running.letters()] == ["timeout"]
+    assert running.loop._counts.retried == 1
+    assert running.results() == [0, 2]
 
 
 def test_several_bad_messages_in_a_row_and_the_first_one_are_found() -> None:

@@ -18,7 +18,7 @@ from worker.engine.threads import ThreadPool, Watch
 from worker.flow.health import Overrunning
 from worker.flow.lanes import OneLane
 from worker.ports import Clock, Observer
-from worker.types import DeadLetter, Encoded, Failure, Outcome, StoredMessage, TopicPartition
+from worker.types import Encoded, Failed, Failure, Outcome, StoredMessage, TopicPartition
 
 SOON = 0.05
 PATIENCE = 20.0
@@ -55,7 +55,7 @@ def test_an_async_handler_is_cancelled_when_its_time_is_over() -> None:
 
     assert cancelled == [1]
     assert isinstance(before, Encoded)
-    assert late == DeadLetter(TOO_LATE)
+    assert late == Failed(TOO_LATE)
 
 
 def test_one_that_returns_although_it_was_cancelled_has_its_result() -> None:
@@ -79,7 +79,7 @@ def test_a_time_out_of_the_handlers_own_is_a_failure_of_the_handler() -> None:
 
     (outcome,) = outcomes_of(give_up)
 
-    assert isinstance(outcome, DeadLetter)
+    assert isinstance(outcome, Failed)
     assert (outcome.failure.reason, outcome.failure.error) == ("handler_error", "TimeoutError")
 
 
@@ -91,8 +91,8 @@ def test_a_batch_that_was_cancelled_is_given_again_one_by_one() -> None:
 
     outcomes = outcomes_of(hang, 3, batch=3)
 
-    assert outcomes[1] == DeadLetter(TOO_LATE)
-    assert [type(outcome) for outcome in outcomes] == [Encoded, DeadLetter, Encoded]
+    assert outcomes[1] == Failed(TOO_LATE)
+    assert [type(outcome) for outcome in outcomes] == [Encoded, Failed, Encoded]
 
 
 def test_nothing_is_laid_around_a_handler_that_has_no_limit_or_cannot_be_cancelled() -> None:

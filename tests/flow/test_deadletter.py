@@ -1,10 +1,12 @@
 """Dead letters keep the original and say what happened."""
 
+from worker.flow.attempts import Tried
 from worker.flow.deadletter import Origin, dead_letter, size_of
 from worker.types import Encoded, Failure, Headers, Message
 
 ORIGIN = Origin("flights.delays", "delays", "delays")
 FAILURE = Failure("handler_error", "ValueError", "secret payload")
+TRIED = Tried(attempts=3, first_failure=5_000)
 MESSAGE = Message.of(
     b"payload",
     topic="flights",
@@ -24,7 +26,7 @@ def made(
     with_text: bool = False,
 ) -> Encoded:
     return dead_letter(
-        message, failure, ORIGIN, topic="dlq", limit=limit, now=5_000, with_text=with_text
+        message, failure, ORIGIN, topic="dlq", limit=limit, tried=TRIED, with_text=with_text
     )
 
 
@@ -54,7 +56,7 @@ def test_its_headers_say_where_it_came_from_and_why() -> None:
         "dlq.handler": b"delays",
         "dlq.reason": b"handler_error",
         "dlq.error": b"ValueError",
-        "dlq.attempts": b"1",
+        "dlq.attempts": b"3",
         "dlq.first_failure": b"5000",
         "dlq.redrives": b"0",
     }

@@ -58,6 +58,11 @@ MISTAKES = (
     ("linger: 5ms", "linger: 40s", "kafka.producer: linger must be shorter than"),
     ("to: doubles", "to: doubles\n    on_error: skip", "dead_letter and on_error exclude"),
     # contradictions beyond a mapping
+    (
+        "commit: {interval: 1s}",
+        "retry: {on: [OSError]}",
+        "pipelines.doubles.retry: says no `attempts`",
+    ),
     ("to: large", "to: doubles", "pipelines.large.to: 'doubles' is also read by this pipeline"),
     (
         "kafka:\n",

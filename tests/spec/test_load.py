@@ -60,8 +60,51 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
         ),
         (
             "    to: delays",
-            "    retry: {attempts: 3}",
-            "20:5: pipelines.delays.retry: retries are not supported yet",
+            "    retry: {topics: [1m]}",
+            "20:13: pipelines.delays.retry.topics: retry topics are not supported yet",
+        ),
+        (
+            "    to: delays",
+            "    retry: {keep_order: true}",
+            "20:13: pipelines.delays.retry.keep_order: retry topics are not supported yet",
+        ),
+        (
+            "    to: delays",
+            "    retry: {attempts: 0}",
+            "20:13: pipelines.delays.retry.attempts: 0 is out of range; legal is at least 1",
+        ),
+        (
+            "    to: delays",
+            "    retry: {attempts: 2, backoff: {initial: 31s}}",
+            "20:26: pipelines.delays.retry.backoff: initial must be at most max; "
+            "they are 31s and 30s",
+        ),
+        (
+            "    to: delays",
+            "    retry: {attempts: 2, backoff: {multiplier: 0.5}}",
+            "20:36: pipelines.delays.retry.backoff.multiplier: 0.5 is out of range; "
+            "legal is at least 1.0",
+        ),
+        (
+            "    to: delays",
+            "    retry: {attempts: 2, on: [TimeoutError, Connection Error]}",
+            "20:45: pipelines.delays.retry.on[1]: 'Connection Error' is not the name of an "
+            "exception such as TimeoutError or httpx.ConnectError",
+        ),
+        (
+            "    to: delays",
+            "    retry: {attempts: 2, on: []}",
+            "20:26: pipelines.delays.retry.on: is empty; at least one is needed",
+        ),
+        (
+            "    to: delays",
+            "    retry: {attempts: 2, on: [OSError], give_up_on: [OSError]}",
+            "20:5: pipelines.delays.retry: on and give_up_on both name OSError",
+        ),
+        (
+            "    to: delays",
+            "    retry: {backoff: {max: 1m}}",
+            "20:5: pipelines.delays.retry: says no `attempts`, and by default there is one",
         ),
         (
             "    to: delays",

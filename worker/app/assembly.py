@@ -22,7 +22,6 @@ from worker.engine.threads import ThreadPool, Watch
 from worker.engine.topics import KnownTopics
 from worker.engine.worker import Worker
 from worker.errors import BadConfiguration, ConnectionFailed, TopicsRefused
-from worker.flow.retry import policy
 from worker.handlers import Handler
 from worker.kafka import config
 from worker.kafka.admin import KafkaAdmin
@@ -195,7 +194,7 @@ class _Assembly:
             self._known,
             _cores(pipeline),
             batch=None if handler.batch is None else _run_limit(pipeline, handler),
-            on_error=policy(pipeline),
+            retry=pipeline.retry,
             timeout=pipeline.timeout,
         )
 

@@ -12,7 +12,6 @@ from worker.engine.pool import LoopThread
 from worker.engine.resources import Resources
 from worker.engine.results import Results
 from worker.errors import WorkerError
-from worker.flow.retry import policy
 from worker.handlers import REGISTRY, Handler, load
 from worker.observe.tracing import TraceContext
 from worker.ports import Observer
@@ -40,7 +39,8 @@ def executor_of(
             observer,
             pipeline.timestamps == "source",
         ),
-        policy(pipeline),
+        pipeline.retry,
+        pipeline.ordering == "partition",
         resources,
         pipeline.timeout,
     )

@@ -22,8 +22,8 @@ from worker.types import (
     Done,
     Encoded,
     Failure,
-    Outcome,
     RawMessage,
+    Settled,
 )
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Chunk:
     """How many of the records are dead letters, by reason; the others are results."""
     taken: Sequence[RawMessage] = ()
     """The messages, each with its outcome in `outcomes`; kept while records are told apart."""
-    outcomes: Sequence[Outcome] = ()
+    outcomes: Sequence[Settled] = ()
     number: int = field(init=False)
     """Records in all."""
     sent: int = field(init=False, default=0)

@@ -12,18 +12,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
+from worker.engine.batches import Batch, wrong_result
 from worker.engine.partition import Run
-from worker.engine.results import LEGAL, PLAIN, VALUES, BadResult, Results, exhausted
-from worker.errors import Reject
-from worker.flow.retry import OnError, decide, too_late
+from worker.engine.results import PLAIN, VALUES, BadResult, Results, exhausted
+from worker.errors import Reject, Retry
+from worker.flow.retry import is_retried, too_late
 from worker.handlers import Handler
-from worker.types import Failure, Message, Outcome, RawMessage, each
+from worker.settings import RetrySettings
+from worker.types import Failed, Failure, Message, Outcome, RawMessage, each
 
 SLICE = 0.02
 """Seconds after which a run comes back with what it has, so that no result waits for long."""
 
 
-class Overrun(Exception):
+class Overrun(TimeoutError):
     """An attempt was cancelled because it took longer than so many seconds."""
 
     def __init__(self, timeout: float) -> None:
@@ -39,7 +41,9 @@ class Executor:
     decode: Callable[[bytes | None], Any] | None
     """None where the handler takes the message itself."""
     results: Results
-    on_error: OnError
+    retry: RetrySettings
+    in_order: bool
+    """Whether no message may be handled before one that is to be tried again."""
     resources: Mapping[str, Any]
     timeout: float | None = None
     """Seconds after which an attempt of an async handler is cancelled."""
@@ -60,8 +64,11 @@ class Executor:
         one, partition, monotonic = self._one, run.partition, time.monotonic
         found, deadline = run.found, run.begun + SLICE
         for raw in run.messages:
-            found.append(one(raw))
+            outcome = one(raw)
+            found.append(outcome)
             if partition.closing or monotonic() > deadline:
+                break
+            if type(outcome) is Failed and self._comes_first_again(outcome):
                 break
         return self._with_records(run.messages[: len(found)], found)
 
@@ -72,8 +79,11 @@ class Executor:
             return await self._batch_async(run.messages)
         outcomes, deadline = run.found, run.begun + SLICE
         for raw in run.messages:
-            outcomes.append(await self._one_async(raw))
+            outcome = await self._one_async(raw)
+            outcomes.append(outcome)
             if time.monotonic() > deadline or run.partition.closing:
+                break
+            if type(outcome) is Failed and self._comes_first_again(outcome):
                 break
         return outcomes
 
@@ -85,7 +95,7 @@ class Executor:
         try:
             payload = Message(raw) if self.decode is None else self.decode(raw.value())
         except Exception as error:  # noqa: BLE001 - decoders of users may raise anything
-            return self._failed("undecodable", error)
+            return _failed("undecodable", error)
         try:
             name = self.handler.message
             if name is None:
@@ -107,7 +117,7 @@ class Executor:
         try:
             payload = self._payload(raw)
         except Exception as error:  # noqa: BLE001 - decoders of users may raise anything
-            return self._failed("undecodable", error)
+            return _failed("undecodable", error)
         try:
             name = self.handler.message
             named = {} if name is None else {name: Message(raw)}
@@ -124,9 +134,17 @@ class Executor:
             result = exhausted(self._call(batch.payloads, **self._named(batch)))
         except BaseException as error:  # noqa: BLE001 - handlers may raise anything
             if len(batch.raws) > 1:
-                return [outcome for raw in raws for outcome in self._batch([raw])]
+                return self._one_by_one(raws)
             return batch.outcomes_with([self._raised(error)])
         return batch.outcomes_with(self._spread(batch.raws, result))
+
+    def _one_by_one(self, raws: Sequence[RawMessage]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for raw in raws:
+            outcomes += self._batch([raw])
+            if self._comes_first_again(outcomes[-1]):
+                break
+        return outcomes
 
     async def _batch_async(self, raws: Sequence[RawMessage]) -> list[Outcome]:
         batch = self._decoded(raws)
@@ -136,9 +154,17 @@ class Executor:
             result = exhausted(await self._call(batch.payloads, **self._named(batch)))
         except BaseException as error:  # noqa: BLE001 - handlers may raise anything
             if len(batch.raws) > 1:
-                return [outcome for raw in raws for outcome in await self._batch_async([raw])]
+                return await self._one_by_one_async(raws)
             return batch.outcomes_with([self._raised(error)])
         return batch.outcomes_with(self._spread(batch.raws, result))
+
+    async def _one_by_one_async(self, raws: Sequence[RawMessage]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for raw in raws:
+            outcomes += await self._batch_async([raw])
+            if self._comes_first_again(outcomes[-1]):
+                break
+        return outcomes
 
     def _payload(self, raw: RawMessage) -> Any:
         return Message(raw) if self.decode is None else self.decode(raw.value())
@@ -148,23 +174,23 @@ class Executor:
             map(Message, raws) if self.decode is None else map(self.decode, each("value", raws))
         )
 
-    def _named(self, batch: _Batch) -> dict[str, list[Message]]:
+    def _named(self, batch: Batch) -> dict[str, list[Message]]:
         name = self.handler.message
         return {} if name is None else {name: list(map(Message, batch.raws))}
 
-    def _decoded(self, raws: Sequence[RawMessage]) -> _Batch:
+    def _decoded(self, raws: Sequence[RawMessage]) -> Batch:
         try:
-            return _Batch(list(raws), self._payloads(raws))
+            return Batch(list(raws), self._payloads(raws))
         except Exception:  # noqa: BLE001 - decoders of users may raise anything
             return self._decoded_one_by_one(raws)
 
-    def _decoded_one_by_one(self, raws: Sequence[RawMessage]) -> _Batch:
-        batch = _Batch()
+    def _decoded_one_by_one(self, raws: Sequence[RawMessage]) -> Batch:
+        batch = Batch()
         for index, raw in enumerate(raws):
             try:
                 batch.payloads.append(self._payload(raw))
             except Exception as error:  # noqa: BLE001 - decoders of users may raise anything
-                batch.undecodable[index] = self._failed("undecodable", error)
+                batch.undecodable[index] = _failed("undecodable", error)
             else:
                 batch.raws.append(raw)
         return batch
@@ -173,7 +199,7 @@ class Executor:
         if result is None:
             result = [None] * len(raws)
         if not isinstance(result, list) or len(result) != len(raws):
-            return [self._raised(_wrong_batch_result(result, len(raws)))] * len(raws)
+            return [self._raised(wrong_result(result, len(raws)))] * len(raws)
         try:
             values = {*map(type, result)} <= VALUES and list(map(self.results.encode, result))
         except Exception:  # noqa: BLE001 - encoders of users may raise anything
@@ -207,36 +233,26 @@ class Executor:
     def _unencodable(self, error: Exception) -> Outcome:
         if isinstance(error, BadResult):
             return self._raised(error)
-        return self._failed("unencodable", error)
+        return _failed("unencodable", error)
 
-    def _raised(self, error: BaseException) -> Outcome:
+    def _raised(self, error: BaseException) -> Failed:
         match error:
             case Reject():
-                return decide(self.on_error, Failure("rejected", "Reject", _text(error), True))
+                return Failed(Failure("rejected", "Reject", _text(error), True))
             case BadResult():
-                return decide(self.on_error, Failure(error.reason, "", _text(error), True))
+                return Failed(Failure(error.reason, "", _text(error), True))
+            case Retry():
+                failure = Failure("handler_error", "Retry", _text(error))
+                return Failed(failure, self.retry.attempts > 1, error.delay)
             case Overrun():
-                return decide(self.on_error, too_late(error.timeout))
+                failure = too_late(error.timeout)
             case _:
-                return self._failed("handler_error", error)
+                failure = Failure("handler_error", type(error).__name__, _text(error))
+        return Failed(failure, is_retried(self.retry, failure.reason, type(error)))
 
-    def _failed(self, reason: str, error: BaseException) -> Outcome:
-        return decide(self.on_error, Failure(reason, type(error).__name__, _text(error)))
-
-
-@dataclass(slots=True)
-class _Batch:
-    """The messages of a batch that can be decoded; what became of the others, by their places."""
-
-    raws: list[RawMessage] = field(default_factory=list)
-    payloads: list[Any] = field(default_factory=list)
-    undecodable: dict[int, Outcome] = field(default_factory=dict)
-
-    def outcomes_with(self, outcomes: list[Outcome]) -> list[Outcome]:
-        """The outcomes of all messages in order, with these of the decoded ones."""
-        for index, outcome in self.undecodable.items():
-            outcomes.insert(index, outcome)
-        return outcomes
+    def _comes_first_again(self, outcome: Outcome) -> bool:
+        """Whether nothing may be handled before this message is tried again."""
+        return isinstance(outcome, Failed) and outcome.again and self.in_order
 
 
 def _limited(call: Callable[..., Awaitable[Any]], timeout: float) -> Callable[..., Awaitable[Any]]:
@@ -255,6 +271,10 @@ def _limited(call: Callable[..., Awaitable[Any]], timeout: float) -> Callable[..
     return limited
 
 
+def _failed(reason: str, error: BaseException) -> Failed:
+    return Failed(Failure(reason, type(error).__name__, _text(error)))
+
+
 def _text(error: BaseException) -> str:
     """What an exception says, fit for a header: its `__str__` is code of users, too."""
     try:
@@ -262,12 +282,3 @@ def _text(error: BaseException) -> str:
     except BaseException as failed:  # noqa: BLE001 - code of users may raise anything
         text = f"(its text cannot be had: {type(failed).__name__})"
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _wrong_batch_result(result: Any, expected: int) -> BadResult:
-    got = f"a list of {len(result)}" if isinstance(result, list) else type(result).__name__
-    return BadResult(
-        "unencodable",
-        f"a batch handler returned {got} for {expected} messages; it returns None or a list with "
-        f"one result for each message, of which {LEGAL}",
-    )

@@ -9,10 +9,11 @@ from itertools import pairwise
 from typing import Any, Final
 
 from worker.flow import envelope
+from worker.flow.attempts import Attempts
 from worker.flow.lanes import Lanes
 from worker.flow.offsets import OffsetTracker, Ranges
 from worker.flow.pressure import Share
-from worker.types import Commit, Fetch, Outcome, RawMessage, Stop, TopicPartition
+from worker.types import Commit, Failed, Fetch, Outcome, RawMessage, TopicPartition
 
 POLL_LIMIT: Final = 500
 """Messages taken in one poll, and the longest run."""
@@ -27,6 +28,7 @@ class Partition:
     __slots__ = (
         "_fetched",
         "alive",
+        "attempts",
         "closing",
         "committed",
         "held",
@@ -51,6 +53,7 @@ class Partition:
         self.tracker = OffsetTracker(start, finished)
         self.lanes = lanes
         self.committed = committed
+        self.attempts = Attempts()
         self.alive = True
         self.closing = False
         """No further message is handed to a handler; runs that are out stop at the next message."""
@@ -113,6 +116,8 @@ class Partition:
         self.in_flight -= messages
         for start, end in ranges:
             self.tracker.finish(start, end)
+        if self.attempts:
+            self.attempts.forget(ranges)
         freed = 0
         while self._fetched and self._fetched[0][0] < self.tracker.committable:
             freed += self._fetched.popleft()[1]
@@ -160,15 +165,16 @@ class Finished:
 def together(finished: Sequence[Finished]) -> Sequence[Finished]:
     """Runs that came back whole, those of a partition as one: settled together they cost less.
 
-    One that stops the pipeline comes after them, so that what they resulted in is sent.
+    Those with failures come after them, since one may stop the pipeline: so what the others
+    resulted in is sent.
     """
     if len(finished) < 2:
         return finished
     whole: dict[int, list[Finished]] = {}
     others: list[Finished] = []
     for one in finished:
-        stops = any(isinstance(outcome, Stop) for outcome in one.outcomes)
-        if one.error is None and not stops and len(one.outcomes) == len(one.run.messages):
+        fails = any(isinstance(outcome, Failed) for outcome in one.outcomes)
+        if one.error is None and not fails and len(one.outcomes) == len(one.run.messages):
             whole.setdefault(id(one.run.partition), []).append(one)
         else:
             others.append(one)

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 PUBLISH_EVERY = 0.25
 """Seconds between two published states."""
 REPORT_EVERY = 10.0
-"""Seconds between two log lines about messages that were given up."""
+"""Seconds between two log lines about messages that have failed."""
 KINDS_LOGGED = 20
 """Different reasons that are logged at a time."""
 GRACE = 1.0
@@ -138,7 +138,7 @@ class PipelineLoop:
             runner.close()
         except WorkerError as error:
             log.warning("%s: the clients did not close in order: %s", self.job.name, error)
-        self._report_given_up(runner)
+        self._report_failures(runner)
 
     # --- what others see ---
 
@@ -173,7 +173,7 @@ class PipelineLoop:
     def _with_runner(self, state: PipelineState, runner: Runner) -> PipelineState:
         if state.stepped >= self._report_due:
             self._report_due = state.stepped + REPORT_EVERY
-            self._report_given_up(runner)
+            self._report_failures(runner)
         consumer = runner.consumer
         self._last_error = runner.settlement.last_failure or consumer.last_error or self._last_error
         ends = consumer.ends(list(runner.partitions))
@@ -242,13 +242,13 @@ class PipelineLoop:
             return 0.0, 0.0
         return (counts.received - received) / elapsed, (counts.produced - produced) / elapsed
 
-    def _report_given_up(self, runner: Runner) -> None:
-        given_up, last = runner.settlement.given_up, runner.settlement.last_failure
-        for why, number in given_up.most_common(KINDS_LOGGED):
+    def _report_failures(self, runner: Runner) -> None:
+        failures, last = runner.settlement.failures, runner.settlement.last_failure
+        for why, number in failures.most_common(KINDS_LOGGED):
             log.warning("%s: %d messages %s", self.job.name, number, why)
-        if given_up:
+        if failures:
             log.warning("%s: the last of them was %s", self.job.name, last)
-        given_up.clear()
+        failures.clear()
 
 
 def overrunning(

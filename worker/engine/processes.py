@@ -20,9 +20,10 @@ from worker.engine.pool import waiting_in
 from worker.engine.topics import KnownTopics
 from worker.errors import PipelineFailed
 from worker.flow.backoff import backoff
-from worker.flow.retry import OnError, decide
+from worker.flow.retry import is_retried
 from worker.flow.suspects import Place, Suspects
-from worker.types import RawMessage
+from worker.settings import RetrySettings
+from worker.types import Failed, RawMessage
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class ProcessPool:
         size: int,
         *,
         batch: int | None,
-        on_error: OnError,
+        retry: RetrySettings,
         timeout: float | None,
     ) -> None:
         self.outstanding = 0
@@ -75,7 +76,7 @@ class ProcessPool:
         self._topics = topics
         self._size = size
         self._is_batch = batch is not None
-        self._on_error: OnError = on_error
+        self._retry = retry
         self._timeout = timeout
         self._suspects = Suspects()
         self._done: list[Finished] = []
@@ -125,7 +126,8 @@ class ProcessPool:
             places = _places(run, messages)
             fate = self._suspects.fate(places[0])
             if fate is not None:
-                self._done.append(Finished(run, [decide(self._on_error, fate)]))
+                again = is_retried(self._retry, fate.reason, TimeoutError)
+                self._done.append(Finished(run, [Failed(fate, again)]))
                 return
             messages = messages[: self._suspects.together(places)]
         self._portions.put(Portion(run, messages))
@@ -168,7 +170,7 @@ class ProcessPool:
                 if not self._is_batch:
                     fitting = int(SLICE * len(plain) / back.seconds)
                     self.appetite = max(1, min(LONGEST, fitting))
-                outcomes = [wire.outcome_of(self._on_error, one) for one in plain]
+                outcomes = [*map(wire.outcome_of, plain)]
                 return Finished(run, outcomes, seconds=back.seconds)
 
     def _blame(self, run: Run, messages: Sequence[RawMessage], gone: Gone) -> None:

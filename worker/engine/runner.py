@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 
 from worker.engine.commit import AtLeastOnce, Chunk
 from worker.engine.job import Clients, Job
 from worker.engine.partition import POLL_LIMIT, Finished, Partition, Run, together
 from worker.engine.pool import Pool
-from worker.engine.settlement import Settlement, text_of
+from worker.engine.settlement import Postponed, Settlement
 from worker.engine.starts import starts_of
 from worker.errors import PipelineFailed, WorkerError
 from worker.flow import envelope
@@ -22,9 +23,8 @@ from worker.flow.rate import Rate, Unlimited
 from worker.ports import Clock, Commits, Observer, Offsets
 from worker.types import (
     Commit,
-    Failure,
     Fetch,
-    Message,
+    RawMessage,
     TopicPartition,
 )
 
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 IDLE_WAIT = 0.1
 """Seconds that an idle runner waits in one poll; a stop is noticed within it."""
+WAKE_EVERY = 0.005
+"""Seconds that it waits at least, however many lanes wait for a time."""
 BUSY_WAIT = 0.005
 """Seconds to wait for outcomes while more messages could be taken."""
 FULL_WAIT = 0.05
@@ -70,6 +72,8 @@ class Runner:
         self._rate = Unlimited() if job.rate is None else Rate(job.rate)
         self._is_too_fast = False
         """Whether only its rate kept the last step from handing more over."""
+        self._wake_at = inf
+        """When the first of the lanes goes on that wait for a time, on the monotonic clock."""
         self._draining = False
         self._lost: set[TopicPartition] = set()
         self._behind: dict[TopicPartition, int] = {}
@@ -178,8 +182,9 @@ class Runner:
         if self.committer.stuck or self._is_blocked or self.failed is not None:
             return
         now = self._clock.monotonic()
+        self._wake_at = inf
         for partition in self.partitions.values():
-            partition.lanes.wake(now)
+            self._wake_at = min(self._wake_at, partition.lanes.wake(now))
         room = self._rate.room(now)
         turns = deque(self.partitions.values())
         limit = min(self.pressure.portion(self.job.run_limit), self._pool.appetite)
@@ -240,7 +245,11 @@ class Runner:
 
     def _poll_wait(self) -> float:
         busy = self._pool.outstanding or self.committer.stuck or self._has_work()
-        return 0.0 if busy and not self._is_blocked else IDLE_WAIT
+        if busy and not self._is_blocked:
+            return 0.0
+        if self._wake_at == inf or self._is_blocked:
+            return IDLE_WAIT
+        return min(IDLE_WAIT, max(WAKE_EVERY, self._wake_at - self._clock.monotonic()))
 
     def _partition(
         self, source: TopicPartition, start: int, committed: Commit | None, finished: Ranges = ()
@@ -338,23 +347,21 @@ class Runner:
         if not run.partition.alive:
             self.counts.dropped += len(finished.outcomes)
             return
-        chunk, stop = self.settlement.chunk(run, finished.outcomes)
-        returned = chunk.messages
-        if run.partition.closing or stop is not None:
-            returned = len(run.messages)
-            self._forget(run.partition, returned - chunk.messages)
-        run.partition.lanes.release(run.messages, returned)
-        self._rate.give_back(len(run.messages) - returned)
+        chunk, postponed, stop = self.settlement.chunk(run, finished.outcomes)
         if stop is not None:
-            self._stop_at(Message(run.messages[chunk.messages]), stop)
+            self._fail(stop)
+        if run.partition.closing or stop is not None:
+            self._forget(run.partition, len(run.messages) - chunk.messages)
+            run.partition.lanes.release(run.messages, len(run.messages))
+        else:
+            messages = _without(run.messages, postponed) if postponed else run.messages
+            run.partition.lanes.release(messages, chunk.messages)
+            for one in postponed:
+                run.partition.lanes.postpone(one.message, one.due)
+                self._wake_at = min(self._wake_at, one.due)
+            self._rate.give_back(len(messages) - chunk.messages)
         if chunk.messages:
             self.committer.deliver(chunk)
-
-    def _stop_at(self, message: Message, failure: Failure) -> None:
-        self._fail(
-            f"{message!r} could not be handled: {text_of(failure)}; give the pipeline a "
-            "`dead_letter` topic, or `on_error: skip`, to go on after such a message"
-        )
 
     def _finished(self, chunk: Chunk) -> None:
         freed = chunk.partition.finish(chunk.ranges, chunk.messages)
@@ -388,7 +395,8 @@ class Runner:
         self.settlement.careful |= self.committer.learnt
         for source, partition in list(self.partitions.items()):
             self._behind[source] = max(self._behind.get(source, 0), partition.tracker.position)
-            self._replace(partition, partition.tracker.committable)
+            successor = self._replace(partition, partition.tracker.committable)
+            successor.attempts = partition.attempts
         self.committer.close(0.0)
         if self.committer.learnt:
             self._try_again()
@@ -421,12 +429,13 @@ class Runner:
         log.info("%s: records can be delivered again", self.job.name)
         self.blocked, self._failures = None, 0
 
-    def _replace(self, partition: Partition, start: int) -> None:
+    def _replace(self, partition: Partition, start: int) -> Partition:
         self._forget_all(partition)
         successor = self._partition(partition.source, start, partition.committed)
         successor.paused = partition.paused
         self.partitions[partition.source] = successor
         self.consumer.seek(partition.source, start)
+        return successor
 
     # --- finishing and forgetting ---
 
@@ -490,6 +499,11 @@ class Runner:
     def _fail(self, reason: str) -> None:
         log.error("%s: %s", self.job.name, reason)
         self.failed = reason
+
+
+def _without(messages: Sequence[RawMessage], postponed: Sequence[Postponed]) -> list[RawMessage]:
+    again = {one.message.offset() for one in postponed}
+    return [message for message in messages if message.offset() not in again]
 
 
 def _names(partitions: Iterable[TopicPartition]) -> str:

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from worker.engine.commit import Chunk
 from worker.engine.job import Job
-from worker.engine.partition import Run
+from worker.engine.partition import Partition, Run
 from worker.flow.condemned import Condemned
 from worker.flow.deadletter import Origin, dead_letter
 from worker.flow.health import Counts
-from worker.flow.retry import decide, policy
+from worker.flow.retry import decide, delay, policy
 from worker.ports import Clock, Observer
 from worker.types import (
     DeadLetter,
+    Decision,
     Done,
     Encoded,
+    Failed,
     Failure,
     Message,
     Outcome,
     RawMessage,
+    Settled,
     Skip,
     Stop,
 )
+
+
+class Postponed(NamedTuple):
+    """A message that is tried again at a time on the monotonic clock, and why."""
+
+    message: RawMessage
+    due: float
+    failure: Failure
 
 
 class Settlement:
@@ -40,8 +52,8 @@ class Settlement:
     ) -> None:
         self.careful = False
         """Whether chunks tell records apart, since one was refused of messages that come again."""
-        self.given_up: Counter[str] = Counter()
-        """Messages given up since they were last logged, by what became of them and why."""
+        self.failures: Counter[str] = Counter()
+        """Failures since they were last logged, by what became of the messages and why."""
         self.last_failure: str | None = None
         self._settings = job.settings
         self._limits = limits
@@ -50,16 +62,26 @@ class Settlement:
         self._counts = counts
         self._origin = Origin(job.group, job.name, job.handler)
         self._on_error = policy(job.settings)
+        self._retry = job.settings.retry
+        self._in_order = job.settings.ordering == "partition"
         self._condemned = Condemned()
 
-    def chunk(self, run: Run, outcomes: Sequence[Outcome]) -> tuple[Chunk, Failure | None]:
-        """What is to become durable of a run, and why the pipeline is to stop behind it."""
+    def chunk(
+        self, run: Run, outcomes: Sequence[Outcome]
+    ) -> tuple[Chunk, Sequence[Postponed], str | None]:
+        """What is to become durable of a run, what comes again, and why the pipeline is to stop."""
+        partition, messages = run.partition, run.messages[: len(outcomes)]
         if self._condemned:
-            outcomes = self._judged(run, outcomes)
+            outcomes = self._without_condemned(run, outcomes)
         if _have_one_result_each(outcomes):
             self._counts.handled += len(outcomes)
-            return self._chunk(run, outcomes, len(outcomes), outcomes, Counter()), None
-        return self._match_each(run, outcomes)
+            return self._chunk(partition, messages, outcomes, outcomes, Counter()), (), None
+        if _none_failed(outcomes):
+            chunk, stop = self._match_each(partition, messages, outcomes)
+            return chunk, (), stop
+        messages, settled, postponed = self._judged(run, outcomes)
+        chunk, stop = self._match_each(partition, messages, settled)
+        return chunk, postponed, stop
 
     def refused(self, chunk: Chunk, place: int, failure: Failure) -> bool:
         """Give up the message of a record that no broker will ever take; whether it is known."""
@@ -78,8 +100,53 @@ class Settlement:
             for start, end in chunk.ranges:
                 self._condemned.forget(chunk.partition.source, start, end)
 
-    def _match_each(self, run: Run, outcomes: Sequence[Outcome]) -> tuple[Chunk, Failure | None]:
-        messages, settled, handled, filtered = run.messages, 0, 0, 0
+    def _judged(
+        self, run: Run, outcomes: Sequence[Outcome]
+    ) -> tuple[list[RawMessage], list[Settled], list[Postponed]]:
+        """The messages that are settled, what became of them, and those that come again.
+
+        In order, whatever comes behind one that comes again does so, too.
+        """
+        messages: list[RawMessage] = []
+        settled: list[Settled] = []
+        postponed: list[Postponed] = []
+        for message, outcome in zip(run.messages, outcomes, strict=False):
+            judged: Settled | Postponed
+            if isinstance(outcome, Failed):
+                judged = self._judge(run.partition, message, outcome)
+            else:
+                judged = outcome
+            if postponed and self._in_order:
+                continue
+            if isinstance(judged, Postponed):
+                postponed.append(judged)
+            else:
+                messages.append(message)
+                settled.append(judged)
+        for one in postponed:
+            self._note("tried again", Message(one.message), one.failure)
+        self._counts.retried += len(postponed)
+        return messages, settled, postponed
+
+    def _judge(
+        self, partition: Partition, message: RawMessage, failed: Failed
+    ) -> Decision | Postponed:
+        now = int(self._clock.time() * 1000)
+        attempts = partition.attempts.failed(message.offset(), now).attempts
+        if not failed.again or attempts >= self._retry.attempts:
+            return decide(self._on_error, failed.failure)
+        wait = failed.delay
+        if wait is None:
+            wait = delay(self._retry.backoff, attempts, random.random())  # noqa: S311 - no secret
+        return Postponed(message, self._clock.monotonic() + wait, failed.failure)
+
+    def _match_each(
+        self,
+        partition: Partition,
+        messages: Sequence[RawMessage],
+        outcomes: Sequence[Settled],
+    ) -> tuple[Chunk, str | None]:
+        settled, handled, filtered = 0, 0, 0
         records: list[Encoded] = []
         dead_letters: Counter[str] = Counter()
         stop = None
@@ -93,40 +160,40 @@ class Settlement:
                     filtered += not outcome.records
                     records += outcome.records
                 case DeadLetter(failure):
-                    records.append(self._dead_letter(messages[settled], failure))
+                    records.append(self._dead_letter(partition, messages[settled], failure))
                     dead_letters[failure.reason] += 1
                 case Skip(failure):
                     self._note("skipped", Message(messages[settled]), failure)
                     _count(self._counts.skipped, failure.reason, 1)
                 case Stop(failure):
-                    stop = failure
+                    stop = _why_stopped(Message(messages[settled]), failure)
                     break
             settled += 1
         self._counts.handled += handled
         self._counts.filtered += filtered
-        return self._chunk(run, outcomes, settled, records, dead_letters), stop
+        return self._chunk(partition, messages[:settled], outcomes, records, dead_letters), stop
 
     def _chunk(
         self,
-        run: Run,
-        outcomes: Sequence[Outcome],
-        settled: int,
+        partition: Partition,
+        messages: Sequence[RawMessage],
+        outcomes: Sequence[Settled],
         records: Sequence[Encoded],
         dead_letters: Counter[str],
     ) -> Chunk:
-        ranges = run.partition.lanes.ranges(run.messages[:settled])
-        told_apart = (run.messages, outcomes) if self.careful else ()
-        return Chunk(run.partition, ranges, settled, records, dead_letters, *told_apart)
+        ranges = partition.lanes.ranges(messages)
+        told_apart = (messages, outcomes) if self.careful else ()
+        return Chunk(partition, ranges, len(messages), records, dead_letters, *told_apart)
 
-    def _judged(self, run: Run, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        judged = list(outcomes)
-        for index, message in enumerate(run.messages[: len(judged)]):
+    def _without_condemned(self, run: Run, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        left = list(outcomes)
+        for index, message in enumerate(run.messages[: len(left)]):
             failure = self._condemned.failure(run.partition.source, message.offset())
             if failure is not None:
-                judged[index] = decide(self._on_error, failure)
-        return judged
+                left[index] = Failed(failure)
+        return left
 
-    def _dead_letter(self, raw: RawMessage, failure: Failure) -> Encoded:
+    def _dead_letter(self, partition: Partition, raw: RawMessage, failure: Failure) -> Encoded:
         message = Message(raw)
         self._note("dead-lettered", message, failure)
         target = self._settings.dead_letter
@@ -137,20 +204,31 @@ class Settlement:
             self._origin,
             topic=target.default,
             limit=self._limits[target.default],
-            now=int(self._clock.time() * 1000),
+            tried=partition.attempts[raw.offset()],
             with_text=target.message,
             extra=self._observer.headers_for(raw, Encoded(target.default, None)),
         )
 
     def _note(self, what: str, message: Message, failure: Failure) -> None:
         why = f"{what}: {text_of(failure)}"
-        self.given_up[why] += 1
+        self.failures[why] += 1
         self.last_failure = f"{message!r} {why}"
 
 
 def _have_one_result_each(outcomes: Sequence[Outcome]) -> TypeGuard[Sequence[Encoded]]:
     """Whether there is nothing to tell apart, as in most runs."""
     return {*map(type, outcomes)} == {Encoded}
+
+
+def _none_failed(outcomes: Sequence[Outcome]) -> TypeGuard[Sequence[Encoded | Done]]:
+    return Failed not in {*map(type, outcomes)}
+
+
+def _why_stopped(message: Message, failure: Failure) -> str:
+    return (
+        f"{message!r} could not be handled: {text_of(failure)}; give the pipeline a "
+        "`dead_letter` topic, or `on_error: skip`, to go on after such a message"
+    )
 
 
 def text_of(failure: Failure) -> str:

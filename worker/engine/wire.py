@@ -11,16 +11,13 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import Any
 
-from worker.flow.retry import OnError, decide
 from worker.types import (
-    DeadLetter,
     Done,
     Encoded,
+    Failed,
     Failure,
     Outcome,
     RawMessage,
-    Skip,
-    Stop,
     StoredMessage,
     headers_of,
 )
@@ -59,17 +56,17 @@ def plain_outcome(outcome: Outcome) -> Any:
             return _plain_record(outcome)
         case Done():
             return [_plain_record(record) for record in outcome.records]
-        case DeadLetter(failure) | Skip(failure) | Stop(failure):
-            return asdict(failure)
+        case Failed():
+            return asdict(outcome)
 
 
-def outcome_of(on_error: OnError, plain: Any) -> Outcome:
+def outcome_of(plain: Any) -> Outcome:
     """The outcome again."""
     if type(plain) is tuple:
         return Encoded(*plain)
     if type(plain) is list:
         return Done([Encoded(*record) for record in plain])
-    return decide(on_error, Failure(**plain))
+    return Failed(Failure(**plain["failure"]), plain["again"], plain["delay"])
 
 
 def _plain_record(record: Encoded) -> tuple[Any, ...]:

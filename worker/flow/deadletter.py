@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from worker.flow.attempts import Tried
 from worker.types import Encoded, Failure, Headers, Message
 
 PREFIX = "dlq."
@@ -41,17 +42,17 @@ def dead_letter(
     *,
     topic: str,
     limit: int,
-    now: int,
+    tried: Tried,
     with_text: bool,
     extra: Headers = (),
 ) -> Encoded:
     """Build the dead letter of a message: its key, bytes and headers, and the `dlq.` headers.
 
-    `limit` is the topic's `max.message.bytes`, `now` in milliseconds since 1970, `extra` further
-    headers. What does not fit goes in this order: payload, original headers, key; `dlq.truncated`
-    names it. The record's own time is left to the client: dated back, retention would delete it.
+    `limit` is the topic's `max.message.bytes`, `extra` further headers. What does not fit goes in
+    this order: payload, original headers, key; `dlq.truncated` names it. The record's own time is
+    left to the client: dated back, retention would delete it.
     """
-    about = _about(message, failure, origin, now)
+    about = _about(message, failure, origin, tried)
     if failure.text and (with_text or failure.harmless):
         about.append((PREFIX + "message", _encoded(failure.text[:TEXT_LIMIT])))
     kept: list[tuple[str, str | bytes | None]] = [
@@ -75,7 +76,7 @@ def dead_letter(
 
 
 def _about(
-    message: Message, failure: Failure, origin: Origin, now: int
+    message: Message, failure: Failure, origin: Origin, tried: Tried
 ) -> list[tuple[str, str | bytes | None]]:
     about = {
         "topic": message.topic,
@@ -87,8 +88,8 @@ def _about(
         "handler": origin.handler,
         "reason": failure.reason,
         "error": failure.error[:TEXT_LIMIT],
-        "attempts": 1,
-        "first_failure": now,
+        "attempts": tried.attempts,
+        "first_failure": tried.first_failure,
         "redrives": _redrives(message),
     }
     return [(PREFIX + name, _encoded(str(value))) for name, value in about.items()]

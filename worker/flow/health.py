@@ -33,6 +33,8 @@ class Counts:
     """Acknowledged dead letters by reason."""
     skipped: dict[str, int] = field(default_factory=dict)
     """Messages given up under `on_error: skip`, by reason."""
+    retried: int = 0
+    """Failed attempts after which a message was to be tried again."""
     dropped: int = 0
     """Outcomes that came after their partition had gone; their effects happen again elsewhere."""
     delivery_failures: int = 0

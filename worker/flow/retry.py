@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
-from worker.settings import Pipeline
-from worker.types import DeadLetter, Failure, Skip, Stop
+from worker.settings import BackoffSettings, Pipeline, RetrySettings
+from worker.types import DeadLetter, Decision, Failure, Skip, Stop
 
 OnError = Literal["dead_letter", "skip", "stop"]
 
+RETRIED: Final = frozenset({"handler_error", "timeout"})
+"""Reasons that may not hold another time."""
+GROWTH: Final = 300
+"""Attempts after which waits do not grow any more: ten to this power is still a number."""
 
-def decide(on_error: OnError, failure: Failure) -> DeadLetter | Skip | Stop:
-    """Choose the outcome of a failed message."""
+
+def decide(on_error: OnError, failure: Failure) -> Decision:
+    """Choose what becomes of a message that is not tried again."""
     match on_error:
         case "dead_letter":
             return DeadLetter(failure)
@@ -19,6 +24,38 @@ def decide(on_error: OnError, failure: Failure) -> DeadLetter | Skip | Stop:
             return Skip(failure)
         case "stop":
             return Stop(failure)
+
+
+def is_retried(retry: RetrySettings, reason: str, kind: type[BaseException]) -> bool:
+    """Whether a message may be tried again that has failed for this reason, with this exception."""
+    if retry.attempts == 1 or reason not in RETRIED:
+        return False
+    names = names_of(kind)
+    return names.isdisjoint(retry.give_up_on) and not (retry.on and names.isdisjoint(retry.on))
+
+
+def names_of(kind: type[BaseException]) -> set[str]:
+    """What a class of exceptions, or a base of it, may be called: bare or with where it is.
+
+    That is its module or a package around it, from which it is mostly imported.
+    """
+    names = set()
+    for one in kind.__mro__:
+        parts = str(one.__module__).split(".")
+        places = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+        names |= {one.__name__, *(f"{place}.{one.__qualname__}" for place in places)}
+    return names
+
+
+def delay(backoff: BackoffSettings, failures: int, draw: float) -> float:
+    """Seconds to wait after so many failed attempts, at least one; `draw` is from 0 to 1.
+
+    Jitter takes off part of the wait, so that lanes that have failed together do not come back
+    together. Half of the wait is kept by default: with all of it drawn, as is best for a crowd of
+    clients, attempts could be over before what they wait for is back.
+    """
+    growth = backoff.multiplier ** min(failures - 1, GROWTH)
+    return min(backoff.max, backoff.initial * growth) * (1 - backoff.jitter * draw)
 
 
 def too_late(timeout: float) -> Failure:

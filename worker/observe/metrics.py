@@ -262,6 +262,12 @@ TABLE: Final = (
         lambda counts: counts.skipped,
     ),
     _count(
+        "worker_retries_total",
+        "attempts",
+        "Failed attempts after which a message was to be tried again.",
+        lambda counts: counts.retried,
+    ),
+    _count(
         "worker_outcomes_dropped_total",
         "messages",
         "Outcomes that came after their partition had gone; their effects happen again elsewhere.",

@@ -15,11 +15,13 @@ from worker.settings.kafka import (
     Security,
 )
 from worker.settings.spec import (
+    BackoffSettings,
     CommitSettings,
     DeadLetterSettings,
     InFlightSettings,
     Lifecycle,
     Pipeline,
+    RetrySettings,
     Server,
     Spec,
     TopicSettings,
@@ -28,6 +30,7 @@ from worker.settings.values import WRITTEN, ItemProblems, Model
 
 __all__ = [
     "WRITTEN",
+    "BackoffSettings",
     "CommitSettings",
     "ConsumerSettings",
     "DeadLetterSettings",
@@ -42,6 +45,7 @@ __all__ = [
     "OAuth",
     "Pipeline",
     "ProducerSettings",
+    "RetrySettings",
     "Security",
     "Server",
     "Spec",

@@ -10,6 +10,7 @@ from worker.settings.kafka import KafkaSettings
 from worker.settings.values import (
     NAME,
     Duration,
+    ExceptionName,
     LaneName,
     Model,
     ModuleName,
@@ -68,6 +69,55 @@ RateLimit = Annotated[
     RateLimitSettings,
     BeforeValidator(_rate_limit, json_schema_input_type=Rate | RateLimitSettings),
 ]
+
+
+class BackoffSettings(Model):
+    """How long to wait before a message is tried again."""
+
+    initial: Duration = Field(0.2, gt=0, description="Wait before the second attempt.")
+    max: Duration = Field(30.0, gt=0, description="Longest wait.")
+    multiplier: float = Field(
+        2.0, ge=1, le=10, description="How many times longer each further wait is."
+    )
+    jitter: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Part of a wait that is drawn by lot: with 0.5 a wait of 10s takes 5s to 10s.",
+    )
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.initial > self.max:
+            raise ValueError(
+                f"initial must be at most max; they are {self.initial:g}s and {self.max:g}s"
+            )
+        return self
+
+
+class RetrySettings(Model):
+    """Trying again what has failed, in place: its lane waits, others go on."""
+
+    attempts: int = Field(1, ge=1, description="Attempts at a message at most, the first included.")
+    backoff: BackoffSettings = Field(
+        BackoffSettings(), description="How long to wait before each further attempt."
+    )
+    on: list[ExceptionName] | None = Field(
+        None,
+        min_length=1,
+        description="Exceptions after which to try again, by the names of their classes or of "
+        "bases, such as `TimeoutError` or `httpx.HTTPError`; by default all.",
+    )
+    give_up_on: list[ExceptionName] = Field(
+        [], description="Exceptions after which not to try again, even if `on` names a base."
+    )
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        both = sorted({*self.give_up_on}.intersection(self.on or ()))
+        if both:
+            raise ValueError(f"on and give_up_on both name {', '.join(both)}")
+        return self
 
 
 class DeadLetterSettings(Model):
@@ -175,6 +225,9 @@ class Pipeline(Lifecycle):
     )
     batch: int | None = Field(
         None, ge=1, le=100_000, description="Largest batch of a batch handler."
+    )
+    retry: RetrySettings = Field(
+        RetrySettings(), description="Trying again what has failed before it is given up."
     )
     dead_letter: DeadLetterTarget | None = Field(
         None, description="Dead-letter topic; a text, or a map with `default` and `message`."

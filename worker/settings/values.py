@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from keyword import iskeyword
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -117,6 +118,13 @@ def _module(value: str) -> str:
     return value
 
 
+def _exception(value: str) -> str:
+    if not all(part.isidentifier() and not iskeyword(part) for part in value.split(".")):
+        legal = "the name of an exception such as TimeoutError or httpx.ConnectError"
+        raise ValueError(f"{value!r} is not {legal}")
+    return value
+
+
 def _topics(value: Any) -> Any:
     if not isinstance(value, (str, list)):
         raise ValueError(f"{value!r} is not a topic, a pattern or a list of them")
@@ -175,6 +183,7 @@ ModuleName = Annotated[
 Source = Annotated[
     str, AfterValidator(_source), WithJsonSchema({"type": "string", "pattern": _SOURCE})
 ]
+ExceptionName = Annotated[str, AfterValidator(_exception)]
 Sources = Annotated[
     list[Source],
     Field(min_length=1),

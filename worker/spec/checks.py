@@ -84,8 +84,18 @@ def _lanes(here: KeyPath, pipeline: Pipeline) -> Iterator[Contradiction]:
             yield (*here, "rate_limit"), words
 
 
+def _retry(here: KeyPath, pipeline: Pipeline) -> Iterator[Contradiction]:
+    """Without `attempts` nothing is tried again; a number may be 1, to switch it off."""
+    if "retry" in pipeline.model_fields_set and "attempts" not in pipeline.retry.model_fields_set:
+        yield (
+            (*here, "retry"),
+            "says no `attempts`, and by default there is one: nothing is tried again",
+        )
+
+
 def _pipeline(here: KeyPath, group: str, pipeline: Pipeline) -> Iterator[Contradiction]:
     yield from _lanes(here, pipeline)
+    yield from _retry(here, pipeline)
     dead_letter = pipeline.dead_letter.default if pipeline.dead_letter else None
     for key, topic in (("to", pipeline.to), ("dead_letter", dead_letter)):
         if topic is not None and reads(pipeline.source, topic):

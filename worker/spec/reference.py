@@ -72,8 +72,8 @@ def _type(node: Node) -> str:
     kind = node.get("type")
     if kind == "array":
         return f"list of {_type(node['items'])}s"
-    if kind == "integer":
-        return "whole number" + _range(node)
+    if kind in ("integer", "number"):
+        return ("whole number" if kind == "integer" else "number") + _range(node)
     if kind == "string":
         return _text_type(node)
     return "true or false" if kind == "boolean" else "mapping"

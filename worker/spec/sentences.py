@@ -9,13 +9,12 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from worker.settings import KafkaSettings, Pipeline, Spec
+from worker.settings import KafkaSettings, Pipeline, RetrySettings, Spec
 from worker.spec.models import fields, holds_secret, model_at
 from worker.spec.tree import KeyPath, Tree, printable
 from worker.spec.units import united
 
 LATER: Final = {
-    "retry": "retries",
     "transaction": "transactions",
     "lane": "lanes by key",
     "rate_limit": "rate limits",
@@ -23,6 +22,11 @@ LATER: Final = {
     "breaker": "circuit breakers",
 }
 """Keys that a later version brings."""
+
+LATER_OF_RETRY: Final = {
+    "topics": "retry topics",
+    "keep_order": "retry topics",
+}
 
 LATER_VALUES: Final = {
     ("delivery", "exactly_once"),
@@ -126,8 +130,9 @@ def _meaning(owner: type[BaseModel] | None, path: KeyPath) -> str:
 
 
 def _unknown_key(owner: type[BaseModel] | None, key: str) -> str:
-    if key in LATER and owner in (Spec, KafkaSettings, Pipeline):
-        return f"{LATER[key]} are not supported yet"
+    later = LATER_OF_RETRY if owner is RetrySettings else LATER
+    if key in later and owner in (Spec, KafkaSettings, Pipeline, RetrySettings):
+        return f"{later[key]} are not supported yet"
     meant = misspelt(owner, key)
     if meant is not None:
         return f"no such key; did you mean `{meant}`?"
