@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from worker.errors import Reject, Retry
+from worker.errors import BatchError, Reject, Retry
 from worker.handlers import handler, lane, resource
 from worker.types import Message, Record
 from worker.version import __version__
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from worker.settings import KafkaSettings
 
 __all__ = [
+    "BatchError",
     "Kafka",
     "KafkaSettings",
     "Message",

@@ -30,6 +30,7 @@
 Raised by handlers:
 * Reject                        this message is of no use to anybody: straight to the dead letters
 * Retry                         this message is to be tried again
+* BatchError                    of a batch these messages have failed, and the others are handled
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from worker.types import Delivered, Problem
+from worker.types import Delivered, Message, Problem
 
 LONGEST_DELAY: Final = 86_400.0
 """Seconds that a handler may have a message wait before it is tried again."""
@@ -242,3 +243,22 @@ class Retry(Exception):
             raise ValueError(f"delay={delay!r} is not seconds from 0 to {LONGEST_DELAY:g}")
         super().__init__()
         self.delay = None if delay is None else float(delay)
+
+
+class BatchError(Exception):
+    """Raised by a batch handler: these messages have failed, the others are handled.
+
+    `errors` says why, by the message or by its place in the batch, from 0: each message goes the
+    way that its exception would take it alone. Raises `TypeError`.
+    """
+
+    def __init__(self, errors: Mapping[int | Message, BaseException]) -> None:
+        kinds: list[tuple[object, object]] = list(errors.items())
+        for one, error in kinds:
+            if not isinstance(one, (int, Message)) or not isinstance(error, BaseException):
+                raise TypeError(
+                    "BatchError takes exceptions by messages or by their places, not "
+                    f"{type(error).__name__} by {type(one).__name__}"
+                )
+        super().__init__(f"{len(errors)} messages of a batch have failed")
+        self.errors = dict(errors)

@@ -63,3 +63,15 @@ def test_the_handler_puts_off_rejects_and_handles(functions: dict[str, Any]) -> 
     assert rig.values() == ['{"charged":1}']
     assert rig.values("dlq") == ["{}"]
     assert rig.counts.retried == 1
+
+
+def test_the_batch_handler_tells_those_that_fail_from_the_others(
+    functions: dict[str, Any],
+) -> None:
+    rig = Rig(functions["store"], {"dead_letter": "dlq"}, batch=10)
+    rig.send('{"id":1}', "{}", '{"id":3}')
+
+    rig.step()
+
+    assert rig.values("dlq") == ["{}"]
+    assert (rig.counts.handled, rig.committed()) == (2, 3)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
-from worker.engine.batches import Batch, wrong_result
+from worker.engine.batches import Batch, told_of_each, wrong_result
 from worker.engine.partition import Run
 from worker.engine.results import PLAIN, VALUES, BadResult, Results, exhausted
 from worker.errors import Reject, Retry
@@ -133,9 +133,10 @@ class Executor:
         try:
             result = exhausted(self._call(batch.payloads, **self._named(batch)))
         except BaseException as error:  # noqa: BLE001 - handlers may raise anything
-            if len(batch.raws) > 1:
+            told = told_of_each(error, batch.raws)
+            if told is None:
                 return self._one_by_one(raws)
-            return batch.outcomes_with([self._raised(error)])
+            result = told
         return batch.outcomes_with(self._spread(batch.raws, result))
 
     def _one_by_one(self, raws: Sequence[RawMessage]) -> list[Outcome]:
@@ -153,9 +154,10 @@ class Executor:
         try:
             result = exhausted(await self._call(batch.payloads, **self._named(batch)))
         except BaseException as error:  # noqa: BLE001 - handlers may raise anything
-            if len(batch.raws) > 1:
+            told = told_of_each(error, batch.raws)
+            if told is None:
                 return await self._one_by_one_async(raws)
-            return batch.outcomes_with([self._raised(error)])
+            result = told
         return batch.outcomes_with(self._spread(batch.raws, result))
 
     async def _one_by_one_async(self, raws: Sequence[RawMessage]) -> list[Outcome]:
@@ -204,7 +206,7 @@ class Executor:
             values = {*map(type, result)} <= VALUES and list(map(self.results.encode, result))
         except Exception:  # noqa: BLE001 - encoders of users may raise anything
             values = False
-        return self._with_records(raws, values or list(map(self._of, raws, result)))
+        return self._with_records(raws, values or list(map(self._told, raws, result)))
 
     def _with_records(
         self, raws: Sequence[RawMessage], found: Sequence[bytes | Outcome]
@@ -218,6 +220,12 @@ class Executor:
             self._outcome(self.results.record, raw, one) if isinstance(one, bytes) else one
             for raw, one in zip(raws, found, strict=True)
         ]
+
+    def _told(self, raw: RawMessage, result: Any) -> Outcome:
+        """What a batch handler says of one message: its result, or why it has failed."""
+        if isinstance(result, BaseException):
+            return self._raised(result)
+        return self._of(raw, result)
 
     def _of(self, raw: RawMessage, result: Any) -> Outcome:
         return self._outcome(self.results.of, raw, result)
