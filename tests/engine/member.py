@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from tests.engine.rig import InlinePool, Rig
 from worker.engine.partition import Finished, Run
 from worker.testing import ManualClock
-from worker.types import Outcome
+from worker.types import Failed, Outcome
 
 Choice = tuple[int, int]
 """The place of a run among those that handlers have begun, and how many messages it handles."""
@@ -26,7 +26,7 @@ class ChosenPool(InlinePool):
         self._back: list[tuple[Run, int]] = []
         self.meanwhile: list[Choice] = []
         self.on_submit: Callable[[Run], object] = lambda _run: None
-        self.on_handled: Callable[[Run], object] = lambda _run: None
+        self.on_handled: Callable[[Run, Outcome], object] = lambda _run, _outcome: None
 
     @property
     def out(self) -> Sequence[Run]:
@@ -78,8 +78,11 @@ class ChosenPool(InlinePool):
         outcomes = []
         for message in run.messages[:messages]:
             one = Run(run.partition, [message])
-            outcomes += self._execute(one)
-            self.on_handled(one)
+            (outcome,) = self._execute(one)
+            outcomes.append(outcome)
+            self.on_handled(one, outcome)
+            if isinstance(outcome, Failed) and outcome.again:
+                break
         return outcomes
 
 

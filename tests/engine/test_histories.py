@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,11 +23,11 @@ from hypothesis.stateful import (
 
 from tests.engine.member import Choice, Member
 from tests.engine.rig import GROUP
-from worker.engine.partition import Run
+from worker.engine.partition import Partition, Run
 from worker.flow import envelope
 from worker.flow.lanes import LANES
 from worker.testing import ManualClock, MemoryBroker
-from worker.types import RawMessage, TopicPartition
+from worker.types import Failed, Outcome, RawMessage, TopicPartition
 
 PARTITIONS = 3
 MEMBERS = 3
@@ -33,6 +35,10 @@ SOURCES = [TopicPartition("source", number) for number in range(PARTITIONS)]
 WHOLE = sys.maxsize
 PHASES = set(Phase) - {Phase.explain}
 """To explain takes minutes, and says little of a machine."""
+FAILURES = 2
+"""Attempts at a message that fail at most, before one that does not."""
+WAIT = 0.5
+"""Seconds before a message is tried again."""
 ROUNDS = 300
 """After so many rounds in which nothing bad happens everything is through, or never will be."""
 
@@ -46,13 +52,6 @@ sources = st.sampled_from(SOURCES)
 keys = st.sampled_from([b"a", b"b", b"c", None])
 
 in_each_ordering = pytest.mark.parametrize("ordering", LANES)
-
-
-def handler(payload: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give the payload back as often as it says, or fail."""
-    if payload["results"] < 0:
-        raise ValueError
-    return [{**payload, "part": part} for part in range(payload["results"])]
 
 
 class Histories(RuleBasedStateMachine):
@@ -73,6 +72,23 @@ class Histories(RuleBasedStateMachine):
         self._covered: set[Place] = set()
         """What a commit that was successful says is finished."""
         self._deliveries_failed = False
+        self._left: Counter[Place] = Counter()
+        """How often messages fail before they are handled."""
+        self._due: dict[tuple[Partition, Place], float] = {}
+        """When messages may be tried again."""
+
+    def _handler(self) -> Callable[[dict[str, Any]], list[dict[str, Any]]]:
+        def handle(payload: dict[str, Any]) -> list[dict[str, Any]]:
+            """Give the payload back as often as it says, or fail, for a while or for good."""
+            partition, offset = payload["place"]
+            if self._left[partition, offset]:
+                self._left[partition, offset] -= 1
+                raise OSError
+            if payload["results"] < 0:
+                raise ValueError
+            return [{**payload, "part": part} for part in range(payload["results"])]
+
+        return handle
 
     # --- what happens ---
 
@@ -100,6 +116,11 @@ class Histories(RuleBasedStateMachine):
             "commit": {"messages": commit_after},
             "revoke_timeout": "2s",
             "drain_timeout": "2s",
+            "retry": {
+                "attempts": FAILURES + 1,
+                "backoff": {"initial": WAIT, "multiplier": 1, "jitter": 0},
+                "give_up_on": ["ValueError"],
+            },
             **({"dead_letter": "dlq"} if dead_letters else {"on_error": "skip"}),
         }
         for _ in range(members):
@@ -108,15 +129,22 @@ class Histories(RuleBasedStateMachine):
 
     @rule(
         source=sources,
-        messages=st.lists(st.tuples(keys, st.integers(-1, 2)), min_size=1, max_size=9),
+        messages=st.lists(
+            st.tuples(keys, st.integers(-1, 2), st.sampled_from([0, 0, 0, 1, FAILURES])),
+            min_size=1,
+            max_size=9,
+        ),
     )
-    def produce(self, source: TopicPartition, messages: list[tuple[bytes | None, int]]) -> None:
-        for key, results in messages:
+    def produce(
+        self, source: TopicPartition, messages: list[tuple[bytes | None, int, int]]
+    ) -> None:
+        for key, results, failures in messages:
             partition = source.partition
             place = partition, self._broker.log(source).end
             value = json.dumps({"place": place, "results": results}).encode()
             self._broker.append("source", value, key, partition=partition)
             self._results[place] = results
+            self._left[place] = failures
             self._lanes.setdefault(self._lane(*place, key), []).append(place)
             if key is None:
                 self._keyless.add(place)
@@ -194,7 +222,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: len(self._members) < MEMBERS)
     @rule()
     def join(self) -> None:
-        member = Member(handler, self._settings, self._broker, self._queue, PARTITIONS)
+        member = Member(self._handler(), self._settings, self._broker, self._queue, PARTITIONS)
         member.pool.size = self._concurrency
         member.pool.on_submit = partial(self._submitted, member)
         member.pool.on_handled = self._handled_one
@@ -273,6 +301,8 @@ class Histories(RuleBasedStateMachine):
         new = {self._lane_of(message) for message in run.messages}
         assert new.isdisjoint(lanes), "two runs of a lane at a time"
         assert self._ordering == "partition" or len(new) == len(run.messages)
+        for place in map(_place, run.messages):
+            assert self._due.pop((run.partition, place), 0.0) <= self._now, "tried again too early"
         if not member.expired:
             again = self._covered.intersection(map(_place, run.messages))
             assert not again, "finished, committed, and handled again"
@@ -286,12 +316,15 @@ class Histories(RuleBasedStateMachine):
         lane = self._lanes[self._lane_of(message)]
         return not self._covered.isdisjoint(lane[lane.index(_place(message)) + 1 :])
 
-    def _handled_one(self, run: Run) -> None:
-        """The first outcomes of a lane's messages are in order."""
+    def _handled_one(self, run: Run, outcome: Outcome) -> None:
+        """The first outcomes of a lane's messages are in order, the last attempts counted."""
         (message,) = run.messages
         lane, place = self._lanes[self._lane_of(message)], _place(message)
         assert self._handled.issuperset(lane[: lane.index(place)]), f"{place} is too early"
-        self._handled.add(place)
+        if isinstance(outcome, Failed) and outcome.again:
+            self._due[run.partition, place] = self._now + WAIT
+        else:
+            self._handled.add(place)
 
     def teardown(self) -> None:
         if sys.exc_info()[0] is None and self._members + self._killed:
@@ -329,6 +362,10 @@ class Histories(RuleBasedStateMachine):
         )
 
     # --- what is known ---
+
+    @property
+    def _now(self) -> float:
+        return self._broker.clock.monotonic()
 
     def _member(self, who: int) -> Member:
         return self._members[who % len(self._members)]

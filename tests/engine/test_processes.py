@@ -22,6 +22,7 @@ from worker.engine.job import Clients, Job
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.processes import LONGEST, ProcessPool
 from worker.engine.topics import KnownTopics
+from worker.flow.lanes import LANES
 from worker.observe.tracing import TraceContext
 from worker.ports import Clock
 from worker.settings import Pipeline
@@ -75,7 +76,8 @@ class Running:
         clients = Clients(
             lambda: self.broker.consumer("group"), self.broker.producer, topics.limits
         )
-        job = Job("pipeline", "group", ["source"], handler, pipeline, batch or LONGEST)
+        limit, lanes = batch or LONGEST, LANES[pipeline.ordering]
+        job = Job("pipeline", "group", ["source"], handler, pipeline, limit, lanes=lanes)
         self.loop = PipelineLoop(job, clients, self.pool, Clock(), TraceContext())
 
     def __enter__(self) -> Self:

@@ -2,9 +2,12 @@
 
 import asyncio
 import ctypes
+import mmap
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +118,74 @@ def in_turn_in_threads(payload: dict[str, Any]) -> dict[str, Any]:
     _begin(payload)
     time.sleep(0.01 if payload["id"] % 100 == 0 else 0.0002)
     return _end(payload)
+
+
+BUSY, NEXT, FAILURES = range(3)
+"""What is noted of a key: whether a message is at work, which comes next, how often that failed."""
+
+
+@cache
+def _notes(file: str) -> "memoryview[int]":
+    """The numbers in a file, which all processes share."""
+    with Path(file).open("r+b") as opened:
+        return memoryview(mmap.mmap(opened.fileno(), 0)).cast("i")
+
+
+@contextmanager
+def _alone(payload: dict[str, Any]) -> Iterator["memoryview[int]"]:
+    """Fail while another message of the key is at work, in whatever process; the key's notes."""
+    first = 3 * int(payload["key"])
+    notes = _notes(payload["notes"])[first : first + 3]
+    if notes[BUSY]:
+        raise RuntimeError(f"two messages of key {payload['key']} at a time")
+    notes[BUSY] = 1
+    yield notes
+    notes[BUSY] = 0
+
+
+def _attempt(payload: dict[str, Any], notes: "memoryview[int]") -> dict[str, Any] | ConnectionError:
+    """Fail as often as the message says, and unless it is the next of its key, or comes again."""
+    number = payload["number"]
+    if number not in (notes[NEXT], notes[NEXT] - 1):
+        raise RuntimeError(f"{number} of key {payload['key']} comes in place of {notes[NEXT]}")
+    if number == notes[NEXT] and notes[FAILURES] < payload["failures"]:
+        notes[FAILURES] += 1
+        return ConnectionError("for now")
+    notes[NEXT], notes[FAILURES] = number + 1, 0
+    return payload
+
+
+def _result(found: dict[str, Any] | ConnectionError) -> dict[str, Any]:
+    if isinstance(found, ConnectionError):
+        raise found
+    return found
+
+
+@handler
+def flaky(payload: dict[str, Any]) -> dict[str, Any]:
+    """Give the payload back after as many failures as it says, a key's messages in order."""
+    with _alone(payload) as notes:
+        found = _attempt(payload, notes)
+    return _result(found)
+
+
+@handler
+async def flaky_async(payload: dict[str, Any]) -> dict[str, Any]:
+    """Do the same, after a wait of its own."""
+    with _alone(payload) as notes:
+        await asyncio.sleep(payload["id"] % 7 / 1000)
+        found = _attempt(payload, notes)
+    return _result(found)
+
+
+@handler(batch=50)
+def flaky_batch(payloads: list[dict[str, Any]]) -> list[dict[str, Any] | ConnectionError]:
+    """Do the same with each of a batch, whatever the order."""
+    found: list[dict[str, Any] | ConnectionError] = []
+    for payload in payloads:
+        with _alone(payload) as notes:
+            found.append(_attempt(payload, notes))
+    return found
 
 
 @handler
