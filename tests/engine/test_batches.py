@@ -214,6 +214,21 @@ def test_one_by_one_a_batch_is_tried_only_up_to_the_first_that_is_tried_again() 
     assert rig.values() == ["1", "2", "3"]
 
 
+def test_an_async_batch_is_tried_no_further_either() -> None:
+    calls: list[list[int]] = []
+
+    async def picky(payloads: list[int]) -> list[int]:
+        calls.append(payloads)
+        if 1 in payloads:
+            raise OSError
+        return payloads
+
+    found = outcomes_of(picky, {"attempts": 3})
+
+    assert calls == [[0, 1, 2], [0], [1]]
+    assert [type(one) for one in found] == [Encoded, Failed]
+
+
 @pytest.mark.parametrize("place", [3, -1, Message.of(b"", topic="other", offset=77)])
 def test_a_message_that_is_not_of_the_batch_makes_it_fail_as_a_whole_and_is_named(
     place: int | Message,

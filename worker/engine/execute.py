@@ -246,12 +246,12 @@ class Executor:
     def _raised(self, error: BaseException) -> Failed:
         match error:
             case Reject():
-                return Failed(Failure("rejected", "Reject", _text(error), True))
+                return Failed(Failure("rejected", "Reject", _text(error), harmless=True))
             case BadResult():
-                return Failed(Failure(error.reason, "", _text(error), True))
+                return Failed(Failure(error.reason, "", _text(error), harmless=True))
             case Retry():
                 failure = Failure("handler_error", "Retry", _text(error))
-                return Failed(failure, self.retry.attempts > 1, error.delay)
+                return Failed(failure, again=True, delay=error.delay)
             case Overrun():
                 failure = too_late(error.timeout)
             case _:
