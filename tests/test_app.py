@@ -11,6 +11,7 @@ import pytest
 
 from worker.app import Options, Wrap, build, check
 from worker.app.assembly import _Assembly
+from worker.app.checks import unknown_exceptions
 from worker.errors import BadConfiguration
 from worker.handlers import Registry
 from worker.ports import Producer
@@ -110,6 +111,28 @@ def test_a_pool_that_fits_the_handler_may_be_named(
 def test_a_spec_that_cannot_work_is_not_built(tmp_path: Path, options: Options) -> None:
     with pytest.raises(BadConfiguration, match="no handler is named 'nobody'"):
         build(document(tmp_path, "nobody"), options)
+
+
+@pytest.mark.parametrize(
+    ("names", "warned"),
+    [
+        ("on: [OSError, json.JSONDecodeError, worker.errors.Fenced]", []),
+        (
+            "on: [OSErrr]",
+            ["pipelines.one.retry: no exception is named 'OSErrr' so far; did you mean 'OSError'?"],
+        ),
+        (
+            "give_up_on: [no_such_module_at_all.Qqq]",
+            ["pipelines.one.retry: no exception is named 'no_such_module_at_all.Qqq' so far"],
+        ),
+    ],
+)
+def test_a_name_that_no_exception_has_is_warned_of_since_nobody_would_notice(
+    tmp_path: Path, names: str, warned: list[str]
+) -> None:
+    spec = document(tmp_path, "plain", f"retry: {{attempts: 2, {names}}}").spec
+
+    assert list(unknown_exceptions(spec)) == warned
 
 
 def test_a_pipeline_that_is_asked_for_alone_must_exist(tmp_path: Path, options: Options) -> None:

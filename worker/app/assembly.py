@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 
-from worker.app.checks import check, unreadable
+from worker.app.checks import check, unknown_exceptions, unreadable
 from worker.app.endpoint import endpoint
 from worker.app.execution import Recipe, executor_of
 from worker.app.lanes import lanes_of
@@ -50,7 +50,8 @@ def build(document: Document, options: Options | None = None) -> Worker:
     if problems:
         raise BadConfiguration(problems)
     if not options.process:  # of several processes the first speaks for all
-        for warning in config.warnings(document.spec.kafka):
+        warnings = (*config.warnings(document.spec.kafka), *unknown_exceptions(document.spec))
+        for warning in warnings:
             log.warning("%s", warning)
     try:
         return _Assembly(document, options).worker()

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from worker.app.options import Options
 from worker.errors import BadConfiguration
+from worker.flow.retry import names_of
 from worker.handlers import Handler, Registry
 from worker.handlers import load as load_modules
 from worker.serdes import SERDES, Unsuitable, decoder
-from worker.settings import Pipeline
+from worker.settings import Pipeline, Spec
 from worker.spec import Document, in_order, survey
 from worker.types import Message, Problem
 
@@ -86,6 +87,26 @@ def _why_unreadable(file: Path) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def unknown_exceptions(spec: Spec) -> Iterator[str]:
+    """A warning of each name in `retry` that no exception has so far.
+
+    It is no mistake for sure: a module may be imported later.
+    """
+    known = {name for kind in _kinds(BaseException) for name in names_of(kind)}
+    for name, pipeline in spec.pipelines.items():
+        for wanted in (*(pipeline.retry.on or ()), *pipeline.retry.give_up_on):
+            if wanted not in known:
+                near = difflib.get_close_matches(wanted, known, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                yield f"pipelines.{name}.retry: no exception is named {wanted!r} so far{hint}"
+
+
+def _kinds(base: type[BaseException]) -> Iterator[type[BaseException]]:
+    yield base
+    for kind in base.__subclasses__():
+        yield from _kinds(kind)
 
 
 def _misfits(document: Document, name: str, pipeline: Pipeline, handler: Handler) -> list[Problem]:
