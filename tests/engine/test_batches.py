@@ -141,6 +141,24 @@ def test_without_order_only_those_that_have_failed_are_tried_again() -> None:
     assert rig.committed() == 4
 
 
+def test_those_that_have_failed_together_come_back_as_one_batch() -> None:
+    calls: list[list[int]] = []
+
+    def once(payloads: list[int]) -> list[int | OSError]:
+        calls.append(payloads)
+        return [OSError() if len(calls) == 1 else one for one in payloads]
+
+    retry = {"attempts": 2, "backoff": {"initial": "10s", "jitter": 1}}
+    rig = Rig(once, {"ordering": "none", "retry": retry}, batch=10)
+    rig.send("0", "1", "2", "3")
+    rig.step()
+
+    while len(calls) < 2:
+        later(rig, 0.01)
+
+    assert calls == [[0, 1, 2, 3], [0, 1, 2, 3]]
+
+
 def test_in_a_partition_all_behind_the_first_that_is_tried_again_are_handled_again_with_it() -> (
     None
 ):

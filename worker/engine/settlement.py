@@ -105,15 +105,17 @@ class Settlement:
     ) -> tuple[list[RawMessage], list[Settled], list[Postponed]]:
         """The messages that are settled, what became of them, and those that come again.
 
-        In order, whatever comes behind one that comes again does so, too.
+        In order, whatever comes behind one that comes again does so, too. Those of a run share
+        the draw of their wait, so that a batch comes back as one.
         """
+        now, draw = self._clock.monotonic(), random.random()  # noqa: S311 - no secret
         messages: list[RawMessage] = []
         settled: list[Settled] = []
         postponed: list[Postponed] = []
         for message, outcome in zip(run.messages, outcomes, strict=False):
             judged: Settled | Postponed
             if isinstance(outcome, Failed):
-                judged = self._judge(run.partition, message, outcome)
+                judged = self._judge(run.partition, message, outcome, now, draw)
             else:
                 judged = outcome
             if postponed and self._in_order:
@@ -129,16 +131,16 @@ class Settlement:
         return messages, settled, postponed
 
     def _judge(
-        self, partition: Partition, message: RawMessage, failed: Failed
+        self, partition: Partition, message: RawMessage, failed: Failed, now: float, draw: float
     ) -> Decision | Postponed:
-        now = int(self._clock.time() * 1000)
-        attempts = partition.attempts.failed(message.offset(), now).attempts
+        time = int(self._clock.time() * 1000)
+        attempts = partition.attempts.failed(message.offset(), time).attempts
         if not failed.again or attempts >= self._retry.attempts:
             return decide(self._on_error, failed.failure)
         wait = failed.delay
         if wait is None:
-            wait = delay(self._retry.backoff, attempts, random.random())  # noqa: S311 - no secret
-        return Postponed(message, self._clock.monotonic() + wait, failed.failure)
+            wait = delay(self._retry.backoff, attempts, draw)
+        return Postponed(message, now + wait, failed.failure)
 
     def _match_each(
         self,
