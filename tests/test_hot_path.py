@@ -23,9 +23,9 @@ from worker.handlers import Registry
 from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.producer import KafkaProducer
 from worker.observe.tracing import TraceContext
-from worker.ports import Clock
 from worker.serdes import SERDES, decoder
 from worker.settings import Pipeline
+from worker.testing import ManualClock
 
 CODE = str(Path(worker.__file__).parent)
 MESSAGES = 5_000
@@ -151,7 +151,7 @@ def pipeline(
     pool = PoolInSteps(executor.execute)
     job = Job("pipeline", "group", ["source"], "same", settings)
     clients = Clients(lambda: KafkaConsumer({}), producer, limits)
-    loop = PipelineLoop(job, clients, pool, Clock(), observer)
+    loop = PipelineLoop(job, clients, pool, ManualClock(), observer)
     loop.start()
     next(pool.steps)
     sink = producers[0].client
