@@ -66,9 +66,8 @@ class Kafka:
 
     def produce(self, topic: str, records: Iterable[tuple[bytes | None, bytes, int]]) -> None:
         """Write records given as key, value and partition (-1: by key), each partition in order."""
-        producer = Producer(
-            {"bootstrap.servers": self.address, "linger.ms": 5, "enable.idempotence": True}
-        )
+        properties = {"bootstrap.servers": self.address, "linger.ms": 5, "enable.idempotence": True}
+        producer = Producer({**properties, "queue.buffering.max.messages": 0})
         for key, value, partition in records:
             producer.produce(topic, value, key, partition)
             producer.poll(0)
