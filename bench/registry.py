@@ -22,7 +22,6 @@ SYSTEMS = [
     System("bare-defaults", "bare loop, librdkafka's defaults", bare("defaults")),
     System("worker", "worker", worker("seen")),
     System("worker-batch", "worker, batch handler", worker("seen_batch")),
-    System("worker-2", "worker, two processes", worker("seen", processes=2)),
     System("kafka-streams", "Kafka Streams", streams(threads=PROCESSORS)),
     System("kafka-streams-1", "Kafka Streams, one thread", streams(threads=1)),
     System("bytewax", "Bytewax", peer("bytewax", "bytewax_app.py")),
