@@ -27,6 +27,21 @@ class Origin:
     handler: str
 
 
+def redrive_topic(group: str) -> str:
+    """Where dead letters of a group go to be handled again, so that no other group sees them."""
+    return f"{group}.redrive"
+
+
+def ledger_topic(dead_letter: str) -> str:
+    """Where it stands what has become of the records of a dead-letter topic."""
+    return f"{dead_letter}.ledger"
+
+
+def parking_topic(dead_letter: str) -> str:
+    """Where records of a dead-letter topic go that nobody wants to try again."""
+    return f"{dead_letter}.parked"
+
+
 def size_of(record: Encoded) -> int:
     """Bytes that an encoded record takes in a batch of its own, before compression; at most."""
     size = _BATCH_OVERHEAD + _RECORD_OVERHEAD + len(record.key or b"") + len(record.value or b"")
