@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ import pytest
 from worker.app import Options, Wrap, build, check
 from worker.app.assembly import _Assembly
 from worker.app.checks import unknown_exceptions
-from worker.errors import BadConfiguration
+from worker.engine.resources import Resources
+from worker.errors import BadConfiguration, TopicsRefused
 from worker.handlers import Registry
-from worker.ports import Producer
+from worker.ports import Admin, NewTopic, Producer
 from worker.spec import Document, load
 from worker.testing import MemoryBroker
+from worker.testing.memory import MemoryAdmin
 from worker.types import Message
 
 SPEC = """\
@@ -143,6 +145,53 @@ def test_a_pipeline_that_is_asked_for_alone_must_exist(tmp_path: Path, options: 
     assert [problem.text for problem in problems] == [
         "--only: no pipeline is named 'oen'; did you mean 'one'?"
     ]
+
+
+class Refusing(MemoryAdmin):
+    """An admin that may make no topics."""
+
+    def create(self, topics: Mapping[str, NewTopic]) -> None:
+        raise TopicsRefused(dict.fromkeys(topics, "TOPIC_AUTHORIZATION_FAILED"))
+
+
+@pytest.mark.parametrize(
+    ("make", "read"),
+    [(MemoryAdmin, ["source", "test.one.redrive"]), (Refusing, ["source"])],
+)
+def test_redriven_dead_letters_are_read_where_there_is_a_topic_for_them_or_it_can_be_made(
+    tmp_path: Path, options: Options, make: Callable[[MemoryBroker], Admin], read: Sequence[str]
+) -> None:
+    broker = MemoryBroker()
+    broker.create("source")
+    broker.create("one.dlq", 7)
+    wrap = Wrap(admin=lambda _admin: make(broker))
+    assembly = _Assembly(
+        document(tmp_path, "plain", "dead_letter: one.dlq"), replace(options, wrap=wrap)
+    )
+
+    assembly._prepare()
+    job = assembly._pipeline("one", Resources([], assembly._loop)).job
+    assembly._loop.close()
+
+    assert job.topics == read
+    made = broker.admin().describe(["test.one.redrive"])
+    assert [info.partitions for info in made.values()] == [7] * (len(read) - 1)
+
+
+def test_a_pipeline_without_dead_letters_reads_its_sources_only(
+    tmp_path: Path, options: Options
+) -> None:
+    broker = MemoryBroker()
+    broker.create("source")
+    wrap = Wrap(admin=lambda _admin: broker.admin())
+    assembly = _Assembly(document(tmp_path, "plain"), replace(options, wrap=wrap))
+
+    assembly._prepare()
+    job = assembly._pipeline("one", Resources([], assembly._loop)).job
+    assembly._loop.close()
+
+    assert job.topics == ["source"]
+    assert broker.admin().names() == ["source"]
 
 
 def test_a_pipeline_gets_a_new_producer_while_topics_of_other_pipelines_are_missing(

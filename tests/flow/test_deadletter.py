@@ -88,6 +88,38 @@ def test_headers_of_an_earlier_dead_letter_are_replaced_and_redrives_kept() -> N
     assert dlq(headers)["dlq.redrives"] == b"2"
 
 
+REDRIVEN: Headers = [
+    ("dlq.topic", b"flights"),
+    ("dlq.partition", b"3"),
+    ("dlq.offset", b"42"),
+    ("dlq.timestamp", b"1000"),
+    ("dlq.reason", b"timeout"),
+    ("dlq.first_failure", b"2000"),
+    ("dlq.redrives", b"1"),
+]
+
+
+def test_one_that_fails_again_still_says_where_it_was_read_at_first_and_when_it_failed() -> None:
+    again = Message.of(b"", topic="flights.delays.redrive", offset=7, headers=REDRIVEN)
+
+    found = dlq(made(again).headers)
+
+    assert [found[f"dlq.{name}"] for name in ("topic", "partition", "offset", "timestamp")] == [
+        b"flights",
+        b"3",
+        b"42",
+        b"1000",
+    ]
+    assert found["dlq.first_failure"] == b"2000"
+    assert (found["dlq.reason"], found["dlq.redrives"]) == (b"handler_error", b"1")
+
+
+def test_elsewhere_than_in_the_topic_of_redriven_ones_such_headers_are_not_believed() -> None:
+    found = dlq(made(Message.of(b"", topic="flights", offset=7, headers=REDRIVEN)).headers)
+
+    assert (found["dlq.offset"], found["dlq.first_failure"]) == (b"7", b"5000")
+
+
 def test_a_payload_too_large_even_for_the_dead_letter_topic_is_left_out() -> None:
     letter = made(Message.of(b"x" * 5_000, key=b"k", headers=[("a", b"b")]), limit=1_000)
 

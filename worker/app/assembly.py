@@ -22,6 +22,7 @@ from worker.engine.threads import ThreadPool, Watch
 from worker.engine.topics import KnownTopics
 from worker.engine.worker import Worker
 from worker.errors import BadConfiguration, ConnectionFailed, TopicsRefused
+from worker.flow.deadletter import redrive_topic
 from worker.handlers import Handler
 from worker.kafka import config
 from worker.kafka.admin import KafkaAdmin
@@ -92,6 +93,7 @@ class _Assembly:
             )
         )
         self._there: Sequence[str] = ()
+        self._redriven: Mapping[str, str] = {}
         self._known = KnownTopics(self._admin.describe, self._clock)
 
     def worker(self) -> Worker:
@@ -127,9 +129,26 @@ class _Assembly:
         """Describe every topic first: a producer would make unknown ones silently."""
         self._describe(self._names)
         self._there = self._admin.names()
+        self._redriven = self._made_redrive_topics()
         for name in self._names:
             for pattern in unmatched(self._spec.pipelines[name].source, self._there):
                 log.warning("%s: no topic matches %s yet", name, pattern)
+
+    def _made_redrive_topics(self) -> dict[str, str]:
+        """By pipeline the topic of redriven dead letters, made where it is missing and may be."""
+        topics: dict[str, str] = {}
+        settings: dict[str, TopicSettings] = {}
+        for name in self._names:
+            for dead_letter in _dead_letter(self._spec.pipelines[name]):
+                topic = topics[name] = redrive_topic(self._spec.group(name))
+                like = TopicSettings(partitions=self._known.numbers[dead_letter])
+                settings[topic] = self._spec.topics.get(topic, like)
+        try:
+            self._admin.create(settings)
+        except TopicsRefused as error:
+            log.warning("redriven dead letters are not read: %s; make them and start again", error)
+            return {name: topic for name, topic in topics.items() if topic not in error.topics}
+        return topics
 
     def _describe(self, names: Sequence[str]) -> None:
         """Learn what these pipelines need to know of topics that they read or write."""
@@ -156,14 +175,15 @@ class _Assembly:
     def _pipeline(self, name: str, resources: Resources) -> PipelineLoop:
         pipeline = self._spec.pipelines[name]
         handler = self._handler(pipeline)
+        redriven = [self._redriven[name]] if name in self._redriven else []
         job = Job(
             name,
             self._spec.group(name),
-            pipeline.source,
+            [*dict.fromkeys([*pipeline.source, *redriven])],
             handler.name,
             pipeline,
             _run_limit(pipeline, handler),
-            self._there,
+            [topic for topic in self._there if topic not in redriven],
             lanes_of(pipeline, self._options.registry),
             None if pipeline.rate_limit is None else pipeline.rate_limit.pipeline,
         )

@@ -18,7 +18,9 @@ class Job:
     name: str
     group: str
     topics: Sequence[str]
-    """Names and patterns."""
+    """Names and patterns: the sources, and the topic of redriven dead letters where there is one.
+
+    Where a group starts is said of its sources; what was redriven is read from the oldest."""
     handler: str
     settings: Pipeline
     run_limit: int = POLL_LIMIT

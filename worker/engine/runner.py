@@ -129,7 +129,8 @@ class Runner:
         starts = {source: commit.offset for source, commit in committed.items() if commit}
         if fresh:
             job = self.job
-            starts |= starts_of(self.consumer, fresh, job.settings.start, job.topics, job.there)
+            sources = job.settings.source
+            starts |= starts_of(self.consumer, fresh, job.settings.start, sources, job.there)
         finished = self._maps_of(committed)
         for source, start in starts.items():
             partition = self._partition(source, start, committed[source], finished.get(source, ()))

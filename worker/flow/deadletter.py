@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from worker.flow.attempts import Tried
@@ -11,6 +12,10 @@ PREFIX = "dlq."
 TEXT_LIMIT = 512
 """Characters of an exception's text, or of a reason, that a header holds at most."""
 
+_PLACE = ("topic", "partition", "offset", "timestamp")
+"""What says where a message was read, and its time."""
+
+_PARKED = ".parked"
 _BATCH_OVERHEAD = 61
 """Bytes of a record batch's header in message format v2."""
 _RECORD_OVERHEAD = 36
@@ -39,7 +44,12 @@ def ledger_topic(dead_letter: str) -> str:
 
 def parking_topic(dead_letter: str) -> str:
     """Where records of a dead-letter topic go that nobody wants to try again."""
-    return f"{dead_letter}.parked"
+    return dead_letter + _PARKED
+
+
+def is_parking(topic: str) -> bool:
+    """Whether a topic is one of these."""
+    return topic.endswith(_PARKED)
 
 
 def size_of(record: Encoded) -> int:
@@ -93,6 +103,8 @@ def dead_letter(
 def _about(
     message: Message, failure: Failure, origin: Origin, tried: Tried
 ) -> list[tuple[str, str | bytes | None]]:
+    before = {name: value for name, value in message.headers if name.startswith(PREFIX)}
+    redrives = _number(before.get(PREFIX + "redrives"))
     about = {
         "topic": message.topic,
         "partition": message.partition,
@@ -105,9 +117,18 @@ def _about(
         "error": failure.error[:TEXT_LIMIT],
         "attempts": tried.attempts,
         "first_failure": tried.first_failure,
-        "redrives": _redrives(message),
+        "redrives": redrives or 0,
     }
-    return [(PREFIX + name, _encoded(str(value))) for name, value in about.items()]
+    written = {PREFIX + name: _encoded(str(value)) for name, value in about.items()}
+    return list((written | _kept(message, before, origin)).items())
+
+
+def _kept(message: Message, before: Mapping[str, bytes | None], origin: Origin) -> dict[str, bytes]:
+    """What a redriven message goes on saying: where it was read at first, and when it failed."""
+    if message.topic != redrive_topic(origin.group):
+        return {}
+    names = [PREFIX + name for name in (*_PLACE, "first_failure")]
+    return {name: value for name in names if (value := before.get(name)) is not None}
 
 
 def _encoded(text: str) -> bytes:
@@ -115,8 +136,5 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _redrives(message: Message) -> int:
-    for name, value in message.headers:
-        if name == PREFIX + "redrives" and value is not None and value.isdigit():
-            return int(value[:9])
-    return 0
+def _number(value: bytes | None) -> int | None:
+    return int(value[:9]) if value is not None and value.isdigit() else None

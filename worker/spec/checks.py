@@ -128,5 +128,5 @@ def _patterns(
 
 def _own_topics(group: str, dead_letter: str | None) -> list[str]:
     retries = [f"{group}.retry.{tier}" for tier in range(TIERS)]
-    ledger = [] if dead_letter is None else [f"{dead_letter}.ledger"]
-    return [*retries, f"{group}.redrive", f"{group}.fence", *ledger]
+    beside = [] if dead_letter is None else [f"{dead_letter}.ledger", f"{dead_letter}.parked"]
+    return [*retries, f"{group}.redrive", f"{group}.fence", *beside]
