@@ -116,6 +116,13 @@ def test_one_that_was_redriven_too_often_is_parked() -> None:
     assert REDRIVE(replace(LETTER, redrives=3)) == Move("parked", "dlq.parked")
 
 
+def test_one_that_is_parked_already_is_not_parked_again() -> None:
+    redrive = replace(REDRIVE, parking=None)
+
+    assert redrive(LETTER) == Move("redriven", "flights.delays.redrive")
+    assert "--max-redrives" in why(redrive(replace(LETTER, redrives=3)))
+
+
 def test_one_that_has_lost_its_payload_is_never_handled_again() -> None:
     assert "cut off" in why(REDRIVE(replace(LETTER, truncated="payload")))
 

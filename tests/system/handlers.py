@@ -42,6 +42,14 @@ def wait_for_file(payload: dict[str, Any]) -> dict[str, Any]:
     return payload
 
 
+@handler
+def need_file(payload: dict[str, Any]) -> dict[str, Any]:
+    """Fail unless the file that the payload names is there."""
+    if not Path(payload["file"]).exists():
+        raise FileNotFoundError(payload["file"])
+    return payload
+
+
 @handler(batch=7)
 def echo_batch(payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Give the payloads back."""

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "dev": "Run a spec on a broker of its own, fed with files.",
     "validate": "Check specs and files of tests.",
     "schema": "Print the JSON Schema of the spec.",
+    "dlq": "See dead letters, and have them handled again.",
     "broker": "Run a real Apache Kafka in the foreground.",
 }
 """The commands and what they do; each is `command` in the module `worker.cli.{name}`."""

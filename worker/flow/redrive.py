@@ -85,13 +85,14 @@ def _is(error: str | None, name: str) -> bool:
 class Redrive:
     """Dead letters are to be handled again; one that was redriven `limit` times is parked.
 
+    Those that are parked already, where `parking` is None, then stay.
     Without `to` each goes to the topic for it of its group, which has to be one of `groups`; else
     to that topic, or to its origin. `allowed` says to which topics any may go.
     """
 
     groups: Collection[str]
     allowed: Callable[[str], bool]
-    parking: str
+    parking: str | None
     limit: int
     to: str | None = None
 
@@ -100,12 +101,17 @@ class Redrive:
         if letter.truncated is not None:
             return Stay(f"cut off when it was written ({letter.truncated}), so the rest is no use")
         if letter.redrives >= self.limit:
-            return Move("parked", self.parking)
+            return self._beyond_the_limit()
         if self.to is None:
             return self._to_group(letter.group)
         if self.to == ORIGIN:
             return self._to_origin(letter)
         return Move("redriven", self.to)
+
+    def _beyond_the_limit(self) -> Move | Stay:
+        if self.parking is not None:
+            return Move("parked", self.parking)
+        return Stay(f"redriven {self.limit} times already; --max-redrives lets them go once more")
 
     def _to_group(self, group: str | None) -> Move | Stay:
         if group in self.groups:

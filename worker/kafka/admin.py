@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource  # not re-exported for type checkers
 from confluent_kafka.admin._metadata import ClusterMetadata
@@ -15,7 +15,7 @@ from confluent_kafka.cimpl import NewTopic as ClientTopic
 
 from worker.errors import BrokersUnreachable, ClientError, TopicsRefused
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES, common
-from worker.kafka.failures import describe, made
+from worker.kafka.failures import describe, failure, made
 from worker.kafka.logs import ClientLog, client_logger
 from worker.ports import NewTopic
 from worker.settings import KafkaSettings
@@ -73,6 +73,18 @@ class KafkaAdmin:
         if refused:
             raise TopicsRefused(refused)
         self._wait_until_visible([topic.topic for topic in new])
+
+    def topic_id(self, topic: str) -> str:
+        """Kafka's id of a topic, which one that is made again under its name does not get."""
+        answers = self._client.describe_topics(
+            TopicCollection([topic]), request_timeout=self._timeout
+        )
+        try:
+            return str(answers[topic].result().topic_id)
+        except KafkaException as error:
+            if error.args[0].code() in NO_ANSWER:
+                raise self._unreachable(error.args[0]) from error
+            raise failure(error.args[0]) from error
 
     def close(self) -> None:
         """See `ports.Admin`; the client lets go of its connections when it is forgotten."""

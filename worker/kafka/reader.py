@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self, cast
 
 from confluent_kafka import Consumer as Client
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 
 from worker.errors import ClientError
 from worker.kafka.config import common
-from worker.kafka.failures import failure
+from worker.kafka.failures import failure, is_retriable
 from worker.kafka.logs import client_logger
 from worker.settings import KafkaSettings
 from worker.types import Message, RawMessage, TopicPartition
 
 TIMEOUT: Final = 10.0
 """Seconds for one answer of the cluster."""
+LOOK_AGAIN_AFTER: Final = 0.05
+"""Seconds between two attempts."""
 
 
 class Bounds(NamedTuple):
@@ -31,7 +34,8 @@ class Bounds(NamedTuple):
 class Reader:
     """A consumer outside all groups, as a context manager; it belongs to one thread at a time.
 
-    Every method raises `ClientError` when the cluster does not answer.
+    It reads what is committed: what it takes for the end of a partition lies in front of every
+    transaction that is open. Every method raises `ClientError` when the cluster does not answer.
     """
 
     def __init__(self, kafka: KafkaSettings) -> None:
@@ -41,6 +45,8 @@ class Reader:
                 "group.id": "stream-worker-reader",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
                 "fetch.queue.backoff.ms": 10,
             },
             logger=client_logger("reader"),
@@ -63,7 +69,12 @@ class Reader:
 
     def records(self, topic: str) -> Iterator[Message]:
         """The records of a topic up to its present end, partition by partition."""
-        for source, (low, end) in self.bounds([topic]).items():
+        return self.within(self.bounds([topic]))
+
+    def within(self, bounds: Mapping[TopicPartition, Bounds]) -> Iterator[Message]:
+        """The records between such bounds that are still there, partition by partition."""
+        for source, (least, end) in bounds.items():
+            low = max(least, self._bounds(source).low)
             if low < end:
                 yield from self._records(source, low, end)
 
@@ -75,11 +86,17 @@ class Reader:
         return [TopicPartition(topic, number) for number in sorted(found.partitions)]
 
     def _bounds(self, source: TopicPartition) -> Bounds:
-        try:
-            known = self._client.get_watermark_offsets(ClientPartition(*source), timeout=TIMEOUT)
-        except KafkaException as error:
-            raise failure(error.args[0]) from error
-        return Bounds(*known)
+        """Ask, and ask again while a leader is being found, as that of a topic just made."""
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            try:
+                return Bounds(
+                    *self._client.get_watermark_offsets(ClientPartition(*source), timeout=TIMEOUT)
+                )
+            except KafkaException as error:
+                if not is_retriable(error.args[0]) or time.monotonic() > deadline:
+                    raise failure(error.args[0]) from error
+                time.sleep(LOOK_AGAIN_AFTER)
 
     def _records(self, source: TopicPartition, low: int, end: int) -> Iterator[Message]:
         self._client.assign([ClientPartition(*source, low)])
@@ -88,10 +105,11 @@ class Reader:
             raw = self._client.poll(TIMEOUT)
             if raw is None:
                 raise ClientError(f"{source} gave no record at offset {position}, its end is {end}")
+            position = cast("int", raw.offset())
             error = raw.error()
-            if error is not None:
+            if error is None and position < end:
+                position += 1
+                yield Message(cast("RawMessage", raw))
+            elif error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
                 raise failure(error)
-            message = Message(cast("RawMessage", raw))
-            position = message.offset + 1
-            yield message
         self._client.unassign()

@@ -1,0 +1,285 @@
+"""`worker dlq`: dead letters are looked at, and moved to where they are handled again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import click
+from click.shell_completion import CompletionItem
+
+from worker.app import unreadable
+from worker.cli import letters as views
+from worker.cli.exit_codes import FAILED
+from worker.cli.selection import selection_options
+from worker.errors import BadConfiguration, ConnectionFailed, WorkerError
+from worker.flow.deadletter import parking_topic
+from worker.flow.rate import Rate, Unlimited
+from worker.flow.redrive import ORIGIN, Decide, Selection, drop, park
+from worker.kafka.mover import Progress
+from worker.observe import logs
+from worker.operate.deadletters import DeadLetters, Plan
+from worker.settings.librdkafka import key_of
+from worker.spec import load
+
+Output = Literal["table", "json"]
+
+SETTINGS: Final[dict[str, Any]] = {"show_default": True}
+REDRIVES: Final = 3
+"""How often a dead letter is handled again before it is parked."""
+
+
+@click.group("dlq")
+def command() -> None:
+    """See dead letters, and have them handled again.
+
+    Whatever becomes of a dead letter is written to `{topic}.ledger` in the same transaction, so
+    that each is moved once, even where a command is killed and run again.
+
+    \b
+    Example:
+      worker dlq list --spec config/flights.yaml
+      worker dlq redrive flights.dlq --spec config/flights.yaml --reason timeout --dry-run
+    """  # noqa: D301 - click's own mark
+    logs.configure("warning", "auto")
+
+
+def _topics_of(ctx: click.Context, _param: object, incomplete: str) -> list[CompletionItem]:
+    """The dead-letter topics of the spec, for the shell."""
+    spec = ctx.params.get("spec") or os.environ.get("WORKER_SPEC")
+    try:
+        pipelines = load(Path(spec or ""), os.environ).spec.pipelines.values()
+    except (WorkerError, OSError):
+        return []
+    topics = {one.dead_letter.default for one in pipelines if one.dead_letter is not None}
+    return [CompletionItem(topic) for topic in sorted(topics) if topic.startswith(incomplete)]
+
+
+_SPEC = click.option(
+    "--spec",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    is_eager=True,
+    envvar="WORKER_SPEC",
+    show_envvar=True,
+    metavar="FILE",
+    help="The spec: the cluster, the pipelines, and the topics that may be written to.",
+)
+_OUTPUT = click.option(
+    "--output", type=click.Choice(["table", "json"]), default="table", help="How to print."
+)
+_TOPIC = click.argument("topic", shell_complete=_topics_of)
+
+
+def _moving(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What all commands have that move dead letters."""
+    options = (
+        _TOPIC,
+        _SPEC,
+        selection_options,
+        click.option("--limit", type=click.IntRange(1), metavar="N", help="Move so many at most."),
+        click.option(
+            "--rate",
+            type=click.FloatRange(0, min_open=True),
+            metavar="N",
+            help="Move so many a second at most.",
+        ),
+        click.option(
+            "--dry-run", is_flag=True, help="Print what would be moved, and move nothing."
+        ),
+        click.option("--yes", is_flag=True, help="Do not ask."),
+        _OUTPUT,
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@command.command("list", context_settings=SETTINGS)
+@click.argument("topics", nargs=-1, shell_complete=_topics_of, metavar="[TOPICS]...")
+@_SPEC
+@_OUTPUT
+def list_(topics: Sequence[str], spec: Path, output: Output) -> None:
+    """Count the dead letters of the spec's topics, or of others.
+
+    \b
+    Example:
+      worker dlq list --spec config/flights.yaml
+    """  # noqa: D301 - click's own mark
+    dead_letters = _opened(spec)
+    surveys = [dead_letters.survey(topic) for topic in topics or dead_letters.topics()]
+    if not surveys:
+        click.echo("none of the dead-letter topics that the spec names is there", err=True)
+    (views.show_surveys if output == "table" else views.show_surveys_as_json)(surveys)
+
+
+@command.command("show", context_settings=SETTINGS)
+@_TOPIC
+@_SPEC
+@selection_options
+@click.option("--limit", type=click.IntRange(1), default=10, metavar="N", help="Show so many.")
+@click.option("--all", "every", is_flag=True, help="Show those that were moved, too.")
+@_OUTPUT
+def show(
+    topic: str,
+    spec: Path,
+    selection: Selection,
+    limit: int,
+    every: bool,  # noqa: FBT001 - given by click by name
+    output: Output,
+) -> None:
+    """Show dead letters with their payloads and headers.
+
+    \b
+    Example:
+      worker dlq show flights.dlq --spec config/flights.yaml --error ValueError --limit 3
+    """  # noqa: D301 - click's own mark
+    found = (
+        (letter, entry)
+        for letter, entry in _opened(spec).letters(topic)
+        if (every or entry is None) and selection.takes(letter)
+    )
+    view = views.show_letter if output == "table" else views.show_letter_as_json
+    for letter, entry in islice(found, limit):
+        view(letter, entry)
+
+
+@command.command("redrive", context_settings=SETTINGS)
+@_moving
+@click.option(
+    "--to",
+    metavar="TOPIC",
+    help="Where to: `origin`, or a topic; by default each to `{group}.redrive`, which only its own "
+    "pipeline reads.",
+)
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="TOPIC",
+    help="Let records go to this topic although the spec does not name it.",
+)
+@click.option(
+    "--max-redrives",
+    type=click.IntRange(0),
+    default=REDRIVES,
+    metavar="N",
+    help="Park what was redriven so often already, in `{topic}.parked`.",
+)
+def redrive(
+    topic: str, spec: Path, to: str | None, allow: Sequence[str], max_redrives: int, **others: Any
+) -> None:
+    """Have dead letters handled again.
+
+    Dead letters of Spring Kafka, Kafka Connect, Kafka Streams and Karafka are understood as well;
+    they go back with --to.
+
+    \b
+    Example:
+      worker dlq redrive flights.dlq --spec config/flights.yaml --error TimeoutError --rate 100
+    """  # noqa: D301 - click's own mark
+    dead_letters = _opened(spec, allow)
+    if to == topic:
+        raise click.BadParameter("it is the topic that they are taken from", param_hint="--to")
+    if to is not None and to != ORIGIN and not dead_letters.allows(to):
+        text = f"the spec does not name {to!r}; add --allow {to} if it is meant"
+        raise click.BadParameter(text, param_hint="--to")
+    _move(dead_letters, topic, dead_letters.redrive(topic, to, max_redrives), **others)
+
+
+@command.command("park", context_settings=SETTINGS)
+@_moving
+def park_(topic: str, spec: Path, **others: Any) -> None:
+    """Put dead letters aside, into `{topic}.parked`, where they are kept.
+
+    \b
+    Example:
+      worker dlq park flights.dlq --spec config/flights.yaml --reason undecodable
+    """  # noqa: D301 - click's own mark
+    _move(_opened(spec), topic, park(parking_topic(topic)), **others)
+
+
+@command.command("drop", context_settings=SETTINGS)
+@_moving
+def drop_(topic: str, spec: Path, **others: Any) -> None:
+    """Give dead letters up: no command moves them any more.
+
+    They stay in their topic until its retention deletes them.
+
+    \b
+    Example:
+      worker dlq drop flights.dlq --spec config/flights.yaml --offset 3:42
+    """  # noqa: D301 - click's own mark
+    _move(_opened(spec), topic, drop(), **others)
+
+
+def _opened(spec: Path, allow: Sequence[str] = ()) -> DeadLetters:
+    """The dead letters of a spec's cluster; its handlers are not looked at."""
+    document = load(spec, os.environ)
+    problems = unreadable(document)
+    if problems:
+        raise BadConfiguration(problems)
+    try:
+        return DeadLetters(document.spec, allow)
+    except ConnectionFailed as error:  # nobody was asked yet: no client can be made
+        key = key_of(error.text) or ("security",)
+        raise BadConfiguration([document.problem(("kafka", *key), error.text)]) from error
+
+
+def _move(
+    dead_letters: DeadLetters,
+    topic: str,
+    decide: Decide,
+    *,
+    selection: Selection,
+    limit: int | None,
+    rate: float | None,
+    dry_run: bool,
+    yes: bool,
+    output: Output,
+) -> None:
+    """Plan, ask, move and tell; ends with 1 where some cannot be moved."""
+    plan = dead_letters.plan(topic, selection, decide, limit)
+    if dry_run and output == "json":
+        views.show_plan_as_json(plan)
+    else:
+        views.show_plan(plan, err=not dry_run)
+    stays = plan.stays
+    if not dry_run:
+        progress = Progress(stayed=plan.stays)
+        if plan.number:
+            _ask(plan, yes=yes)
+            progress = _moved(dead_letters, plan, Unlimited() if rate is None else Rate(rate))
+            stays = progress.stayed
+        (views.show_progress if output == "table" else views.show_progress_as_json)(topic, progress)
+    if stays:
+        sys.exit(FAILED)
+
+
+def _ask(plan: Plan, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("there is nobody to ask: give --yes, or --dry-run to see the plan")
+    click.confirm(f"Move {plan.number:,} dead letters?", abort=True, err=True)
+
+
+def _moved(dead_letters: DeadLetters, plan: Plan, pace: Rate) -> Progress:
+    """Move, and say how far it came where it does not come to its end."""
+    done = 0
+    with click.progressbar(length=plan.number, label="moving", file=sys.stderr) as bar:
+
+        def tell(progress: Progress) -> None:
+            nonlocal done
+            number = sum(progress.moved.values())
+            bar.update(number - done)
+            done = number
+
+        try:
+            return dead_letters.move(plan, pace, tell)
+        except BaseException:
+            click.echo(f"\nended after {done:,} of {plan.number:,}; run it again", err=True)
+            raise

@@ -1,0 +1,315 @@
+"""Moves dead letters, each once, together with the entries of their ledger."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
+
+from confluent_kafka import KafkaError, KafkaException
+
+from worker.errors import ClientError, ClientFatal, Fenced, QueueFull
+from worker.flow.backoff import backoff
+from worker.flow.deadletter import size_of
+from worker.flow.ledger import Ledger
+from worker.flow.letters import Letter
+from worker.flow.rate import Rate
+from worker.flow.redrive import Decide, Move, Selection, Stay, choices, record_of
+from worker.kafka import config
+from worker.kafka.failures import describe, failure, is_retriable, made, specific
+from worker.kafka.producer import ReportingProducer
+from worker.kafka.reader import Bounds, Reader
+from worker.settings import KafkaSettings
+from worker.types import Encoded, TopicInfo, TopicPartition
+
+log = logging.getLogger(__name__)
+
+BATCH_MESSAGES: Final = 500
+"""Dead letters of one transaction at most."""
+BATCH_BYTES: Final = 8 * 1024**2
+"""Bytes of one transaction after which it takes no further dead letter."""
+TRANSACTION_TIMEOUT: Final = 60.0
+"""Seconds after which the cluster aborts a transaction whose run has died."""
+ANSWER_WITHIN: Final = 10.0
+"""Seconds of one call; it is made again, since only the same call resumes what it has begun."""
+SETTLED_WITHIN: Final = TRANSACTION_TIMEOUT + 10.0
+"""Seconds of all calls for one thing."""
+MOMENT: Final = 0.05
+"""Seconds between two looks whether the rate, or the queue, has room."""
+ATTEMPTS: Final = 5
+"""Failures in a row after which the run gives up."""
+
+_FENCED: Final = {
+    KafkaError._FENCED,  # noqa: SLF001 - public constants
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.PRODUCER_FENCED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Which dead letters are to be moved, and where to."""
+
+    topic: str
+    topic_id: str
+    ledger: str
+    bounds: Mapping[TopicPartition, Bounds]
+    """How far the dead-letter topic is read."""
+    selection: Selection
+    decide: Decide
+    targets: Mapping[str, TopicInfo]
+    """The topics that are written to."""
+    limit: int | None = None
+    """Dead letters to move at most."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run has come."""
+
+    moved: Counter[tuple[str, str | None]] = field(default_factory=Counter)
+    """Dead letters by what has become of them and the topic that they went to."""
+    stayed: Counter[str] = field(default_factory=Counter)
+    """Dead letters that could not be moved, by why."""
+
+
+def ledger_of(reader: Reader, topic: str, topic_id: str) -> Ledger:
+    """Read a ledger whole; its topic has to be there."""
+    ledger = Ledger(topic_id)
+    for record in reader.records(topic):
+        ledger.take(record.key, record.value)
+    return ledger
+
+
+class Mover:
+    """One run of a task.
+
+    Its `transactional.id` is the name of the ledger, whoever runs it: to begin ends the transaction
+    of a run before, by commit or abort, and shuts that run out. Only then is the ledger read. So
+    the ledger holds all that was ever moved, and after every failure but a fatal one the run just
+    begins again, with a new producer: what a transaction with an unknown end has done stands there.
+    """
+
+    def __init__(
+        self, kafka: KafkaSettings, task: Task, rate: Rate, on_progress: Callable[[Progress], None]
+    ) -> None:
+        self.progress = Progress()
+        self._kafka = kafka
+        self._task = task
+        self._rate = rate
+        self._on_progress = on_progress
+        self._unknown: Sequence[tuple[Letter, Move]] = ()
+        """The dead letters of a transaction whose end is not known."""
+
+    def run(self) -> Progress:
+        """Move what is to be moved.
+
+        Raises `Fenced` when another run has begun, `ClientFatal` where only a new process can go
+        on, and `ClientError` after several failures without any progress between them.
+        """
+        failures = 0
+        while True:
+            before = self._number()
+            try:
+                self._move_all()
+            except (Fenced, ClientFatal):
+                raise
+            except ClientError as error:
+                failures = failures + 1 if self._number() == before else 1
+                if failures >= ATTEMPTS:
+                    raise
+                log.warning("beginning again with a new producer: %s", error)
+                time.sleep(backoff(failures))
+            else:
+                return self.progress
+
+    def _move_all(self) -> None:
+        with _Transactions(self._kafka, self._task) as transactions, Reader(self._kafka) as reader:
+            ledger = ledger_of(reader, self._task.ledger, self._task.topic_id)
+            self._count(one for one in self._unknown if one[0].place in ledger.entries)
+            self._unknown = ()
+            waiting = self._waiting(reader, ledger)
+            while batch := self._batch(waiting, transactions):
+                self._unknown = batch
+                transactions.write(self._records(batch, ledger))
+                self._unknown = ()
+                self._count(batch)
+                self._on_progress(self.progress)
+
+    def _waiting(self, reader: Reader, ledger: Ledger) -> Iterator[tuple[Letter, Move]]:
+        """The dead letters that can be moved; the others are counted."""
+        task = self._task
+        self.progress.stayed.clear()
+        messages = reader.within(task.bounds)
+        for letter, decided in choices(messages, ledger, task.selection, task.decide):
+            match self._fitted(letter, decided):
+                case Stay(why):
+                    self.progress.stayed[why] += 1
+                case Move() as move:
+                    yield letter, move
+
+    def _fitted(self, letter: Letter, decided: Move | Stay) -> Move | Stay:
+        """The move as the topic that it goes to allows it."""
+        if isinstance(decided, Stay) or decided.topic is None:
+            return decided
+        target, record = self._task.targets[decided.topic], record_of(letter, decided)
+        if record is not None and size_of(record) > target.max_message_bytes:
+            return Stay(
+                f"too large for {decided.topic}, which takes {target.max_message_bytes:,} bytes"
+            )
+        if decided.partition is not None and not 0 <= decided.partition < target.partitions:
+            return replace(decided, partition=None)
+        return decided
+
+    def _batch(
+        self, waiting: Iterator[tuple[Letter, Move]], transactions: _Transactions
+    ) -> list[tuple[Letter, Move]]:
+        """The next dead letters, when the rate lets them go; none at the end."""
+        while not (room := self._rate.room(time.monotonic())):
+            transactions.wait()
+        if self._task.limit is not None:
+            room = min(room, self._task.limit - self._number())
+        batch: list[tuple[Letter, Move]] = []
+        size = 0
+        while len(batch) < min(room, BATCH_MESSAGES) and size < BATCH_BYTES:
+            one = next(waiting, None)
+            if one is None:
+                break
+            batch.append(one)
+            message = one[0].message
+            size += size_of(Encoded("", message.value, message.key, message.headers))
+        self._rate.take(len(batch), time.monotonic())
+        return batch
+
+    def _records(self, batch: Sequence[tuple[Letter, Move]], ledger: Ledger) -> list[Encoded]:
+        records, now = [], time.time_ns() // 1_000_000
+        for letter, move in batch:
+            record = record_of(letter, move)
+            if record is not None:
+                records.append(record)
+            records.append(
+                ledger.entry(self._task.ledger, letter.place, move.fate, move.topic, now)
+            )
+        return records
+
+    def _count(self, moved: Iterable[tuple[Letter, Move]]) -> None:
+        self.progress.moved.update((move.fate, move.topic) for _, move in moved)
+
+    def _number(self) -> int:
+        return sum(self.progress.moved.values())
+
+
+class _Transactions:
+    """A producer that writes one transaction after the other, as a context manager.
+
+    Raises `Fenced` and `ClientFatal`, after which it is not to be called again, and `ClientError`
+    when a transaction was aborted or its end is not known.
+    """
+
+    def __init__(self, kafka: KafkaSettings, task: Task) -> None:
+        self._topic = task.topic
+        limits = {topic: info.max_message_bytes for topic, info in task.targets.items()}
+        properties = config.producer(kafka, limits)
+        patience = round(TRANSACTION_TIMEOUT * 1000)
+        properties |= {
+            "acks": "all",
+            "enable.idempotence": True,
+            "transactional.id": task.ledger,
+            "transaction.timeout.ms": patience,
+            "delivery.timeout.ms": min(properties["delivery.timeout.ms"], patience),
+        }
+        properties.pop("retries", None)
+        self._producer = made(lambda: ReportingProducer(properties))
+        self._client = self._producer.client
+        self._open = False
+        self._refusal: KafkaError | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._insist(self._client.init_transactions)
+        except ClientError:
+            self._producer.drop(0.0)
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Abort what is open, as far as that is possible: whoever begins next does it as well.
+
+        Where it is not, the client is not closed but let go of: its `close` would try, and warn.
+        """
+        if self._open:
+            with suppress(KafkaException):
+                self._client.abort_transaction(ANSWER_WITHIN)
+                self._open = False
+        if self._open:
+            self._producer.drop(0.0)
+        else:
+            self._producer.close(0.0)
+
+    def write(self, records: Sequence[Encoded]) -> None:
+        """Write records in one transaction of their own."""
+        self._open, self._refusal = True, None
+        try:
+            self._client.begin_transaction()
+        except KafkaException as error:
+            raise self._failed(error.args[0]) from error
+        self._queue(list(records))
+        if self._insist(self._client.commit_transaction) > 1:
+            raise ClientError("a commit was answered late, so this producer is not trusted further")
+        self._open = False
+
+    def wait(self) -> None:
+        """Let a moment pass."""
+        self._producer.poll(MOMENT)
+
+    def _queue(self, records: list[Encoded]) -> None:
+        while records:
+            try:
+                del records[: self._producer.queue(records, self._report)]
+            except QueueFull:
+                self.wait()
+            except ClientFatal as error:
+                raise self._shut_out(error.code) or error from error
+
+    def _report(self, error: KafkaError | None, _report: object) -> None:
+        self._refusal = self._refusal or error
+
+    def _insist(self, call: Callable[[float], object]) -> int:
+        """Call until there is an answer, since only the same call resumes one; how many it took."""
+        deadline, calls = time.monotonic() + SETTLED_WITHIN, 0
+        while True:
+            calls += 1
+            try:
+                call(ANSWER_WITHIN)
+            except KafkaException as error:
+                problem: KafkaError = error.args[0]
+                if self._is_answer(problem) or time.monotonic() > deadline:
+                    raise self._failed(problem) from error
+            else:
+                return calls
+
+    def _is_answer(self, problem: KafkaError) -> bool:
+        """Whether it is of no use to call again; flags mislead once the producer is fatal."""
+        is_final = problem.fatal() or problem.txn_requires_abort() or not is_retriable(problem)
+        return is_final or self._producer.fatal is not None
+
+    def _failed(self, problem: KafkaError) -> ClientError:
+        shut_out = self._shut_out(problem.code())
+        if shut_out is not None:
+            return shut_out
+        if problem.fatal() or self._producer.fatal is not None:
+            return specific(ClientFatal, describe(problem), problem)
+        return failure(self._refusal or problem)
+
+    def _shut_out(self, code: int | None) -> Fenced | None:
+        if code not in _FENCED:
+            return None
+        return Fenced(
+            f"another run has begun on {self._topic}, or this one stood still for too long",
+            code=code,
+            advice="run it again while no other runs: it goes on where this one has ended",
+        )

@@ -1,0 +1,188 @@
+"""Dead letters as an operator handles them: looked at, planned, moved."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from worker.errors import TopicNotFound
+from worker.flow.deadletter import is_parking, ledger_topic, parking_topic, redrive_topic
+from worker.flow.ledger import Entry, Ledger
+from worker.flow.letters import Letter, read
+from worker.flow.rate import Rate
+from worker.flow.redrive import Decide, Move, Redrive, Selection, Stay, choices
+from worker.kafka.admin import KafkaAdmin
+from worker.kafka.config import warnings
+from worker.kafka.mover import Mover, Progress, Task, ledger_of
+from worker.kafka.reader import Reader
+from worker.settings import Spec, TopicSettings
+from worker.settings.patterns import reads
+from worker.spec.testfile import topics_of
+from worker.types import TopicInfo
+
+log = logging.getLogger(__name__)
+
+COMPACTED = {"cleanup.policy": "compact"}
+KEPT = {"retention.ms": -1}
+"""What is parked is kept until somebody has looked at it."""
+
+
+@dataclass(slots=True)
+class Kind:
+    """Dead letters that wait, with the same reason and handler."""
+
+    number: int = 0
+    oldest: int | None = None
+    """When the first of them became a dead letter, in milliseconds since 1970."""
+
+
+@dataclass(slots=True)
+class Survey:
+    """What a dead-letter topic holds."""
+
+    topic: str
+    waiting: dict[tuple[str | None, str | None], Kind] = field(default_factory=dict)
+    """By reason and handler; without a reason by the exception's class."""
+    settled: Counter[str] = field(default_factory=Counter)
+    """Dead letters that are still in the topic, by what has become of them."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """What would be moved now."""
+
+    task: Task
+    moves: Counter[tuple[str | None, Move]] = field(default_factory=Counter)
+    """Dead letters by reason (without one, the exception's class) and move, less the partition."""
+    stays: Counter[str] = field(default_factory=Counter)
+    """Dead letters that cannot be moved, by why."""
+    topics: set[str] = field(default_factory=set)
+    """Where they go, those beyond the limit too."""
+
+    @property
+    def number(self) -> int:
+        """Dead letters that would be moved."""
+        return sum(self.moves.values())
+
+
+class DeadLetters:
+    """The dead letters of a cluster, as a spec and those topics that are allowed let one move them.
+
+    Every method raises `BrokersUnreachable` or another `ClientError` without an answer, and
+    `TopicNotFound`.
+    """
+
+    def __init__(self, spec: Spec, allow: Collection[str] = ()) -> None:
+        self._spec = spec
+        self._kafka = spec.kafka
+        self._admin = KafkaAdmin(spec.kafka)
+        self._allow = allow
+        for warning in warnings(spec.kafka):
+            log.warning("%s", warning)
+
+    def topics(self) -> list[str]:
+        """The dead-letter topics of the spec and their parking topics, those that there are."""
+        targets = (pipeline.dead_letter for pipeline in self._spec.pipelines.values())
+        named = sorted({target.default for target in targets if target is not None})
+        return list(self._admin.describe([*named, *map(parking_topic, named)]))
+
+    def allows(self, topic: str) -> bool:
+        """Whether records may be moved into a topic."""
+        sources = [source for one in self._spec.pipelines.values() for source in one.source]
+        return topic in self._allow or topic in topics_of(self._spec) or reads(sources, topic)
+
+    def redrive(self, topic: str, to: str | None, limit: int) -> Redrive:
+        """What `worker dlq redrive` does with the dead letters of a topic."""
+        groups = {self._spec.group(name) for name in self._spec.pipelines}
+        parking = None if is_parking(topic) else parking_topic(topic)
+        return Redrive(groups, self.allows, parking, limit, to)
+
+    def letters(self, topic: str) -> Iterator[tuple[Letter, Entry | None]]:
+        """Every dead letter of a topic, with what has become of it."""
+        self._require(topic)
+        with Reader(self._kafka) as reader:
+            ledger = self._ledger(reader, topic)
+            for message in reader.records(topic):
+                letter = read(message)
+                yield letter, ledger.entries.get(letter.place)
+
+    def survey(self, topic: str) -> Survey:
+        """Count what a topic holds."""
+        survey = Survey(topic)
+        for letter, entry in self.letters(topic):
+            if entry is not None:
+                survey.settled[entry.fate] += 1
+                continue
+            kind = survey.waiting.setdefault(
+                (letter.reason or letter.error, letter.handler), Kind()
+            )
+            kind.number += 1
+            written = letter.message.timestamp
+            kind.oldest = written if kind.oldest is None else min(kind.oldest, written)
+        return survey
+
+    def plan(self, topic: str, selection: Selection, decide: Decide, limit: int | None) -> Plan:
+        """Find out what would be moved, up to the present end of the topic; nothing is written."""
+        self._require(topic)
+        with Reader(self._kafka) as reader:
+            ledger, bounds = self._ledger(reader, topic), reader.bounds([topic])
+            task = Task(
+                topic,
+                self._admin.topic_id(topic),
+                ledger_topic(topic),
+                bounds,
+                selection,
+                decide,
+                {},
+                limit,
+            )
+            plan = Plan(task)
+            for letter, decided in choices(reader.within(bounds), ledger, selection, decide):
+                match decided:
+                    case Stay(why):
+                        plan.stays[why] += 1
+                    case Move(_, target):
+                        if target is not None:
+                            plan.topics.add(target)
+                        if limit is None or plan.number < limit:
+                            kind = letter.reason or letter.error
+                            plan.moves[kind, replace(decided, partition=None)] += 1
+        return plan
+
+    def move(self, plan: Plan, rate: Rate, on_progress: Callable[[Progress], None]) -> Progress:
+        """Do what was planned; see `Mover`. Topics that are ours alone are made where missing."""
+        targets = self._targets(plan.task, plan.topics)
+        return Mover(self._kafka, replace(plan.task, targets=targets), rate, on_progress).run()
+
+    def _targets(self, task: Task, topics: Collection[str]) -> Mapping[str, TopicInfo]:
+        wanted = [*sorted(topics), task.ledger]
+        partitions = len(task.bounds)
+        groups = (self._spec.group(name) for name in self._spec.pipelines)
+        ours = {
+            **{redrive_topic(group): TopicSettings(partitions=partitions) for group in groups},
+            parking_topic(task.topic): TopicSettings(partitions=partitions, config={**KEPT}),
+            task.ledger: TopicSettings(partitions=1, config={**COMPACTED}),
+        }
+        known = self._admin.describe(wanted)
+        missing = {name: ours[name] for name in wanted if name not in known and name in ours}
+        if missing:
+            self._admin.create({n: self._spec.topics.get(n, s) for n, s in missing.items()})
+            known = self._admin.describe(wanted)
+        for name in wanted:
+            if name not in known:
+                raise TopicNotFound(f"topic {name} does not exist", advice="make it first")
+        return known
+
+    def _ledger(self, reader: Reader, topic: str) -> Ledger:
+        name, topic_id = ledger_topic(topic), self._admin.topic_id(topic)
+        if not self._admin.describe([name]):
+            return Ledger(topic_id)
+        return ledger_of(reader, name, topic_id)
+
+    def _require(self, topic: str) -> None:
+        if not self._admin.describe([topic]):
+            raise TopicNotFound(
+                f"topic {topic} does not exist", advice="`worker dlq list` names those of the spec"
+            )
