@@ -158,6 +158,7 @@ def choices(
 ) -> Iterator[tuple[Letter, Move | Stay]]:
     """The dead letters that are meant and still wait, each with what is to become of it."""
     for message in messages:
-        letter = read(message)
-        if letter.place not in ledger.entries and selection.takes(letter):
-            yield letter, decide(letter)
+        if (message.partition, message.offset) not in ledger.entries:
+            letter = read(message)
+            if selection.takes(letter):
+                yield letter, decide(letter)
