@@ -22,6 +22,7 @@ def write(kafka: Kafka, topic: str, transactions: int, records: int) -> list[int
         producer.begin_transaction()
         for one in mine:
             producer.produce(topic, b'{"id":%d}' % one, partition=one % 2)
+        assert producer.flush(30) == 0, "an abort drops what is not in the log yet"
         if transaction % 3 == 2 or transaction == transactions - 1:
             producer.abort_transaction(30)
         else:
