@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from tests.cli.rig import worker
 from tests.system.rig import DEADLINE, ROOT, Kafka, Worker, free_port, ids, unique
@@ -41,7 +44,9 @@ class Shop:
     A second pipeline, `watch`, reads the same source.
     """
 
-    def __init__(self, kafka: Kafka, folder: Path, start: str = "oldest") -> None:
+    def __init__(
+        self, kafka: Kafka, folder: Path, start: str = "oldest", **topics: Mapping[str, Any]
+    ) -> None:
         self.kafka, self.folder, self.name = kafka, folder, unique("shop")
         self.group, self.port = f"{self.name}.orders", free_port()
         self.source, self.dead = f"{self.name}.in", f"{self.name}.dlq"
@@ -60,12 +65,13 @@ class Shop:
                         "orders": {**orders, "handler": "need_file", "start": start},
                         "watch": {"from": self.source, "handler": "echo", "to": self.seen},
                     },
+                    "topics": {f"{self.dead}.{name}": how for name, how in topics.items()},
                     "server": {"port": self.port},
                 }
             )
         )
-        topics = (self.source, self.dead, self.target, self.seen)
-        kafka.create(*topics, partitions=PARTITIONS)
+        there = (self.source, self.dead, self.target, self.seen)
+        kafka.create(*there, partitions=PARTITIONS)
 
     def worker(self) -> Worker:
         """Start a process that runs both pipelines."""
@@ -206,6 +212,61 @@ def test_a_second_run_shuts_out_the_first_and_each_is_moved_once(
 
     assert [one["moved"][0]["count"] for one in others] == [700]
     assert sorted(ids(kafka.read(shop.redrive))) == list(range(1_200))
+
+
+def test_a_command_that_is_shut_out_ends_with_3(kafka: Kafka, tmp_path: Path) -> None:
+    shop = Shop(kafka, tmp_path)
+    shop.bury(400)
+
+    with shop.redriving("--rate", "20") as first:
+        until(first, shop, 10)
+        shop.moved()
+        code = first.wait(DEADLINE)
+
+    assert code == 3
+    assert sorted(ids(kafka.read(shop.redrive))) == list(range(400))
+
+
+def test_dead_letters_that_retention_deletes_meanwhile_are_passed_over(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    shop = Shop(kafka, tmp_path)
+    shop.bury(40)
+    dead_letters, plan = planned(shop)
+    client = AdminClient({"bootstrap.servers": kafka.address})
+    for future in client.delete_records([TopicPartition(shop.dead, 3, 4)]).values():
+        future.result()
+
+    progress = dead_letters.move(plan, Unlimited(), lambda _progress: None)
+
+    assert progress.moved == {("redriven", shop.redrive): 36}
+
+
+@pytest.mark.parametrize(("answer", "code", "moved"), [("n", 1, 0), ("y", 0, 8)])
+def test_on_a_terminal_it_asks_before_it_moves(
+    kafka: Kafka, tmp_path: Path, answer: str, code: int, moved: int
+) -> None:
+    shop = Shop(kafka, tmp_path)
+    shop.bury(8)
+    terminal, theirs = pty.openpty()
+    command = ["dlq", "drop", shop.dead, "--spec", str(shop.file)]
+    os.write(terminal, f"{answer}\n".encode())
+
+    done = subprocess.run(
+        [sys.executable, "-m", "worker", *command],
+        stdin=theirs,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        cwd=ROOT,
+        check=False,
+    )
+    os.close(terminal)
+    os.close(theirs)
+
+    assert done.returncode == code
+    assert "Move 8 dead letters? [y/N]:" in done.stderr
+    assert shop.dead_letters().survey(shop.dead).settled == ({"dropped": moved} if moved else {})
 
 
 def test_after_a_failure_a_run_goes_on_with_a_new_producer(kafka: Kafka, tmp_path: Path) -> None:
@@ -418,6 +479,26 @@ def test_one_too_large_for_where_it_is_to_go_stays(kafka: Kafka, tmp_path: Path)
     assert said["stays"] == [
         {"why": f"too large for {shop.redrive}, which takes 300 bytes", "count": 1}
     ]
+
+
+@pytest.mark.parametrize(
+    ("ledger", "text"),
+    [
+        ({"replication": 10_000}, "make them first, the ledger with one partition and cleanup"),
+        ({"config": {"cleanup.policy": "delete"}}, "has cleanup.policy=delete, so entries would"),
+    ],
+)
+def test_without_a_ledger_that_keeps_its_entries_nothing_is_moved(
+    kafka: Kafka, tmp_path: Path, ledger: Mapping[str, Any], text: str
+) -> None:
+    shop = Shop(kafka, tmp_path, ledger=ledger)
+    shop.bury(1)
+
+    code, _, err = shop.dlq("redrive", "--yes")
+
+    assert code == 1
+    assert text in err
+    assert "Traceback" not in err
 
 
 def test_a_topic_that_does_not_exist_is_told(kafka: Kafka, tmp_path: Path) -> None:

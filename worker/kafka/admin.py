@@ -79,12 +79,15 @@ class KafkaAdmin:
         answers = self._client.describe_topics(
             TopicCollection([topic]), request_timeout=self._timeout
         )
-        try:
-            return str(answers[topic].result().topic_id)
-        except KafkaException as error:
-            if error.args[0].code() in NO_ANSWER:
-                raise self._unreachable(error.args[0]) from error
-            raise failure(error.args[0]) from error
+        return str(self._answer(answers[topic]).topic_id)
+
+    def setting(self, topic: str, name: str) -> str:
+        """What one of Kafka's settings of a topic is."""
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        (answer,) = self._client.describe_configs(
+            [resource], request_timeout=self._timeout
+        ).values()
+        return str(self._answer(answer)[name].value)
 
     def close(self) -> None:
         """See `ports.Admin`; the client lets go of its connections when it is forgotten."""
@@ -118,6 +121,14 @@ class KafkaAdmin:
                 describe(error.args[0]),
             )
             return DEFAULT_MESSAGE_BYTES
+
+    def _answer(self, answer: Future[Any]) -> Any:
+        try:
+            return answer.result()
+        except KafkaException as error:
+            if error.args[0].code() in NO_ANSWER:
+                raise self._unreachable(error.args[0]) from error
+            raise failure(error.args[0]) from error
 
     def _refusal(self, answer: Future[Any]) -> str | None:
         try:

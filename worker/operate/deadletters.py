@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from worker.errors import TopicNotFound
+from worker.errors import ClientError, TopicNotFound, TopicsRefused
 from worker.flow.deadletter import is_parking, ledger_topic, parking_topic, redrive_topic
 from worker.flow.ledger import Entry, Ledger
 from worker.flow.letters import Letter, read
@@ -168,12 +168,29 @@ class DeadLetters:
         known = self._admin.describe(wanted)
         missing = {name: ours[name] for name in wanted if name not in known and name in ours}
         if missing:
-            self._admin.create({n: self._spec.topics.get(n, s) for n, s in missing.items()})
+            self._create({name: self._spec.topics.get(name, new) for name, new in missing.items()})
             known = self._admin.describe(wanted)
         for name in wanted:
             if name not in known:
                 raise TopicNotFound(f"topic {name} does not exist", advice="make it first")
+        self._require_compacted(task.ledger)
         return known
+
+    def _create(self, topics: Mapping[str, TopicSettings]) -> None:
+        try:
+            self._admin.create(topics)
+        except TopicsRefused as error:
+            how = "make them first, the ledger with one partition and cleanup.policy=compact"
+            raise ClientError(error.text, advice=how) from error
+
+    def _require_compacted(self, ledger: str) -> None:
+        policy = self._admin.setting(ledger, "cleanup.policy")
+        if policy != COMPACTED["cleanup.policy"]:
+            raise ClientError(
+                f"{ledger} has cleanup.policy={policy}, so entries would be deleted with time and "
+                "their dead letters moved again",
+                advice="set it to compact",
+            )
 
     def _ledger(self, reader: Reader, topic: str) -> Ledger:
         name, topic_id = ledger_topic(topic), self._admin.topic_id(topic)
