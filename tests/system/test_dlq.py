@@ -361,7 +361,7 @@ def test_what_was_redriven_before_a_group_has_begun_is_read_whatever_its_start(
         assert worker.stop() == 0
 
 
-def test_it_goes_to_its_origin_in_its_partition_when_that_is_asked_for(
+def test_they_go_to_their_origin_in_order_and_in_its_partition_when_that_is_asked_for(
     kafka: Kafka, tmp_path: Path
 ) -> None:
     shop = Shop(kafka, tmp_path)
@@ -371,7 +371,9 @@ def test_it_goes_to_its_origin_in_its_partition_when_that_is_asked_for(
 
     found = kafka.read(shop.source)
     assert Counter(one.partition() for one in found) == dict.fromkeys(range(PARTITIONS), 10)
-    assert all(one % 4 == message.partition() for message in found for one in ids([message]))
+    for partition in range(PARTITIONS):
+        there = [message for message in found if message.partition() == partition]
+        assert ids(there) == list(range(partition, 40, PARTITIONS)), "not in order"
 
 
 def test_dead_letters_of_spring_go_back_where_they_came_from(kafka: Kafka, tmp_path: Path) -> None:
