@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import time
@@ -113,13 +114,16 @@ class Shop:
         """A redrive that runs beside the test, and is killed at the end of the block."""
         command = ["redrive", self.dead, "--spec", str(self.file), "--yes", *arguments]
         process = subprocess.Popen(
-            [sys.executable, "-m", "worker", "dlq", *command], cwd=ROOT, stderr=subprocess.DEVNULL
+            [sys.executable, "-m", "worker", "dlq", *command],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
+        with process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def written(self) -> int:
         """Records and ends of transactions in the topic of redriven ones; 0 before it is there."""
@@ -208,7 +212,7 @@ def test_a_second_run_shuts_out_the_first_and_each_is_moved_once(
         others.append(shop.moved())
 
     with pytest.raises(Fenced, match=f"another run has begun on {shop.dead}"):
-        dead_letters.move(plan, Unlimited(), run_another)
+        dead_letters.mover(plan, Unlimited(), run_another).run()
 
     assert [one["moved"][0]["count"] for one in others] == [700]
     assert sorted(ids(kafka.read(shop.redrive))) == list(range(1_200))
@@ -227,6 +231,27 @@ def test_a_command_that_is_shut_out_ends_with_3(kafka: Kafka, tmp_path: Path) ->
     assert sorted(ids(kafka.read(shop.redrive))) == list(range(400))
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_stopped_says_how_far_it_came_and_another_does_the_rest(
+    kafka: Kafka, tmp_path: Path, number: signal.Signals
+) -> None:
+    shop = Shop(kafka, tmp_path)
+    shop.bury(400)
+
+    with shop.redriving("--rate", "50", "--output", "json") as first:
+        until(first, shop, 50)
+        first.send_signal(number)
+        out, err = first.communicate(timeout=DEADLINE)
+
+    (moved,) = json.loads(out)["moved"]
+    (rest,) = shop.moved()["moved"]
+    assert first.returncode == 1
+    assert f"ended after {moved['count']} of 400; run it again\n" in err.decode()
+    assert "Traceback" not in err.decode()
+    assert 0 < moved["count"] == 400 - rest["count"]
+    assert sorted(ids(kafka.read(shop.redrive))) == list(range(400))
+
+
 def test_dead_letters_that_retention_deletes_meanwhile_are_passed_over(
     kafka: Kafka, tmp_path: Path
 ) -> None:
@@ -237,7 +262,7 @@ def test_dead_letters_that_retention_deletes_meanwhile_are_passed_over(
     for future in client.delete_records([TopicPartition(shop.dead, 3, 4)]).values():
         future.result()
 
-    progress = dead_letters.move(plan, Unlimited(), lambda _progress: None)
+    progress = dead_letters.mover(plan, Unlimited(), lambda _progress: None).run()
 
     assert progress.moved == {("redriven", shop.redrive): 36}
 
@@ -280,7 +305,7 @@ def test_after_a_failure_a_run_goes_on_with_a_new_producer(kafka: Kafka, tmp_pat
             failed.append(progress)
             raise ClientError("the network is away")
 
-    progress = dead_letters.move(plan, Unlimited(), fail_once)
+    progress = dead_letters.mover(plan, Unlimited(), fail_once).run()
 
     assert progress.moved == {("redriven", shop.redrive): 1_200}
     assert sorted(ids(kafka.read(shop.redrive))) == list(range(1_200))
@@ -295,7 +320,7 @@ def test_what_was_moved_is_found_in_the_ledger_when_commits_are_answered_late(
     told: list[Progress] = []
     monkeypatch.setattr(mover, "ANSWER_WITHIN", 0.001)
 
-    progress = dead_letters.move(plan, Unlimited(), told.append)
+    progress = dead_letters.mover(plan, Unlimited(), told.append).run()
 
     assert len(told) < 3, "no commit was late"
     assert progress.moved == {("redriven", shop.redrive): 1_200}

@@ -14,13 +14,14 @@ from click.shell_completion import CompletionItem
 
 from worker.app import unreadable
 from worker.cli import letters as views
-from worker.cli.exit_codes import FAILED
+from worker.cli.ending import leave, stopped_by_signals
+from worker.cli.exit_codes import FAILED, FORCED
 from worker.cli.selection import selection_options
 from worker.errors import BadConfiguration, ConnectionFailed, WorkerError
 from worker.flow.deadletter import parking_topic
 from worker.flow.rate import Rate, Unlimited
 from worker.flow.redrive import ORIGIN, Decide, Selection, drop, park
-from worker.kafka.mover import Progress
+from worker.kafka.mover import Mover, Progress
 from worker.observe import logs
 from worker.operate.deadletters import DeadLetters, Plan
 from worker.settings.librdkafka import key_of
@@ -241,21 +242,19 @@ def _move(
     yes: bool,
     output: Output,
 ) -> None:
-    """Plan, ask, move and tell; ends with 1 where some cannot be moved."""
+    """Plan, ask, move and tell; ends with 1 where not all were moved."""
     plan = dead_letters.plan(topic, selection, decide, limit)
     if dry_run and output == "json":
         views.show_plan_as_json(plan)
     else:
         views.show_plan(plan, err=not dry_run)
-    stays = plan.stays
+    progress = Progress(stayed=plan.stays)
     if not dry_run:
-        progress = Progress(stayed=plan.stays)
         if plan.number:
             _ask(plan, yes=yes)
             progress = _moved(dead_letters, plan, Unlimited() if rate is None else Rate(rate))
-            stays = progress.stayed
         (views.show_progress if output == "table" else views.show_progress_as_json)(topic, progress)
-    if stays:
+    if progress.stayed or progress.stopped:
         sys.exit(FAILED)
 
 
@@ -274,12 +273,33 @@ def _moved(dead_letters: DeadLetters, plan: Plan, pace: Rate) -> Progress:
 
         def tell(progress: Progress) -> None:
             nonlocal done
-            number = sum(progress.moved.values())
-            bar.update(number - done)
-            done = number
+            bar.update(progress.number - done)
+            done = progress.number
 
+        mover = dead_letters.mover(plan, pace, tell)
         try:
-            return dead_letters.move(plan, pace, tell)
-        except BaseException:
-            click.echo(f"\nended after {done:,} of {plan.number:,}; run it again", err=True)
+            with stopped_by_signals(_Ending(mover)):
+                progress = mover.run()
+        except WorkerError:
+            _tell_end(mover.progress, plan)
             raise
+    if progress.stopped:
+        _tell_end(progress, plan)
+    return progress
+
+
+def _tell_end(progress: Progress, plan: Plan) -> None:
+    click.echo(f"\nended after {progress.number:,} of {plan.number:,}; run it again", err=True)
+
+
+class _Ending:
+    """What signals ask for: the first that it ends in good order, the second that it ends now."""
+
+    def __init__(self, mover: Mover) -> None:
+        self._mover = mover
+
+    def stop(self) -> None:
+        """See `ending.Stoppable`; to be ended at any moment does no harm."""
+        if self._mover.progress.stopped:
+            leave(FORCED)
+        self._mover.stop()

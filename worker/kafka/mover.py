@@ -75,6 +75,13 @@ class Progress:
     """Dead letters by what has become of them and the topic that they went to."""
     stayed: Counter[str] = field(default_factory=Counter)
     """Dead letters that could not be moved, by why."""
+    stopped: bool = False
+    """Whether it was asked to stop before its end."""
+
+    @property
+    def number(self) -> int:
+        """Dead letters that were moved."""
+        return sum(self.moved.values())
 
 
 def ledger_of(reader: Reader, topic: str, topic_id: str) -> Ledger:
@@ -105,22 +112,26 @@ class Mover:
         self._unknown: Sequence[tuple[Letter, Move]] = ()
         """The dead letters of a transaction whose end is not known."""
 
+    def stop(self) -> None:
+        """Have the run end after the transaction in hand; for any thread, and for signals."""
+        self.progress.stopped = True
+
     def run(self) -> Progress:
-        """Move what is to be moved.
+        """Move what is to be moved, or until it is stopped.
 
         Raises `Fenced` when another run has begun, `ClientFatal` where only a new process can go
         on, and `ClientError` after several failures without any progress between them.
         """
         failures = 0
         while True:
-            before = self._number()
+            before = self.progress.number
             try:
                 self._move_all()
             except (Fenced, ClientFatal):
                 raise
             except ClientError as error:
-                failures = failures + 1 if self._number() == before else 1
-                if failures >= ATTEMPTS:
+                failures = failures + 1 if self.progress.number == before else 1
+                if failures >= ATTEMPTS or self.progress.stopped:
                     raise
                 log.warning("beginning again with a new producer: %s", error)
                 time.sleep(backoff(failures))
@@ -169,10 +180,12 @@ class Mover:
         self, waiting: Iterator[tuple[Letter, Move]], transactions: _Transactions
     ) -> list[tuple[Letter, Move]]:
         """The next dead letters, when the rate lets them go; none at the end."""
-        while not (room := self._rate.room(time.monotonic())):
+        while not (room := self._rate.room(time.monotonic())) and not self.progress.stopped:
             transactions.wait()
+        if self.progress.stopped:
+            return []
         if self._task.limit is not None:
-            room = min(room, self._task.limit - self._number())
+            room = min(room, self._task.limit - self.progress.number)
         batch: list[tuple[Letter, Move]] = []
         size = 0
         while len(batch) < min(room, BATCH_MESSAGES) and size < BATCH_BYTES:
@@ -198,9 +211,6 @@ class Mover:
 
     def _count(self, moved: Iterable[tuple[Letter, Move]]) -> None:
         self.progress.moved.update((move.fate, move.topic) for _, move in moved)
-
-    def _number(self) -> int:
-        return sum(self.progress.moved.values())
 
 
 class _Transactions:

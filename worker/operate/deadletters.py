@@ -151,10 +151,10 @@ class DeadLetters:
                             plan.moves[kind, replace(decided, partition=None)] += 1
         return plan
 
-    def move(self, plan: Plan, rate: Rate, on_progress: Callable[[Progress], None]) -> Progress:
-        """Do what was planned; see `Mover`. Topics that are ours alone are made where missing."""
+    def mover(self, plan: Plan, rate: Rate, on_progress: Callable[[Progress], None]) -> Mover:
+        """What does what was planned; topics that are ours alone are made where missing."""
         targets = self._targets(plan.task, plan.topics)
-        return Mover(self._kafka, replace(plan.task, targets=targets), rate, on_progress).run()
+        return Mover(self._kafka, replace(plan.task, targets=targets), rate, on_progress)
 
     def _targets(self, task: Task, topics: Collection[str]) -> Mapping[str, TopicInfo]:
         wanted = [*sorted(topics), task.ledger]
