@@ -242,23 +242,37 @@ class _Transactions:
         try:
             self._insist(self._client.init_transactions)
         except ClientError:
-            self._producer.drop(0.0)
+            self._let_go()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
         """Abort what is open, as far as that is possible: whoever begins next does it as well.
 
-        Where it is not, the client is not closed but let go of: its `close` would try, and warn.
+        Only then may it show that another run has begun, which is raised: to begin again would
+        shut that one out. A client that cannot abort is not closed but let go of, since its `close`
+        would try, and warn.
         """
+        shut_out = self._abort() if self._open else None
         if self._open:
-            with suppress(KafkaException):
-                self._client.abort_transaction(ANSWER_WITHIN)
-                self._open = False
-        if self._open:
-            self._producer.drop(0.0)
+            self._let_go()
         else:
             self._producer.close(0.0)
+        if shut_out is not None:
+            raise shut_out
+
+    def _abort(self) -> Fenced | None:
+        try:
+            self._client.abort_transaction(ANSWER_WITHIN)
+        except KafkaException as error:
+            return self._shut_out(error.args[0].code())
+        self._open = False
+        return None
+
+    def _let_go(self) -> None:
+        """Forget what is queued; even that the client may refuse once it is fatal."""
+        with suppress(KafkaException):
+            self._client.purge()
 
     def write(self, records: Sequence[Encoded]) -> None:
         """Write records in one transaction of their own."""
@@ -308,9 +322,10 @@ class _Transactions:
         return is_final or self._producer.fatal is not None
 
     def _failed(self, problem: KafkaError) -> ClientError:
-        shut_out = self._shut_out(problem.code())
-        if shut_out is not None:
-            return shut_out
+        for known in (problem, self._refusal):
+            shut_out = None if known is None else self._shut_out(known.code())
+            if shut_out is not None:
+                return shut_out
         if problem.fatal() or self._producer.fatal is not None:
             return specific(ClientFatal, describe(problem), problem)
         return failure(self._refusal or problem)
