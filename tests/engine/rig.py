@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from worker.engine.execute import Executor
+from worker.engine.floor import Floor
 from worker.engine.job import Clients, Job
 from worker.engine.partition import Finished, Run
 from worker.engine.pool import ANY_NUMBER
@@ -33,6 +34,7 @@ class InlinePool:
     Runs with a message whose value is in `stuck` do not come back while it is.
     """
 
+    in_process = True
     appetite = ANY_NUMBER
     hindrance = None
 
@@ -88,6 +90,7 @@ class Rig:
     partitions: int = 1
     batch: int | None = None
     observer: Observer = field(default_factory=Observer)
+    floor: Floor = field(default_factory=Floor)
 
     def __post_init__(self) -> None:
         for topic in ("source", "target", "dlq"):
@@ -126,7 +129,16 @@ class Rig:
         lanes = LANES[pipeline.ordering]
         rate = None if pipeline.rate_limit is None else pipeline.rate_limit.pipeline
         self._job = Job(
-            "pipeline", GROUP, ["source"], "handler", pipeline, run_limit, (), lanes, rate
+            "pipeline",
+            GROUP,
+            ["source"],
+            "handler",
+            pipeline,
+            run_limit,
+            (),
+            lanes,
+            rate,
+            self.floor,
         )
         self._clients = clients
         self.runner = self._join()
@@ -147,6 +159,7 @@ class Rig:
         dead.kill()
         dead.expire()
         self.pool.close()
+        self._job = replace(self._job, floor=Floor())
         self.runner = self._join()
 
     @property

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from tests.engine.member import Choice, Member
 from tests.engine.rig import GROUP
 from worker.engine.partition import Partition, Run
-from worker.flow import envelope
+from worker.flow import crashes, envelope
 from worker.flow.lanes import LANES
 from worker.testing import ManualClock, MemoryBroker
 from worker.types import Failed, Outcome, RawMessage, TopicPartition
@@ -72,6 +72,8 @@ class Histories(RuleBasedStateMachine):
         self._covered: set[Place] = set()
         """What a commit that was successful says is finished."""
         self._deliveries_failed = False
+        self._ends_alone: Counter[Place] = Counter()
+        """How often an owner has ended while a message was named."""
         self._left: Counter[Place] = Counter()
         """How often messages fail before they are handled."""
         self._due: dict[tuple[Partition, Place], float] = {}
@@ -241,6 +243,7 @@ class Histories(RuleBasedStateMachine):
     @rule(who=any_of_them)
     def kill(self, who: int) -> None:
         member = self._member(who)
+        self._note_who_is_named(member)
         self._members.remove(member)
         member.consumer.kill()
         self._killed.append(member)
@@ -260,7 +263,16 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self._members)
     @rule(who=any_of_them)
     def take_for_dead(self, who: int) -> None:
+        self._note_who_is_named(self._member(who))
         self._member(who).expire()
+
+    def _note_who_is_named(self, member: Member) -> None:
+        committed = self._broker.group(GROUP).committed
+        for source in member.runner.partitions.keys() & committed.keys():
+            commit = committed[source]
+            suspect = envelope.note_of(commit.metadata, commit.offset).suspect
+            if suspect is not None:
+                self._ends_alone[source.partition, suspect] += 1
 
     # --- what must hold ---
 
@@ -332,6 +344,9 @@ class Histories(RuleBasedStateMachine):
             self.no_commit_passes_over_a_message_that_is_not_finished()
             self.what_a_pipeline_holds_is_what_its_partitions_hold()
             assert self._finished() == self._results.keys()
+            assert self._given_up_as_crashed() <= {
+                place for place, ends in self._ends_alone.items() if ends >= crashes.TRIES
+            }
             assert self._deliveries_failed or self._results_are_in_order()
 
     def _let_everything_go(self) -> None:
@@ -354,7 +369,7 @@ class Histories(RuleBasedStateMachine):
     def _is_through(self) -> bool:
         committed = self._broker.group(GROUP).committed
         return all(
-            source in committed and tuple(committed[source]) == (self._broker.log(source).end, "")
+            source in committed and committed[source].offset == self._broker.log(source).end
             for source in SOURCES
         ) and not any(
             member.runner.pressure.messages or member.runner.pressure.bytes
@@ -395,6 +410,13 @@ class Histories(RuleBasedStateMachine):
             if place in given_up
             or (place in self._handled if results in silent else 0)
             or (results > 0 and len(written.get(place, ())) == results)
+        }
+
+    def _given_up_as_crashed(self) -> set[Place]:
+        return {
+            _place_of(record.value)
+            for record in self._broker.records("dlq")
+            if dict(record.headers)["dlq.reason"] == b"crash"
         }
 
     def _written(self) -> list[tuple[Place, int, int]]:

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import mmap
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -60,6 +61,22 @@ def echo_batch(payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def hang(_payload: dict[str, Any]) -> None:
     """Never come back."""
     threading.Event().wait()
+
+
+@handler
+def abort(payload: dict[str, Any]) -> dict[str, Any]:
+    """End the process if the payload says so."""
+    if payload["abort"]:
+        os.abort()
+    return payload
+
+
+@handler
+async def abort_async(payload: dict[str, Any]) -> dict[str, Any]:
+    """Do the same."""
+    if payload["abort"]:
+        os.abort()
+    return payload
 
 
 @handler

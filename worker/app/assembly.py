@@ -6,12 +6,14 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 
 from worker.app.checks import check, unknown_exceptions, unreadable
 from worker.app.endpoint import endpoint
 from worker.app.execution import Recipe, executor_of
 from worker.app.lanes import lanes_of
 from worker.app.options import Options
+from worker.engine.floor import Floor
 from worker.engine.job import Clients, Job
 from worker.engine.partition import POLL_LIMIT
 from worker.engine.pipeline import PipelineLoop
@@ -85,6 +87,7 @@ class _Assembly:
         self._names = [n for n in self._spec.pipelines if n in options.only or not options.only]
         self._loop = LoopThread()
         self._watch = Watch()
+        self._floor = Floor()
         self._clock = Clock()
         self._observer: Observer = TraceContext()
         self._admin = options.wrap.admin(
@@ -186,13 +189,15 @@ class _Assembly:
             [topic for topic in self._there if topic not in redriven],
             lanes_of(pipeline, self._options.registry),
             None if pipeline.rate_limit is None else pipeline.rate_limit.pipeline,
+            self._floor,
+            None if handler.is_async else partial(self._apart, name, pipeline, handler),
         )
         pool = self._pool(name, pipeline, handler, resources)
         return PipelineLoop(job, self._clients(name), pool, self._clock, self._observer)
 
     def _pool(self, name: str, pipeline: Pipeline, handler: Handler, resources: Resources) -> Pool:
         if pipeline.pool == "process":
-            return self._process_pool(name, pipeline, handler)
+            return self._process_pool(name, pipeline, handler, _cores(pipeline))
         executor = executor_of(
             pipeline,
             handler,
@@ -206,14 +211,18 @@ class _Assembly:
             return AsyncPool(name, self._loop, executor.execute_async, size)
         return ThreadPool(name, executor.execute, _cores(pipeline), self._watch)
 
-    def _process_pool(self, name: str, pipeline: Pipeline, handler: Handler) -> Pool:
+    def _apart(self, name: str, pipeline: Pipeline, handler: Handler) -> Pool:
+        """One process, for messages that may have ended the worker."""
+        return self._process_pool(f"{name}-apart", pipeline, handler, 1)
+
+    def _process_pool(self, name: str, pipeline: Pipeline, handler: Handler, size: int) -> Pool:
         options = self._options
         path = (os.getcwd(), *options.path)  # noqa: PTH109 - sys.path
         return ProcessPool(
             name,
             Recipe(tuple(self._spec.handlers), path, pipeline, options.prepare),
             self._known,
-            _cores(pipeline),
+            size,
             batch=None if handler.batch is None else _run_limit(pipeline, handler),
             retry=pipeline.retry,
             timeout=pipeline.timeout,

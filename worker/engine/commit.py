@@ -111,7 +111,7 @@ class AtLeastOnce:
         self._commit_due = clock.monotonic() + settings.interval
         self._committing = False
         self._mapless = False
-        """Whether the broker takes no maps of finished offsets: it is set up to take less."""
+        """Whether the broker takes no envelopes: it is set up to take less."""
         self.failure: str | None = None
         """Why a record could not be delivered; then only a new committer helps."""
         self.learnt = False
@@ -175,8 +175,11 @@ class AtLeastOnce:
         Otherwise the result of an earlier message would be the last one.
         """
         tracker = partition.tracker
-        finished = () if self._mapless or self.failure is not None else tracker.ranges()
-        return Commit(tracker.committable, envelope.encode(tracker.committable, finished))
+        if self._mapless:
+            return Commit(tracker.committable)
+        finished = () if self.failure is not None else tracker.ranges()
+        metadata = envelope.encode(tracker.committable, finished, partition.note)
+        return Commit(tracker.committable, metadata)
 
     def committed(
         self, partitions: Collection[Partition], commits: Commits, error: str | None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from worker.engine.floor import Floor
 from worker.engine.partition import POLL_LIMIT
+from worker.engine.pool import Pool
 from worker.flow.lanes import Lanes, OneLane
 from worker.ports import Consumer, Producer
 from worker.settings import Pipeline
@@ -31,6 +33,10 @@ class Job:
     """Makes the lanes of a partition."""
     rate: float | None = None
     """Messages a second at most."""
+    floor: Floor = field(default_factory=Floor)
+    """The process that it runs in, the same for all of its pipelines."""
+    apart: Callable[[], Pool] | None = None
+    """Makes a pool whose handlers may end without the worker, if there can be one."""
 
 
 @dataclass(frozen=True, slots=True)

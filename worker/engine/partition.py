@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from worker.flow import envelope
 from worker.flow.attempts import Attempts
+from worker.flow.crashes import Note
 from worker.flow.lanes import Lanes
 from worker.flow.offsets import OffsetTracker, Ranges
 from worker.flow.pressure import Share
 from worker.types import Commit, Failed, Fetch, Outcome, RawMessage, TopicPartition
 
+NOTHING: Final = Note()
 POLL_LIMIT: Final = 500
 """Messages taken in one poll, and the longest run."""
 
@@ -34,6 +36,7 @@ class Partition:
         "held",
         "in_flight",
         "lanes",
+        "note",
         "paused",
         "runs",
         "size",
@@ -48,12 +51,15 @@ class Partition:
         committed: Commit | None,
         lanes: Lanes,
         finished: Ranges = (),
+        note: Note = NOTHING,
     ) -> None:
         self.source = source
         self.tracker = OffsetTracker(start, finished)
         self.lanes = lanes
         self.committed = committed
         self.attempts = Attempts()
+        self.note = note
+        """What the next commit says of its owner, this one, and of crashes."""
         self.alive = True
         self.closing = False
         """No further message is handed to a handler; runs that are out stop at the next message."""

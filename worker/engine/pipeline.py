@@ -202,6 +202,8 @@ class PipelineLoop:
                     in_flight=partition.in_flight,
                     paused=partition.paused,
                     held_by=partition.tracker.committable if partition.held else None,
+                    starts=partition.note.starts,
+                    suspect=partition.note.suspect,
                 )
                 for source, partition in sorted(runner.partitions.items())
             ),

@@ -28,6 +28,10 @@ class Pool(Protocol):
         """Runs that have not been collected yet."""
 
     @property
+    def in_process(self) -> bool:
+        """Whether what ends a handler's process ends the worker."""
+
+    @property
     def saturated(self) -> bool:
         """Whether a further run would wait for a handler."""
 
@@ -132,6 +136,7 @@ class LoopThread:
 class AsyncPool:
     """Runs as tasks on the process's loop, at most `size` at a time."""
 
+    in_process: Final = True
     appetite: Final = ANY_NUMBER
     hindrance: Final = None
 

@@ -57,6 +57,8 @@ class ProcessPool:
     nothing else. What becomes of the messages is decided by whoever leads the pipeline.
     """
 
+    in_process: Final = False
+
     def __init__(
         self,
         name: str,

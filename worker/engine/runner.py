@@ -13,9 +13,12 @@ from worker.engine.partition import POLL_LIMIT, Finished, Partition, Run, togeth
 from worker.engine.pool import Pool
 from worker.engine.settlement import Postponed, Settlement
 from worker.engine.starts import starts_of
-from worker.errors import PipelineFailed, WorkerError
-from worker.flow import envelope
+from worker.engine.trial import Attempt, Trial
+from worker.errors import ClientError, PipelineFailed, WorkerError
+from worker.flow import crashes, envelope
 from worker.flow.backoff import backoff
+from worker.flow.crashes import Note
+from worker.flow.gate import GatedLanes
 from worker.flow.health import Counts
 from worker.flow.offsets import Ranges
 from worker.flow.pressure import Pressure
@@ -23,6 +26,7 @@ from worker.flow.rate import Rate, Unlimited
 from worker.ports import Clock, Commits, Observer, Offsets
 from worker.types import (
     Commit,
+    Failed,
     Fetch,
     RawMessage,
     TopicPartition,
@@ -82,6 +86,11 @@ class Runner:
         self._resume_at: float | None = None
         self._full_since: float | None = None
         self._paused = False
+        self._trial = Trial(job.floor, pool, clock, can_be_apart=job.apart is not None)
+        self._apart: Pool | None = None
+        """Where messages are tried that may have ended the worker."""
+        if pool.in_process:
+            job.floor.join(pool)
         self.consumer = clients.consumer()
         self.committer = self._make_committer()
         self.consumer.subscribe(job.topics, self)
@@ -99,6 +108,7 @@ class Runner:
         """Finish, acknowledge and commit what handlers have; whether all of that was in time."""
         deadline = self._clock.monotonic() + self.job.settings.drain_timeout
         self._draining = True
+        self._trial.close()
         self._pass_control_records()
         self.consumer.pause(list(self.partitions))
         if not self.committer.committing:
@@ -109,12 +119,17 @@ class Runner:
             meanwhile()
 
         self._finish(self.partitions.values(), deadline, go_on)
+        self._give_back(self.partitions.values())
         self._commit_until(deadline)
         return not (self._uncommitted or any(p.in_flight for p in self.partitions.values()))
 
     def close(self) -> None:
         """Leave the group and let go of the clients, whatever is in flight."""
         self._drop(list(self.partitions))
+        self._trial.close()
+        self._close_apart()
+        if not self._pool.outstanding:
+            self.job.floor.leave(self._pool)
         try:
             self.consumer.close()
         finally:
@@ -132,17 +147,29 @@ class Runner:
             sources = job.settings.source
             starts |= starts_of(self.consumer, fresh, job.settings.start, sources, job.there)
         finished = self._maps_of(committed)
+        notes = {source: self._note_of(commit) for source, commit in committed.items()}
+        ends = self._ends_of([source for source, note in notes.items() if note.alone])
+        notes |= {p: crashes.passed(notes[p]) for p, end in ends.items() if end <= starts[p]}
+        self._warn_of([source for source, note in notes.items() if note.alone])
         for source, start in starts.items():
-            partition = self._partition(source, start, committed[source], finished.get(source, ()))
-            partition.closing = self._draining
-            self.partitions[source] = partition
+            self.partitions[source] = self._partition(
+                source,
+                start,
+                committed[source],
+                finished.get(source, ()),
+                notes[source],
+                ends.get(source),
+            )
         log.info("%s: assigned %s", self.job.name, _names(starts))
+        if self._pool.in_process and not self._draining:
+            self.committer.commit_now([self.partitions[source] for source in starts], wait=True)
         return starts
 
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Finish what handlers have of these partitions, commit it, and forget them."""
         leaving = [self.partitions[p] for p in partitions if p in self.partitions]
         self._finish(leaving, self._clock.monotonic() + self.job.settings.revoke_timeout)
+        self._give_back(leaving)
         self.committer.commit_now(leaving, wait=True)
         self._drop(partitions)
         self.counts.rebalances += 1
@@ -181,12 +208,15 @@ class Runner:
 
     def _dispatch(self) -> None:
         if self.committer.stuck or self._is_blocked or self.failed is not None:
+            self._makes_way()
             return
         now = self._clock.monotonic()
         self._wake_at = inf
         for partition in self.partitions.values():
             self._wake_at = min(self._wake_at, partition.lanes.wake(now))
         room = self._rate.room(now)
+        if room and (self._trial.watched or self.job.floor.turns) and not self._may_hand_out(now):
+            room = 0
         turns = deque(self.partitions.values())
         limit = min(self.pressure.portion(self.job.run_limit), self._pool.appetite)
         while turns and room and not self._pool.saturated:
@@ -207,7 +237,9 @@ class Runner:
         full = not self.pressure.room
         self._settle_finished(FULL_WAIT if full else BUSY_WAIT)
         if not self._is_blocked:
-            waits_only_for_acks = not self._pool.outstanding and (full or self.committer.stuck)
+            waits_only_for_acks = not self._pool.outstanding and (
+                full or self.committer.stuck or (self._trial.turn is not None and self._trial.waits)
+            )
             self.committer.serve(FULL_WAIT if waits_only_for_acks else 0.0)
 
     def _commit(self) -> None:
@@ -246,6 +278,7 @@ class Runner:
 
     def _poll_wait(self) -> float:
         busy = self._pool.outstanding or self.committer.stuck or self._has_work()
+        busy = busy or self._trial.turn is not None
         if busy and not self._is_blocked:
             return 0.0
         if self._wake_at == inf or self._is_blocked:
@@ -253,9 +286,22 @@ class Runner:
         return min(IDLE_WAIT, max(WAKE_EVERY, self._wake_at - self._clock.monotonic()))
 
     def _partition(
-        self, source: TopicPartition, start: int, committed: Commit | None, finished: Ranges = ()
+        self,
+        source: TopicPartition,
+        start: int,
+        committed: Commit | None,
+        finished: Ranges,
+        note: Note,
+        end: int | None,
     ) -> Partition:
-        return Partition(source, start, committed, self.job.lanes(), finished)
+        partition = Partition(source, start, committed, self.job.lanes(), finished, note)
+        partition.closing = self._draining
+        if not self._draining:
+            settings = self.job.settings
+            self._trial.watch(
+                partition, settings.in_flight.messages + settings.commit.messages, end
+            )
+        return partition
 
     def _maps_of(
         self, committed: Mapping[TopicPartition, Commit | None]
@@ -336,6 +382,8 @@ class Runner:
 
     def _settle_finished(self, timeout: float) -> None:
         collected = self._pool.collect(timeout)
+        if self._apart is not None:
+            collected += self._collect_apart(self._apart)
         for finished in collected:
             finished.run.partition.runs.discard(finished.run)
         for finished in together(collected):
@@ -392,6 +440,7 @@ class Runner:
     def _rewind(self, reason: str) -> None:
         log.error("%s: a record could not be delivered, reading again: %s", self.job.name, reason)
         self.committer.settle()
+        self._trial.close()
         self.counts.rewinds += 1
         self.settlement.careful |= self.committer.learnt
         for source, partition in list(self.partitions.items()):
@@ -432,11 +481,99 @@ class Runner:
 
     def _replace(self, partition: Partition, start: int) -> Partition:
         self._forget_all(partition)
-        successor = self._partition(partition.source, start, partition.committed)
+        end = partition.lanes.end if isinstance(partition.lanes, GatedLanes) else None
+        if self._trial.let_go(partition):
+            partition.note = crashes.without_try(partition.note)
+        successor = self._partition(
+            partition.source, start, partition.committed, (), partition.note, end
+        )
         successor.paused = partition.paused
         self.partitions[partition.source] = successor
         self.consumer.seek(partition.source, start)
         return successor
+
+    # --- after crashes ---
+
+    def _note_of(self, commit: Commit | None) -> Note:
+        if not self._pool.in_process:
+            return Note()
+        note = Note() if commit is None else envelope.note_of(commit.metadata, commit.offset)
+        return note if self._draining else crashes.taken_over(note, self.job.floor.process)
+
+    def _ends_of(self, partitions: Sequence[TopicPartition]) -> Offsets:
+        """The ends of partitions whose owners have ended in a row: nothing above is in doubt."""
+        try:
+            return self.consumer.find(partitions, "newest") if partitions else {}
+        except ClientError as error:
+            log.warning("%s: the ends are not known: %s", self.job.name, error)
+            return {}
+
+    def _warn_of(self, partitions: Sequence[TopicPartition]) -> None:
+        if partitions:
+            log.warning(
+                "%s: the owners of %s have ended in a row without getting on; what may have been "
+                "at work is tried one at a time",
+                self.job.name,
+                _names(partitions),
+            )
+
+    def _makes_way(self) -> bool:
+        """Whether another pipeline of the process has to be alone; it is told when we are idle."""
+        floor, idle = self.job.floor, not self._pool.outstanding
+        return self._pool.in_process and not floor.may_work(self._pool, idle=idle)
+
+    def _may_hand_out(self, now: float) -> bool:
+        """Whether runs may go to handlers; where messages are tried, the next one does."""
+        self._trial.look()
+        attempt = self._trial.next(idle=not self._pool.outstanding)
+        if attempt is not None:
+            self._try(attempt, now)
+        return self._trial.turn is None and not self._makes_way()
+
+    def _try(self, attempt: Attempt, now: float) -> None:
+        partition, messages, how = attempt
+        if how == "given up":
+            failed = Failed(crashes.crashed(partition.note))
+            self._settle_run(Finished(Run(partition, messages), [failed]))
+            return
+        self.committer.commit_now(self._trial.partitions, wait=True)
+        if self.committer.uncommitted([partition]):
+            self._trial.take_back(attempt)
+            return
+        self._rate.take(len(messages), now)
+        run = Run(partition, messages)
+        partition.runs.add(run)
+        (self._get_apart() if how == "apart" else self._pool).submit(run)
+
+    def _get_apart(self) -> Pool:
+        if self._apart is None:
+            assert self.job.apart is not None  # noqa: S101 - see `Trial.can_be_apart`
+            self._apart = self.job.apart()
+            self._apart.start(iter(()))
+        return self._apart
+
+    def _collect_apart(self, pool: Pool) -> Sequence[Finished]:
+        try:
+            finished = pool.collect(0.0)
+        except PipelineFailed as error:
+            log.warning("%s: no process apart can be had: %s", self.job.name, error)
+            self._trial.can_be_apart = False
+            finished = [Finished(run, ()) for p in self._trial.apart for run in p.runs]
+            self._trial.apart.clear()
+        if not self._trial.apart:
+            self._close_apart()
+        return finished
+
+    def _close_apart(self) -> None:
+        if self._apart is not None:
+            self._apart.close()
+            self._apart = None
+
+    def _give_back(self, partitions: Iterable[Partition]) -> None:
+        for partition in partitions:
+            if partition.note.owner == self.job.floor.process:
+                at_work = self._trial.let_go(partition)
+                partition.note = crashes.given_back(partition.note, at_work=at_work)
 
     # --- finishing and forgetting ---
 
@@ -475,10 +612,13 @@ class Runner:
         return bool(self.committer.uncommitted(self.partitions.values()))
 
     def _commit_until(self, deadline: float) -> None:
-        while self._uncommitted and self._clock.monotonic() < deadline:
+        """Commit, be it late for once."""
+        while self._uncommitted:
             if not self.committer.committing:
                 self.committer.commit_now(self.partitions.values(), wait=False)
             self.consumer.poll(1, FULL_WAIT)
+            if self._clock.monotonic() >= deadline:
+                break
 
     def _drop(self, partitions: Iterable[TopicPartition]) -> None:
         for source in partitions:

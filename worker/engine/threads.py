@@ -76,6 +76,7 @@ class ThreadPool:
     handlers get threads of their own from the start.
     """
 
+    in_process: Final = True
     appetite: Final = ANY_NUMBER
     hindrance: Final = None
 

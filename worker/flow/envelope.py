@@ -1,18 +1,22 @@
-"""What is written beside a committed offset: which messages above it are finished.
+"""What is written beside a committed offset: what is finished above it, and a note of its owner.
 
 `sw1:` and sections that are divided by commas, each a letter and its data; unknown letters are left
-to later versions. The map is one section: `r` for the lengths of unfinished and finished stretches
-in turn, beginning at the committed offset, or `b` for one bit per offset, whichever is shorter.
+to later versions. The note comes first: `o` for the owner, `s` for starts after a crash, `x` for a
+suspect's distance from the committed offset, `t` for its tries, `a` if it was tried apart. The map
+is one section: `r` for the lengths of unfinished and finished stretches in turn, beginning at the
+committed offset, or `b` for one bit per offset, whichever is shorter.
 Kafka calls the whole the metadata of a commit and takes 4,095 characters of it by default.
 """
 
 from __future__ import annotations
 
+import re
 from base64 import b85decode, b85encode
 from collections.abc import Iterable, Iterator
 from math import log2
 from typing import Final
 
+from worker.flow.crashes import Note
 from worker.flow.offsets import Ranges, ranges_of
 
 PREFIX: Final = "sw1:"
@@ -22,19 +26,19 @@ BUDGET: Final = 4_000
 _MAP_BYTES: Final = 3_150
 """Bytes of a map at most: base 85 makes 3,938 characters of them."""
 _MAX_OFFSET: Final = 2**63
+_NOTHING: Final = Note()
+_NOTE: Final = re.compile(
+    r"o(?P<o>\w{1,16})|s(?P<s>\d{1,9})|x(?P<x>\d{1,19})|t(?P<t>\d{1,9})|(?P<a>a)", re.ASCII
+)
 
 
-def encode(committable: int, finished: Ranges) -> str:
-    """The envelope of a commit with these finished ranges above it; empty without any.
+def encode(committable: int, finished: Ranges, note: Note = _NOTHING) -> str:
+    """The envelope of a commit with a note and these finished ranges above it; empty without both.
 
     What does not fit is left out from the top; `fits` says how to avoid that.
     """
-    while finished:
-        kind, body = _map(committable, finished)
-        if len(body) <= _MAP_BYTES:
-            return f"{PREFIX}{kind}{b85encode(body).decode()}"
-        finished = finished[: len(finished) * _MAP_BYTES // len(body)]
-    return ""
+    sections = [*_note(committable, note), *_map_section(committable, finished)]
+    return PREFIX + ",".join(sections) if sections else ""
 
 
 def decode(metadata: str, committed: int) -> Ranges | None:
@@ -55,6 +59,20 @@ def decode(metadata: str, committed: int) -> Ranges | None:
     return ()
 
 
+def note_of(metadata: str, committed: int) -> Note:
+    """The note of an envelope; one without any says that nothing is known of an owner."""
+    found: dict[str, str] = {}
+    if metadata.startswith(PREFIX):
+        for section in metadata.removeprefix(PREFIX).split(","):
+            if (match := _NOTE.fullmatch(section)) is not None:
+                found |= {name: data for name, data in match.groupdict().items() if data}
+    note = Note(found.get("o", ""), int(found.get("s", 0)))
+    if "x" not in found:
+        return note
+    suspect = committed + int(found["x"])
+    return note._replace(suspect=suspect, tries=int(found.get("t", 0)), apart="a" in found)
+
+
 def fits(span: int, unfinished: int) -> bool:
     """Whether the map of so many offsets fits, however the unfinished ones lie among them.
 
@@ -65,6 +83,27 @@ def fits(span: int, unfinished: int) -> bool:
     if span <= _MAP_BYTES * 8 or not unfinished:
         return True
     return unfinished * (2 + log2(max(1.0, span / unfinished)) / 7) <= _MAP_BYTES
+
+
+def _note(committable: int, note: Note) -> Iterator[str]:
+    if note.owner:
+        yield f"o{note.owner}"
+    if note.starts:
+        yield f"s{note.starts}"
+    if note.suspect is not None and note.suspect >= committable:
+        yield f"x{note.suspect - committable}"
+        yield f"t{note.tries}"
+        if note.apart:
+            yield "a"
+
+
+def _map_section(committable: int, finished: Ranges) -> Iterator[str]:
+    while finished:
+        kind, body = _map(committable, finished)
+        if len(body) <= _MAP_BYTES:
+            yield kind + b85encode(body).decode()
+            return
+        finished = finished[: len(finished) * _MAP_BYTES // len(body)]
 
 
 def _map(committable: int, finished: Ranges) -> tuple[str, bytes]:

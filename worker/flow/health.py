@@ -63,6 +63,10 @@ class PartitionState:
     held_by: int | None = None
     """The message, its first unfinished one, behind which so much waits or is finished that no
     more is taken from it; None while it is read."""
+    starts: int = 0
+    """Starts in a row after a crash, until it gets on; from 2 on messages are tried alone."""
+    suspect: int | None = None
+    """The message that may have ended the worker, and is tried alone."""
 
     @property
     def lag(self) -> int | None:

@@ -104,4 +104,6 @@ def _partition(partition: PartitionState) -> dict[str, Any]:
         "in_flight": partition.in_flight,
         "paused": partition.paused,
         "held_by": partition.held_by,
+        "starts": partition.starts,
+        "suspect": partition.suspect,
     }
