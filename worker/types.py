@@ -52,6 +52,15 @@ def each(field: str, raws: Sequence[RawMessage]) -> Iterator[Any]:
     return map(getattr(type(raws[0]), field), raws)
 
 
+def bytes_of(raws: Sequence[RawMessage]) -> int:
+    """How large these records, all of one class, are: bytes of their keys and values."""
+    if not raws:
+        return 0
+    kind = type(raws[0])
+    keys, values = filter(None, map(kind.key, raws)), filter(None, map(kind.value, raws))
+    return sum(map(len, keys)) + sum(map(len, values))
+
+
 class StoredMessage:
     """A record in memory, in the shape of `RawMessage`."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ FIRST = b"0"
 """The message that hangs."""
 
 
-def by_key() -> tuple[Rig, list[int]]:
+def by_key(settings: Mapping[str, Any] | None = None) -> tuple[Rig, list[int]]:
     """A pipeline that hangs at the first message, and the payloads that it has handled."""
     seen: list[int] = []
 
@@ -24,7 +26,7 @@ def by_key() -> tuple[Rig, list[int]]:
         seen.append(payload)
         return payload
 
-    rig = Rig(handler, {"ordering": "key"})
+    rig = Rig(handler, {"ordering": "key", **(settings or {})})
     rig.pool.stuck = {FIRST}
     rig.pool.size = POLL_LIMIT
     return rig, seen
@@ -149,6 +151,16 @@ def test_a_hanging_partition_leaves_room_for_the_others() -> None:
     rig.pool.stuck = set()
     rig.step(100)
     assert rig.committed() == 10 * POLL_LIMIT
+
+
+def test_what_is_finished_behind_a_hanging_message_takes_no_room_in_bytes() -> None:
+    rig, seen = by_key({"in_flight": {"bytes": "1KiB"}})
+    rig.send(*numbers(0, 2_000))
+
+    rig.step(2_000)
+
+    assert len(seen) == 1_999
+    assert rig.runner.pressure.bytes == 2 * len(FIRST)
 
 
 def test_a_partition_that_is_held_is_read_on_after_a_rewind() -> None:

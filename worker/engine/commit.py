@@ -41,6 +41,8 @@ class Chunk:
     ranges: Ranges
     """The offsets of the messages."""
     messages: int
+    size: int
+    """Bytes of the messages."""
     records: Sequence[Encoded]
     """Let go of when all are in the producer's hands: by then they are only memory."""
     dead_letters: Counter[str] = field(default_factory=Counter)

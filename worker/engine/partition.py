@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,7 +13,7 @@ from worker.flow.crashes import Note
 from worker.flow.lanes import Lanes
 from worker.flow.offsets import OffsetTracker, Ranges
 from worker.flow.pressure import Share
-from worker.types import Commit, Failed, Fetch, Outcome, RawMessage, TopicPartition
+from worker.types import Commit, Failed, Fetch, Outcome, RawMessage, TopicPartition, bytes_of
 
 NOTHING: Final = Note()
 POLL_LIMIT: Final = 500
@@ -28,7 +27,6 @@ class Partition:
     """
 
     __slots__ = (
-        "_fetched",
         "alive",
         "attempts",
         "closing",
@@ -70,10 +68,9 @@ class Partition:
         self.in_flight = 0
         """Messages between poll and acknowledgement."""
         self.size = 0
-        """Bytes of the fetches that are not wholly finished."""
+        """Bytes of these."""
         self.runs: set[Run] = set()
         """Those that are out."""
-        self._fetched: deque[tuple[int, int]] = deque()
 
     def take(self, fetch: Fetch) -> Fetch:
         """Queue the messages of a poll that are not finished already; returns these."""
@@ -87,14 +84,13 @@ class Partition:
         self.lanes.add(fetch.messages)
         self.in_flight += len(fetch.messages)
         self.size += fetch.size
-        self._fetched.append((last, fetch.size))
         return fetch
 
     def _unfinished(self, fetch: Fetch) -> Fetch:
-        """Without what an earlier owner of the partition has finished; the size by proportion."""
+        """Without what an earlier owner of the partition has finished."""
         is_finished = self.tracker.is_finished
         messages = [m for m in fetch.messages if not is_finished(m.offset())]
-        return Fetch(fetch.source, messages, fetch.size * len(messages) // len(fetch.messages))
+        return Fetch(fetch.source, messages, bytes_of(messages))
 
     def hold(self, share: Share) -> None:
         """Take no more from it while it has more than its share, until it is down to half.
@@ -117,18 +113,14 @@ class Partition:
             if after > before + 1:
                 self.tracker.finish(before + 1, after)
 
-    def finish(self, ranges: Ranges, messages: int) -> int:
-        """Note offsets as finished; returns the bytes that this sets free."""
+    def finish(self, ranges: Ranges, messages: int, size: int) -> None:
+        """Note the offsets of so many messages, of `size` bytes in all, as finished."""
         self.in_flight -= messages
+        self.size -= size
         for start, end in ranges:
             self.tracker.finish(start, end)
         if self.attempts:
             self.attempts.forget(ranges)
-        freed = 0
-        while self._fetched and self._fetched[0][0] < self.tracker.committable:
-            freed += self._fetched.popleft()[1]
-        self.size -= freed
-        return freed
 
     def close(self) -> int:
         """Hand no further message out; returns how many waiting ones are forgotten."""

@@ -413,8 +413,8 @@ class Runner:
             self.committer.deliver(chunk)
 
     def _finished(self, chunk: Chunk) -> None:
-        freed = chunk.partition.finish(chunk.ranges, chunk.messages)
-        self.pressure.remove(chunk.messages, freed)
+        chunk.partition.finish(chunk.ranges, chunk.messages, chunk.size)
+        self.pressure.remove(chunk.messages, chunk.size)
         self.settlement.finished(chunk)
         if chunk.number and self.blocked is not None:
             self._unblock()

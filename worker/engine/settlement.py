@@ -28,6 +28,7 @@ from worker.types import (
     Settled,
     Skip,
     Stop,
+    bytes_of,
 )
 
 
@@ -183,9 +184,9 @@ class Settlement:
         records: Sequence[Encoded],
         dead_letters: Counter[str],
     ) -> Chunk:
-        ranges = partition.lanes.ranges(messages)
+        ranges, size = partition.lanes.ranges(messages), bytes_of(messages)
         told_apart = (messages, outcomes) if self.careful else ()
-        return Chunk(partition, ranges, len(messages), records, dead_letters, *told_apart)
+        return Chunk(partition, ranges, len(messages), size, records, dead_letters, *told_apart)
 
     def _without_condemned(self, run: Run, outcomes: Sequence[Outcome]) -> list[Outcome]:
         left = list(outcomes)

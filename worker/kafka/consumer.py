@@ -26,7 +26,7 @@ from worker.kafka.questions import asked
 from worker.kafka.stats import Statistics
 from worker.ports import Commits, Offsets, Place, Rebalance
 from worker.settings.patterns import is_pattern, unmatched, whole
-from worker.types import ClientTotals, Commit, Fetch, RawMessage, TopicPartition
+from worker.types import ClientTotals, Commit, Fetch, RawMessage, TopicPartition, bytes_of
 
 LEAVE_TIMEOUT: Final = 5.0
 """Seconds to leave the group in good order."""
@@ -324,7 +324,7 @@ class KafkaConsumer:
         if self._sought:
             self._sought.difference_update(TopicPartition(*place) for place in by_place)
         return [
-            Fetch(TopicPartition(*place), cast("list[RawMessage]", group), _size(group))
+            Fetch(TopicPartition(*place), group, bytes_of(group))
             for place, group in by_place.items()
             if place not in self._gone
         ]
@@ -420,16 +420,12 @@ class KafkaConsumer:
             self._rebalance.committed(missed, problem)
 
 
-def _by_place(raws: list[Raw]) -> Mapping[tuple[Any, Any], list[Raw]]:
+def _by_place(raws: list[Raw]) -> Mapping[tuple[Any, Any], list[RawMessage]]:
     """The messages by topic and partition, most often one."""
+    messages = cast("list[RawMessage]", raws)
     if len({*map(Raw.partition, raws)}) == 1 and len({*map(Raw.topic, raws)}) == 1:
-        return {(raws[0].topic(), raws[0].partition()): raws}
-    by_place: defaultdict[tuple[Any, Any], list[Raw]] = defaultdict(list)
-    for raw in raws:
-        by_place[raw.topic(), raw.partition()].append(raw)
+        return {(raws[0].topic(), raws[0].partition()): messages}
+    by_place: defaultdict[tuple[Any, Any], list[RawMessage]] = defaultdict(list)
+    for message in messages:
+        by_place[message.topic(), message.partition()].append(message)
     return by_place
-
-
-def _size(raws: list[Raw]) -> int:
-    """Bytes of keys and values; the length of a message is that of its value."""
-    return sum(map(len, raws)) + sum(map(len, filter(None, map(Raw.key, raws))))

@@ -12,7 +12,7 @@ from worker.settings.patterns import is_pattern, unmatched
 from worker.testing.cluster import Cluster
 from worker.testing.group import Member
 from worker.testing.log import Isolation
-from worker.types import ClientTotals, Commit, Fetch, StoredMessage, TopicPartition
+from worker.types import ClientTotals, Commit, Fetch, StoredMessage, TopicPartition, bytes_of
 
 METADATA_LIMIT = 4_096
 """`offset.metadata.max.bytes` of a broker: so many characters are too many."""
@@ -310,5 +310,4 @@ class MemoryConsumer:
 
 
 def _fetch(source: TopicPartition, found: list[StoredMessage]) -> Fetch:
-    size = sum(len(record.key() or b"") + len(record.value() or b"") for record in found)
-    return Fetch(source, [*found], size)
+    return Fetch(source, [*found], bytes_of(found))
