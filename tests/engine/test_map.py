@@ -99,6 +99,17 @@ def test_metadata_of_others_is_warned_of_and_replaced(caplog: pytest.LogCaptureF
     ]
 
 
+def test_nothing_is_passed_over_by_a_map_that_was_copied_to_another_offset() -> None:
+    rig, seen = by_key()
+    rig.pool.stuck = set()
+    rig.broker.commit(GROUP, SOURCE, 1, envelope.encode(3, [(4, 6)]))
+    rig.send(*numbers(0, 8))
+
+    rig.step()
+
+    assert seen == list(range(1, 8))
+
+
 def test_a_broker_that_takes_no_maps_still_gets_the_offsets() -> None:
     rig, _ = by_key()
     rig.consumer.fail_commits("OFFSET_METADATA_TOO_LARGE: too long")

@@ -40,7 +40,7 @@ def test_what_was_finished_comes_back(committed: int, stretches: list[tuple[int,
 def test_the_shorter_form_is_taken(every: int) -> None:
     written = envelope.encode(0, alternating(20_000, every))
 
-    assert written.startswith("sw1:b" if every < 16 else "sw1:r")
+    assert written.startswith("sw1:c0,b" if every < 16 else "sw1:c0,r")
 
 
 def test_nothing_finished_leaves_nothing_to_write() -> None:
@@ -87,10 +87,26 @@ def test_what_does_not_fit_is_left_out_from_the_top() -> None:
 
 @pytest.mark.parametrize(
     "foreign",
-    ["by hand", "{}", "sw2:r", "sw1:r~ ~", "sw1:r!!", "sw1:b0{", "sw1:r" + "~" * 50, "AQAAAA=="],
+    [
+        "by hand",
+        "{}",
+        "sw2:r",
+        "sw1:c5,r~ ~",
+        "sw1:c5,r!!",
+        "sw1:c5,b0{",
+        "sw1:c5,r" + "~" * 50,
+        "AQAAAA==",
+    ],
 )
 def test_what_is_not_ours_is_no_map(foreign: str) -> None:
     assert envelope.decode(foreign, 5) is None
+
+
+@pytest.mark.parametrize("offset", [99, 101])
+def test_a_map_that_was_copied_to_another_offset_is_no_map(offset: int) -> None:
+    written = envelope.encode(100, [(110, 200)])
+
+    assert envelope.decode(written, offset) is None
 
 
 def test_sections_of_later_versions_are_passed_over() -> None:
@@ -102,7 +118,7 @@ def test_sections_of_later_versions_are_passed_over() -> None:
 
 @given(st.text(max_size=40))
 def test_no_text_is_a_map_that_cannot_be(text: str) -> None:
-    finished = envelope.decode("sw1:" + text, 10)
+    finished = envelope.decode("sw1:c10," + text, 10)
 
     if finished:
         offsets = [offset for bounds in finished for offset in bounds]

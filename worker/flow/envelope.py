@@ -4,7 +4,8 @@
 to later versions. The note comes first: `o` for the owner, `s` for starts after a crash, `x` for a
 suspect's distance from the committed offset, `t` for its tries, `a` if it was tried apart. The map
 is one section: `r` for the lengths of unfinished and finished stretches in turn, beginning at the
-committed offset, or `b` for one bit per offset, whichever is shorter.
+committed offset, or `b` for one bit per offset, whichever is shorter. In front of it is `c`, that
+offset: tools such as MirrorMaker commit another one with metadata that they only copy.
 Kafka calls the whole the metadata of a commit and takes 4,095 characters of it by default.
 """
 
@@ -42,18 +43,17 @@ def encode(committable: int, finished: Ranges, note: Note = _NOTHING) -> str:
 
 
 def decode(metadata: str, committed: int) -> Ranges | None:
-    """The finished ranges above a committed offset; None when the metadata is not an envelope."""
+    """The finished ranges above a committed offset; None when that is not what the metadata is."""
     if not metadata:
         return ()
     if not metadata.startswith(PREFIX):
         return None
+    sections = {section[:1]: section[1:] for section in metadata[len(PREFIX) :].split(",")}
     try:
-        for section in metadata.removeprefix(PREFIX).split(","):
-            match section[:1]:
-                case "r":
-                    return _from_stretches(committed, b85decode(section[1:]))
-                case "b":
-                    return _from_bits(committed, b85decode(section[1:]))
+        for kind, read in (("r", _from_stretches), ("b", _from_bits)):
+            if kind in sections:
+                ranges = read(committed, b85decode(sections[kind]))
+                return ranges if sections.get("c") == str(committed) else None
     except ValueError:
         return None
     return ()
@@ -101,6 +101,7 @@ def _map_section(committable: int, finished: Ranges) -> Iterator[str]:
     while finished:
         kind, body = _map(committable, finished)
         if len(body) <= _MAP_BYTES:
+            yield f"c{committable}"
             yield kind + b85encode(body).decode()
             return
         finished = finished[: len(finished) * _MAP_BYTES // len(body)]
