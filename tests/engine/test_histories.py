@@ -307,8 +307,16 @@ class Histories(RuleBasedStateMachine):
         self._covered = {place for place in self._covered if place[1] < starts[place[0]]}
 
     def _submitted(self, member: Member, run: Run) -> None:
-        """No lane is at work twice, and nothing that is known to be finished once more."""
-        out = [one for one in member.pool.out if one.partition is run.partition]
+        """No lane is at work twice, and nothing that is known to be finished once more.
+
+        Not for an earlier assignment of its partition either, or a rewind.
+        """
+        out = [
+            one
+            for one in member.pool.out
+            if one.partition is run.partition
+            or (self._ordering != "none" and one.partition.source == run.partition.source)
+        ]
         lanes = [self._lane_of(m) for one in out for m in one.messages]
         new = {self._lane_of(message) for message in run.messages}
         assert new.isdisjoint(lanes), "two runs of a lane at a time"

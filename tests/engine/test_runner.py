@@ -813,3 +813,31 @@ def test_trace_headers_of_a_dead_letter_are_within_the_limit_of_its_topic() -> N
 
     (letter,) = rig.broker.records("dlq")
     assert dict(letter.headers)["dlq.truncated"] == b"payload,headers"
+
+
+@pytest.mark.parametrize("ordering", ["key", "partition"])
+def test_a_lane_waits_for_a_handler_that_was_at_it_when_its_partition_was_read_again(
+    ordering: str,
+) -> None:
+    seen: list[int] = []
+
+    def handler(payload: int) -> int:
+        seen.append(payload)
+        return payload
+
+    rig = Rig(handler, {"ordering": ordering}, partitions=2)
+    rig.pool.size, rig.pool.stuck = 10, {b"1"}
+    for value in (b"1", b"2"):
+        rig.broker.append("source", value, b"key", partition=0)
+    rig.broker.append("source", b"3", b"other", partition=1)
+    rig.producer.fail_next(when=lambda record: record.value == b"3")
+    rig.step(20)
+    rig.clock.advance(60)
+    rig.step(20)
+    assert (seen, rig.counts.rewinds) == ([3, 3], 1)
+    assert rig.pool.outstanding == len(list(rig.runner.runs)) == 1
+
+    rig.pool.stuck = set()
+    rig.step(20)
+
+    assert (seen, rig.counts.dropped) == ([3, 3, 1, 1, 2], 1)

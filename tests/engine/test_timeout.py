@@ -111,10 +111,8 @@ def test_a_run_names_the_message_that_its_handler_is_at_and_the_longest_is_first
     late, later, fresh, waiting = run_of(3), run_of(1, 7), run_of(1), run_of(1)
     late.begun, later.begun, fresh.begun = 70.0, 10.0, 99.0
     late.found.append(Encoded("target", b""))
-    for one in (late, later, fresh, waiting):
-        one.partition.runs.add(one)
 
-    found = overrunning([one.partition for one in (late, fresh, later, waiting)], 100.0, 20.0)
+    found = overrunning((late, fresh, later, waiting), 100.0, 20.0)
 
     assert found == (Overrunning("source", 3, 7, 90.0), Overrunning("source", 3, 1, 30.0))
 
@@ -123,9 +121,8 @@ def test_a_run_that_is_handled_but_not_yet_back_is_at_no_message() -> None:
     done = run_of(1)
     done.begun = 0.0
     done.found.append(Encoded("target", b""))
-    done.partition.runs.add(done)
 
-    assert overrunning([done.partition], 100.0, 20.0) == ()
+    assert overrunning([done], 100.0, 20.0) == ()
 
 
 @pytest.mark.parametrize("ordering", ["partition", "key", "none"])

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 
 from worker.engine.job import Clients, Job
-from worker.engine.partition import Partition, Run
+from worker.engine.partition import Run
 from worker.engine.pool import Pool
 from worker.engine.runner import Runner
 from worker.errors import Fenced, PipelineFailed, WorkerError
@@ -215,7 +215,7 @@ class PipelineLoop:
         timeout = self.job.settings.timeout
         if timeout is None:
             return ()
-        found = overrunning(runner.partitions.values(), now, timeout + GRACE)
+        found = overrunning(runner.runs, now, timeout + GRACE)
         places = {(one.topic, one.partition, one.offset) for one in found}
         for topic, partition, offset in places - self._overrunning:
             log.warning(
@@ -253,14 +253,12 @@ class PipelineLoop:
         failures.clear()
 
 
-def overrunning(
-    partitions: Iterable[Partition], now: float, longest: float
-) -> tuple[Overrunning, ...]:
+def overrunning(runs: Iterable[Run], now: float, longest: float) -> tuple[Overrunning, ...]:
     """Messages at which handlers have been for more than `longest` seconds, the longest first.
 
     A run comes back after a moment unless a handler keeps it, so the time is that of the run.
     """
-    found = (_at_hand(run, now) for partition in partitions for run in partition.runs)
+    found = (_at_hand(run, now) for run in runs)
     late = [one for one in found if one is not None and one.seconds > longest]
     return tuple(sorted(late, key=lambda one: -one.seconds))
 

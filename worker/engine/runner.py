@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from math import inf
 
 from worker.engine.commit import AtLeastOnce, Chunk
@@ -79,6 +80,8 @@ class Runner:
         self._wake_at = inf
         """When the first of the lanes goes on that wait for a time, on the monotonic clock."""
         self._draining = False
+        self._late: dict[TopicPartition, set[Run]] = {}
+        """Runs that are out and whose partitions are dead."""
         self._lost: set[TopicPartition] = set()
         self._behind: dict[TopicPartition, int] = {}
         """Where the partitions were before a rewind, until all are there again."""
@@ -88,6 +91,8 @@ class Runner:
         self._paused = False
         self._trial = Trial(job.floor, pool, clock, can_be_apart=job.apart is not None)
         self._apart: Pool | None = None
+        self._runs_apart: set[Run] = set()
+        """What was given to that pool: it does not come back once the pool is closed."""
         """Where messages are tried that may have ended the worker."""
         if pool.in_process:
             job.floor.join(pool)
@@ -103,6 +108,12 @@ class Runner:
         self._balance()
         self._admit()
         self._dispatch()
+
+    @property
+    def runs(self) -> Iterator[Run]:
+        """Those that are out, of dead partitions too."""
+        yield from (run for partition in self.partitions.values() for run in partition.runs)
+        yield from chain.from_iterable(self._late.values())
 
     def drain(self, meanwhile: Callable[[], object] = lambda: None) -> bool:
         """Finish, acknowledge and commit what handlers have; whether all of that was in time."""
@@ -294,7 +305,10 @@ class Runner:
         note: Note,
         end: int | None,
     ) -> Partition:
-        partition = Partition(source, start, committed, self.job.lanes(), finished, note)
+        lanes = self.job.lanes()
+        for run in self._late.get(source, ()):
+            lanes.occupy(run.messages)
+        partition = Partition(source, start, committed, lanes, finished, note)
         partition.closing = self._draining
         if not self._draining:
             settings = self.job.settings
@@ -385,9 +399,17 @@ class Runner:
         if self._apart is not None:
             collected += self._collect_apart(self._apart)
         for finished in collected:
-            finished.run.partition.runs.discard(finished.run)
+            self._note_back(finished.run)
         for finished in together(collected):
             self._settle_run(finished)
+
+    def _note_back(self, run: Run) -> None:
+        source = run.partition.source
+        run.partition.runs.discard(run)
+        if run in self._late.get(source, ()):
+            self._late[source].remove(run)
+            if source in self.partitions:
+                self.partitions[source].lanes.vacate(run.messages)
 
     def _settle_run(self, finished: Finished) -> None:
         if finished.error is not None:
@@ -443,6 +465,7 @@ class Runner:
         self._trial.close()
         self.counts.rewinds += 1
         self.settlement.careful |= self.committer.learnt
+        self._recall()
         for source, partition in list(self.partitions.items()):
             self._behind[source] = max(self._behind.get(source, 0), partition.tracker.position)
             successor = self._replace(partition, partition.tracker.committable)
@@ -543,7 +566,11 @@ class Runner:
         self._rate.take(len(messages), now)
         run = Run(partition, messages)
         partition.runs.add(run)
-        (self._get_apart() if how == "apart" else self._pool).submit(run)
+        if how == "apart":
+            self._runs_apart.add(run)
+            self._get_apart().submit(run)
+        else:
+            self._pool.submit(run)
 
     def _get_apart(self) -> Pool:
         if self._apart is None:
@@ -568,6 +595,9 @@ class Runner:
         if self._apart is not None:
             self._apart.close()
             self._apart = None
+            for run in self._runs_apart:
+                self._note_back(run)
+            self._runs_apart.clear()
 
     def _give_back(self, partitions: Iterable[Partition]) -> None:
         for partition in partitions:
@@ -583,10 +613,7 @@ class Runner:
         deadline: float,
         meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
-        for run in self._pool.recall():
-            run.partition.runs.discard(run)
-            run.partition.lanes.release(run.messages, 0)
-            self._rate.give_back(len(run.messages))
+        self._recall()
         closing = list(partitions)
         for partition in closing:
             self.pressure.remove(partition.close(), 0)
@@ -598,6 +625,13 @@ class Runner:
             self._settle_finished(FULL_WAIT)
             self.committer.serve(0.0 if self._pool.outstanding else FULL_WAIT)
             meanwhile()
+
+    def _recall(self) -> None:
+        """Take back what no handler has begun with."""
+        for run in self._pool.recall():
+            self._note_back(run)
+            run.partition.lanes.release(run.messages, 0)
+            self._rate.give_back(len(run.messages))
 
     def _keep_membership(self) -> None:
         """Poll and commit as ever, although nothing is taken any more.
@@ -632,6 +666,7 @@ class Runner:
     def _forget_all(self, partition: Partition) -> None:
         partition.alive = False
         partition.closing = True
+        self._late.setdefault(partition.source, set()).update(partition.runs)
         self.pressure.remove(partition.in_flight, partition.size)
 
     def _forget(self, partition: Partition, messages: int) -> None:

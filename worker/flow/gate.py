@@ -83,6 +83,14 @@ class GatedLanes:
         """See `Lanes`: it has been let in."""
         self._lanes.postpone(message, due)
 
+    def occupy(self, run: Sequence[RawMessage]) -> None:
+        """See `Lanes`."""
+        self._lanes.occupy(run)
+
+    def vacate(self, run: Sequence[RawMessage]) -> None:
+        """See `Lanes`."""
+        self._lanes.vacate(run)
+
     def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
         """See `Lanes`."""
         return self._lanes.ranges(messages)

@@ -45,6 +45,12 @@ class Lanes(Protocol):
         It is first in its lane, which waits until then.
         """
 
+    def occupy(self, run: Sequence[RawMessage]) -> None:
+        """Wait with what is in the lanes of a run that an earlier assignment has given out."""
+
+    def vacate(self, run: Sequence[RawMessage]) -> None:
+        """Such a run is back."""
+
     def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
         """The offsets that these messages of a run finish."""
 
@@ -125,6 +131,14 @@ class OneLane:
         self._queue.appendleft(message)
         self._due, self._busy = due, True
 
+    def occupy(self, run: Sequence[RawMessage]) -> None:  # noqa: ARG002
+        """See `Lanes`."""
+        self._busy = True
+
+    def vacate(self, run: Sequence[RawMessage]) -> None:  # noqa: ARG002
+        """See `Lanes`."""
+        self._busy = False
+
     def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
         """See `Lanes`; they are in order, and what lies between two was finished with the fetch."""
         return ((messages[0].offset(), messages[-1].offset() + 1),) if messages else ()
@@ -141,7 +155,7 @@ class KeyLanes:
     is kept of a key goes with its last message.
     """
 
-    __slots__ = ("_asleep", "_keys", "_lanes", "_ready", "_waiting")
+    __slots__ = ("_asleep", "_keys", "_lanes", "_occupied", "_ready", "_waiting")
 
     def __init__(self, keys: LaneKeys = BY_KEY) -> None:
         self._keys = keys
@@ -153,6 +167,8 @@ class KeyLanes:
         self._asleep: Sleepers = []
         """The first messages of lanes that wait for a time."""
         self._waiting = 0
+        self._occupied: dict[int, LaneKey] = {}
+        """Lanes at which messages of an earlier assignment are at work, by their offsets."""
 
     def __len__(self) -> int:
         """See `Lanes`."""
@@ -209,6 +225,24 @@ class KeyLanes:
         """See `Lanes`."""
         heappush(self._asleep, (due, message.offset(), message))
         self._waiting += 1
+
+    def occupy(self, run: Sequence[RawMessage]) -> None:
+        """See `Lanes`."""
+        for message in run:
+            key = self._keys.of(message)
+            if key is None:
+                key = message.offset()
+            if key not in self._lanes:
+                self._lanes[key] = None
+                self._occupied[message.offset()] = key
+
+    def vacate(self, run: Sequence[RawMessage]) -> None:
+        """See `Lanes`."""
+        for key in [self._occupied.pop(m.offset()) for m in run if m.offset() in self._occupied]:
+            if lane := self._lanes[key]:
+                self._ready.append(lane.popleft())
+            else:
+                del self._lanes[key]
 
     def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
         """See `Lanes`."""
@@ -304,6 +338,12 @@ class NoLanes:
     def postpone(self, message: RawMessage, due: float) -> None:
         """See `Lanes`."""
         heappush(self._asleep, (due, message.offset(), message))
+
+    def occupy(self, run: Sequence[RawMessage]) -> None:
+        """See `Lanes`: nothing waits for anything."""
+
+    def vacate(self, run: Sequence[RawMessage]) -> None:
+        """See `Lanes`."""
 
     def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
         """See `Lanes`."""
