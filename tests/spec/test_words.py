@@ -50,6 +50,9 @@ pipelines:
         ("to: y", "dead_letter: 5", "dead_letter: 5 is not a topic or a mapping with `default`"),
         ("to: y", "dead_letter: [z]", "dead_letter: a list is not a topic or a mapping"),
         ("to: y", "commit: {interval: 0s}", "'0s' is out of range; legal is more than 0s"),
+        ("to: y", "timeout: 0s", "'0s' is out of range; legal is more than 0s"),
+        ("version: 1", "version: 1\nlane: key", "2:1: lane: no such key; legal are"),
+        ("version: 1", "version: 1\nrate_limit: 5/s", "2:1: rate_limit: no such key; legal are"),
         ("to: y", "in_flight: {bytes: 0B}", "'0B' is out of range; legal is at least 1B"),
         ("to: y", "concurrency: 0", "0 is out of range; legal is at least 1"),
         (

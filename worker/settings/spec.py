@@ -219,7 +219,7 @@ class Pipeline(Lifecycle):
     )
     timeout: Duration | None = Field(
         None,
-        gt=0,
+        gt=0.0,
         description="How long a handler may take for a message or a batch; off by default. An "
         "async one is then cancelled, one in a process ended, one in a thread reported.",
     )

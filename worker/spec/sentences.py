@@ -16,8 +16,6 @@ from worker.spec.units import united
 
 LATER: Final = {
     "transaction": "transactions",
-    "lane": "lanes by key",
-    "rate_limit": "rate limits",
     "key_decode": "decoding of keys",
     "breaker": "circuit breakers",
 }
