@@ -58,7 +58,18 @@ def test_a_function_is_asked_once_for_each_message_since_it_may_say_something_el
     assert (len(lanes), lanes._lanes) == (0, {})
 
 
-@pytest.mark.parametrize("bad", [lambda _message: 1 / 0, lambda _message: 5])
+class Silent(SystemExit):
+    """What ends processes, and cannot say what it is about."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def leave(_message: Message) -> str:
+    raise Silent
+
+
+@pytest.mark.parametrize("bad", [lambda _message: 1 / 0, lambda _message: 5, leave])
 def test_where_a_function_fails_the_key_counts_and_a_warning_says_so(
     bad: object, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -68,6 +79,14 @@ def test_where_a_function_fails_the_key_counts_and_a_warning_says_so(
     assert [keys.of(message(1, b"a")), keys.of(message(2, b"b"))] == [b"a", b"b"]
     (record,) = caplog.records
     assert "topic[0]@1) goes into the lane of its key: " in record.getMessage()
+
+
+def test_a_warning_about_a_function_holds_no_payload(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+
+    by_function(lambda one: str(int(one.key))).of(message(1, b"secret"))
+
+    assert caplog.text.strip().endswith("goes into the lane of its key: ValueError")
 
 
 def two(message: Message, other: str) -> str:

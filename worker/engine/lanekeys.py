@@ -59,8 +59,8 @@ class ByFunction:
     def _asked(self, message: RawMessage) -> LaneKey:
         try:
             key = self._lane.function(Message(message))
-        except Exception as error:  # noqa: BLE001 - code of users may raise anything
-            return self._instead(message, f"{type(error).__name__}: {error}")
+        except BaseException as error:  # noqa: BLE001 - code of users may raise anything
+            return self._instead(message, type(error).__name__)
         if key is None or isinstance(key, (str, bytes)):
             return key
         kind = type(key).__name__
