@@ -210,7 +210,10 @@ class Pipeline(Lifecycle):
         "`pipeline` and `lane`.",
     )
     concurrency: int | None = Field(
-        None, ge=1, le=1000, description="Handlers in flight; by default one per core."
+        None,
+        ge=1,
+        le=1000,
+        description="Handlers in flight; by default one per core, 1000 of async ones.",
     )
     pool: Literal["thread", "asyncio", "process"] | None = Field(
         None,
