@@ -174,6 +174,22 @@ def test_what_is_finished_behind_a_hanging_message_takes_no_room_in_bytes() -> N
     assert rig.runner.pressure.bytes == 2 * len(FIRST)
 
 
+def test_messages_that_hang_with_more_than_half_of_the_bound_leave_the_rest_to_others() -> None:
+    rig, seen = by_key({"in_flight": {"messages": 10}})
+    rig.pool.stuck = {b"%d" % n for n in range(6)}
+    rig.send(*numbers(0, 10))
+    rig.pool.hold = True
+    rig.step()
+    rig.step()
+    assert rig.runner.partitions[SOURCE].paused
+
+    rig.pool.hold = False
+    rig.send(*numbers(10, 50))
+    rig.step(100)
+
+    assert sorted(seen) == list(range(6, 50))
+
+
 def test_a_partition_that_is_held_is_read_on_after_a_rewind() -> None:
     rig = Rig(lambda payload: payload, {"in_flight": {"messages": 4 * POLL_LIMIT}}, partitions=4)
     rig.pool.stuck = {FIRST}

@@ -270,8 +270,8 @@ class Runner:
     def _balance(self) -> None:
         if self._full_since is not None:
             self._paused |= self._clock.monotonic() - self._full_since >= PAUSE_AFTER
-        elif self._paused and self.pressure.relieved and not self._is_blocked:
-            self._paused = False
+        elif self._paused and not self._is_blocked:
+            self._paused = not (self.pressure.relieved or self._is_idle)
         share = self.pressure.share(len(self.partitions))
         changed: dict[bool, list[TopicPartition]] = {True: [], False: []}
         for partition in self.partitions.values():
@@ -349,6 +349,11 @@ class Runner:
         if self._pool.saturated:
             return sum(len(p.lanes) for p in self.partitions.values()) >= enough
         return sum(p.lanes.ready for p in self.partitions.values()) >= enough
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether nothing waits for handlers, although there is room for more."""
+        return self.pressure.room > 0 and not any(len(p.lanes) for p in self.partitions.values())
 
     def _take(self, fetch: Fetch) -> None:
         partition = self.partitions.get(fetch.source)
