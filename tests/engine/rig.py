@@ -12,7 +12,7 @@ from worker.engine.job import Clients, Job
 from worker.engine.partition import Finished, Run
 from worker.engine.pool import ANY_NUMBER
 from worker.engine.results import Results
-from worker.engine.runner import Runner
+from worker.engine.runner import Late, Runner
 from worker.flow.health import Counts
 from worker.flow.lanes import LANES
 from worker.handlers import Registry
@@ -120,6 +120,7 @@ class Rig:
         )
         self.pool = self._make_pool()
         self.counts = Counts()
+        self.late: Late = {}
         clients = Clients(
             lambda: self.broker.consumer(GROUP),
             self._make_producer,
@@ -151,7 +152,9 @@ class Rig:
         return self.producer
 
     def _join(self) -> Runner:
-        return Runner(self._job, self._clients, self.pool, self.clock, self.observer, self.counts)
+        return Runner(
+            self._job, self._clients, self.pool, self.clock, self.observer, self.counts, self.late
+        )
 
     def restart(self) -> None:
         """Die without a word, and come back when the group has noticed."""
@@ -160,6 +163,12 @@ class Rig:
         dead.expire()
         self.pool.close()
         self._job = replace(self._job, floor=Floor())
+        self.late.clear()
+        self.runner = self._join()
+
+    def join_again(self) -> None:
+        """Leave, and come back with new clients while handlers still have what they had."""
+        self.runner.close()
         self.runner = self._join()
 
     @property

@@ -841,3 +841,25 @@ def test_a_lane_waits_for_a_handler_that_was_at_it_when_its_partition_was_read_a
     rig.step(20)
 
     assert (seen, rig.counts.dropped) == ([3, 3, 1, 1, 2], 1)
+
+
+def test_a_lane_waits_for_a_handler_that_was_at_it_when_the_group_was_joined_again() -> None:
+    seen: list[int] = []
+
+    def handler(payload: int) -> int:
+        seen.append(payload)
+        return payload
+
+    rig = Rig(handler, {"ordering": "key"})
+    rig.pool.size, rig.pool.stuck = 10, {b"1"}
+    for value in (b"1", b"2"):
+        rig.broker.append("source", value, b"key")
+    rig.step()
+    rig.join_again()
+    rig.step()
+    assert (seen, rig.pool.outstanding) == ([], 1)
+
+    rig.pool.stuck = set()
+    rig.step()
+
+    assert (seen, rig.values()) == ([1, 1, 2], ["1", "2"])

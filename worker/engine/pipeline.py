@@ -11,7 +11,7 @@ from dataclasses import replace
 from worker.engine.job import Clients, Job
 from worker.engine.partition import Run
 from worker.engine.pool import Pool
-from worker.engine.runner import Runner
+from worker.engine.runner import Late, Runner
 from worker.errors import Fenced, PipelineFailed, WorkerError
 from worker.flow.backoff import backoff, failures_in_a_row
 from worker.flow.health import (
@@ -60,6 +60,7 @@ class PipelineLoop:
         self._clock = clock
         self._observer = observer
         self._counts = Counts()
+        self._late: Late = {}
         self._stopping = threading.Event()
         self._failed: str | None = None
         self._last_error: str | None = None
@@ -120,7 +121,13 @@ class PipelineLoop:
 
     def _make_runner(self) -> Runner:
         return Runner(
-            self.job, self._clients, self._pool, self._clock, self._observer, self._counts
+            self.job,
+            self._clients,
+            self._pool,
+            self._clock,
+            self._observer,
+            self._counts,
+            self._late,
         )
 
     def _work(self, runner: Runner) -> Iterator[None]:

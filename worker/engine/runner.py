@@ -50,6 +50,10 @@ Not at once: a pause throws away what the client has fetched ahead.
 """
 
 
+Late = dict[TopicPartition, set[Run]]
+"""Runs that are out and whose partitions are dead."""
+
+
 class Runner:
     """One membership in the group: from joining to leaving it; implements `ports.Rebalance`."""
 
@@ -61,6 +65,7 @@ class Runner:
         clock: Clock,
         observer: Observer,
         counts: Counts,
+        late: Late,
     ) -> None:
         self.job = job
         self.counts = counts
@@ -80,8 +85,7 @@ class Runner:
         self._wake_at = inf
         """When the first of the lanes goes on that wait for a time, on the monotonic clock."""
         self._draining = False
-        self._late: dict[TopicPartition, set[Run]] = {}
-        """Runs that are out and whose partitions are dead."""
+        self._late = late
         self._lost: set[TopicPartition] = set()
         self._behind: dict[TopicPartition, int] = {}
         """Where the partitions were before a rewind, until all are there again."""
@@ -91,9 +95,9 @@ class Runner:
         self._paused = False
         self._trial = Trial(job.floor, pool, clock, can_be_apart=job.apart is not None)
         self._apart: Pool | None = None
+        """Where messages are tried that may have ended the worker."""
         self._runs_apart: set[Run] = set()
         """What was given to that pool: it does not come back once the pool is closed."""
-        """Where messages are tried that may have ended the worker."""
         if pool.in_process:
             job.floor.join(pool)
         self.consumer = clients.consumer()
