@@ -397,7 +397,7 @@ def noted(metadata: str, ordering: str = "key") -> Rig:
 
 
 def test_a_suspect_comes_before_all_others() -> None:
-    rig = noted("sw1:oanother,s2,x5,t1")
+    rig = noted("sw1:oanother,s2,c0,x5,t1")
 
     rig.step(60)
 
@@ -405,7 +405,7 @@ def test_a_suspect_comes_before_all_others() -> None:
 
 
 def test_a_suspect_that_took_the_worker_along_from_apart_is_tried_alone() -> None:
-    rig = noted("sw1:oanother,s2,x5,t1")
+    rig = noted("sw1:oanother,s2,c0,x5,t1")
     apart = Apart(rig, ends=True)
     rig._job = replace(rig._job, apart=lambda: apart)
     rig.restart()

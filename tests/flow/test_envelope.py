@@ -9,6 +9,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from worker.flow import envelope
+from worker.flow.crashes import Note
 from worker.flow.offsets import Ranges
 
 LIMIT = 4_095
@@ -124,3 +125,10 @@ def test_no_text_is_a_map_that_cannot_be(text: str) -> None:
         offsets = [offset for bounds in finished for offset in bounds]
         assert offsets == sorted(set(offsets))
         assert offsets[0] > 10
+
+
+def test_a_suspect_beside_another_offset_is_none() -> None:
+    written = envelope.encode(5, (), Note("me", 2, suspect=9, tries=1))
+
+    assert envelope.note_of(written, 5).suspect == 9
+    assert envelope.note_of(written, 3) == Note("me", 2)

@@ -55,3 +55,12 @@ def test_large_messages_are_taken_few_at_a_time_and_one_at_least() -> None:
         taken.append(pressure.portion(500))
 
     assert taken == [500, 500, 102, 1]
+
+
+def test_a_large_message_that_hangs_leaves_room_for_one_more_at_a_time() -> None:
+    pressure = Pressure(10_000, 1_000)
+    pressure.add(1, 700)
+    beside_it = pressure.room
+    pressure.add(1, 300)
+
+    assert (beside_it, pressure.room) == (1, 0)

@@ -1,11 +1,11 @@
 """What is written beside a committed offset: what is finished above it, and a note of its owner.
 
 `sw1:` and sections that are divided by commas, each a letter and its data; unknown letters are left
-to later versions. The note comes first: `o` for the owner, `s` for starts after a crash, `x` for a
-suspect's distance from the committed offset, `t` for its tries, `a` if it was tried apart. The map
-is one section: `r` for the lengths of unfinished and finished stretches in turn, beginning at the
-committed offset, or `b` for one bit per offset, whichever is shorter. In front of it is `c`, that
-offset: tools such as MirrorMaker commit another one with metadata that they only copy.
+to later versions. The note: `o` for the owner, `s` for starts after a crash, `x` for a suspect's
+distance from the committed offset, `t` for its tries, `a` if it was tried apart. The map is one
+section: `r` for the lengths of unfinished and finished stretches in turn, beginning at the
+committed offset, or `b` for one bit per offset, whichever is shorter. In front of what counts from
+it is `c`, that offset: tools such as MirrorMaker commit another with metadata that they only copy.
 Kafka calls the whole the metadata of a commit and takes 4,095 characters of it by default.
 """
 
@@ -29,7 +29,8 @@ _MAP_BYTES: Final = 3_150
 _MAX_OFFSET: Final = 2**63
 _NOTHING: Final = Note()
 _NOTE: Final = re.compile(
-    r"o(?P<o>\w{1,16})|s(?P<s>\d{1,9})|x(?P<x>\d{1,19})|t(?P<t>\d{1,9})|(?P<a>a)", re.ASCII
+    r"o(?P<o>\w{1,16})|s(?P<s>\d{1,9})|c(?P<c>\d{1,19})|x(?P<x>\d{1,19})|t(?P<t>\d{1,9})|(?P<a>a)",
+    re.ASCII,
 )
 
 
@@ -38,7 +39,9 @@ def encode(committable: int, finished: Ranges, note: Note = _NOTHING) -> str:
 
     What does not fit is left out from the top; `fits` says how to avoid that.
     """
-    sections = [*_note(committable, note), *_map_section(committable, finished)]
+    place, finished_above = _suspect(committable, note), _map_section(committable, finished)
+    base = [f"c{committable}"] if place or finished_above else []
+    sections = [*_owner(note), *base, *place, *finished_above]
     return PREFIX + ",".join(sections) if sections else ""
 
 
@@ -67,7 +70,7 @@ def note_of(metadata: str, committed: int) -> Note:
             if (match := _NOTE.fullmatch(section)) is not None:
                 found |= {name: data for name, data in match.groupdict().items() if data}
     note = Note(found.get("o", ""), int(found.get("s", 0)))
-    if "x" not in found:
+    if "x" not in found or found.get("c") != str(committed):
         return note
     suspect = committed + int(found["x"])
     return note._replace(suspect=suspect, tries=int(found.get("t", 0)), apart="a" in found)
@@ -85,26 +88,26 @@ def fits(span: int, unfinished: int) -> bool:
     return unfinished * (2 + log2(max(1.0, span / unfinished)) / 7) <= _MAP_BYTES
 
 
-def _note(committable: int, note: Note) -> Iterator[str]:
+def _owner(note: Note) -> Iterator[str]:
     if note.owner:
         yield f"o{note.owner}"
     if note.starts:
         yield f"s{note.starts}"
-    if note.suspect is not None and note.suspect >= committable:
-        yield f"x{note.suspect - committable}"
-        yield f"t{note.tries}"
-        if note.apart:
-            yield "a"
 
 
-def _map_section(committable: int, finished: Ranges) -> Iterator[str]:
+def _suspect(committable: int, note: Note) -> list[str]:
+    if note.suspect is None or note.suspect < committable:
+        return []
+    return [f"x{note.suspect - committable}", f"t{note.tries}", *(["a"] if note.apart else [])]
+
+
+def _map_section(committable: int, finished: Ranges) -> list[str]:
     while finished:
         kind, body = _map(committable, finished)
         if len(body) <= _MAP_BYTES:
-            yield f"c{committable}"
-            yield kind + b85encode(body).decode()
-            return
+            return [kind + b85encode(body).decode()]
         finished = finished[: len(finished) * _MAP_BYTES // len(body)]
+    return []
 
 
 def _map(committable: int, finished: Ranges) -> tuple[str, bytes]:

@@ -46,12 +46,16 @@ class Pressure:
 
     @property
     def room(self) -> int:
-        """How many more messages fit, taking them to be as large as those held; 0 when full."""
+        """How many more messages fit, taking them to be as large as those held; 0 when full.
+
+        One does while any byte is free: large ones that hang must not keep small ones out.
+        """
         by_count = self._max_messages - self.messages
         free = self._max_bytes - self.bytes
         if not self.messages or self.bytes <= 0:
             return by_count if free > 0 else 0
-        return max(0, min(by_count, free * self.messages // self.bytes))
+        fitting = max(free * self.messages // self.bytes, 1 if free > 0 else 0)
+        return max(0, min(by_count, fitting))
 
     def share(self, partitions: int) -> Share:
         """The share of one of so many partitions: an equal one, and a tenth at least."""
