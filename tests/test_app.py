@@ -137,6 +137,19 @@ def test_a_name_that_no_exception_has_is_warned_of_since_nobody_would_notice(
     assert list(unknown_exceptions(spec)) == warned
 
 
+def test_a_name_in_dead_letter_that_no_exception_and_no_reason_has_is_warned_of(
+    tmp_path: Path,
+) -> None:
+    by = "{OSError: a, too_large: b, timout: c, Qqqqqq: d}"
+    spec = document(tmp_path, "plain", f"dead_letter: {{default: dlq, by: {by}}}").spec
+
+    assert list(unknown_exceptions(spec)) == [
+        "pipelines.one.dead_letter.by: no exception and no reason is named 'timout' so far; "
+        "did you mean 'timeout'?",
+        "pipelines.one.dead_letter.by: no exception and no reason is named 'Qqqqqq' so far",
+    ]
+
+
 def test_a_pipeline_that_is_asked_for_alone_must_exist(tmp_path: Path, options: Options) -> None:
     asked = Options(only=["oen"], registry=options.registry)
 
@@ -192,6 +205,24 @@ def test_a_pipeline_without_dead_letters_reads_its_sources_only(
 
     assert job.topics == ["source"]
     assert broker.admin().names() == ["source"]
+
+
+def test_every_topic_of_dead_letters_must_exist(tmp_path: Path, options: Options) -> None:
+    target = "dead_letter: {default: one.dlq, by: {KeyError: keys, ValueError: values}}"
+    broker = MemoryBroker()
+    for topic in ("source", "keys"):
+        broker.create(topic)
+    wrap = Wrap(admin=lambda _admin: broker.admin())
+    assembly = _Assembly(document(tmp_path, "plain", target), replace(options, wrap=wrap))
+
+    with pytest.raises(BadConfiguration) as caught:
+        assembly._describe(["one"])
+    assembly._loop.close()
+
+    assert [(problem.path, problem.text[:27]) for problem in caught.value.problems] == [
+        ("pipelines.one.dead_letter", "topic 'one.dlq' does not ex"),
+        ("pipelines.one.dead_letter.by.ValueError", "topic 'values' does not exi"),
+    ]
 
 
 def test_a_pipeline_gets_a_new_producer_while_topics_of_other_pipelines_are_missing(

@@ -145,7 +145,7 @@ def pipeline(
         SERDES["json"].encode, "target", limits, lambda _topic, _wanted: 1, observer, False
     )
     executor = Executor(
-        handler, decoder(SERDES["json"], handler.payload), results, settings.retry, True, {}
+        handler, decoder(SERDES["json"], handler.payload), results, settings.retry, None, True, {}
     )
     producers: list[KafkaProducer] = []
 

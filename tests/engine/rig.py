@@ -25,6 +25,7 @@ from worker.testing.producer import MemoryProducer
 from worker.types import Message, Outcome, TopicPartition
 
 GROUP = "test.pipeline"
+TOPICS = ("source", "target", "dlq", "invalid")
 LIMIT = 1_048_588
 
 
@@ -93,7 +94,7 @@ class Rig:
     floor: Floor = field(default_factory=Floor)
 
     def __post_init__(self) -> None:
-        for topic in ("source", "target", "dlq"):
+        for topic in TOPICS:
             self.broker.create(topic, self.partitions)
         registry = Registry()
         registry.handler(self.function, batch=self.batch, name="handler")
@@ -101,7 +102,7 @@ class Rig:
         pipeline = Pipeline.model_validate(
             {"from": "source", "to": "target", "handler": "handler", **self.settings}
         )
-        self.limits = dict.fromkeys(("source", "target", "dlq"), LIMIT)
+        self.limits = dict.fromkeys(TOPICS, LIMIT)
         self.executor = Executor(
             handler,
             None if handler.payload is Message else decoder(SERDES["json"], handler.payload),
@@ -114,6 +115,7 @@ class Rig:
                 source_time=False,
             ),
             pipeline.retry,
+            pipeline.dead_letter,
             pipeline.ordering == "partition",
             {},
             pipeline.timeout,

@@ -168,6 +168,18 @@ def test_a_record_that_brokers_will_never_take_makes_its_message_a_dead_letter(
     assert rig.runner.blocked is None
 
 
+def test_a_message_whose_record_is_refused_goes_to_the_topic_of_the_reason() -> None:
+    broker = RefusingBroker("MSG_SIZE_TOO_LARGE", lambda record: record.topic == "target")
+    by = {"too_large": "invalid", "Exception": "nowhere"}
+    rig = Rig(same, {"dead_letter": {"default": "dlq", "by": by}}, broker)
+    rig.send("1")
+
+    rig.step()
+
+    assert rig.values("invalid") == ["1"]
+    assert rig.values("dlq") == []
+
+
 def test_all_records_that_are_refused_are_found_together_and_without_waiting() -> None:
     def twice(payload: int) -> list[Any]:
         return [Record("same", headers=[("number", str(payload))]), None, "same"]

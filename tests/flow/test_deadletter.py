@@ -1,7 +1,10 @@
 """Dead letters keep the original and say what happened."""
 
+import pytest
+
 from worker.flow.attempts import Tried
-from worker.flow.deadletter import Origin, dead_letter, size_of
+from worker.flow.deadletter import Origin, dead_letter, known_as, size_of, topic_of
+from worker.settings import DeadLetterSettings
 from worker.types import Encoded, Failure, Headers, Message
 
 ORIGIN = Origin("flights.delays", "delays", "delays")
@@ -146,3 +149,52 @@ def test_a_text_that_is_no_unicode_does_not_keep_the_dead_letter_from_being_writ
     letter = made(failure=Failure("handler_error", "E", "a\ud800"), with_text=True)
 
     assert dlq(letter.headers)["dlq.message"] == b"a\\ud800"
+
+
+class Missing(KeyError):
+    """An error of users' own."""
+
+
+@pytest.mark.parametrize(
+    ("names", "known"),
+    [
+        (["Missing"], "Missing"),
+        (["tests.flow.Missing"], "tests.flow.Missing"),
+        (["LookupError"], "LookupError"),
+        (["LookupError", "KeyError"], "KeyError"),
+        (["Exception", "Missing", "KeyError"], "Missing"),
+        (["Missing", "tests.Missing"], "tests.Missing"),
+        (["tests.Missing", "Missing"], "tests.Missing"),
+        (["ValueError", "missing"], ""),
+        ([], ""),
+    ],
+)
+def test_an_exception_goes_by_the_most_precise_name_of_the_class_nearest_to_its_own(
+    names: list[str], known: str
+) -> None:
+    assert known_as(Missing, names) == known
+
+
+@pytest.mark.parametrize(
+    ("failure", "topic"),
+    [
+        (Failure("handler_error", "Missing", known_as="KeyError"), "keys"),
+        (Failure("handler_error", "ValueError"), "default"),
+        (Failure("rejected", "Gone", known_as="KeyError"), "keys"),
+        (Failure("rejected", "Reject"), "rejections"),
+        (Failure("crash"), "default"),
+        (Failure("timeout"), "slow"),
+    ],
+)
+def test_a_dead_letter_goes_to_the_topic_of_its_exception_else_of_its_reason_else_the_default(
+    failure: Failure, topic: str
+) -> None:
+    by = {"KeyError": "keys", "rejected": "rejections", "OSError": "slow"}
+
+    assert topic_of(DeadLetterSettings(default="default", by=by), failure) == topic
+
+
+def test_a_timeout_goes_by_its_reason_where_no_exception_is_named() -> None:
+    target = DeadLetterSettings(default="default", by={"timeout": "slow"})
+
+    assert topic_of(target, Failure("timeout")) == "slow"

@@ -742,5 +742,37 @@ def test_a_pattern_may_match_no_topic_of_its_own_pipeline(
     assert len(found) == 1
 
 
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        ("{KeyError: flights}", "by.KeyError: 'flights' is also read by this pipeline: a loop"),
+        ("{KeyError: delays}", "by.KeyError: 'delays' is also the topic of results, `to`"),
+        ("{KeyError: a, KeyError: b}", "by.KeyError: stands twice"),
+        ("{Key Error: a}", "by.Key Error: 'Key Error' is not the name of an exception such as"),
+        ("{KeyError: a/b}", "by.KeyError: 'a/b' is not a topic name"),
+        ("{KeyError: }", "by.KeyError: "),
+        ("[a]", "by: a list is not a mapping"),
+    ],
+)
+def test_a_route_of_dead_letters_that_cannot_work_is_told_with_its_place(
+    tmp_path: Path, by: str, expected: str
+) -> None:
+    target = f"dead_letter: {{default: flights.dlq, by: {by}}}"
+
+    found = problems(tmp_path, changed("dead_letter: flights.dlq", target))
+
+    assert len(found) == 1, found
+    assert f"pipelines.delays.dead_letter.{expected}" in found[0]
+
+
+def test_a_pattern_may_not_match_what_belongs_to_any_topic_of_dead_letters(tmp_path: Path) -> None:
+    target = "dead_letter: {default: flights.dlq, by: {KeyError: keys}}"
+    text = changed("dead_letter: flights.dlq", target).replace("from: flights", "from: ^keys.+")
+
+    (found,) = problems(tmp_path, text)
+
+    assert "'^keys.+' matches 'keys.ledger', a topic of the pipeline's own" in found
+
+
 def test_a_pattern_beside_a_name_is_legal(tmp_path: Path) -> None:
     assert problems(tmp_path, changed("from: flights", "from: [flights, ^eu-.*$]")) == []

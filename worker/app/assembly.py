@@ -142,9 +142,11 @@ class _Assembly:
         topics: dict[str, str] = {}
         settings: dict[str, TopicSettings] = {}
         for name in self._names:
-            for dead_letter in _dead_letter(self._spec.pipelines[name]):
+            target = self._spec.pipelines[name].dead_letter
+            if target is not None:
                 topic = topics[name] = redrive_topic(self._spec.group(name))
-                like = TopicSettings(partitions=self._known.numbers[dead_letter])
+                most = max(self._known.numbers[dead_letter] for dead_letter in target.topics)
+                like = TopicSettings(partitions=most)
                 settings[topic] = self._spec.topics.get(topic, like)
         try:
             self._admin.create(settings)
@@ -257,8 +259,9 @@ def _topics(document: Document, names: Sequence[str]) -> dict[str, tuple[str | i
             topics.setdefault(topic, (*here, "from"))
         if pipeline.to is not None:
             topics.setdefault(pipeline.to, (*here, "to"))
-        for topic in _dead_letter(pipeline):
-            topics.setdefault(topic, (*here, "dead_letter"))
+        target = pipeline.dead_letter
+        for key, topic in [] if target is None else target.places():
+            topics.setdefault(topic, (*here, *key))
     return topics
 
 
@@ -276,7 +279,3 @@ def _run_limit(pipeline: Pipeline, handler: Handler) -> int:
     if pipeline.pool == "process":
         return LONGEST
     return POLL_LIMIT if pipeline.ordering == "partition" else 1
-
-
-def _dead_letter(pipeline: Pipeline) -> list[str]:
-    return [] if pipeline.dead_letter is None else [pipeline.dead_letter.default]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from worker.app.options import Options
 from worker.errors import BadConfiguration
+from worker.flow.deadletter import REASONS
 from worker.flow.retry import names_of
 from worker.handlers import Handler, Registry
 from worker.handlers import load as load_modules
@@ -90,17 +91,27 @@ def _why_unreadable(file: Path) -> str | None:
 
 
 def unknown_exceptions(spec: Spec) -> Iterator[str]:
-    """A warning of each name in `retry` that no exception has so far.
+    """A warning of each name in `retry` or `dead_letter` that no exception has so far.
 
     It is no mistake for sure: a module may be imported later.
     """
     known = {name for kind in _kinds(BaseException) for name in names_of(kind)}
     for name, pipeline in spec.pipelines.items():
-        for wanted in (*(pipeline.retry.on or ()), *pipeline.retry.give_up_on):
+        retry, target = pipeline.retry, pipeline.dead_letter
+        for wanted in (*(retry.on or ()), *retry.give_up_on):
             if wanted not in known:
-                near = difflib.get_close_matches(wanted, known, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                yield f"pipelines.{name}.retry: no exception is named {wanted!r} so far{hint}"
+                what = f"no exception is named {wanted!r} so far{_hint(wanted, known)}"
+                yield f"pipelines.{name}.retry: {what}"
+        for wanted in () if target is None else target.by:
+            if wanted not in known | REASONS:
+                what = f"no exception and no reason is named {wanted!r} so far"
+                hint = _hint(wanted, known | REASONS)
+                yield f"pipelines.{name}.dead_letter.by: {what}{hint}"
+
+
+def _hint(wanted: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(wanted, known, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _kinds(base: type[BaseException]) -> Iterator[type[BaseException]]:

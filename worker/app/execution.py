@@ -40,6 +40,7 @@ def executor_of(
             pipeline.timestamps == "source",
         ),
         pipeline.retry,
+        pipeline.dead_letter,
         pipeline.ordering == "partition",
         resources,
         pipeline.timeout,

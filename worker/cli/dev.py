@@ -152,5 +152,5 @@ def _ends(reader: Reader, topics: Sequence[str]) -> Ends:
 
 def _dead_letters(reader: Reader, spec: Spec, names: Sequence[str]) -> Iterator[Message]:
     targets = (spec.pipelines[name].dead_letter for name in names)
-    for topic in sorted({target.default for target in targets if target is not None}):
+    for topic in sorted({topic for target in targets if target for topic in target.topics}):
         yield from reader.records(topic)

@@ -56,7 +56,8 @@ def _topics_of(ctx: click.Context, _param: object, incomplete: str) -> list[Comp
         pipelines = load(Path(spec or ""), os.environ).spec.pipelines.values()
     except (WorkerError, OSError):
         return []
-    topics = {one.dead_letter.default for one in pipelines if one.dead_letter is not None}
+    targets = [one.dead_letter for one in pipelines if one.dead_letter is not None]
+    topics = {topic for target in targets for topic in target.topics}
     return [CompletionItem(topic) for topic in sorted(topics) if topic.startswith(incomplete)]
 
 

@@ -14,11 +14,12 @@ from typing import Any, cast
 
 from worker.engine.batches import Batch, told_of_each, wrong_result
 from worker.engine.partition import Run
+from worker.engine.raised import failure_of, text_of
 from worker.engine.results import PLAIN, VALUES, BadResult, Results, exhausted
 from worker.errors import Reject, Retry
 from worker.flow.retry import is_retried, too_late
 from worker.handlers import Handler
-from worker.settings import RetrySettings
+from worker.settings import DeadLetterSettings, RetrySettings
 from worker.types import Failed, Failure, Message, Outcome, RawMessage, each
 
 SLICE = 0.02
@@ -42,6 +43,7 @@ class Executor:
     """None where the handler takes the message itself."""
     results: Results
     retry: RetrySettings
+    dead_letter: DeadLetterSettings | None
     in_order: bool
     """Whether no message may be handled before one that is to be tried again."""
     resources: Mapping[str, Any]
@@ -95,7 +97,7 @@ class Executor:
         try:
             payload = Message(raw) if self.decode is None else self.decode(raw.value())
         except Exception as error:  # noqa: BLE001 - decoders of users may raise anything
-            return _failed("undecodable", error)
+            return self._failed("undecodable", error)
         try:
             name = self.handler.message
             if name is None:
@@ -117,7 +119,7 @@ class Executor:
         try:
             payload = self._payload(raw)
         except Exception as error:  # noqa: BLE001 - decoders of users may raise anything
-            return _failed("undecodable", error)
+            return self._failed("undecodable", error)
         try:
             name = self.handler.message
             named = {} if name is None else {name: Message(raw)}
@@ -192,7 +194,7 @@ class Executor:
             try:
                 batch.payloads.append(self._payload(raw))
             except Exception as error:  # noqa: BLE001 - decoders of users may raise anything
-                batch.undecodable[index] = _failed("undecodable", error)
+                batch.undecodable[index] = self._failed("undecodable", error)
             else:
                 batch.raws.append(raw)
         return batch
@@ -241,22 +243,25 @@ class Executor:
     def _unencodable(self, error: Exception) -> Outcome:
         if isinstance(error, BadResult):
             return self._raised(error)
-        return _failed("unencodable", error)
+        return self._failed("unencodable", error)
 
     def _raised(self, error: BaseException) -> Failed:
         match error:
             case Reject():
-                return Failed(Failure("rejected", "Reject", _text(error), harmless=True))
+                return Failed(failure_of("rejected", error, self.dead_letter, harmless=True))
             case BadResult():
-                return Failed(Failure(error.reason, "", _text(error), harmless=True))
+                return Failed(Failure(error.reason, "", text_of(error), harmless=True))
             case Retry():
-                failure = Failure("handler_error", "Retry", _text(error))
+                failure = failure_of("handler_error", error, self.dead_letter)
                 return Failed(failure, again=True, delay=error.delay)
             case Overrun():
                 failure = too_late(error.timeout)
             case _:
-                failure = Failure("handler_error", type(error).__name__, _text(error))
+                failure = failure_of("handler_error", error, self.dead_letter)
         return Failed(failure, is_retried(self.retry, failure.reason, type(error)))
+
+    def _failed(self, reason: str, error: Exception) -> Failed:
+        return Failed(failure_of(reason, error, self.dead_letter))
 
     def _comes_first_again(self, outcome: Outcome) -> bool:
         """Whether nothing may be handled before this message is tried again."""
@@ -277,16 +282,3 @@ def _limited(call: Callable[..., Awaitable[Any]], timeout: float) -> Callable[..
             raise
 
     return limited
-
-
-def _failed(reason: str, error: BaseException) -> Failed:
-    return Failed(Failure(reason, type(error).__name__, _text(error)))
-
-
-def _text(error: BaseException) -> str:
-    """What an exception says, fit for a header: its `__str__` is code of users, too."""
-    try:
-        text = str(error)
-    except BaseException as failed:  # noqa: BLE001 - code of users may raise anything
-        text = f"(its text cannot be had: {type(failed).__name__})"
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -11,7 +11,7 @@ from worker.engine.commit import Chunk
 from worker.engine.job import Job
 from worker.engine.partition import Partition, Run
 from worker.flow.condemned import Condemned
-from worker.flow.deadletter import Origin, dead_letter
+from worker.flow.deadletter import Origin, dead_letter, topic_of
 from worker.flow.health import Counts
 from worker.flow.retry import decide, delay, policy
 from worker.ports import Clock, Observer
@@ -201,15 +201,16 @@ class Settlement:
         self._note("dead-lettered", message, failure)
         target = self._settings.dead_letter
         assert target is not None  # noqa: S101 - `decide` gives dead letters only with a topic
+        topic = topic_of(target, failure)
         return dead_letter(
             message,
             failure,
             self._origin,
-            topic=target.default,
-            limit=self._limits[target.default],
+            topic=topic,
+            limit=self._limits[topic],
             tried=partition.attempts[raw.offset()],
             with_text=target.message,
-            extra=self._observer.headers_for(raw, Encoded(target.default, None)),
+            extra=self._observer.headers_for(raw, Encoded(topic, None)),
         )
 
     def _note(self, what: str, message: Message, failure: Failure) -> None:

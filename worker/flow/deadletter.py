@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from worker.flow.attempts import Tried
+from worker.flow.retry import own_names
+from worker.settings import DeadLetterSettings
 from worker.types import Encoded, Failure, Headers, Message
 
 PREFIX = "dlq."
@@ -16,6 +19,12 @@ _PLACE = ("topic", "partition", "offset", "timestamp")
 """What says where a message was read, and its time."""
 
 _PARKED = ".parked"
+
+REASONS: Final = frozenset(
+    {"handler_error", "rejected", "undecodable", "unencodable", "too_large", "timeout", "crash"}
+)
+"""What `dlq.reason` may say."""
+
 _BATCH_OVERHEAD = 61
 """Bytes of a record batch's header in message format v2."""
 _RECORD_OVERHEAD = 36
@@ -50,6 +59,26 @@ def parking_topic(dead_letter: str) -> str:
 def is_parking(topic: str) -> bool:
     """Whether a topic is one of these."""
     return topic.endswith(_PARKED)
+
+
+def known_as(kind: type[BaseException], names: Collection[str]) -> str:
+    """Which of these names an exception goes by: the longest of the class nearest to its own."""
+    for one in kind.__mro__:
+        own = own_names(one).intersection(names)
+        if own:
+            return max(own, key=len)
+    return ""
+
+
+def topic_of(target: DeadLetterSettings, failure: Failure) -> str:
+    """Choose the dead-letter topic: that of the exception, else of the reason, else the default.
+
+    A `timeout` is a `TimeoutError` that nobody has raised.
+    """
+    name = failure.known_as
+    if failure.reason == "timeout":
+        name = known_as(TimeoutError, target.by)
+    return target.by.get(name) or target.by.get(failure.reason) or target.default
 
 
 def size_of(record: Encoded) -> int:

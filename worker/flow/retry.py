@@ -39,12 +39,14 @@ def names_of(kind: type[BaseException]) -> set[str]:
 
     That is its module or a package around it, from which it is mostly imported.
     """
-    names = set()
-    for one in kind.__mro__:
-        parts = str(one.__module__).split(".")
-        places = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
-        names |= {one.__name__, *(f"{place}.{one.__qualname__}" for place in places)}
-    return names
+    return {name for one in kind.__mro__ for name in own_names(one)}
+
+
+def own_names(kind: type) -> set[str]:
+    """What a class itself may be called."""
+    parts = str(kind.__module__).split(".")
+    places = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+    return {kind.__name__, *(f"{place}.{kind.__qualname__}" for place in places)}
 
 
 def delay(backoff: BackoffSettings, failures: int, draw: float) -> float:

@@ -85,7 +85,7 @@ class DeadLetters:
     def topics(self) -> list[str]:
         """The dead-letter topics of the spec and their parking topics, those that there are."""
         targets = (pipeline.dead_letter for pipeline in self._spec.pipelines.values())
-        named = sorted({target.default for target in targets if target is not None})
+        named = sorted({topic for target in targets if target for topic in target.topics})
         return list(self._admin.describe([*named, *map(parking_topic, named)]))
 
     def allows(self, topic: str) -> bool:

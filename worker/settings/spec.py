@@ -124,9 +124,24 @@ class DeadLetterSettings(Model):
     """Where messages go that cannot be handled."""
 
     default: Topic = Field(description="The dead-letter topic.")
+    by: dict[ExceptionName, Topic] = Field(
+        {},
+        description="Topics of their own for exceptions, by the names of their classes or of "
+        "bases, such as `ValidationError`, or for reasons, such as `too_large`.",
+    )
     message: bool = Field(
         False, description="Write the exception's text to `dlq.message`; it may hold payload."
     )
+
+    @property
+    def topics(self) -> list[str]:
+        """Every topic that dead letters go to, each once."""
+        return [*dict.fromkeys([self.default, *self.by.values()])]
+
+    def places(self) -> list[tuple[tuple[str, ...], str]]:
+        """The same, with the path of each key that names one in the pipeline."""
+        by = [(("dead_letter", "by", name), topic) for name, topic in self.by.items()]
+        return [(("dead_letter",), self.default), *by]
 
 
 def _dead_letter(value: Any) -> Any:
@@ -233,7 +248,7 @@ class Pipeline(Lifecycle):
         RetrySettings(), description="Trying again what has failed before it is given up."
     )
     dead_letter: DeadLetterTarget | None = Field(
-        None, description="Dead-letter topic; a text, or a map with `default` and `message`."
+        None, description="Dead-letter topic; a text, or a map with `default`."
     )
     on_error: Literal["stop", "skip"] | None = Field(
         None,

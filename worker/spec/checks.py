@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from worker.settings import KafkaSettings, Pipeline, Spec
 from worker.settings.patterns import INTERNAL, is_pattern, reads
@@ -96,22 +96,24 @@ def _retry(here: KeyPath, pipeline: Pipeline) -> Iterator[Contradiction]:
 def _pipeline(here: KeyPath, group: str, pipeline: Pipeline) -> Iterator[Contradiction]:
     yield from _lanes(here, pipeline)
     yield from _retry(here, pipeline)
-    dead_letter = pipeline.dead_letter.default if pipeline.dead_letter else None
-    for key, topic in (("to", pipeline.to), ("dead_letter", dead_letter)):
+    target = pipeline.dead_letter
+    dead_letters = [] if target is None else target.places()
+    for key, topic in (("to",), pipeline.to), *dead_letters:
         if topic is not None and reads(pipeline.source, topic):
-            yield (*here, key), f"{topic!r} is also read by this pipeline: a loop without end"
-    yield from _patterns(here, group, pipeline, dead_letter)
-    if dead_letter is not None and dead_letter == pipeline.to:
-        yield (*here, "dead_letter"), f"{dead_letter!r} is also the topic of results, `to`"
+            yield (*here, *key), f"{topic!r} is also read by this pipeline: a loop without end"
+    yield from _patterns(here, group, pipeline, [topic for _, topic in dead_letters])
+    for key, topic in dead_letters:
+        if topic == pipeline.to:
+            yield (*here, *key), f"{topic!r} is also the topic of results, `to`"
 
 
 def _patterns(
-    here: KeyPath, group: str, pipeline: Pipeline, dead_letter: str | None
+    here: KeyPath, group: str, pipeline: Pipeline, dead_letters: Sequence[str]
 ) -> Iterator[Contradiction]:
     """What a pattern must not match, and what cannot be read beside one."""
     patterns = [source for source in pipeline.source if is_pattern(source)]
     for pattern in patterns:
-        own = next((one for one in _own_topics(group, dead_letter) if reads([pattern], one)), None)
+        own = next((one for one in _own_topics(group, dead_letters) if reads([pattern], one)), None)
         if own is not None:
             words = (
                 f"{pattern!r} matches {own!r}, a topic of the pipeline's own: a loop without end"
@@ -126,7 +128,7 @@ def _patterns(
         )
 
 
-def _own_topics(group: str, dead_letter: str | None) -> list[str]:
+def _own_topics(group: str, dead_letters: Sequence[str]) -> list[str]:
     retries = [f"{group}.retry.{tier}" for tier in range(TIERS)]
-    beside = [] if dead_letter is None else [f"{dead_letter}.ledger", f"{dead_letter}.parked"]
+    beside = [f"{topic}.{what}" for topic in dead_letters for what in ("ledger", "parked")]
     return [*retries, f"{group}.redrive", f"{group}.fence", *beside]

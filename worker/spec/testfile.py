@@ -62,5 +62,5 @@ def topics_of(spec: Spec) -> list[str]:
         if pipeline.to is not None:
             names.add(pipeline.to)
         if pipeline.dead_letter is not None:
-            names.add(pipeline.dead_letter.default)
+            names.update(pipeline.dead_letter.topics)
     return sorted(names)
