@@ -269,6 +269,8 @@ class Failure:
     """The exception's text; it may hold payload, so it leaves the process only when asked for."""
     harmless: bool = False
     """Whether the text is known to hold no payload, so that it may always be shown."""
+    stack: str = ""
+    """Frames of the exception's traceback; empty unless asked for."""
     known_as: str = ""
     """The name in `dead_letter.by` that the exception goes by; empty where it has none there."""
 

@@ -113,3 +113,19 @@ def test_the_limit_is_that_of_the_topic_it_goes_to() -> None:
     assert letters(rig) == {"dlq": 0, "invalid": 1}
     (letter,) = rig.broker.records("invalid")
     assert dict(letter.headers)["dlq.truncated"] == b"payload"
+
+
+def test_a_stack_tells_where_the_handler_failed_and_not_with_what() -> None:
+    def failing(payload: Any) -> None:
+        raise KeyError(payload)
+
+    rig = Rig(failing, {"dead_letter": {"default": "dlq", "stack": True}})
+    rig.send('"secret"')
+
+    assert letters(rig) == {"dlq": 1, "invalid": 0}
+    (letter,) = rig.broker.records("dlq")
+    stack = (dict(letter.headers)["dlq.stack"] or b"").decode()
+    assert stack.startswith(f'  File "{__file__}", line ')
+    assert stack.splitlines()[-1] == "KeyError"
+    assert "worker/engine" not in stack
+    assert "secret" not in stack

@@ -176,6 +176,26 @@ def test_a_message_that_ends_its_process_is_a_dead_letter_and_the_others_stay_in
     assert running.results() == [n for n in range(50) if n != 20]
 
 
+def test_dead_letters_tell_where_in_the_process_it_failed_and_go_where_the_exception_says() -> None:
+    target = {"default": "dlq", "by": {"OSError": "wide"}, "stack": True}
+    with Running("risky", {"n": 0, "do": "fail"}, dead_letter=target) as running:
+        until(lambda: running.broker.records("wide"))
+
+    (letter,) = running.broker.records("wide")
+    stack = (dict(letter.headers)["dlq.stack"] or b"").decode()
+    assert 'risky.py", line ' in stack
+    assert stack.endswith(', in _fail\n    raise OSError("for now")\nOSError\n')
+
+
+def test_a_message_that_took_too_long_in_a_process_goes_to_the_topic_of_timeouts() -> None:
+    target = {"default": "dlq", "by": {"TimeoutError": "wide", "crash": "dlq"}}
+    with Running("risky", {"n": 0, "do": "hang"}, dead_letter=target, timeout=0.2) as running:
+        until(lambda: running.broker.records("wide"))
+
+    (letter,) = running.broker.records("wide")
+    assert dict(letter.headers)["dlq.reason"] == b"timeout"
+
+
 @pytest.fixture
 def forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where handlers note what they have forked; it is ended after the test."""

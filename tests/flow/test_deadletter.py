@@ -1,9 +1,22 @@
 """Dead letters keep the original and say what happened."""
 
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from worker.flow.attempts import Tried
-from worker.flow.deadletter import Origin, dead_letter, known_as, size_of, topic_of
+from worker.flow.deadletter import (
+    LEAST_LIMIT,
+    STACK_LIMIT,
+    TEXT_LIMIT,
+    Origin,
+    dead_letter,
+    known_as,
+    size_of,
+    topic_of,
+)
 from worker.settings import DeadLetterSettings
 from worker.types import Encoded, Failure, Headers, Message
 
@@ -22,15 +35,14 @@ MESSAGE = Message.of(
 
 
 def made(
-    message: Message = MESSAGE,
+    original: Message = MESSAGE,
     failure: Failure = FAILURE,
     *,
     limit: int = 1_048_588,
-    with_text: bool = False,
+    **settings: Any,
 ) -> Encoded:
-    return dead_letter(
-        message, failure, ORIGIN, topic="dlq", limit=limit, tried=TRIED, with_text=with_text
-    )
+    target = DeadLetterSettings(default="dlq", **settings)
+    return dead_letter(original, failure, ORIGIN, target, topic="dlq", limit=limit, tried=TRIED)
 
 
 def dlq(headers: Headers) -> dict[str, bytes | str | None]:
@@ -67,7 +79,7 @@ def test_its_headers_say_where_it_came_from_and_why() -> None:
 
 def test_the_text_of_an_exception_is_written_only_when_asked_for() -> None:
     assert "dlq.message" not in dlq(made().headers)
-    assert dlq(made(with_text=True).headers)["dlq.message"] == b"secret payload"
+    assert dlq(made(message=True).headers)["dlq.message"] == b"secret payload"
 
 
 def test_the_reason_of_a_reject_is_always_written() -> None:
@@ -77,9 +89,23 @@ def test_the_reason_of_a_reject_is_always_written() -> None:
 
 
 def test_the_text_of_an_exception_is_capped() -> None:
-    letter = made(failure=Failure("handler_error", "E", "x" * 10_000), with_text=True)
+    letter = made(failure=Failure("handler_error", "E", "x" * 10_000), message=True)
 
     assert len(dlq(letter.headers)["dlq.message"] or b"") == 512
+
+
+def test_a_text_is_not_capped_within_a_character() -> None:
+    letter = made(failure=Failure("handler_error", "E", "x" + "ä" * 1_000), message=True)
+
+    assert dlq(letter.headers)["dlq.message"] == ("x" + "ä" * 255).encode()
+
+
+def test_a_stack_is_written_only_when_asked_for_and_its_end_is_kept() -> None:
+    failure = Failure("handler_error", "E", stack="ä" * 10_000 + "x")
+
+    assert "dlq.stack" not in dlq(made(failure=failure).headers)
+    stack = dlq(made(failure=failure, stack=True).headers)["dlq.stack"]
+    assert stack == ("ä" * 2_047 + "x").encode()
 
 
 def test_headers_of_an_earlier_dead_letter_are_replaced_and_redrives_kept() -> None:
@@ -137,16 +163,84 @@ def test_headers_and_key_are_left_out_too_when_they_alone_are_too_large() -> Non
     letter = made(Message.of(b"", key=b"k" * 5_000, headers=[("a", b"b" * 5_000)]), limit=1_000)
 
     assert letter.key is None
-    assert dlq(letter.headers)["dlq.truncated"] == b"payload,headers,key"
+    assert dlq(letter.headers)["dlq.truncated"] == b"headers,key"
     assert size_of(letter) <= 1_000
 
 
-def test_a_tombstone_stays_a_tombstone() -> None:
-    assert made(Message.of(None)).value is None
+def test_the_stack_is_left_out_before_anything_of_the_message_is() -> None:
+    failure = Failure("handler_error", "E", stack="x" * 2_000)
+
+    letter = made(failure=failure, stack=True, limit=1_000)
+
+    assert (letter.value, letter.key) == (b"payload", b"N1")
+    assert {"dlq.stack", "dlq.truncated"}.isdisjoint(dlq(letter.headers))
+
+
+@pytest.mark.parametrize("size", [1, 5_000])
+def test_a_tombstone_stays_a_tombstone_whatever_is_left_out(size: int) -> None:
+    letter = made(Message.of(None, headers=[("a", b"b" * size)]), limit=1_000)
+
+    assert letter.value is None
+    assert dlq(letter.headers).get("dlq.truncated") == (b"headers" if size > 1 else None)
+
+
+TEXTS = st.one_of(
+    st.text(), st.text(st.characters()), st.sampled_from(["\ud800", "ä", "x"])
+).flatmap(lambda text: st.sampled_from([text, text * 5_000]))
+BYTES = st.binary().flatmap(lambda data: st.sampled_from([data, data * 5_000]))
+NAMES = st.text(st.characters(codec="utf-8"), min_size=1)
+
+
+@given(
+    value=st.none() | BYTES,
+    key=st.none() | BYTES,
+    headers=st.lists(st.tuples(NAMES, st.none() | BYTES)),
+    texts=st.tuples(TEXTS, TEXTS, TEXTS),
+    handler=TEXTS,
+    limit=st.integers(LEAST_LIMIT, 20_000),
+)
+def test_no_dead_letter_is_larger_than_its_topic_takes_and_says_what_it_lacks(
+    value: bytes | None,
+    key: bytes | None,
+    headers: list[tuple[str, bytes | None]],
+    texts: tuple[str, str, str],
+    handler: str,
+    limit: int,
+) -> None:
+    error, text, stack = texts
+    message = Message.of(
+        value,
+        topic="t" * 249,
+        partition=2**31,
+        offset=2**63,
+        timestamp=2**63,
+        key=key,
+        headers=headers,
+    )
+    letter = dead_letter(
+        message,
+        Failure("handler_error", error, text, stack=stack),
+        Origin("\U00010000" * 249, "p" * 100, handler),
+        DeadLetterSettings(default="dlq", message=True, stack=True),
+        topic="dlq",
+        limit=limit,
+        tried=Tried(2**31, 2**63),
+    )
+
+    assert size_of(letter) <= limit
+    lacking = str(dlq(letter.headers).get("dlq.truncated", b""))
+    assert ("payload" in lacking) == (letter.value != value)
+    assert ("key" in lacking) == (letter.key != key)
+    own = [header for header in letter.headers if not header[0].startswith("dlq.")]
+    assert ("headers" in lacking) == (own != headers)
+    for name, content in dlq(letter.headers).items():
+        assert isinstance(content, bytes)
+        assert content.decode() is not None
+        assert len(content) <= (STACK_LIMIT if name == "dlq.stack" else TEXT_LIMIT)
 
 
 def test_a_text_that_is_no_unicode_does_not_keep_the_dead_letter_from_being_written() -> None:
-    letter = made(failure=Failure("handler_error", "E", "a\ud800"), with_text=True)
+    letter = made(failure=Failure("handler_error", "E", "a\ud800"), message=True)
 
     assert dlq(letter.headers)["dlq.message"] == b"a\\ud800"
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from worker.flow.attempts import Tried
 from worker.flow.deadletter import Origin, dead_letter
 from worker.flow.letters import read
+from worker.settings import DeadLetterSettings
 from worker.types import Failure, Headers, Message
 
 
@@ -26,10 +27,10 @@ OURS = dead_letter(
     ),
     Failure("handler_error", "ValueError", "no such airport"),
     Origin("flights.delays", "delays", "delay"),
+    DeadLetterSettings(default="dlq", message=True),
     topic="dlq",
     limit=10_000,
     tried=Tried(1, 5_000),
-    with_text=True,
 ).headers
 
 SPRING: Headers = [

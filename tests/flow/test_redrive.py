@@ -22,6 +22,7 @@ from worker.flow.redrive import (
     park,
     record_of,
 )
+from worker.settings import DeadLetterSettings
 from worker.types import Failure, Message
 
 MESSAGE = Message.of(b"dead", topic="dlq", partition=2, offset=9, key=b"N1", timestamp=7_000)
@@ -148,8 +149,9 @@ def dead(message: Message) -> Message:
     """The dead letter of a message as it is read again."""
     origin = Origin("flights.delays", "delays", "delay")
     failure = Failure("timeout", "TimeoutError")
+    target = DeadLetterSettings(default="dlq")
     record = dead_letter(
-        message, failure, origin, topic="dlq", limit=10_000, tried=Tried(1, 5_000), with_text=False
+        message, failure, origin, target, topic="dlq", limit=10_000, tried=Tried(1, 5_000)
     )
     return Message.of(record.value, topic="dlq", key=record.key, headers=record.headers)
 

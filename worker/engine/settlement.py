@@ -206,10 +206,10 @@ class Settlement:
             message,
             failure,
             self._origin,
+            target,
             topic=topic,
             limit=self._limits[topic],
             tried=partition.attempts[raw.offset()],
-            with_text=target.message,
             extra=self._observer.headers_for(raw, Encoded(topic, None)),
         )
 

@@ -13,7 +13,13 @@ from worker.types import Encoded, Failure, Headers, Message
 
 PREFIX = "dlq."
 TEXT_LIMIT = 512
-"""Characters of an exception's text, or of a reason, that a header holds at most."""
+"""Bytes that a `dlq.` header holds at most, of a text its beginning."""
+STACK_LIMIT = 4096
+"""Bytes that `dlq.stack` holds at most, of a stack its end, where the failure is."""
+LEAST_LIMIT = 4096
+"""Bytes that a topic has to take so that it takes every dead letter."""
+
+_STACK = PREFIX + "stack"
 
 _PLACE = ("topic", "partition", "offset", "timestamp")
 """What says where a message was read, and its time."""
@@ -93,45 +99,47 @@ def dead_letter(
     message: Message,
     failure: Failure,
     origin: Origin,
+    target: DeadLetterSettings,
     *,
     topic: str,
     limit: int,
     tried: Tried,
-    with_text: bool,
     extra: Headers = (),
 ) -> Encoded:
     """Build the dead letter of a message: its key, bytes and headers, and the `dlq.` headers.
 
     `limit` is the topic's `max.message.bytes`, `extra` further headers. What does not fit goes in
-    this order: payload, original headers, key; `dlq.truncated` names it. The record's own time is
-    left to the client: dated back, retention would delete it.
+    this order: stack, payload, original headers, key; `dlq.truncated` names what the message lacks.
+    The record's own time is left to the client: dated back, retention would delete it.
     """
-    about = _about(message, failure, origin, tried)
-    if failure.text and (with_text or failure.harmless):
-        about.append((PREFIX + "message", _encoded(failure.text[:TEXT_LIMIT])))
+    about = _about(message, failure, origin, tried) | _texts(failure, target)
     kept: list[tuple[str, str | bytes | None]] = [
         header for header in message.headers if not header[0].startswith(PREFIX)
     ]
     kept += [header for header in extra if header[0] not in {name for name, _ in kept}]
-    record = Encoded(topic, message.value, message.key, [*kept, *about])
+    record = Encoded(topic, message.value, message.key, [*kept, *about.items()])
     dropped: list[str] = []
-    for part in ("payload", "headers", "key"):
-        if size_of(record) <= limit:
-            break
-        dropped.append(part)
-        if part == "payload":
+    while size_of(record) > limit:
+        if _STACK in about:
+            del about[_STACK]
+        elif record.value:
             record.value = b""
-        elif part == "headers":
+            dropped.append("payload")
+        elif kept:
             kept = []
-        else:
+            dropped.append("headers")
+        elif record.key:
             record.key = None
-        record.headers = [*kept, *about, (PREFIX + "truncated", ",".join(dropped).encode())]
+            dropped.append("key")
+        else:
+            break
+        if dropped:
+            about[PREFIX + "truncated"] = ",".join(dropped).encode()
+        record.headers = [*kept, *about.items()]
     return record
 
 
-def _about(
-    message: Message, failure: Failure, origin: Origin, tried: Tried
-) -> list[tuple[str, str | bytes | None]]:
+def _about(message: Message, failure: Failure, origin: Origin, tried: Tried) -> dict[str, bytes]:
     before = {name: value for name, value in message.headers if name.startswith(PREFIX)}
     redrives = _number(before.get(PREFIX + "redrives"))
     about = {
@@ -143,13 +151,13 @@ def _about(
         "pipeline": origin.pipeline,
         "handler": origin.handler,
         "reason": failure.reason,
-        "error": failure.error[:TEXT_LIMIT],
+        "error": failure.error,
         "attempts": tried.attempts,
         "first_failure": tried.first_failure,
         "redrives": redrives or 0,
     }
-    written = {PREFIX + name: _encoded(str(value)) for name, value in about.items()}
-    return list((written | _kept(message, before, origin)).items())
+    written = {PREFIX + name: _beginning(str(value)) for name, value in about.items()}
+    return written | _kept(message, before, origin)
 
 
 def _kept(message: Message, before: Mapping[str, bytes | None], origin: Origin) -> dict[str, bytes]:
@@ -157,7 +165,30 @@ def _kept(message: Message, before: Mapping[str, bytes | None], origin: Origin) 
     if message.topic != redrive_topic(origin.group):
         return {}
     names = [PREFIX + name for name in (*_PLACE, "first_failure")]
-    return {name: value for name in names if (value := before.get(name)) is not None}
+    kept = {name: value for name in names if (value := before.get(name)) is not None}
+    return {name: _whole(value[:TEXT_LIMIT]) for name, value in kept.items()}
+
+
+def _texts(failure: Failure, target: DeadLetterSettings) -> dict[str, bytes]:
+    texts = {}
+    if failure.text and (target.message or failure.harmless):
+        texts[PREFIX + "message"] = _beginning(failure.text)
+    if failure.stack and target.stack:
+        texts[_STACK] = _end(failure.stack)
+    return texts
+
+
+def _beginning(text: str) -> bytes:
+    return _whole(_encoded(text)[:TEXT_LIMIT])
+
+
+def _end(text: str) -> bytes:
+    return _whole(_encoded(text)[-STACK_LIMIT:])
+
+
+def _whole(data: bytes) -> bytes:
+    """UTF-8 without characters that were cut at an end."""
+    return data.decode("utf-8", "ignore").encode()
 
 
 def _encoded(text: str) -> bytes:

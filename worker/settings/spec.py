@@ -132,6 +132,11 @@ class DeadLetterSettings(Model):
     message: bool = Field(
         False, description="Write the exception's text to `dlq.message`; it may hold payload."
     )
+    stack: bool = Field(
+        False,
+        description="Write the frames of the exception's traceback to `dlq.stack`: files, "
+        "functions and lines of code; no values, and no text of an exception.",
+    )
 
     @property
     def topics(self) -> list[str]:
