@@ -13,6 +13,7 @@ from worker.flow.deadletter import (
     TEXT_LIMIT,
     Origin,
     dead_letter,
+    is_named,
     known_as,
     size_of,
     topic_of,
@@ -197,6 +198,7 @@ NAMES = st.text(st.characters(codec="utf-8"), min_size=1)
     headers=st.lists(st.tuples(NAMES, st.none() | BYTES)),
     texts=st.tuples(TEXTS, TEXTS, TEXTS),
     handler=TEXTS,
+    patterns=st.sampled_from([[], ["*"]]),
     limit=st.integers(LEAST_LIMIT, 20_000),
 )
 def test_no_dead_letter_is_larger_than_its_topic_takes_and_says_what_it_lacks(
@@ -205,6 +207,7 @@ def test_no_dead_letter_is_larger_than_its_topic_takes_and_says_what_it_lacks(
     headers: list[tuple[str, bytes | None]],
     texts: tuple[str, str, str],
     handler: str,
+    patterns: list[str],
     limit: int,
 ) -> None:
     error, text, stack = texts
@@ -221,7 +224,14 @@ def test_no_dead_letter_is_larger_than_its_topic_takes_and_says_what_it_lacks(
         message,
         Failure("handler_error", error, text, stack=stack),
         Origin("\U00010000" * 249, "p" * 100, handler),
-        DeadLetterSettings(default="dlq", message=True, stack=True),
+        DeadLetterSettings.model_validate(
+            {
+                "default": "dlq",
+                "stack": True,
+                "message": True,
+                "redact": {"headers": patterns},
+            }
+        ),
         topic="dlq",
         limit=limit,
         tried=Tried(2**31, 2**63),
@@ -232,7 +242,9 @@ def test_no_dead_letter_is_larger_than_its_topic_takes_and_says_what_it_lacks(
     assert ("payload" in lacking) == (letter.value != value)
     assert ("key" in lacking) == (letter.key != key)
     own = [header for header in letter.headers if not header[0].startswith("dlq.")]
-    assert ("headers" in lacking) == (own != headers)
+    gone = patterns and headers
+    assert ("dlq.redacted" in dlq(letter.headers)) == bool(gone)
+    assert own == [] if gone else ("headers" in lacking) == (own != headers)
     for name, content in dlq(letter.headers).items():
         assert isinstance(content, bytes)
         assert content.decode() is not None
@@ -292,3 +304,100 @@ def test_a_timeout_goes_by_its_reason_where_no_exception_is_named() -> None:
     target = DeadLetterSettings(default="default", by={"timeout": "slow"})
 
     assert topic_of(target, Failure("timeout")) == "slow"
+
+
+HEADERS: Headers = [
+    ("Authorization", b"token"),
+    ("x-user", b"me"),
+    ("x-user", None),
+    ("traceparent", b"00-1"),
+    ("dlq.reason", b"timeout"),
+]
+
+
+def redacted(message: Message, **redact: Any) -> Encoded:
+    return made(message, redact=redact)
+
+
+def test_a_payload_is_left_out_where_that_is_asked_for_and_a_mark_says_so() -> None:
+    letter = redacted(Message.of(b"secret", key=b"k", headers=HEADERS), value=True)
+
+    assert (letter.value, letter.key) == (b"", b"k")
+    assert [header for header in letter.headers if not header[0].startswith("dlq.")] == HEADERS[:4]
+    assert dlq(letter.headers)["dlq.redacted"] == b"value"
+    assert "dlq.truncated" not in dlq(letter.headers)
+
+
+def test_headers_are_left_out_by_name_and_a_mark_names_each_once() -> None:
+    letter = redacted(Message.of(b"v", headers=HEADERS), headers=["authorization", "x-*"])
+
+    assert letter.value == b"v"
+    assert [header for header in letter.headers if not header[0].startswith("dlq.")] == [
+        ("traceparent", b"00-1")
+    ]
+    assert dlq(letter.headers)["dlq.redacted"] == b"headers.Authorization,headers.x-user"
+
+
+@pytest.mark.parametrize("value", [None, b""])
+def test_nothing_is_marked_where_nothing_was_left_out(value: bytes | None) -> None:
+    letter = redacted(Message.of(value, headers=HEADERS), value=True, headers=["cookie"])
+
+    assert letter.value == value
+    assert "dlq.redacted" not in dlq(letter.headers)
+
+
+def test_a_header_that_is_added_is_left_out_like_others() -> None:
+    target = DeadLetterSettings.model_validate({"default": "d", "redact": {"headers": ["trace*"]}})
+    letter = dead_letter(
+        Message.of(b""),
+        FAILURE,
+        ORIGIN,
+        target,
+        topic="dlq",
+        limit=10_000,
+        tried=TRIED,
+        extra=[("tracestate", "a=b")],
+    )
+
+    assert "tracestate" not in dict(letter.headers)
+    assert dlq(letter.headers)["dlq.redacted"] == b"headers.tracestate"
+
+
+def test_a_message_that_comes_again_without_its_payload_keeps_the_mark() -> None:
+    again = Message.of(b"", headers=[("dlq.redacted", b"value,headers.a"), ("b", b"")])
+
+    assert dlq(made(again).headers)["dlq.redacted"] == b"value,headers.a"
+    marks = dlq(redacted(again, headers=["a", "b"]).headers)["dlq.redacted"]
+    assert marks == b"value,headers.a,headers.b"
+
+
+def test_the_mark_of_the_payload_is_first_so_that_it_is_never_cut_off() -> None:
+    earlier = "headers." + "x" * 600
+    again = Message.of(b"secret", headers=[("dlq.redacted", earlier.encode())])
+
+    marks = dlq(redacted(again, value=True).headers)["dlq.redacted"]
+
+    assert marks == f"value,{earlier}"[:512].encode()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "header", "named"),
+    [
+        ("x-*", "X-Request", True),
+        ("x-*", "x-", True),
+        ("x-*", "ax-b", False),
+        ("*-token", "api-token", True),
+        ("*", "", True),
+        ("*", "a\nb", True),
+        ("A.b", "axb", False),
+        ("[ab]", "a", False),
+        ("a?", "ab", False),
+        ("authorization", "authorization2", False),
+    ],
+)
+def test_a_pattern_names_whole_names_of_headers_in_whatever_case(
+    pattern: str, header: str, *, named: bool
+) -> None:
+    assert is_named(header, [pattern]) is named
+    assert is_named(header, ["other", pattern]) is named
+    assert not is_named(header, [])

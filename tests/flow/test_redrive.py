@@ -128,6 +128,27 @@ def test_one_that_has_lost_its_payload_is_never_handled_again() -> None:
     assert "cut off" in why(REDRIVE(replace(LETTER, truncated="payload")))
 
 
+def test_one_whose_payload_was_kept_out_stays_and_one_that_lacks_headers_only_goes() -> None:
+    assert "kept out" in why(REDRIVE(replace(LETTER, redacted="value")))
+    assert "kept out" in why(REDRIVE(replace(LETTER, redacted="value,headers.a")))
+    assert REDRIVE(replace(LETTER, redacted="headers.value")) == REDRIVE(LETTER)
+
+
+def test_what_was_kept_out_is_read_from_the_dead_letter() -> None:
+    origin, target = Origin("g", "p", "h"), {"default": "dlq", "redact": {"value": True}}
+    record = dead_letter(
+        ORIGINAL,
+        Failure("timeout"),
+        origin,
+        DeadLetterSettings.model_validate(target),
+        topic="dlq",
+        limit=10_000,
+        tried=Tried(1, 5_000),
+    )
+
+    assert read(Message.of(record.value, headers=record.headers)).redacted == "value"
+
+
 def test_anything_can_be_parked_or_dropped() -> None:
     cut = replace(LETTER, truncated="payload", group=None)
 

@@ -765,6 +765,26 @@ def test_a_route_of_dead_letters_that_cannot_work_is_told_with_its_place(
     assert f"pipelines.delays.dead_letter.{expected}" in found[0]
 
 
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("message: true, redact: {value: true}", "message would write texts of exceptions, which"),
+        ("redact: {headers: authorization}", "redact.headers: 'authorization' is not a list"),
+        ("redact: {headers: ['']}", "redact.headers[0]: is empty"),
+        ("redact: {key: true}", "redact.key: no such key; legal are headers, value"),
+        ("stack: 1", "stack: 1 is not true or false"),
+    ],
+)
+def test_what_dead_letters_cannot_leave_out_is_told(
+    tmp_path: Path, target: str, expected: str
+) -> None:
+    target = f"dead_letter: {{default: flights.dlq, {target}}}"
+
+    (found,) = problems(tmp_path, changed("dead_letter: flights.dlq", target))
+
+    assert expected in found
+
+
 def test_a_pattern_may_not_match_what_belongs_to_any_topic_of_dead_letters(tmp_path: Path) -> None:
     target = "dead_letter: {default: flights.dlq, by: {KeyError: keys}}"
     text = changed("dead_letter: flights.dlq", target).replace("from: flights", "from: ^keys.+")

@@ -1,6 +1,7 @@
 """Handlers of the system tests; run by worker processes, not by pytest."""
 
 import asyncio
+import builtins
 import ctypes
 import mmap
 import os
@@ -61,6 +62,14 @@ def echo_batch(payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def hang(_payload: dict[str, Any]) -> None:
     """Never come back."""
     threading.Event().wait()
+
+
+@handler
+def fail(payload: dict[str, Any]) -> dict[str, Any]:
+    """Give the payload back, or raise the builtin exception that it names."""
+    if "error" in payload:
+        raise getattr(builtins, payload["error"])(payload)
+    return payload
 
 
 @handler

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from worker.flow.attempts import Tried
 from worker.flow.retry import own_names
-from worker.settings import DeadLetterSettings
+from worker.settings import DeadLetterSettings, RedactSettings
 from worker.types import Encoded, Failure, Headers, Message
 
 PREFIX = "dlq."
@@ -20,6 +21,8 @@ LEAST_LIMIT = 4096
 """Bytes that a topic has to take so that it takes every dead letter."""
 
 _STACK = PREFIX + "stack"
+_REDACTED = PREFIX + "redacted"
+_VALUE = "value"
 
 _PLACE = ("topic", "partition", "offset", "timestamp")
 """What says where a message was read, and its time."""
@@ -109,15 +112,53 @@ def dead_letter(
     """Build the dead letter of a message: its key, bytes and headers, and the `dlq.` headers.
 
     `limit` is the topic's `max.message.bytes`, `extra` further headers. What does not fit goes in
-    this order: stack, payload, original headers, key; `dlq.truncated` names what the message lacks.
-    The record's own time is left to the client: dated back, retention would delete it.
+    this order: stack, payload, original headers, key; `dlq.truncated` names what the message lacks,
+    `dlq.redacted` what was left out on purpose. The record's own time is left to the client: dated
+    back, retention would delete it.
     """
     about = _about(message, failure, origin, tried) | _texts(failure, target)
-    kept: list[tuple[str, str | bytes | None]] = [
-        header for header in message.headers if not header[0].startswith(PREFIX)
-    ]
-    kept += [header for header in extra if header[0] not in {name for name, _ in kept}]
-    record = Encoded(topic, message.value, message.key, [*kept, *about.items()])
+    record = Encoded(topic, message.value, message.key, _headers(message, extra))
+    redacted = [*_redacted_before(message), *_redact(record, target.redact)]
+    if redacted:
+        value_first = sorted(dict.fromkeys(redacted), key=lambda mark: mark != _VALUE)
+        about[_REDACTED] = _beginning(",".join(value_first))
+    return _fitted(record, about, limit)
+
+
+def is_named(header: str, patterns: Sequence[str]) -> bool:
+    """Whether one of the patterns names a header, in whatever case; `*` is any characters."""
+    flags = re.IGNORECASE | re.DOTALL
+    return any(
+        re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), header, flags) for pattern in patterns
+    )
+
+
+def _headers(message: Message, extra: Headers) -> list[tuple[str, str | bytes | None]]:
+    own = [header for header in message.headers if not header[0].startswith(PREFIX)]
+    names = {name for name, _ in own}
+    return [*own, *(header for header in extra if header[0] not in names)]
+
+
+def _redact(record: Encoded, redact: RedactSettings) -> Iterator[str]:
+    """Take out of a record what nobody is to see in it, and say what that is."""
+    if redact.value and record.value:
+        record.value = b""
+        yield _VALUE
+    names = {name for name, _ in record.headers if is_named(name, redact.headers)}
+    yield from (f"headers.{name}" for name, _ in record.headers if name in names)
+    record.headers = [header for header in record.headers if header[0] not in names]
+
+
+def _redacted_before(message: Message) -> list[str]:
+    """What was taken out of an earlier dead letter that was sent again: it still lacks that."""
+    marks = dict(message.headers).get(_REDACTED)
+    return marks.decode("utf-8", "ignore").split(",") if marks else []
+
+
+def _fitted(record: Encoded, about: dict[str, bytes], limit: int) -> Encoded:
+    """The record with these headers too, and without what does not fit."""
+    kept = record.headers
+    record.headers = [*kept, *about.items()]
     dropped: list[str] = []
     while size_of(record) > limit:
         if _STACK in about:

@@ -42,6 +42,8 @@ class Letter:
     """When it has failed for the first time; `message.timestamp` says when for the last time."""
     truncated: str | None = None
     """What was left out, since it was too large even for the dead-letter topic."""
+    redacted: str | None = None
+    """What was left out on purpose: `value`, `headers.NAME`."""
 
     @property
     def place(self) -> tuple[int, int]:
@@ -89,6 +91,7 @@ WRITERS: Final = {
             error="error",
             text="message",
             truncated="truncated",
+            redacted="redacted",
         ),
         _named(
             PREFIX,
@@ -189,6 +192,7 @@ def _read_as(name: str, message: Message, known: Mapping[str, bytes], redrives: 
         redrives=redrives,
         first_failure=number("first_failure"),
         truncated=text("truncated"),
+        redacted=text("redacted"),
     )
 
 

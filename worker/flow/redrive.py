@@ -100,6 +100,8 @@ class Redrive:
         """What is to become of a dead letter."""
         if letter.truncated is not None:
             return Stay(f"cut off when it was written ({letter.truncated}), so the rest is no use")
+        if letter.redacted is not None and "value" in letter.redacted.split(","):
+            return Stay("its payload was kept out of it (dlq.redacted), so there is none to handle")
         if letter.redrives >= self.limit:
             return self._beyond_the_limit()
         if self.to is None:

@@ -11,6 +11,7 @@ from worker.settings.values import (
     NAME,
     Duration,
     ExceptionName,
+    HeaderName,
     LaneName,
     Model,
     ModuleName,
@@ -120,6 +121,17 @@ class RetrySettings(Model):
         return self
 
 
+class RedactSettings(Model):
+    """What of a message its dead letter must not hold."""
+
+    value: bool = Field(False, description="Leave the payload out.")
+    headers: list[HeaderName] = Field(
+        [],
+        description="Leave these headers out, in whatever case; `*` stands for any characters, "
+        "as in `x-*`.",
+    )
+
+
 class DeadLetterSettings(Model):
     """Where messages go that cannot be handled."""
 
@@ -137,6 +149,9 @@ class DeadLetterSettings(Model):
         description="Write the frames of the exception's traceback to `dlq.stack`: files, "
         "functions and lines of code; no values, and no text of an exception.",
     )
+    redact: RedactSettings = Field(
+        RedactSettings(), description="Keeping the payload or headers out of dead letters."
+    )
 
     @property
     def topics(self) -> list[str]:
@@ -147,6 +162,15 @@ class DeadLetterSettings(Model):
         """The same, with the path of each key that names one in the pipeline."""
         by = [(("dead_letter", "by", name), topic) for name, topic in self.by.items()]
         return [(("dead_letter",), self.default), *by]
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.message and self.redact.value:
+            raise ValueError(
+                "message would write texts of exceptions, which may hold the value that redact "
+                "leaves out"
+            )
+        return self
 
 
 def _dead_letter(value: Any) -> Any:

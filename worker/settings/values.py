@@ -184,6 +184,7 @@ Source = Annotated[
     str, AfterValidator(_source), WithJsonSchema({"type": "string", "pattern": _SOURCE})
 ]
 ExceptionName = Annotated[str, AfterValidator(_exception)]
+HeaderName = Annotated[str, Field(min_length=1, max_length=200)]
 Sources = Annotated[
     list[Source],
     Field(min_length=1),
