@@ -150,6 +150,27 @@ def test_a_name_in_dead_letter_that_no_exception_and_no_reason_has_is_warned_of(
     ]
 
 
+def test_such_a_name_in_a_breaker_is_warned_of_too(tmp_path: Path) -> None:
+    spec = document(tmp_path, "plain", "breaker: {name: a, on: [OSErrr, OSError]}").spec
+
+    assert list(unknown_exceptions(spec)) == [
+        "pipelines.one.breaker: no exception is named 'OSErrr' so far; did you mean 'OSError'?"
+    ]
+
+
+def test_pipelines_share_a_breaker_by_its_name(tmp_path: Path, options: Options) -> None:
+    two = "  two: {from: source, handler: plain, breaker: {name: a}}"
+    three = "  three: {from: source, handler: plain, breaker: {name: b}}"
+    spec = document(tmp_path, "plain", f"breaker: {{name: a}}\n{two}\n{three}")
+    assembly = _Assembly(spec, options)
+
+    one, other, third = map(assembly._breaker, spec.spec.pipelines.values())
+
+    assert one is other is not None
+    assert third is not one
+    assembly._loop.close()
+
+
 def test_a_pipeline_that_is_asked_for_alone_must_exist(tmp_path: Path, options: Options) -> None:
     asked = Options(only=["oen"], registry=options.registry)
 

@@ -284,6 +284,8 @@ class Failed:
     """Whether it may be tried again."""
     delay: float | None = None
     """Seconds to wait before that; None leaves it to the pipeline."""
+    away: bool = False
+    """Whether it says that what the pipeline's breaker stands for is away."""
 
 
 Outcome = Encoded | Done | Failed

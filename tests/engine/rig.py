@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from worker.engine.breaker import Breaker
 from worker.engine.execute import Executor
 from worker.engine.floor import Floor
 from worker.engine.job import Clients, Job
@@ -92,6 +93,7 @@ class Rig:
     batch: int | None = None
     observer: Observer = field(default_factory=Observer)
     floor: Floor = field(default_factory=Floor)
+    breaker: Breaker | None = None
 
     def __post_init__(self) -> None:
         for topic in TOPICS:
@@ -119,6 +121,7 @@ class Rig:
             pipeline.ordering == "partition",
             {},
             pipeline.timeout,
+            pipeline.breaker,
         )
         self.pool = self._make_pool()
         self.counts = Counts()
@@ -131,6 +134,8 @@ class Rig:
         run_limit = self.batch or (500 if pipeline.ordering == "partition" else 1)
         lanes = LANES[pipeline.ordering]
         rate = None if pipeline.rate_limit is None else pipeline.rate_limit.pipeline
+        if pipeline.breaker is not None and self.breaker is None:
+            self.breaker = Breaker(pipeline.breaker)
         self._job = Job(
             "pipeline",
             GROUP,
@@ -142,6 +147,7 @@ class Rig:
             lanes,
             rate,
             self.floor,
+            breaker=self.breaker,
         )
         self._clients = clients
         self.runner = self._join()

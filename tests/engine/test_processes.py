@@ -72,6 +72,7 @@ class Running:
             batch=batch,
             retry=pipeline.retry,
             timeout=pipeline.timeout,
+            breaker=pipeline.breaker,
         )
         clients = Clients(
             lambda: self.broker.consumer("group"), self.broker.producer, topics.limits

@@ -37,3 +37,12 @@ def test_what_is_finished_is_forgotten(ranges: Ranges, left: set[int]) -> None:
     attempts.forget(ranges)
 
     assert attempts.keys() == left
+
+
+def test_an_attempt_is_excused_unless_what_was_away_has_come_back_since_the_one_before() -> None:
+    attempts = Attempts()
+
+    counted = [attempts.failed(5, 0, recoveries).counted for recoveries in (0, 0, 1, 1, 2, None, 2)]
+
+    assert counted == [0, 0, 1, 1, 2, 3, 3]
+    assert attempts[5].attempts == 7

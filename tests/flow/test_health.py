@@ -70,6 +70,15 @@ def test_a_handler_that_takes_too_long_is_named_and_a_restart_would_not_help() -
     )
 
 
+def test_a_pipeline_whose_breaker_is_open_is_live_but_not_ready() -> None:
+    why = "breaker payments is open after 3 failures in a row, the last timeout"
+
+    health = judge(snapshot(replace(GOOD, breaker_open=why)))
+
+    assert (health.live, health.ready) == (True, False)
+    assert health.reasons == (f"pipeline: {why}",)
+
+
 def several(*processes: ProcessState, now: float = 0.0, draining: bool = False) -> Snapshot:
     return Snapshot("name", "1", 0.0, now, draining=draining, processes=processes)
 

@@ -112,6 +112,24 @@ def test_other_messages_go_on_while_one_waits_and_those_whose_time_has_come_are_
 
 
 @every_kind
+def test_a_message_that_is_deferred_comes_after_other_lanes_and_first_in_its_own(
+    make: Callable[[], Lanes],
+) -> None:
+    lanes = make()
+    lanes.add([*messages(1, key=b"a"), *messages(2, key=b"b"), *messages(3, key=b"a")])
+    run = lanes.take(1)
+
+    lanes.defer(run[0])
+
+    assert (lanes.ready, len(lanes)) == (2 if make is KeyLanes else 3, 3)
+    left = []
+    while run := lanes.take(1):
+        lanes.release(run, 1)
+        left += offsets(run)
+    assert left == {OneLane: [1, 2, 3], KeyLanes: [2, 1, 3], NoLanes: [2, 3, 1]}[type(lanes)]
+
+
+@every_kind
 def test_postponed_messages_are_forgotten_with_those_that_wait(make: Callable[[], Lanes]) -> None:
     lanes = make()
     lanes.add(messages(1, 2))

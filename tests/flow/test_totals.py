@@ -72,6 +72,7 @@ def test_of_conditions_the_worst_counts_and_says_its_process() -> None:
         connected=False,
         missing=("a", "b"),
         blocked="no leader",
+        breaker_open="breaker payments is open",
         failed="a poison pill",
         last_error="timed out",
         stepped=3.0,
@@ -82,6 +83,7 @@ def test_of_conditions_the_worst_counts_and_says_its_process() -> None:
 
     assert (found.joined, found.connected, found.missing) == (False, False, ("a", "b"))
     assert found.blocked == "process 1: no leader"
+    assert found.breaker_open == "process 1: breaker payments is open"
     assert found.failed == "process 1: a poison pill"
     assert found.last_error == "process 1: timed out"
     assert (found.stepped, found.patience) == (3.0, 90.0)

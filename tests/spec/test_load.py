@@ -220,6 +220,21 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
         ),
         (
             "    to: delays",
+            "    breaker: {failures: 3}",
+            "20:5: pipelines.delays.breaker.name: is missing: Name of the dependency",
+        ),
+        (
+            "    to: delays",
+            "    breaker: {name: a, failures: 0}",
+            "20:24: pipelines.delays.breaker.failures: 0 is out of range; legal is at least 1",
+        ),
+        (
+            "    to: delays",
+            "    breaker: {name: a, reset: 0s}",
+            "20:24: pipelines.delays.breaker.reset: '0s' is out of range; legal is more than 0",
+        ),
+        (
+            "    to: delays",
             "    rate_limit: 500",
             "20:5: pipelines.delays.rate_limit: 500 is not a rate such as 500/s, 30/m, 1000/h",
         ),
@@ -301,6 +316,17 @@ def test_a_mistake_is_named_with_its_place_its_value_and_what_is_legal(
     found = problems(tmp_path, changed(old, new))
 
     assert any(expected in problem for problem in found), found
+
+
+@pytest.mark.parametrize("more", ["failures: 3", "reset: 1m", "on: [OSError]"])
+def test_pipelines_that_name_the_same_breaker_agree_about_it(tmp_path: Path, more: str) -> None:
+    def found(other: str) -> list[str]:
+        text = changed("    to: delays", f"    breaker: {{name: payments, {more}}}\n    to: delays")
+        return problems(tmp_path, text.replace("    to: alerts", f"    breaker: {{{other}}}"))
+
+    assert found(f"name: payments, {more}") == found("name: others") == []
+    (problem,) = found("name: payments")
+    assert "pipelines.alerts.breaker: 'payments' is other than in pipeline 'delays'" in problem
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_lines(tmp_path: Path) -> None:

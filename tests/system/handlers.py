@@ -52,6 +52,19 @@ def need_file(payload: dict[str, Any]) -> dict[str, Any]:
     return payload
 
 
+@handler
+async def need_file_async(payload: dict[str, Any]) -> dict[str, Any]:
+    """Do the same."""
+    await asyncio.sleep(0)
+    return need_file(payload)
+
+
+@handler(batch=50)
+def need_file_batch(payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Do the same with a batch."""
+    return [need_file(payload) for payload in payloads]
+
+
 @handler(batch=7)
 def echo_batch(payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Give the payloads back."""

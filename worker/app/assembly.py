@@ -13,6 +13,7 @@ from worker.app.endpoint import endpoint
 from worker.app.execution import Recipe, executor_of
 from worker.app.lanes import lanes_of
 from worker.app.options import Options
+from worker.engine.breaker import Breaker
 from worker.engine.floor import Floor
 from worker.engine.job import Clients, Job
 from worker.engine.partition import POLL_LIMIT
@@ -86,6 +87,7 @@ class _Assembly:
         self._options = options
         self._names = [n for n in self._spec.pipelines if n in options.only or not options.only]
         self._loop = LoopThread()
+        self._breakers: dict[str, Breaker] = {}
         self._watch = Watch()
         self._floor = Floor()
         self._clock = Clock()
@@ -193,9 +195,17 @@ class _Assembly:
             None if pipeline.rate_limit is None else pipeline.rate_limit.pipeline,
             self._floor,
             None if handler.is_async else partial(self._apart, name, pipeline, handler),
+            breaker=self._breaker(pipeline),
         )
         pool = self._pool(name, pipeline, handler, resources)
         return PipelineLoop(job, self._clients(name), pool, self._clock, self._observer)
+
+    def _breaker(self, pipeline: Pipeline) -> Breaker | None:
+        """That of the name, which all pipelines share that have it."""
+        settings = pipeline.breaker
+        if settings is None:
+            return None
+        return self._breakers.setdefault(settings.name, Breaker(settings))
 
     def _pool(self, name: str, pipeline: Pipeline, handler: Handler, resources: Resources) -> Pool:
         if pipeline.pool == "process":
@@ -228,6 +238,7 @@ class _Assembly:
             batch=None if handler.batch is None else _run_limit(pipeline, handler),
             retry=pipeline.retry,
             timeout=pipeline.timeout,
+            breaker=pipeline.breaker,
         )
 
     def _clients(self, name: str) -> Clients:

@@ -91,17 +91,19 @@ def _why_unreadable(file: Path) -> str | None:
 
 
 def unknown_exceptions(spec: Spec) -> Iterator[str]:
-    """A warning of each name in `retry` or `dead_letter` that no exception has so far.
+    """A warning of each name in `retry`, `breaker` or `dead_letter` that no exception has so far.
 
     It is no mistake for sure: a module may be imported later.
     """
     known = {name for kind in _kinds(BaseException) for name in names_of(kind)}
     for name, pipeline in spec.pipelines.items():
-        retry, target = pipeline.retry, pipeline.dead_letter
-        for wanted in (*(retry.on or ()), *retry.give_up_on):
+        retry, breaker, target = pipeline.retry, pipeline.breaker, pipeline.dead_letter
+        named = [("retry", one) for one in (*(retry.on or ()), *retry.give_up_on)]
+        named += [("breaker", one) for one in (breaker.on or () if breaker else ())]
+        for key, wanted in named:
             if wanted not in known:
                 what = f"no exception is named {wanted!r} so far{_hint(wanted, known)}"
-                yield f"pipelines.{name}.retry: {what}"
+                yield f"pipelines.{name}.{key}: {what}"
         for wanted in () if target is None else target.by:
             if wanted not in known | REASONS:
                 what = f"no exception and no reason is named {wanted!r} so far"

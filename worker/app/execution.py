@@ -44,6 +44,7 @@ def executor_of(
         pipeline.ordering == "partition",
         resources,
         pipeline.timeout,
+        pipeline.breaker,
     )
 
 

@@ -17,9 +17,10 @@ from worker.engine.partition import Run
 from worker.engine.raised import failure_of, text_of
 from worker.engine.results import PLAIN, VALUES, BadResult, Results, exhausted
 from worker.errors import Reject, Retry
+from worker.flow.breaker import is_away
 from worker.flow.retry import is_retried, too_late
 from worker.handlers import Handler
-from worker.settings import DeadLetterSettings, RetrySettings
+from worker.settings import BreakerSettings, DeadLetterSettings, RetrySettings
 from worker.types import Failed, Failure, Message, Outcome, RawMessage, each
 
 SLICE = 0.02
@@ -49,6 +50,8 @@ class Executor:
     resources: Mapping[str, Any]
     timeout: float | None = None
     """Seconds after which an attempt of an async handler is cancelled."""
+    breaker: BreakerSettings | None = None
+    """What failures tell of a dependency."""
     _call: Callable[..., Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -253,19 +256,21 @@ class Executor:
                 return Failed(Failure(error.reason, "", text_of(error), harmless=True))
             case Retry():
                 failure = failure_of("handler_error", error, self.dead_letter)
-                return Failed(failure, again=True, delay=error.delay)
+                away = is_away(self.breaker, failure.reason, Retry)
+                return Failed(failure, again=True, delay=error.delay, away=away)
             case Overrun():
                 failure = too_late(error.timeout)
             case _:
                 failure = failure_of("handler_error", error, self.dead_letter)
-        return Failed(failure, is_retried(self.retry, failure.reason, type(error)))
+        again = is_retried(self.retry, failure.reason, type(error))
+        return Failed(failure, again, away=is_away(self.breaker, failure.reason, type(error)))
 
     def _failed(self, reason: str, error: Exception) -> Failed:
         return Failed(failure_of(reason, error, self.dead_letter))
 
     def _comes_first_again(self, outcome: Outcome) -> bool:
         """Whether nothing may be handled before this message is tried again."""
-        return isinstance(outcome, Failed) and outcome.again and self.in_order
+        return isinstance(outcome, Failed) and (outcome.again or outcome.away) and self.in_order
 
 
 def _limited(call: Callable[..., Awaitable[Any]], timeout: float) -> Callable[..., Awaitable[Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from worker.engine.breaker import Breaker
 from worker.engine.floor import Floor
 from worker.engine.partition import POLL_LIMIT
 from worker.engine.pool import Pool
@@ -37,6 +38,8 @@ class Job:
     """The process that it runs in, the same for all of its pipelines."""
     apart: Callable[[], Pool] | None = None
     """Makes a pool whose handlers may end without the worker, if there can be one."""
+    breaker: Breaker | None = None
+    """What is handed out depends on it."""
 
 
 @dataclass(frozen=True, slots=True)

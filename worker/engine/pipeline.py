@@ -194,6 +194,7 @@ class PipelineLoop:
             unmatched=tuple(consumer.unmatched),
             blocked=runner.blocked,
             hindered=self._pool.hindrance,
+            breaker_open=None if self.job.breaker is None else self.job.breaker.why_open,
             overrunning=self._note_overrunning(runner, state.stepped),
             last_error=self._last_error,
             in_flight=runner.pressure.messages,

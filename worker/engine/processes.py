@@ -20,9 +20,10 @@ from worker.engine.pool import waiting_in
 from worker.engine.topics import KnownTopics
 from worker.errors import PipelineFailed
 from worker.flow.backoff import backoff
+from worker.flow.breaker import is_away
 from worker.flow.retry import is_retried
 from worker.flow.suspects import Place, Suspects
-from worker.settings import RetrySettings
+from worker.settings import BreakerSettings, RetrySettings
 from worker.types import Failed, RawMessage
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class ProcessPool:
         batch: int | None,
         retry: RetrySettings,
         timeout: float | None,
+        breaker: BreakerSettings | None,
     ) -> None:
         self.outstanding = 0
         self.appetite = 1 if batch is None else batch
@@ -80,6 +82,7 @@ class ProcessPool:
         self._is_batch = batch is not None
         self._retry = retry
         self._timeout = timeout
+        self._breaker = breaker
         self._suspects = Suspects()
         self._done: list[Finished] = []
         self._portions: queue.SimpleQueue[Portion | None] = queue.SimpleQueue()
@@ -129,7 +132,8 @@ class ProcessPool:
             fate = self._suspects.fate(places[0])
             if fate is not None:
                 again = is_retried(self._retry, fate.reason, TimeoutError)
-                self._done.append(Finished(run, [Failed(fate, again)]))
+                away = is_away(self._breaker, fate.reason, TimeoutError)
+                self._done.append(Finished(run, [Failed(fate, again, away=away)]))
                 return
             messages = messages[: self._suspects.together(places)]
         self._portions.put(Portion(run, messages))

@@ -80,8 +80,9 @@ class Runner:
         self._pool = pool
         self._clock = clock
         self._rate = Unlimited() if job.rate is None else Rate(job.rate)
+        self._breaker = job.breaker
         self._is_too_fast = False
-        """Whether only its rate kept the last step from handing more over."""
+        """Whether only its rate or its breaker kept the last step from handing more over."""
         self._wake_at = inf
         """When the first of the lanes goes on that wait for a time, on the monotonic clock."""
         self._draining = False
@@ -229,9 +230,7 @@ class Runner:
         self._wake_at = inf
         for partition in self.partitions.values():
             self._wake_at = min(self._wake_at, partition.lanes.wake(now))
-        room = self._rate.room(now)
-        if room and (self._trial.watched or self.job.floor.turns) and not self._may_hand_out(now):
-            room = 0
+        room = before = self._room(now)
         turns = deque(self.partitions.values())
         limit = min(self.pressure.portion(self.job.run_limit), self._pool.appetite)
         while turns and room and not self._pool.saturated:
@@ -247,6 +246,8 @@ class Runner:
                 # In the next step, too, its turn comes after those of the others.
                 self.partitions[partition.source] = self.partitions.pop(partition.source)
         self._is_too_fast = not room
+        if self._breaker is not None and room < before:
+            self._breaker.take(now)
 
     def _settle(self) -> None:
         full = not self.pressure.room
@@ -437,8 +438,11 @@ class Runner:
             messages = _without(run.messages, postponed) if postponed else run.messages
             run.partition.lanes.release(messages, chunk.messages)
             for one in postponed:
-                run.partition.lanes.postpone(one.message, one.due)
-                self._wake_at = min(self._wake_at, one.due)
+                if one.due is None:
+                    run.partition.lanes.defer(one.message)
+                else:
+                    run.partition.lanes.postpone(one.message, one.due)
+                    self._wake_at = min(self._wake_at, one.due)
             self._rate.give_back(len(messages) - chunk.messages)
         if chunk.messages:
             self.committer.deliver(chunk)
@@ -554,6 +558,18 @@ class Runner:
         floor, idle = self.job.floor, not self._pool.outstanding
         return self._pool.in_process and not floor.may_work(self._pool, idle=idle)
 
+    def _room(self, now: float) -> int:
+        """How many messages may go to handlers; where messages are tried, the next one does."""
+        room = self._rate.room(now)
+        if self._breaker is not None and not self._breaker.room(now):
+            if not self._pool.outstanding:
+                self._trial.close()
+            self._makes_way()
+            return 0
+        if room and (self._trial.watched or self.job.floor.turns) and not self._may_hand_out(now):
+            return 0
+        return room if self._breaker is None else min(room, self._breaker.room(now))
+
     def _may_hand_out(self, now: float) -> bool:
         """Whether runs may go to handlers; where messages are tried, the next one does."""
         self._trial.look()
@@ -573,6 +589,8 @@ class Runner:
             self._trial.take_back(attempt)
             return
         self._rate.take(len(messages), now)
+        if self._breaker is not None:
+            self._breaker.take(now)
         run = Run(partition, messages)
         partition.runs.add(run)
         if how == "apart":

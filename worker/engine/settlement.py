@@ -33,10 +33,11 @@ from worker.types import (
 
 
 class Postponed(NamedTuple):
-    """A message that is tried again at a time on the monotonic clock, and why."""
+    """A message that is tried again, and why it has failed."""
 
     message: RawMessage
-    due: float
+    due: float | None
+    """When, on the monotonic clock; None where it is held back by a breaker that is open."""
     failure: Failure
 
 
@@ -64,6 +65,7 @@ class Settlement:
         self._origin = Origin(job.group, job.name, job.handler)
         self._on_error = policy(job.settings)
         self._retry = job.settings.retry
+        self._breaker = job.breaker
         self._in_order = job.settings.ordering == "partition"
         self._condemned = Condemned()
 
@@ -76,8 +78,10 @@ class Settlement:
             outcomes = self._without_condemned(run, outcomes)
         if _have_one_result_each(outcomes):
             self._counts.handled += len(outcomes)
+            self._note_success()
             return self._chunk(partition, messages, outcomes, outcomes, Counter()), (), None
         if _none_failed(outcomes):
+            self._note_success()
             chunk, stop = self._match_each(partition, messages, outcomes)
             return chunk, (), stop
         messages, settled, postponed = self._judged(run, outcomes)
@@ -119,6 +123,7 @@ class Settlement:
                 judged = self._judge(run.partition, message, outcome, now, draw)
             else:
                 judged = outcome
+                self._note_success()
             if postponed and self._in_order:
                 continue
             if isinstance(judged, Postponed):
@@ -135,13 +140,23 @@ class Settlement:
         self, partition: Partition, message: RawMessage, failed: Failed, now: float, draw: float
     ) -> Decision | Postponed:
         time = int(self._clock.time() * 1000)
-        attempts = partition.attempts.failed(message.offset(), time).attempts
-        if not failed.again or attempts >= self._retry.attempts:
+        breaker = self._breaker if failed.away else None
+        if breaker is not None:
+            breaker.failed(now, text_of(failed.failure))
+        recoveries = None if breaker is None else breaker.recoveries
+        counted = partition.attempts.failed(message.offset(), time, recoveries).counted
+        if breaker is not None and breaker.is_open:
+            return Postponed(message, None, failed.failure)
+        if counted >= self._retry.attempts or not (failed.again or failed.away):
             return decide(self._on_error, failed.failure)
         wait = failed.delay
         if wait is None:
-            wait = delay(self._retry.backoff, attempts, draw)
+            wait = delay(self._retry.backoff, max(1, counted), draw)
         return Postponed(message, now + wait, failed.failure)
+
+    def _note_success(self) -> None:
+        if self._breaker is not None:
+            self._breaker.succeeded(self._clock.monotonic())
 
     def _match_each(
         self,

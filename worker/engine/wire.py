@@ -66,7 +66,7 @@ def outcome_of(plain: Any) -> Outcome:
         return Encoded(*plain)
     if type(plain) is list:
         return Done([Encoded(*record) for record in plain])
-    return Failed(Failure(**plain["failure"]), plain["again"], plain["delay"])
+    return Failed(Failure(**plain["failure"]), plain["again"], plain["delay"], plain["away"])
 
 
 def _plain_record(record: Encoded) -> tuple[Any, ...]:

@@ -83,6 +83,10 @@ class GatedLanes:
         """See `Lanes`: it has been let in."""
         self._lanes.postpone(message, due)
 
+    def defer(self, message: RawMessage) -> None:
+        """See `Lanes`: it has been let in."""
+        self._lanes.defer(message)
+
     def occupy(self, run: Sequence[RawMessage]) -> None:
         """See `Lanes`."""
         self._lanes.occupy(run)

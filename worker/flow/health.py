@@ -107,6 +107,8 @@ class PipelineState:
     """Why results or dead letters cannot be delivered at the moment."""
     hindered: str | None = None
     """Why no message can be handled at the moment."""
+    breaker_open: str | None = None
+    """Why none is handed to a handler: its breaker is open."""
     timeout: float | None = None
     """Seconds that a handler may take."""
     overrunning: tuple[Overrunning, ...] = ()
@@ -227,6 +229,7 @@ def _why_not_ready(pipeline: PipelineState) -> str | None:
         (pipeline.missing, f"topics to read do not exist: {', '.join(pipeline.missing)}"),
         (pipeline.blocked is not None, f"cannot deliver: {pipeline.blocked}"),
         (pipeline.hindered is not None, f"cannot handle: {pipeline.hindered}"),
+        (pipeline.breaker_open is not None, str(pipeline.breaker_open)),
         *(
             (True, f"its handler has been at {one}, longer than timeout: {pipeline.timeout:g}s")
             for one in pipeline.overrunning[:1]

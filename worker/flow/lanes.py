@@ -45,6 +45,12 @@ class Lanes(Protocol):
         It is first in its lane, which waits until then.
         """
 
+    def defer(self, message: RawMessage) -> None:
+        """Such a message comes again after those of other lanes that are ready.
+
+        It is first in its lane.
+        """
+
     def occupy(self, run: Sequence[RawMessage]) -> None:
         """Wait with what is in the lanes of a run that an earlier assignment has given out."""
 
@@ -130,6 +136,11 @@ class OneLane:
         """See `Lanes`."""
         self._queue.appendleft(message)
         self._due, self._busy = due, True
+
+    def defer(self, message: RawMessage) -> None:
+        """See `Lanes`."""
+        self._queue.appendleft(message)
+        self._busy = False
 
     def occupy(self, run: Sequence[RawMessage]) -> None:  # noqa: ARG002
         """See `Lanes`."""
@@ -224,6 +235,11 @@ class KeyLanes:
     def postpone(self, message: RawMessage, due: float) -> None:
         """See `Lanes`."""
         heappush(self._asleep, (due, message.offset(), message))
+        self._waiting += 1
+
+    def defer(self, message: RawMessage) -> None:
+        """See `Lanes`."""
+        self._ready.append(message)
         self._waiting += 1
 
     def occupy(self, run: Sequence[RawMessage]) -> None:
@@ -338,6 +354,10 @@ class NoLanes:
     def postpone(self, message: RawMessage, due: float) -> None:
         """See `Lanes`."""
         heappush(self._asleep, (due, message.offset(), message))
+
+    def defer(self, message: RawMessage) -> None:
+        """See `Lanes`."""
+        self._queue.append(message)
 
     def occupy(self, run: Sequence[RawMessage]) -> None:
         """See `Lanes`: nothing waits for anything."""

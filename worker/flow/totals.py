@@ -106,6 +106,7 @@ def _total(numbered: Numbered, earlier: Sequence[PipelineState]) -> PipelineStat
         missing=tuple(dict.fromkeys(topic for state in states for topic in state.missing)),
         blocked=_first(numbered, lambda state: state.blocked),
         hindered=_first(numbered, lambda state: state.hindered),
+        breaker_open=_first(numbered, lambda state: state.breaker_open),
         timeout=states[0].timeout,
         overrunning=_overrunning(states),
         failed=_first(numbered, lambda state: state.failed),

@@ -192,6 +192,12 @@ TABLE: Final = (
         lambda pipeline: pipeline.blocked is not None,
     ),
     _now(
+        "worker_breaker_open",
+        "0 or 1",
+        "Whether the pipeline waits for what its breaker stands for.",
+        lambda pipeline: pipeline.breaker_open is not None,
+    ),
+    _now(
         "worker_pipeline_failed",
         "0 or 1",
         "Whether the pipeline has stopped for good.",

@@ -68,6 +68,7 @@ def _pipeline(pipeline: PipelineState, now: float) -> dict[str, Any]:
         "unmatched": pipeline.unmatched,
         "blocked": pipeline.blocked,
         "hindered": pipeline.hindered,
+        "breaker_open": pipeline.breaker_open,
         "overrunning": [_overrunning(one) for one in pipeline.overrunning],
         "failed": pipeline.failed,
         "last_error": pipeline.last_error,

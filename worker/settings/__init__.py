@@ -16,6 +16,7 @@ from worker.settings.kafka import (
 )
 from worker.settings.spec import (
     BackoffSettings,
+    BreakerSettings,
     CommitSettings,
     DeadLetterSettings,
     InFlightSettings,
@@ -32,6 +33,7 @@ from worker.settings.values import WRITTEN, ItemProblems, Model
 __all__ = [
     "WRITTEN",
     "BackoffSettings",
+    "BreakerSettings",
     "CommitSettings",
     "ConsumerSettings",
     "DeadLetterSettings",

@@ -132,6 +132,25 @@ class RedactSettings(Model):
     )
 
 
+class BreakerSettings(Model):
+    """Waiting for what handlers depend on, while it is away, instead of giving messages up."""
+
+    name: str = Field(
+        pattern=NAME,
+        description="Name of the dependency; pipelines with the same name wait together.",
+    )
+    failures: int = Field(5, ge=1, description="Failures in a row that open the breaker.")
+    reset: Duration = Field(
+        30.0, gt=0, description="How long an open breaker waits before it tries one message."
+    )
+    on: list[ExceptionName] | None = Field(
+        None,
+        min_length=1,
+        description="Exceptions that tell of the dependency, by the names of their classes or of "
+        "bases, such as `ConnectionError`; by default all but `Retry`.",
+    )
+
+
 class DeadLetterSettings(Model):
     """Where messages go that cannot be handled."""
 
@@ -275,6 +294,9 @@ class Pipeline(Lifecycle):
     )
     retry: RetrySettings = Field(
         RetrySettings(), description="Trying again what has failed before it is given up."
+    )
+    breaker: BreakerSettings | None = Field(
+        None, description="Waiting for what the handler depends on, while that is away."
     )
     dead_letter: DeadLetterTarget | None = Field(
         None, description="Dead-letter topic; a text, or a map with `default`."

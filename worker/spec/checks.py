@@ -21,6 +21,7 @@ def contradictions(spec: Spec) -> list[Contradiction]:
         *_security(spec),
         *_clients(spec.kafka),
         *_groups(spec),
+        *_breakers(spec),
         *(
             found
             for name, pipeline in spec.pipelines.items()
@@ -72,6 +73,21 @@ def _groups(spec: Spec) -> Iterator[Contradiction]:
                 ("pipelines", name, "group"),
                 f"group {spec.group(name)!r} is that of pipeline {first!r} too; "
                 "each pipeline needs its own",
+            )
+
+
+def _breakers(spec: Spec) -> Iterator[Contradiction]:
+    first: dict[str, str] = {}
+    for name, pipeline in spec.pipelines.items():
+        breaker = pipeline.breaker
+        if breaker is None:
+            continue
+        other = first.setdefault(breaker.name, name)
+        if breaker != spec.pipelines[other].breaker:
+            yield (
+                ("pipelines", name, "breaker"),
+                f"{breaker.name!r} is other than in pipeline {other!r}; pipelines share a breaker "
+                "by its name, with the same `failures`, `reset` and `on`",
             )
 
 

@@ -17,7 +17,6 @@ from worker.spec.units import united
 LATER: Final = {
     "transaction": "transactions",
     "key_decode": "decoding of keys",
-    "breaker": "circuit breakers",
 }
 """Keys that a later version brings."""
 
