@@ -99,6 +99,33 @@ def test_an_open_breaker_lets_one_message_through_after_each_reset(ordering: str
     assert len(payments.calls) == 2
 
 
+def test_a_probe_that_does_not_come_back_is_alone_until_another_reset_is_over() -> None:
+    payments = Payments()
+    rig = rig_of(payments, ordering="none")
+    rig.pool.size = 10
+    opened(rig, payments)
+    rig.pool.hold = True
+
+    later(rig, 30.0)
+    at_first = rig.pool.outstanding
+    later(rig, 29.9)
+    before = rig.pool.outstanding
+    later(rig, 0.1)
+
+    assert (at_first, before, rig.pool.outstanding) == (1, 1, 2)
+
+
+def test_in_order_nothing_behind_the_one_that_waits_is_given_to_the_handler() -> None:
+    payments = Payments()
+    payments.poison = {1}
+    rig = rig_of(payments, retry={"attempts": 1})
+    rig.send("1", "2", "3")
+
+    at_once(rig)
+
+    assert payments.calls == [1]
+
+
 @pytest.mark.parametrize("attempts", [1, 2])
 def test_a_single_attempt_is_not_the_last_either(attempts: int) -> None:
     payments = Payments()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from worker.flow.health import (
     STALLED_AFTER,
     Overrunning,
+    PartitionState,
     PipelineState,
     ProcessState,
     Snapshot,
@@ -77,6 +78,15 @@ def test_a_pipeline_whose_breaker_is_open_is_live_but_not_ready() -> None:
 
     assert (health.live, health.ready) == (True, False)
     assert health.reasons == (f"pipeline: {why}",)
+
+
+def test_a_flooded_partition_is_named() -> None:
+    flooded = PartitionState("orders", 3, 9, 8, None, 20, in_flight=1, paused=False, flooded=True)
+
+    health = judge(snapshot(replace(GOOD, partitions=(flooded,))))
+
+    assert (health.live, health.ready) == (True, False)
+    assert health.reasons == ("pipeline: orders[3] is flooded: too many of its messages fail",)
 
 
 def several(*processes: ProcessState, now: float = 0.0, draining: bool = False) -> Snapshot:

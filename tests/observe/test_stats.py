@@ -72,6 +72,7 @@ def test_the_snapshot_comes_out_whole() -> None:
             "in_flight": 1,
             "paused": False,
             "held_by": None,
+            "flooded": False,
             "starts": 0,
             "suspect": None,
         }

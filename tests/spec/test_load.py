@@ -219,6 +219,16 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
             "21:5: pipelines.delays.rate_limit: `lane` needs `ordering: key`; none has no such",
         ),
         (
+            "    dead_letter: flights.dlq\n\n  alerts",
+            "    flood_limit: {window: 10}\n\n  alerts",
+            "21:5: pipelines.delays.flood_limit: needs `dead_letter` or `on_error: skip`",
+        ),
+        (
+            "    to: delays",
+            "    flood_limit: {max_ratio: 1.5}",
+            "20:19: pipelines.delays.flood_limit.max_ratio: 1.5 is out of range; legal is at most",
+        ),
+        (
             "    to: delays",
             "    breaker: {failures: 3}",
             "20:5: pipelines.delays.breaker.name: is missing: Name of the dependency",

@@ -83,3 +83,37 @@ def test_a_rebalance_and_a_stop_do_not_wait_for_an_open_breaker(
         assert last.stop() == 0, last.log
 
     assert sorted(ids(kafka.read(spec.target))) == list(range(RECORDS))
+
+
+@pytest.mark.parametrize(
+    ("handler", "settings"),
+    [
+        ("need_file", {"ordering": "partition"}),
+        ("need_file_async", {"ordering": "key", "concurrency": 64}),
+        ("need_file", {"ordering": "none", "pool": "process", "concurrency": 2}),
+    ],
+    ids=["partition", "asyncio", "processes"],
+)
+def test_a_flood_gives_up_a_bounded_number_and_nothing_is_lost_or_double(
+    kafka: Kafka, tmp_path: Path, handler: str, settings: Mapping[str, Any]
+) -> None:
+    spec, file = Spec(kafka, tmp_path, handler), tmp_path / "there"
+    failed = f"{spec.name}.dlq"
+    limit = {"max_consecutive": 20}
+    spec.settings = {**settings, "flood_limit": limit, "dead_letter": failed}
+    spec.create_topics()
+    kafka.create(failed)
+    kafka.produce(spec.source, needing(file))
+
+    with spec.worker() as worker:
+        worker.until(lambda: worker.owned() and worker.metric("worker_flooded_partitions") == 4)
+        worker.until(lambda: "is flooded" in str(worker.get("/readyz")))
+        worker.until(lambda: worker.count("retried") >= 8)
+        file.touch()
+        worker.until(lambda: is_through(kafka, spec, RECORDS))
+        worker.until(worker.is_ready)
+        assert worker.stop() == 0, worker.log
+
+    given_up, handled = ids(kafka.read(failed)), ids(kafka.read(spec.target))
+    assert 80 <= len(given_up) <= 90
+    assert sorted(given_up + handled) == list(range(RECORDS))

@@ -10,6 +10,7 @@ from typing import Any, Final
 from worker.flow import envelope
 from worker.flow.attempts import Attempts
 from worker.flow.crashes import Note
+from worker.flow.flood import Flood
 from worker.flow.lanes import Lanes
 from worker.flow.offsets import OffsetTracker, Ranges
 from worker.flow.pressure import Share
@@ -31,6 +32,7 @@ class Partition:
         "attempts",
         "closing",
         "committed",
+        "flood",
         "held",
         "in_flight",
         "lanes",
@@ -56,6 +58,8 @@ class Partition:
         self.lanes = lanes
         self.committed = committed
         self.attempts = Attempts()
+        self.flood: Flood | None = None
+        """Where there is a limit, what has failed."""
         self.note = note
         """What the next commit says of its owner, this one, and of crashes."""
         self.alive = True
@@ -71,6 +75,17 @@ class Partition:
         """Bytes of these."""
         self.runs: set[Run] = set()
         """Those that are out."""
+
+    @property
+    def is_flooded(self) -> bool:
+        """Whether its messages go one at a time, since too many fail."""
+        return self.flood is not None and self.flood.is_flooded
+
+    def may_go(self, now: float) -> bool:
+        """Whether its messages may go to handlers; while it is flooded, one at a time."""
+        if self.flood is None or not self.flood.is_flooded:
+            return True
+        return not self.runs and self.flood.may_probe(now)
 
     def take(self, fetch: Fetch) -> Fetch:
         """Queue the messages of a poll that are not finished already; returns these."""

@@ -209,6 +209,7 @@ class PipelineLoop:
                     end=ends.get(source),
                     in_flight=partition.in_flight,
                     paused=partition.paused,
+                    flooded=partition.is_flooded,
                     held_by=partition.tracker.committable if partition.held else None,
                     starts=partition.note.starts,
                     suspect=partition.note.suspect,

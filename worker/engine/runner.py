@@ -19,6 +19,7 @@ from worker.errors import ClientError, PipelineFailed, WorkerError
 from worker.flow import crashes, envelope
 from worker.flow.backoff import backoff
 from worker.flow.crashes import Note
+from worker.flow.flood import Flood
 from worker.flow.gate import GatedLanes
 from worker.flow.health import Counts
 from worker.flow.offsets import Ranges
@@ -81,6 +82,9 @@ class Runner:
         self._clock = clock
         self._rate = Unlimited() if job.rate is None else Rate(job.rate)
         self._breaker = job.breaker
+        self._may_flood = job.settings.flood_limit is not None
+        self._going: Sequence[Partition] = ()
+        """Those that were not flooded lately: what waits in others keeps nobody busy."""
         self._is_too_fast = False
         """Whether only its rate or its breaker kept the last step from handing more over."""
         self._wake_at = inf
@@ -223,6 +227,9 @@ class Runner:
             self._find_new_place(self._lost.pop())
 
     def _dispatch(self) -> None:
+        self._going = list(self.partitions.values())
+        if self._may_flood:
+            self._going = [p for p in self._going if not p.is_flooded]
         if self.committer.stuck or self._is_blocked or self.failed is not None:
             self._makes_way()
             return
@@ -232,17 +239,21 @@ class Runner:
             self._wake_at = min(self._wake_at, partition.lanes.wake(now))
         room = before = self._room(now)
         turns = deque(self.partitions.values())
+        if self._may_flood:
+            turns = deque(p for p in turns if p.may_go(now))
         limit = min(self.pressure.portion(self.job.run_limit), self._pool.appetite)
         while turns and room and not self._pool.saturated:
             partition = turns.popleft()
-            messages = partition.lanes.take(min(limit, room))
+            probes = partition.flood is not None and partition.flood.is_flooded
+            messages = partition.lanes.take(1 if probes else min(limit, room))
             if messages:
                 room -= len(messages)
                 self._rate.take(len(messages), now)
                 run = Run(partition, messages)
                 partition.runs.add(run)
                 self._pool.submit(run)
-                turns.append(partition)
+                if not probes:
+                    turns.append(partition)
                 # In the next step, too, its turn comes after those of the others.
                 self.partitions[partition.source] = self.partitions.pop(partition.source)
         self._is_too_fast = not room
@@ -314,6 +325,8 @@ class Runner:
         for run in self._late.get(source, ()):
             lanes.occupy(run.messages)
         partition = Partition(source, start, committed, lanes, finished, note)
+        if self.job.settings.flood_limit is not None:
+            partition.flood = Flood(self.job.settings.flood_limit)
         partition.closing = self._draining
         if not self._draining:
             settings = self.job.settings
@@ -341,7 +354,7 @@ class Runner:
         return {source: finished for source, finished in maps.items() if finished is not None}
 
     def _has_work(self) -> bool:
-        return not self._is_too_fast and any(p.lanes.ready for p in self.partitions.values())
+        return not self._is_too_fast and any(p.lanes.ready for p in self._going)
 
     def _has_enough(self) -> bool:
         """Whether handlers have enough to go on with: more would only get cold.
@@ -352,8 +365,8 @@ class Runner:
             return False
         enough = self.pressure.portion(POLL_LIMIT)
         if self._pool.saturated:
-            return sum(len(p.lanes) for p in self.partitions.values()) >= enough
-        return sum(p.lanes.ready for p in self.partitions.values()) >= enough
+            return sum(len(p.lanes) for p in self._going) >= enough
+        return sum(p.lanes.ready for p in self._going) >= enough
 
     @property
     def _is_idle(self) -> bool:
@@ -482,7 +495,7 @@ class Runner:
         for source, partition in list(self.partitions.items()):
             self._behind[source] = max(self._behind.get(source, 0), partition.tracker.position)
             successor = self._replace(partition, partition.tracker.committable)
-            successor.attempts = partition.attempts
+            successor.attempts, successor.flood = partition.attempts, partition.flood
         self.committer.close(0.0)
         if self.committer.learnt:
             self._try_again()

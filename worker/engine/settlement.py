@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -31,13 +32,15 @@ from worker.types import (
     bytes_of,
 )
 
+log = logging.getLogger(__name__)
+
 
 class Postponed(NamedTuple):
     """A message that is tried again, and why it has failed."""
 
     message: RawMessage
     due: float | None
-    """When, on the monotonic clock; None where it is held back by a breaker that is open."""
+    """When, on the monotonic clock; None as soon as a breaker or a flood lets it."""
     failure: Failure
 
 
@@ -66,6 +69,7 @@ class Settlement:
         self._on_error = policy(job.settings)
         self._retry = job.settings.retry
         self._breaker = job.breaker
+        self._notes_success = job.breaker is not None or job.settings.flood_limit is not None
         self._in_order = job.settings.ordering == "partition"
         self._condemned = Condemned()
 
@@ -78,10 +82,12 @@ class Settlement:
             outcomes = self._without_condemned(run, outcomes)
         if _have_one_result_each(outcomes):
             self._counts.handled += len(outcomes)
-            self._note_success()
+            if self._notes_success:
+                self._note_success(partition, len(outcomes))
             return self._chunk(partition, messages, outcomes, outcomes, Counter()), (), None
         if _none_failed(outcomes):
-            self._note_success()
+            if self._notes_success:
+                self._note_success(partition, len(outcomes))
             chunk, stop = self._match_each(partition, messages, outcomes)
             return chunk, (), stop
         messages, settled, postponed = self._judged(run, outcomes)
@@ -123,9 +129,10 @@ class Settlement:
                 judged = self._judge(run.partition, message, outcome, now, draw)
             else:
                 judged = outcome
-                self._note_success()
             if postponed and self._in_order:
                 continue
+            if judged is outcome and self._notes_success:
+                self._note_success(run.partition, 1)
             if isinstance(judged, Postponed):
                 postponed.append(judged)
             else:
@@ -148,15 +155,41 @@ class Settlement:
         if breaker is not None and breaker.is_open:
             return Postponed(message, None, failed.failure)
         if counted >= self._retry.attempts or not (failed.again or failed.away):
+            if self._floods(partition, message, now):
+                return Postponed(message, None, failed.failure)
             return decide(self._on_error, failed.failure)
         wait = failed.delay
         if wait is None:
             wait = delay(self._retry.backoff, max(1, counted), draw)
         return Postponed(message, now + wait, failed.failure)
 
-    def _note_success(self) -> None:
+    def _note_success(self, partition: Partition, messages: int) -> None:
         if self._breaker is not None:
             self._breaker.succeeded(self._clock.monotonic())
+        if partition.flood is not None:
+            was_flooded = partition.is_flooded
+            partition.flood.passed(messages, self._clock.monotonic())
+            if was_flooded and not partition.is_flooded:
+                log.warning(
+                    "%s: %s is not flooded any more", self._origin.pipeline, partition.source
+                )
+
+    def _floods(self, partition: Partition, message: RawMessage, now: float) -> bool:
+        """Whether a message that has failed for good comes again, since too many do.
+
+        Not where messages are tried one at a time anyway, after crashes.
+        """
+        if partition.flood is None or partition.note.alone:
+            return False
+        was_flooded = partition.is_flooded
+        comes_again = partition.flood.failed(message.offset(), now)
+        if partition.is_flooded and not was_flooded:
+            log.error(
+                "%s: %s is flooded, too many of its messages fail: one is tried at a time",
+                self._origin.pipeline,
+                partition.source,
+            )
+        return comes_again
 
     def _match_each(
         self,

@@ -68,6 +68,9 @@ class PartitionState:
     suspect: int | None = None
     """The message that may have ended the worker, and is tried alone."""
 
+    flooded: bool = False
+    """Whether its messages are tried one at a time, since too many fail."""
+
     @property
     def lag(self) -> int | None:
         """Messages between the committable offset and the end; None when the end is unknown."""
@@ -230,6 +233,11 @@ def _why_not_ready(pipeline: PipelineState) -> str | None:
         (pipeline.blocked is not None, f"cannot deliver: {pipeline.blocked}"),
         (pipeline.hindered is not None, f"cannot handle: {pipeline.hindered}"),
         (pipeline.breaker_open is not None, str(pipeline.breaker_open)),
+        *(
+            (True, f"{one.topic}[{one.partition}] is flooded: too many of its messages fail")
+            for one in pipeline.partitions
+            if one.flooded
+        ),
         *(
             (True, f"its handler has been at {one}, longer than timeout: {pipeline.timeout:g}s")
             for one in pipeline.overrunning[:1]

@@ -198,6 +198,12 @@ TABLE: Final = (
         lambda pipeline: pipeline.breaker_open is not None,
     ),
     _now(
+        "worker_flooded_partitions",
+        "partitions",
+        "Partitions whose messages are tried one at a time, since too many fail.",
+        lambda pipeline: sum(one.flooded for one in pipeline.partitions),
+    ),
+    _now(
         "worker_pipeline_failed",
         "0 or 1",
         "Whether the pipeline has stopped for good.",

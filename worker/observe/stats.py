@@ -105,6 +105,7 @@ def _partition(partition: PartitionState) -> dict[str, Any]:
         "in_flight": partition.in_flight,
         "paused": partition.paused,
         "held_by": partition.held_by,
+        "flooded": partition.flooded,
         "starts": partition.starts,
         "suspect": partition.suspect,
     }

@@ -132,6 +132,16 @@ class RedactSettings(Model):
     )
 
 
+class FloodLimitSettings(Model):
+    """How many messages of a partition may fail for good before it goes on with one at a time."""
+
+    max_ratio: float = Field(0.5, ge=0.01, le=1, description="Part of the last `window` messages.")
+    max_consecutive: int = Field(100, ge=1, description="Messages in a row.")
+    window: int = Field(
+        1000, ge=1, le=1_000_000, description="Messages over which the ratio is taken."
+    )
+
+
 class BreakerSettings(Model):
     """Waiting for what handlers depend on, while it is away, instead of giving messages up."""
 
@@ -300,6 +310,11 @@ class Pipeline(Lifecycle):
     )
     dead_letter: DeadLetterTarget | None = Field(
         None, description="Dead-letter topic; a text, or a map with `default`."
+    )
+    flood_limit: FloodLimitSettings | None = Field(
+        None,
+        description="With `dead_letter` or `on_error: skip`, when so many messages of a partition "
+        "fail that it tries one at a time instead of giving all up; off by default.",
     )
     on_error: Literal["stop", "skip"] | None = Field(
         None,

@@ -112,6 +112,10 @@ def _retry(here: KeyPath, pipeline: Pipeline) -> Iterator[Contradiction]:
 def _pipeline(here: KeyPath, group: str, pipeline: Pipeline) -> Iterator[Contradiction]:
     yield from _lanes(here, pipeline)
     yield from _retry(here, pipeline)
+    gives_up = pipeline.dead_letter is not None or pipeline.on_error == "skip"
+    if pipeline.flood_limit is not None and not gives_up:
+        words = "needs `dead_letter` or `on_error: skip`; without, the first failure stops it"
+        yield (*here, "flood_limit"), words
     target = pipeline.dead_letter
     dead_letters = [] if target is None else target.places()
     for key, topic in (("to",), pipeline.to), *dead_letters:
