@@ -60,13 +60,15 @@ def until_it_is_over(rig: Rig, restarts: int = 12) -> int:
 
 
 @pytest.mark.parametrize("ordering", LANES)
-def test_a_message_that_ends_the_worker_is_a_dead_letter_after_four_restarts(ordering: str) -> None:
+def test_a_message_that_ends_the_worker_is_given_up_after_seven_restarts(
+    ordering: str,
+) -> None:
     rig = rig_of(ordering)
     rig.send(*numbers(50))
 
     restarts = until_it_is_over(rig)
 
-    assert restarts == 4
+    assert restarts == 7
     assert rig.values("dlq") == ["7"]
     assert set(rig.values()) == set(numbers(50)) - {"7"}
     assert rig.counts.dead_lettered == {"crash": 1}
@@ -83,7 +85,7 @@ def test_the_dead_letter_says_why() -> None:
     headers = dict(record.headers)
     assert headers["dlq.reason"] == b"crash"
     assert headers["dlq.message"] == (
-        b"the worker has ended 2 times while it handled this message alone"
+        b"the worker has ended 5 times while it handled this message alone"
     )
 
 

@@ -161,11 +161,11 @@ def test_whatever_becomes_of_owners_before_the_message_is_given_up_soon_and_no_o
 
 
 @pytest.mark.parametrize("poison", [0, 1, 50])
-def test_it_takes_four_ends_of_owners_that_do_nothing_else(poison: int) -> None:
+def test_it_takes_seven_ends_of_owners_that_do_nothing_else(poison: int) -> None:
     history = History(poison, 70)
 
-    for _ in range(5):
+    for _ in range(8):
         history.own(1_000)
 
-    assert (history.crashes, history.given_up) == (4, [poison])
+    assert (history.crashes, history.given_up) == (7, [poison])
     assert history.note == Note()

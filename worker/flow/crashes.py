@@ -5,11 +5,12 @@ crash; the count ends as soon as `committable` moves. From the second in a row o
 have been at work are tried one at a time, each alone in its process and named in the envelope
 before. One that is named when its owner ends is a suspect: it comes first with the next owner, who
 gives it to a process apart, where there can be one. If that ends, too, the message is given up;
-otherwise when a second owner has ended while it tried it alone.
+otherwise when a fifth owner has ended while it tried it alone: not earlier, since owners are killed
+for other reasons, too, and workers that are started again find the same message first.
 
-So a message that ends the worker costs three restarts, or four without a process apart, and further
-ones only as long as `committable` moves in between. A single kill changes nothing; several in a row
-give up no other message, unless two find the same one alone at work.
+So a message that ends the worker costs three restarts, or seven without a process apart, and more
+only as long as `committable` moves in between. A single kill changes nothing; many in a row give up
+no other message, unless five find the same one alone at work.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from worker.types import Failure
 
 ALONE_FROM: Final = 2
 """Starts in a row after a crash from which on messages are tried alone."""
-TRIES: Final = 2
+TRIES: Final = 5
 """Owners that have to end while they try the same message alone before it is given up."""
 PATIENCE: Final = 30.0
 """Seconds for which others wait while messages are tried, at first."""
