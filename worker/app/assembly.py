@@ -144,12 +144,10 @@ class _Assembly:
         topics: dict[str, str] = {}
         settings: dict[str, TopicSettings] = {}
         for name in self._names:
-            target = self._spec.pipelines[name].dead_letter
-            if target is not None:
+            if self._spec.pipelines[name].dead_letter is not None:
                 topic = topics[name] = redrive_topic(self._spec.group(name))
-                most = max(self._known.numbers[dead_letter] for dead_letter in target.topics)
-                like = TopicSettings(partitions=most)
-                settings[topic] = self._spec.topics.get(topic, like)
+                # More would count like the sources' when a group shares its partitions out.
+                settings[topic] = self._spec.topics.get(topic, TopicSettings(partitions=1))
         try:
             self._admin.create(settings)
         except TopicsRefused as error:

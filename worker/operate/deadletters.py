@@ -161,7 +161,7 @@ class DeadLetters:
         partitions = len(task.bounds)
         groups = (self._spec.group(name) for name in self._spec.pipelines)
         ours = {
-            **{redrive_topic(group): TopicSettings(partitions=partitions) for group in groups},
+            **{redrive_topic(group): TopicSettings(partitions=1) for group in groups},
             parking_topic(task.topic): TopicSettings(partitions=partitions, config={**KEPT}),
             task.ledger: TopicSettings(partitions=1, config={**COMPACTED}),
         }
