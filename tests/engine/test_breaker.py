@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.engine.rig import Rig
+from tests.engine.rig import GROUP, Rig
 from worker.errors import Reject
 from worker.testing import MemoryBroker
+from worker.types import TopicPartition
 
-BREAKER = {"name": "payments", "failures": 3, "reset": "30s", "on": ["ConnectionError"]}
+SOURCE = TopicPartition("source", 0)
+
+BREAKER: dict[str, Any] = {
+    "name": "payments",
+    "failures": 3,
+    "reset": "30s",
+    "on": ["ConnectionError"],
+}
 SETTINGS = {
     "breaker": BREAKER,
     "dead_letter": "dlq",
@@ -309,3 +318,23 @@ def test_it_says_why_it_is_open_and_that_it_is_closed_again(
     )
     assert "breaker payments is open after 3 failures" in caplog.text
     assert caplog.text.count("breaker payments is closed again") == 1
+
+
+def test_a_message_that_may_have_ended_the_worker_waits_for_the_breaker_and_is_its_probe() -> None:
+    payments = Payments()
+    rig = rig_of(payments, ordering="key")
+    assert rig.breaker is not None
+    rig.broker.commit(GROUP, SOURCE, 0, "sw1:oanother,s2,c0,x5,t1")
+    rig.send(*map(str, range(10)))
+    for _ in range(BREAKER["failures"]):
+        rig.breaker.failed(rig.clock.monotonic(), "ConnectionError")
+
+    at_once(rig, 60)
+    while_open = list(payments.calls)
+    assert rig.floor.turns == deque()
+    later(rig, 30.0, steps=60)
+
+    assert while_open == []
+    assert payments.calls[0] == 5
+    assert sorted(payments.calls) == list(range(10))
+    assert rig.breaker.why_open is None

@@ -73,16 +73,21 @@ def behind_heads(gate: Path, each: int) -> Iterator[tuple[bytes, bytes, int]]:
         yield b"%d" % one, json.dumps(value).encode(), one % 4
 
 
+def with_heads(kafka: Kafka, folder: Path, gate: Path) -> Spec:
+    """A thousand messages in each of four partitions, of which the first wait for the gate."""
+    spec = Spec(kafka, folder, "wait_for_file", {"ordering": "key", "concurrency": 8})
+    spec.create_topics()
+    kafka.produce(spec.source, behind_heads(gate, 1_000))
+    return spec
+
+
 def test_what_was_finished_out_of_order_is_not_handled_again_by_who_takes_over(
     kafka: Kafka, tmp_path: Path
 ) -> None:
-    spec = Spec(kafka, tmp_path, "wait_for_file", {"ordering": "key", "concurrency": 8})
-    spec.settings = {**spec.settings, "revoke_timeout": "1s"}
-    spec.create_topics()
     gate = tmp_path / "gate"
-    kafka.produce(spec.source, behind_heads(gate, 1_000))
+    spec = with_heads(kafka, tmp_path, gate)
 
-    with spec.worker() as first:
+    with spec.worker(revoke_timeout="1s") as first:
         first.until(
             lambda: all(
                 kafka.finished(spec.group, spec.source, number) == [(1, 1_000)]
@@ -105,10 +110,8 @@ def test_what_was_finished_out_of_order_is_not_handled_again_by_who_takes_over(
 def test_what_was_finished_out_of_order_is_not_handled_again_after_a_drain_that_took_too_long(
     kafka: Kafka, tmp_path: Path
 ) -> None:
-    spec = Spec(kafka, tmp_path, "wait_for_file", {"ordering": "key", "concurrency": 8})
-    spec.create_topics()
     gate = tmp_path / "gate"
-    kafka.produce(spec.source, behind_heads(gate, 1_000))
+    spec = with_heads(kafka, tmp_path, gate)
 
     with spec.worker(drain_timeout="1s") as first:
         first.until(lambda: sum(kafka.ends(spec.target)) == 4 * 999)

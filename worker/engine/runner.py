@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from math import inf
 
+from worker.engine.apart import Apart
 from worker.engine.commit import AtLeastOnce, Chunk
+from worker.engine.inherited import ends_of, maps_of, named, warn_of
 from worker.engine.job import Clients, Job
 from worker.engine.partition import POLL_LIMIT, Finished, Partition, Run, together
 from worker.engine.pool import Pool
 from worker.engine.settlement import Postponed, Settlement
 from worker.engine.starts import starts_of
 from worker.engine.trial import Attempt, Trial
-from worker.errors import ClientError, PipelineFailed, WorkerError
+from worker.errors import PipelineFailed, WorkerError
 from worker.flow import crashes, envelope
 from worker.flow.backoff import backoff
 from worker.flow.crashes import Note
@@ -99,10 +101,7 @@ class Runner:
         self._full_since: float | None = None
         self._paused = False
         self._trial = Trial(job.floor, pool, clock, can_be_apart=job.apart is not None)
-        self._apart: Pool | None = None
-        """Where messages are tried that may have ended the worker."""
-        self._runs_apart: set[Run] = set()
-        """What was given to that pool: it does not come back once the pool is closed."""
+        self._apart = Apart(job.apart)
         if pool.in_process:
             job.floor.join(pool)
         self.consumer = clients.consumer()
@@ -166,11 +165,12 @@ class Runner:
             job = self.job
             sources = job.settings.source
             starts |= starts_of(self.consumer, fresh, job.settings.start, sources, job.there)
-        finished = self._maps_of(committed)
+        finished = maps_of(self.job.name, committed)
         notes = {source: self._note_of(commit) for source, commit in committed.items()}
-        ends = self._ends_of([source for source, note in notes.items() if note.alone])
+        in_doubt = [source for source, note in notes.items() if note.alone]
+        ends = ends_of(self.job.name, self.consumer, in_doubt)
         notes |= {p: crashes.passed(notes[p]) for p, end in ends.items() if end <= starts[p]}
-        self._warn_of([source for source, note in notes.items() if note.alone])
+        warn_of(self.job.name, [source for source in in_doubt if notes[source].alone])
         for source, start in starts.items():
             self.partitions[source] = self._partition(
                 source,
@@ -180,7 +180,7 @@ class Runner:
                 notes[source],
                 ends.get(source),
             )
-        log.info("%s: assigned %s", self.job.name, _names(starts))
+        log.info("%s: assigned %s", self.job.name, named(starts))
         if self._pool.in_process and not self._draining:
             self.committer.commit_now([self.partitions[source] for source in starts], wait=True)
         return starts
@@ -194,13 +194,13 @@ class Runner:
         self._drop(partitions)
         self.counts.rebalances += 1
         if leaving:
-            log.info("%s: revoked %s", self.job.name, _names(partitions))
+            log.info("%s: revoked %s", self.job.name, named(partitions))
 
     def lost(self, partitions: Sequence[TopicPartition]) -> None:
         """Forget partitions without committing."""
         self._drop(partitions)
         self.counts.rebalances += 1
-        log.warning("%s: lost %s", self.job.name, _names(partitions))
+        log.warning("%s: lost %s", self.job.name, named(partitions))
 
     def offset_lost(self, partition: TopicPartition) -> None:
         """Remember to find a new place in a partition whose offset is gone."""
@@ -244,7 +244,7 @@ class Runner:
         limit = min(self.pressure.portion(self.job.run_limit), self._pool.appetite)
         while turns and room and not self._pool.saturated:
             partition = turns.popleft()
-            probes = partition.flood is not None and partition.flood.is_flooded
+            probes = partition.is_flooded
             messages = partition.lanes.take(1 if probes else min(limit, room))
             if messages:
                 room -= len(messages)
@@ -335,24 +335,6 @@ class Runner:
             )
         return partition
 
-    def _maps_of(
-        self, committed: Mapping[TopicPartition, Commit | None]
-    ) -> Mapping[TopicPartition, Ranges]:
-        """What earlier owners have finished above the committed offsets."""
-        maps = {
-            source: envelope.decode(commit.metadata, commit.offset)
-            for source, commit in committed.items()
-            if commit is not None
-        }
-        foreign = [source for source, finished in maps.items() if finished is None]
-        if foreign:
-            log.warning(
-                "%s: the metadata committed for %s is not ours; the next commit replaces it",
-                self.job.name,
-                _names(foreign),
-            )
-        return {source: finished for source, finished in maps.items() if finished is not None}
-
     def _has_work(self) -> bool:
         return not self._is_too_fast and any(p.lanes.ready for p in self._going)
 
@@ -419,8 +401,8 @@ class Runner:
 
     def _settle_finished(self, timeout: float) -> None:
         collected = self._pool.collect(timeout)
-        if self._apart is not None:
-            collected += self._collect_apart(self._apart)
+        if self._apart.is_open:
+            collected += self._collect_apart()
         for finished in collected:
             self._note_back(finished.run)
         for finished in together(collected):
@@ -549,23 +531,6 @@ class Runner:
         note = Note() if commit is None else envelope.note_of(commit.metadata, commit.offset)
         return note if self._draining else crashes.taken_over(note, self.job.floor.process)
 
-    def _ends_of(self, partitions: Sequence[TopicPartition]) -> Offsets:
-        """The ends of partitions whose owners have ended in a row: nothing above is in doubt."""
-        try:
-            return self.consumer.find(partitions, "newest") if partitions else {}
-        except ClientError as error:
-            log.warning("%s: the ends are not known: %s", self.job.name, error)
-            return {}
-
-    def _warn_of(self, partitions: Sequence[TopicPartition]) -> None:
-        if partitions:
-            log.warning(
-                "%s: the owners of %s have ended in a row without getting on; what may have been "
-                "at work is tried one at a time",
-                self.job.name,
-                _names(partitions),
-            )
-
     def _makes_way(self) -> bool:
         """Whether another pipeline of the process has to be alone; it is told when we are idle."""
         floor, idle = self.job.floor, not self._pool.outstanding
@@ -606,38 +571,23 @@ class Runner:
             self._breaker.take(now)
         run = Run(partition, messages)
         partition.runs.add(run)
-        if how == "apart":
-            self._runs_apart.add(run)
-            self._get_apart().submit(run)
-        else:
-            self._pool.submit(run)
+        (self._apart if how == "apart" else self._pool).submit(run)
 
-    def _get_apart(self) -> Pool:
-        if self._apart is None:
-            assert self.job.apart is not None  # noqa: S101 - see `Trial.can_be_apart`
-            self._apart = self.job.apart()
-            self._apart.start(iter(()))
-        return self._apart
-
-    def _collect_apart(self, pool: Pool) -> Sequence[Finished]:
+    def _collect_apart(self) -> Sequence[Finished]:
         try:
-            finished = pool.collect(0.0)
+            finished = self._apart.collect()
         except PipelineFailed as error:
             log.warning("%s: no process apart can be had: %s", self.job.name, error)
             self._trial.can_be_apart = False
-            finished = [Finished(run, ()) for p in self._trial.apart for run in p.runs]
             self._trial.apart.clear()
+            finished = [Finished(run, ()) for run in self._apart.runs]
         if not self._trial.apart:
             self._close_apart()
         return finished
 
     def _close_apart(self) -> None:
-        if self._apart is not None:
-            self._apart.close()
-            self._apart = None
-            for run in self._runs_apart:
-                self._note_back(run)
-            self._runs_apart.clear()
+        for run in self._apart.close():
+            self._note_back(run)
 
     def _give_back(self, partitions: Iterable[Partition]) -> None:
         for partition in partitions:
@@ -720,7 +670,3 @@ class Runner:
 def _without(messages: Sequence[RawMessage], postponed: Sequence[Postponed]) -> list[RawMessage]:
     again = {one.message.offset() for one in postponed}
     return [message for message in messages if message.offset() not in again]
-
-
-def _names(partitions: Iterable[TopicPartition]) -> str:
-    return ", ".join(map(str, sorted(partitions))) or "no partitions"

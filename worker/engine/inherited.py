@@ -1,0 +1,61 @@
+"""What earlier owners of partitions have left beside the offsets that they have committed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+from worker.errors import ClientError
+from worker.flow import envelope
+from worker.flow.offsets import Ranges
+from worker.ports import Consumer, Offsets
+from worker.types import Commit, TopicPartition
+
+log = logging.getLogger(__name__)
+
+
+def maps_of(
+    pipeline: str, committed: Mapping[TopicPartition, Commit | None]
+) -> Mapping[TopicPartition, Ranges]:
+    """What they have finished above these offsets; foreign metadata is warned of, and says nothing.
+
+    The next commit replaces it.
+    """
+    maps = {
+        source: envelope.decode(commit.metadata, commit.offset)
+        for source, commit in committed.items()
+        if commit is not None
+    }
+    foreign = [source for source, finished in maps.items() if finished is None]
+    if foreign:
+        log.warning(
+            "%s: the metadata committed for %s is not ours; the next commit replaces it",
+            pipeline,
+            named(foreign),
+        )
+    return {source: finished for source, finished in maps.items() if finished is not None}
+
+
+def ends_of(pipeline: str, consumer: Consumer, partitions: Sequence[TopicPartition]) -> Offsets:
+    """The ends of partitions whose owners have ended in a row: nothing above is in doubt."""
+    try:
+        return consumer.find(partitions, "newest") if partitions else {}
+    except ClientError as error:
+        log.warning("%s: the ends are not known: %s", pipeline, error)
+        return {}
+
+
+def warn_of(pipeline: str, partitions: Sequence[TopicPartition]) -> None:
+    """Say of which partitions the messages that may have been at work are tried."""
+    if partitions:
+        log.warning(
+            "%s: the owners of %s have ended in a row without getting on; what may have been at "
+            "work is tried one at a time",
+            pipeline,
+            named(partitions),
+        )
+
+
+def named(partitions: Iterable[TopicPartition]) -> str:
+    """Partitions as logs name them."""
+    return ", ".join(map(str, sorted(partitions))) or "no partitions"
