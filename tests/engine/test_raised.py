@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from worker.engine.raised import failure_of, stack_of, text_of
-from worker.flow.deadletter import STACK_LIMIT, TEXT_LIMIT
+from worker.flow.deadletter import STACK_LIMIT
+from worker.flow.headers import TEXT_LIMIT
 from worker.serdes import SERDES, decoder
 from worker.settings import DeadLetterSettings
 

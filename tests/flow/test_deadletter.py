@@ -1,6 +1,6 @@
 """Dead letters keep the original and say what happened."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -10,16 +10,19 @@ from worker.flow.attempts import Tried
 from worker.flow.deadletter import (
     LEAST_LIMIT,
     STACK_LIMIT,
-    TEXT_LIMIT,
     Origin,
     dead_letter,
+    first_time_of,
     is_named,
     known_as,
     size_of,
     topic_of,
 )
+from worker.flow.headers import TEXT_LIMIT
+from worker.flow.later import NAMES as RETRY_NAMES
+from worker.flow.later import retry_record
 from worker.settings import DeadLetterSettings
-from worker.types import Encoded, Failure, Headers, Message
+from worker.types import Encoded, Failure, Headers, Message, StoredMessage
 
 ORIGIN = Origin("flights.delays", "delays", "delays")
 FAILURE = Failure("handler_error", "ValueError", "secret payload")
@@ -150,6 +153,117 @@ def test_elsewhere_than_in_the_topic_of_redriven_ones_such_headers_are_not_belie
     assert (found["dlq.offset"], found["dlq.first_failure"]) == (b"7", b"5000")
 
 
+def test_numbers_that_make_no_sense_are_not_kept_of_an_earlier_dead_letter() -> None:
+    forged: Headers = [
+        ("dlq.offset", b"x" * 5_000),
+        ("dlq.partition", b"9" * 20),
+        ("dlq.topic", b""),
+    ]
+    again = Message.of(b"", topic="flights.delays.redrive", offset=7, headers=forged)
+
+    found = dlq(made(again).headers)
+
+    assert (found["dlq.topic"], found["dlq.partition"]) == (b"flights.delays.redrive", b"0")
+    assert found["dlq.offset"] == b"7"
+
+
+TIER = "flights.delays.retry.1"
+
+
+def later(message: Message = MESSAGE, tried: Tried = Tried(4, 2_000)) -> Message:  # noqa: B008
+    """A message as it is read from a retry topic."""
+    failure = Failure("timeout", "TimeoutError")
+    record = retry_record(message, TIER, 60_000, failure=failure, tried=tried, lane=b"digest")
+    return Message.of(
+        record.value,
+        topic=TIER,
+        partition=message.partition,
+        offset=7,
+        key=record.key,
+        headers=record.headers,
+        timestamp=50_000,
+    )
+
+
+def test_one_from_a_retry_topic_says_where_it_was_read_first_and_all_its_attempts() -> None:
+    found = dlq(made(later()).headers)
+
+    assert [found[f"dlq.{name}"] for name in ("topic", "partition", "offset", "timestamp")] == [
+        b"flights",
+        b"3",
+        b"42",
+        b"1000",
+    ]
+    assert (found["dlq.attempts"], found["dlq.first_failure"]) == (b"7", b"2000")
+    assert (found["dlq.reason"], found["dlq.error"]) == (b"handler_error", b"ValueError")
+
+
+def test_one_from_a_retry_topic_has_the_headers_of_its_message_and_none_of_retries() -> None:
+    headers = made(later()).headers
+
+    assert list(headers)[:3] == MESSAGE.headers
+    assert not [name for name, _ in headers if name.startswith("retry.")]
+
+
+def test_one_that_followed_without_a_failure_has_failed_first_where_it_failed() -> None:
+    found = dlq(made(later(tried=Tried(0, 0))).headers)
+
+    assert (found["dlq.attempts"], found["dlq.first_failure"]) == (b"3", b"5000")
+
+
+def test_a_redriven_one_from_a_retry_topic_still_says_where_it_was_read_at_first() -> None:
+    again = Message.of(b"", topic="flights.delays.redrive", offset=9, headers=REDRIVEN)
+
+    found = dlq(made(later(again)).headers)
+
+    assert (found["dlq.topic"], found["dlq.offset"]) == (b"flights", b"42")
+    assert (found["dlq.timestamp"], found["dlq.first_failure"]) == (b"1000", b"2000")
+    assert (found["dlq.attempts"], found["dlq.redrives"]) == (b"7", b"1")
+
+
+def test_retry_headers_of_a_message_from_elsewhere_are_its_own() -> None:
+    passed_on = Message.of(b"", topic="delays", offset=9, headers=later().headers)
+
+    headers = made(passed_on).headers
+
+    assert [header for header in headers if not header[0].startswith("dlq.")] == passed_on.headers
+    assert (dlq(headers)["dlq.topic"], dlq(headers)["dlq.attempts"]) == (b"delays", b"3")
+
+
+@pytest.mark.parametrize(
+    ("message", "time"),
+    [
+        (MESSAGE, 1_000),
+        (later(), 1_000),
+        (Message.of(b"", topic=TIER, timestamp=50_000), 50_000),
+        (Message.of(b"", topic="g.redrive", headers=REDRIVEN, timestamp=50_000), 1_000),
+        (Message.of(b"", topic="g.redrive", timestamp=50_000), 50_000),
+        (later(Message.of(b"", topic="g.redrive", headers=REDRIVEN, timestamp=40_000)), 1_000),
+        (later(Message.of(b"", topic="g.redrive", timestamp=40_000)), 40_000),
+        (later(Message.of(b"", topic="flights", headers=REDRIVEN, timestamp=40_000)), 40_000),
+        (Message.of(b"", topic="flights", headers=REDRIVEN, timestamp=50_000), 50_000),
+        (Message.of(b"", topic="flights", headers=later().headers, timestamp=50_000), 50_000),
+    ],
+)
+def test_the_first_time_of_a_message_is_that_of_where_it_was_read_first(
+    message: Message, time: int
+) -> None:
+    raw = StoredMessage(message.topic, headers=message.headers, timestamp=message.timestamp)
+
+    assert first_time_of(raw) == time
+
+
+class Unread(StoredMessage):
+    """A record whose headers nobody may ask for."""
+
+    def headers(self) -> NoReturn:
+        raise AssertionError("headers were read")
+
+
+def test_for_the_time_of_a_message_from_a_source_its_headers_are_not_read() -> None:
+    assert first_time_of(Unread("flights", headers=REDRIVEN, timestamp=50_000)) == 50_000
+
+
 def test_a_payload_too_large_even_for_the_dead_letter_topic_is_left_out() -> None:
     letter = made(Message.of(b"x" * 5_000, key=b"k", headers=[("a", b"b")]), limit=1_000)
 
@@ -189,19 +303,26 @@ TEXTS = st.one_of(
     st.text(), st.text(st.characters()), st.sampled_from(["\ud800", "ä", "x"])
 ).flatmap(lambda text: st.sampled_from([text, text * 5_000]))
 BYTES = st.binary().flatmap(lambda data: st.sampled_from([data, data * 5_000]))
+OURS = sorted({*RETRY_NAMES, *(name for name, _ in REDRIVEN)})
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1)
 
 
+def is_replaced(header: str, topic: str) -> bool:
+    return header.startswith("dlq.") or (topic == TIER and header in RETRY_NAMES)
+
+
 @given(
+    topic=st.sampled_from(["t" * 249, TIER, "\U00010000" * 249 + ".redrive"]),
     value=st.none() | BYTES,
     key=st.none() | BYTES,
-    headers=st.lists(st.tuples(NAMES, st.none() | BYTES)),
+    headers=st.lists(st.tuples(NAMES | st.sampled_from(OURS), st.none() | BYTES)),
     texts=st.tuples(TEXTS, TEXTS, TEXTS),
     handler=TEXTS,
     patterns=st.sampled_from([[], ["*"]]),
     limit=st.integers(LEAST_LIMIT, 20_000),
 )
 def test_no_dead_letter_is_larger_than_its_topic_takes_and_says_what_it_lacks(
+    topic: str,
     value: bytes | None,
     key: bytes | None,
     headers: list[tuple[str, bytes | None]],
@@ -213,7 +334,7 @@ def test_no_dead_letter_is_larger_than_its_topic_takes_and_says_what_it_lacks(
     error, text, stack = texts
     message = Message.of(
         value,
-        topic="t" * 249,
+        topic=topic,
         partition=2**31,
         offset=2**63,
         timestamp=2**63,
@@ -242,6 +363,7 @@ def test_no_dead_letter_is_larger_than_its_topic_takes_and_says_what_it_lacks(
     assert ("payload" in lacking) == (letter.value != value)
     assert ("key" in lacking) == (letter.key != key)
     own = [header for header in letter.headers if not header[0].startswith("dlq.")]
+    headers = [one for one in headers if not is_replaced(one[0], topic)]
     gone = patterns and headers
     assert ("dlq.redacted" in dlq(letter.headers)) == bool(gone)
     assert own == [] if gone else ("headers" in lacking) == (own != headers)

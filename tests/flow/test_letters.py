@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from worker.flow.attempts import Tried
 from worker.flow.deadletter import Origin, dead_letter
+from worker.flow.later import retry_record
 from worker.flow.letters import read
 from worker.settings import DeadLetterSettings
 from worker.types import Failure, Headers, Message
@@ -90,6 +91,30 @@ def test_one_of_ours_says_all_that_is_known() -> None:
     )
     assert (found.redrives, found.truncated) == (2, None)
     assert found.place == (2, 9)
+
+
+def test_one_that_went_through_a_retry_topic_says_the_same_with_attempts_in_all() -> None:
+    failure = Failure("timeout", "TimeoutError")
+    original = Message.of(b"payload", topic="flights", partition=3, offset=42, timestamp=1_000)
+    later = retry_record(
+        original, "g.retry.0", 9, failure=failure, tried=Tried(2, 5_000), lane=b"l"
+    )
+    record = dead_letter(
+        Message.of(later.value, topic=later.topic, partition=3, offset=7, headers=later.headers),
+        Failure("handler_error", "ValueError"),
+        Origin("g", "delays", "delay"),
+        DeadLetterSettings(default="dlq"),
+        topic="dlq",
+        limit=10_000,
+        tried=Tried(1, 70_000),
+    )
+
+    found = read(letter(record.headers))
+
+    assert found.writer == "stream-worker"
+    assert (found.topic, found.partition, found.offset) == ("flights", 3, 42)
+    assert (found.timestamp, found.first_failure, found.attempts) == (1_000, 5_000, 3)
+    assert (found.reason, found.error) == ("handler_error", "ValueError")
 
 
 def test_numbers_of_spring_are_binary_and_the_cause_is_the_error() -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from traceback import FrameSummary, StackSummary, extract_tb
 from typing import Final
 
-from worker.flow.deadletter import STACK_LIMIT, TEXT_LIMIT, known_as
+from worker.flow.deadletter import STACK_LIMIT, known_as
+from worker.flow.headers import TEXT_LIMIT
 from worker.settings import DeadLetterSettings
 from worker.types import Failure
 

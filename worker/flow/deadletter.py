@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
+from worker.flow import headers, later
 from worker.flow.attempts import Tried
+from worker.flow.later import History
 from worker.flow.retry import own_names
 from worker.settings import DeadLetterSettings, RedactSettings
-from worker.types import Encoded, Failure, Headers, Message
+from worker.types import Encoded, Failure, Headers, Message, RawMessage
 
 PREFIX = "dlq."
-TEXT_LIMIT = 512
-"""Bytes that a `dlq.` header holds at most, of a text its beginning."""
 STACK_LIMIT = 4096
 """Bytes that `dlq.stack` holds at most, of a stack its end, where the failure is."""
 LEAST_LIMIT = 4096
@@ -24,10 +25,11 @@ _STACK = PREFIX + "stack"
 _REDACTED = PREFIX + "redacted"
 _VALUE = "value"
 
-_PLACE = ("topic", "partition", "offset", "timestamp")
-"""What says where a message was read, and its time."""
+_NUMBERS = ("partition", "offset", "timestamp", "first_failure")
+"""What a redriven message goes on saying beside its first topic."""
 
 _PARKED = ".parked"
+_REDRIVE = ".redrive"
 
 REASONS: Final = frozenset(
     {"handler_error", "rejected", "undecodable", "unencodable", "too_large", "timeout", "crash"}
@@ -52,7 +54,7 @@ class Origin:
 
 def redrive_topic(group: str) -> str:
     """Where dead letters of a group go to be handled again, so that no other group sees them."""
-    return f"{group}.redrive"
+    return group + _REDRIVE
 
 
 def ledger_topic(dead_letter: str) -> str:
@@ -117,12 +119,32 @@ def dead_letter(
     back, retention would delete it.
     """
     about = _about(message, failure, origin, tried) | _texts(failure, target)
-    record = Encoded(topic, message.value, message.key, _headers(message, extra))
+    kept = headers.of_message(message, _replaced(message), extra)
+    record = Encoded(topic, message.value, message.key, kept)
     redacted = [*_redacted_before(message), *_redact(record, target.redact)]
     if redacted:
         value_first = sorted(dict.fromkeys(redacted), key=lambda mark: mark != _VALUE)
-        about[_REDACTED] = _beginning(",".join(value_first))
+        about[_REDACTED] = headers.beginning(",".join(value_first))
     return _fitted(record, about, limit)
+
+
+def first_time_of(raw: RawMessage) -> int:
+    """A message's time where it was read first, before retry topics and redrives.
+
+    In milliseconds since 1970.
+    """
+    if not _comes_again(raw.topic()):
+        return raw.timestamp()[1]
+    message = Message(raw)
+    history = later.history_of(message)
+    if history.topic.endswith(_REDRIVE):
+        history = _before_redrive(message, history)
+    return history.timestamp
+
+
+@lru_cache(maxsize=1_024)
+def _comes_again(topic: str) -> bool:
+    return later.is_retry_topic(topic) or topic.endswith(_REDRIVE)
 
 
 def is_named(header: str, patterns: Sequence[str]) -> bool:
@@ -133,10 +155,10 @@ def is_named(header: str, patterns: Sequence[str]) -> bool:
     )
 
 
-def _headers(message: Message, extra: Headers) -> list[tuple[str, str | bytes | None]]:
-    own = [header for header in message.headers if not header[0].startswith(PREFIX)]
-    names = {name for name, _ in own}
-    return [*own, *(header for header in extra if header[0] not in names)]
+def _replaced(message: Message) -> Callable[[str], bool]:
+    """Tells which headers of a message its dead letter has not, or says anew."""
+    gone = later.NAMES if later.is_retry_topic(message.topic) else frozenset()
+    return lambda name: name.startswith(PREFIX) or name in gone
 
 
 def _redact(record: Encoded, redact: RedactSettings) -> Iterator[str]:
@@ -181,61 +203,42 @@ def _fitted(record: Encoded, about: dict[str, bytes], limit: int) -> Encoded:
 
 
 def _about(message: Message, failure: Failure, origin: Origin, tried: Tried) -> dict[str, bytes]:
-    before = {name: value for name, value in message.headers if name.startswith(PREFIX)}
-    redrives = _number(before.get(PREFIX + "redrives"))
+    history = later.history_of(message).after(tried, failure)
+    if history.topic == redrive_topic(origin.group):
+        history = _before_redrive(message, history)
     about = {
-        "topic": message.topic,
-        "partition": message.partition,
-        "offset": message.offset,
-        "timestamp": message.timestamp,
+        "topic": history.topic,
+        "partition": history.partition,
+        "offset": history.offset,
+        "timestamp": history.timestamp,
         "group": origin.group,
         "pipeline": origin.pipeline,
         "handler": origin.handler,
         "reason": failure.reason,
         "error": failure.error,
-        "attempts": tried.attempts,
-        "first_failure": tried.first_failure,
-        "redrives": redrives or 0,
+        "attempts": history.attempts,
+        "first_failure": history.first_failure,
+        "redrives": headers.number(dict(message.headers).get(PREFIX + "redrives")) or 0,
     }
-    written = {PREFIX + name: _beginning(str(value)) for name, value in about.items()}
-    return written | _kept(message, before, origin)
+    return headers.written(PREFIX, about)
 
 
-def _kept(message: Message, before: Mapping[str, bytes | None], origin: Origin) -> dict[str, bytes]:
+def _before_redrive(message: Message, history: History) -> History:
     """What a redriven message goes on saying: where it was read at first, and when it failed."""
-    if message.topic != redrive_topic(origin.group):
-        return {}
-    names = [PREFIX + name for name in (*_PLACE, "first_failure")]
-    kept = {name: value for name in names if (value := before.get(name)) is not None}
-    return {name: _whole(value[:TEXT_LIMIT]) for name, value in kept.items()}
+    known = dict(message.headers)
+    said: dict[str, Any] = {name: headers.number(known.get(PREFIX + name)) for name in _NUMBERS}
+    said["topic"] = headers.text(known.get(PREFIX + "topic")) or None
+    return history._replace(**{name: value for name, value in said.items() if value is not None})
 
 
 def _texts(failure: Failure, target: DeadLetterSettings) -> dict[str, bytes]:
     texts = {}
     if failure.text and (target.message or failure.harmless):
-        texts[PREFIX + "message"] = _beginning(failure.text)
+        texts[PREFIX + "message"] = headers.beginning(failure.text)
     if failure.stack and target.stack:
         texts[_STACK] = _end(failure.stack)
     return texts
 
 
-def _beginning(text: str) -> bytes:
-    return _whole(_encoded(text)[:TEXT_LIMIT])
-
-
 def _end(text: str) -> bytes:
-    return _whole(_encoded(text)[-STACK_LIMIT:])
-
-
-def _whole(data: bytes) -> bytes:
-    """UTF-8 without characters that were cut at an end."""
-    return data.decode("utf-8", "ignore").encode()
-
-
-def _encoded(text: str) -> bytes:
-    """The text as UTF-8; a dead letter must not fail at half a surrogate pair."""
-    return text.encode("utf-8", "backslashreplace")
-
-
-def _number(value: bytes | None) -> int | None:
-    return int(value[:9]) if value is not None and value.isdigit() else None
+    return headers.whole(headers.encoded(text)[-STACK_LIMIT:])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from worker.flow import headers
 from worker.flow.deadletter import PREFIX
 from worker.types import Message
 
@@ -51,10 +52,6 @@ class Letter:
         return self.message.partition, self.message.offset
 
 
-def _text_number(value: bytes) -> int | None:
-    return int(value[:19]) if value.isdigit() else None
-
-
 def _binary_number(value: bytes) -> int | None:
     """A Java int or long in network order."""
     return int.from_bytes(value, "big", signed=True) if len(value) in {4, 8} else None
@@ -68,7 +65,7 @@ class Writer:
     """Headers that every one of its dead letters has, at least one of them."""
     texts: Mapping[str, Sequence[str]]
     numbers: Mapping[str, Sequence[str]]
-    number: Callable[[bytes], int | None] = field(default=_text_number)
+    number: Callable[[bytes], int | None] = field(default=headers.number)
 
 
 def _named(prefix: str, **names: str) -> dict[str, tuple[str, ...]]:
@@ -157,10 +154,10 @@ def read(message: Message) -> Letter:
 
     Whoever writes a dead letter adds its headers behind those that the message has had.
     """
-    headers = message.headers
-    names = (_BY_MARK[name] for name, _ in reversed(headers) if name in _BY_MARK)
-    known = {name: value for name, value in headers if value is not None}
-    redrives = _text_number(known.get(PREFIX + "redrives", b"")) or 0
+    found = message.headers
+    names = (_BY_MARK[name] for name, _ in reversed(found) if name in _BY_MARK)
+    known = {name: value for name, value in found if value is not None}
+    redrives = headers.number(known.get(PREFIX + "redrives")) or 0
     name = next(names, None)
     if name is None:
         return Letter(message, redrives=redrives)

@@ -1,0 +1,61 @@
+"""Headers that the worker writes: numbers and short texts as UTF-8, read whoever has written them.
+
+They stand behind the other headers of a record, so of several with one name the last counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from worker.types import Headers, Message
+
+TEXT_LIMIT = 512
+"""Bytes that such a header holds at most, of a text its beginning."""
+
+_NUMBER: Final = re.compile(rb"-?[0-9]{1,19}")
+_END_OF_NUMBERS: Final = 2**63
+"""Kafka's own numbers have 64 bits at most."""
+
+
+def written(prefix: str, values: Mapping[str, object]) -> dict[str, bytes]:
+    """The headers that say this, in order."""
+    return {prefix + name: beginning(str(value)) for name, value in values.items()}
+
+
+def number(value: bytes | None, least: int = 0) -> int | None:
+    """The number that a header holds; None where it holds none from `least` to 64 bits."""
+    if value is None or _NUMBER.fullmatch(value) is None:
+        return None
+    found = int(value)
+    return found if least <= found < _END_OF_NUMBERS else None
+
+
+def text(value: bytes | None) -> str:
+    """The beginning of the text that a header holds, without what is no UTF-8."""
+    return (value or b"")[:TEXT_LIMIT].decode("utf-8", "ignore")
+
+
+def of_message(
+    message: Message, is_replaced: Callable[[str], bool], extra: Headers
+) -> list[tuple[str, str | bytes | None]]:
+    """The headers of a message without those that are replaced, and `extra` that it has not."""
+    own = [header for header in message.headers if not is_replaced(header[0])]
+    names = {name for name, _ in own}
+    return [*own, *(header for header in extra if header[0] not in names)]
+
+
+def beginning(text: str) -> bytes:
+    """As much of a text as a header holds."""
+    return whole(encoded(text)[:TEXT_LIMIT])
+
+
+def whole(data: bytes) -> bytes:
+    """UTF-8 without characters that were cut at an end."""
+    return data.decode("utf-8", "ignore").encode()
+
+
+def encoded(text: str) -> bytes:
+    """The text as UTF-8; no record of ours must fail at half a surrogate pair."""
+    return text.encode("utf-8", "backslashreplace")
