@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from tests.engine.rig import Rig
+from worker.flow.attempts import Tried
+from worker.flow.later import retry_record
 from worker.observe.tracing import TraceContext
+from worker.types import Encoded, Headers, Message, Record, StoredMessage
 
 SETTINGS = {"dead_letter": "dlq"}
 
@@ -73,3 +76,30 @@ def test_each_carries_the_time_of_its_message_if_asked_for(rig: Rig) -> None:
     rig.step()
 
     assert [record.timestamp for record in rig.broker.records("target")] == [1_000, 2_000]
+
+
+LATER = retry_record(
+    Message.of(b"1", topic="source", timestamp=1_000),
+    "group.retry.0",
+    9_000,
+    failure=None,
+    tried=Tried(0, 0),
+    lane=None,
+)
+
+
+@pytest.mark.parametrize("result", [1, Record(1)], ids=["a value", "a record"])
+@pytest.mark.parametrize(
+    ("topic", "headers"),
+    [(LATER.topic, LATER.headers), ("group.redrive", [("dlq.timestamp", b"1000")])],
+)
+def test_one_that_comes_again_carries_the_time_that_its_message_had_at_first(
+    rig: Rig, topic: str, headers: Headers, result: Any
+) -> None:
+    rig.executor.results.source_time = True
+    raw = StoredMessage(topic, headers=headers, timestamp=2_000)
+
+    record = rig.executor.results.of(raw, result)
+
+    assert isinstance(record, Encoded)
+    assert record.timestamp == 1_000

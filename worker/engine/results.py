@@ -8,10 +8,10 @@ from itertools import repeat
 from types import NoneType
 from typing import Any, Final
 
-from worker.flow.deadletter import size_of
+from worker.flow.deadletter import first_time_of, size_of
 from worker.ports import Observer
 from worker.serdes import Encoder
-from worker.types import Done, Encoded, Headers, Message, Outcome, RawMessage, Record, SameKey, each
+from worker.types import Done, Encoded, Headers, Outcome, RawMessage, Record, SameKey, each
 
 FILTERED: Final = Done(())
 
@@ -50,7 +50,7 @@ class Results:
     """How many partitions a topic has, by its name and the partition that is wanted."""
     observer: Observer
     source_time: bool
-    """Whether results carry the time of their message instead of now."""
+    """Whether results carry the time of their message where it was read first, instead of now."""
 
     def of(self, raw: RawMessage, result: Any) -> Outcome:
         """What becomes of a result; raises `BadResult` and whatever the encoder raises."""
@@ -81,7 +81,7 @@ class Results:
         """The record for an encoded result; raises `BadResult`."""
         record = Encoded(self.to or "", value, raw.key())
         if self.source_time:
-            record.timestamp = Message(raw).timestamp
+            record.timestamp = first_time_of(raw)
         extra = self.observer.headers_for(raw, record)
         size = len(value) + len(record.key or b"") + ENVELOPE
         if extra or size > self.limits.get(record.topic, 0):
@@ -99,7 +99,7 @@ class Results:
             raw.key() if isinstance(record.key, SameKey) else _bytes("key", record.key),
             _headers(record.headers),
             record.partition,
-            record.timestamp or (Message(raw).timestamp if self.source_time else None),
+            record.timestamp or (first_time_of(raw) if self.source_time else None),
         )
         encoded.headers = [*encoded.headers, *self.observer.headers_for(raw, encoded)]
         self._check(encoded)
