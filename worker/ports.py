@@ -122,6 +122,14 @@ class Consumer(Protocol):
         Those of the topics subscribed to, whoever has them; raises `ClientError` without an answer.
         """
 
+    def committed(
+        self, partitions: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, Commit | None]:
+        """Ask what the group has committed in these partitions, None for nothing, whoever has them.
+
+        Asked once: raises `ClientError` without an answer within about two seconds.
+        """
+
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """The ends of the partitions as far as known without asking the cluster."""
 

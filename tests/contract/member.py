@@ -31,6 +31,7 @@ class Member:
         self.commits: list[tuple[Commits, str | None]] = []
         self.offsets_lost: list[TopicPartition] = []
         self.assignments = 0
+        self.when_assigned: Callable[[], None] = lambda: None
         self.when_revoked: Callable[[Sequence[TopicPartition]], None] = lambda _partitions: None
 
     @property
@@ -59,6 +60,7 @@ class Member:
         self._note("assigned", list(committed))
         self.owned |= {p: commit and commit.offset for p, commit in committed.items()}
         self.metadata |= {p: commit.metadata for p, commit in committed.items() if commit}
+        self.when_assigned()
         fresh = [partition for partition, commit in committed.items() if commit is None]
         starts = dict(self.consumer.find(fresh, self.start)) if fresh else {}
         return starts | {p: commit.offset for p, commit in committed.items() if commit}

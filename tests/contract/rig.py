@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from confluent_kafka import Consumer as RawConsumer
 from confluent_kafka import Producer as Client
@@ -24,6 +24,9 @@ from worker.settings import GroupSettings, KafkaSettings, MetadataSettings, Pipe
 from worker.testing import ManualClock, MemoryBroker
 from worker.testing.consumer import MemoryConsumer
 from worker.types import Headers, TopicPartition
+
+NOBODY: Final = "127.0.0.1:1"
+"""Where no broker answers."""
 
 _numbers = itertools.count()
 
@@ -46,6 +49,10 @@ class Rig(Protocol):
     """What the suite needs besides the ports."""
 
     def consumer(self, group: str, *, isolation: str = "read_committed") -> Consumer: ...
+    def stranded_consumer(self) -> Consumer:
+        """A consumer whose broker does not answer."""
+        ...
+
     def producer(self, *, queue: int = 1000) -> Producer: ...
     def stranded_producer(self) -> Producer:
         """A producer whose broker does not answer."""
@@ -78,6 +85,9 @@ class MemoryRig:
 
     def consumer(self, group: str, *, isolation: str = "read_committed") -> Consumer:
         return self._broker.consumer(group, isolation=isolation)
+
+    def stranded_consumer(self) -> Consumer:
+        return _stopped().consumer("group")
 
     def producer(self, *, queue: int = 1000) -> Producer:
         return self._broker.producer(queue=queue)
@@ -136,11 +146,11 @@ class KafkaRig:
         self._client = Client(self._raw | {"linger.ms": 0})
 
     def consumer(self, group: str, *, isolation: str = "read_committed") -> Consumer:
-        pipeline = Pipeline.model_validate(
-            {"from": "unused", "handler": "unused", "isolation": isolation}
-        )
-        properties = config.consumer(self._settings, group, pipeline)
-        return KafkaConsumer(properties | {"max.poll.interval.ms": 6000})
+        return KafkaConsumer(self._member(group, isolation) | {"max.poll.interval.ms": 6000})
+
+    def stranded_consumer(self) -> Consumer:
+        properties = self._member("group", "read_committed")
+        return KafkaConsumer(properties | {"bootstrap.servers": NOBODY})
 
     def producer(self, *, queue: int = 1000) -> Producer:
         properties = config.producer(self._settings, {})
@@ -148,7 +158,7 @@ class KafkaRig:
 
     def stranded_producer(self) -> Producer:
         properties = config.producer(self._settings, {})
-        return KafkaProducer(properties | {"bootstrap.servers": "127.0.0.1:1"})
+        return KafkaProducer(properties | {"bootstrap.servers": NOBODY})
 
     def admin(self) -> Admin:
         return self._admin
@@ -189,6 +199,12 @@ class KafkaRig:
     def fall_silent(self, consumer: Consumer) -> None:
         """`max.poll.interval.ms` does it."""
 
+    def _member(self, group: str, isolation: str) -> config.Properties:
+        pipeline = Pipeline.model_validate(
+            {"from": "unused", "handler": "unused", "isolation": isolation}
+        )
+        return config.consumer(self._settings, group, pipeline)
+
     @contextmanager
     def _until_marked(self, source: TopicPartition) -> Iterator[None]:
         """Wait for the control record: the coordinator answers before it has written that."""
@@ -211,6 +227,12 @@ class KafkaRig:
         client.produce(source.topic, value, partition=source.partition)
         client.flush(30)
         return client
+
+
+def _stopped() -> MemoryBroker:
+    broker = MemoryBroker(ManualClock())
+    broker.stop()
+    return broker
 
 
 def _require_delivery(error: object, _message: object) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from tests.contract.member import Member, Members, until
 from tests.contract.rig import Layout, Rig, unique
 from tests.contract.test_consumer import filled, offsets_of, topic_of
-from worker.errors import CommitFailed
+from worker.errors import ClientError, CommitFailed
 from worker.ports import METADATA_TOO_LARGE
 from worker.types import Commit, TopicPartition
 
@@ -69,6 +69,47 @@ def test_what_the_group_has_committed_can_be_asked_for_all_partitions_whoever_ha
 
     expected = dict.fromkeys([*sources, TopicPartition(other, 0)]) | {one: Commit(3)}
     assert dict(second.consumer.group_offsets()) == expected
+
+
+def test_what_the_group_has_committed_can_be_asked_of_chosen_partitions_whoever_has_them(
+    rig: Rig, members: Members
+) -> None:
+    sources, (elsewhere,) = filled(rig, 5, partitions=2), filled(rig, 5)
+    group = unique("group")
+    owner = members.settled(group, sources[0].topic)
+    stranger = members.settled(group, elsewhere.topic)
+
+    owner.consumer.commit({sources[0]: Commit(3, "noted")}, wait=True)
+
+    missing = TopicPartition(unique("topic"), 0)
+    asked = [*sources, missing]
+    expected = {sources[0]: Commit(3, "noted"), sources[1]: None, missing: None}
+    assert dict(stranger.consumer.committed(asked)) == expected
+    assert dict(stranger.consumer.committed([])) == {}
+
+
+def test_without_an_answer_nobody_is_told_that_nothing_was_committed(rig: Rig) -> None:
+    consumer = rig.stranded_consumer()
+
+    with pytest.raises(ClientError):
+        consumer.committed([TopicPartition("topic", 0)])
+
+
+def test_a_commit_of_a_partition_that_was_just_assigned_can_be_asked_for_at_once(
+    rig: Rig, members: Members
+) -> None:
+    (source,) = filled(rig, 5)
+    group = unique("group")
+    first = members.settled(group, source.topic)
+    first.consumer.commit({source: Commit(3)}, wait=True)
+    first.consumer.close()
+    second = members.join(group, source.topic)
+    found: list[Mapping[TopicPartition, Commit | None]] = []
+    second.when_assigned = lambda: found.append(second.consumer.committed([source]))
+
+    until(lambda: second.assignments, second)
+
+    assert list(map(dict, found)) == [{source: Commit(3)}]
 
 
 def test_a_commit_that_was_not_waited_for_is_reported_in_poll(rig: Rig, members: Members) -> None:

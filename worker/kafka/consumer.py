@@ -31,6 +31,8 @@ from worker.types import ClientTotals, Commit, Fetch, RawMessage, TopicPartition
 LEAVE_TIMEOUT: Final = 5.0
 """Seconds to leave the group in good order."""
 
+COMMITTED_TIMEOUT: Final = 2.0
+"""Seconds to wait for what the group has committed: nothing else goes on meanwhile."""
 COMMIT_WITHIN: Final = 5.0
 """Seconds for a commit that is waited for and meets a new epoch."""
 COMMIT_AGAIN_AFTER: Final = 0.05
@@ -191,7 +193,13 @@ class KafkaConsumer:
     def group_offsets(self) -> Mapping[TopicPartition, Commit | None]:
         """See `ports.Consumer`."""
         partitions = questions.partitions(self._properties, self._topics, self._log)
-        return questions.committed(self._client, places(partitions), self._log)
+        return questions.committed_at_last(self._client, places(partitions), self._log)
+
+    def committed(
+        self, partitions: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, Commit | None]:
+        """See `ports.Consumer`."""
+        return questions.committed(self._client, places(partitions), COMMITTED_TIMEOUT)
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """See `ports.Consumer`; the high watermarks of the last fetch, as Kafka's tools count lag.
@@ -278,7 +286,7 @@ class KafkaConsumer:
             return
         try:
             starts = self._rebalance.assigned(
-                questions.committed(self._client, partitions, self._log)
+                questions.committed_at_last(self._client, partitions, self._log)
             )
         finally:
             self._start(starts)

@@ -14,7 +14,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 
 from worker.errors import ClientError, ClientFatal
-from worker.kafka.failures import describe, failure, is_retriable, made
+from worker.kafka.failures import failure, is_retriable, made
 from worker.kafka.logs import ClientLog
 from worker.kafka.partitions import commits, errors, offsets, places
 from worker.ports import Offsets, Place
@@ -56,24 +56,32 @@ def find(client: Client, partitions: Sequence[TopicPartition], place: Place) -> 
 
 
 def committed(
+    client: Client, partitions: list[ClientPartition], timeout: float
+) -> dict[TopicPartition, Commit | None]:
+    """What is committed, None where nothing is; raises `ClientError` without an answer."""
+    if not partitions:
+        return {}
+    answers = asked(client.committed, partitions, timeout)
+    problem = errors(answers)
+    if problem is not None:
+        raise ClientError(problem)
+    found = commits(answers).items()
+    return {source: commit if commit.offset >= 0 else None for source, commit in found}
+
+
+def committed_at_last(
     client: Client, partitions: list[ClientPartition], log: logging.Logger
 ) -> dict[TopicPartition, Commit | None]:
-    """What is committed, None where nothing is; raises `ClientFatal` after some attempts."""
+    """What is committed, as `committed`; raises `ClientFatal` after some attempts."""
     deadline = time.monotonic() + ASSIGN_TIMEOUT - ASK_TIMEOUT
-    while partitions:
+    while True:
         try:
-            answers = client.committed(partitions, ASK_TIMEOUT)
-            problem = errors(answers)
-        except KafkaException as error:
-            problem = describe(error.args[0])
-        if problem is None:
-            found = commits(answers).items()
-            return {source: commit if commit.offset >= 0 else None for source, commit in found}
-        if time.monotonic() > deadline:
-            raise ClientFatal(f"the committed offsets cannot be had: {problem}")
-        log.warning("the committed offsets are asked for again: %s", problem)
+            return committed(client, partitions, ASK_TIMEOUT)
+        except ClientError as error:
+            if time.monotonic() > deadline:
+                raise ClientFatal(f"the committed offsets cannot be had: {error.text}") from error
+            log.warning("the committed offsets are asked for again: %s", error.text)
         time.sleep(ASK_AGAIN_AFTER)
-    return {}
 
 
 def partitions(

@@ -119,10 +119,17 @@ class MemoryConsumer:
     def group_offsets(self) -> Mapping[TopicPartition, Commit | None]:
         """Tell the group's commits; raises `ClientError` when the broker is down."""
         with self._cluster.lock:
-            if not self._cluster.up:
-                raise ClientError("_TRANSPORT: no broker answers")
+            self._require_broker()
             mine = filter(self._reads, self._cluster.partitions())
             return {partition: self._group.committed.get(partition) for partition in mine}
+
+    def committed(
+        self, partitions: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, Commit | None]:
+        """Tell the group's commits in these; raises `ClientError` when the broker is down."""
+        with self._cluster.lock:
+            self._require_broker()
+            return {partition: self._group.committed.get(partition) for partition in partitions}
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """Tell the ends of the partitions."""
@@ -277,6 +284,10 @@ class MemoryConsumer:
         return self._cluster.log(partition).read(offset, limit, self._isolation)
 
     # --- shared ---
+
+    def _require_broker(self) -> None:
+        if not self._cluster.up:
+            raise ClientError("_TRANSPORT: no broker answers")
 
     @property
     def _wanted(self) -> frozenset[str]:
