@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal, Protocol
 
@@ -175,6 +175,27 @@ class Producer(Protocol):
 
     def close(self, timeout: float) -> None:
         """Drop what is not delivered after `timeout` seconds; idempotent."""
+
+
+class Table(Protocol):
+    """A reader of compacted topics, in no group; it belongs to one thread at a time.
+
+    Made without a word to the cluster, and usable inside `Rebalance`. It reads what is committed.
+    """
+
+    def read(self, partitions: Sequence[TopicPartition]) -> Sequence[RawMessage]:
+        """What was written since the last read of each partition, up to the end of this moment.
+
+        From the beginning the first time, and where a log ends in front of what was read; the
+        records of a partition are in order. Raises `ClientError` when the cluster does not answer:
+        then nothing counts as read.
+        """
+
+    def forget(self, partitions: Iterable[TopicPartition]) -> None:
+        """Read these partitions from the beginning the next time."""
+
+    def close(self) -> None:
+        """Let go of the connections; idempotent."""
 
 
 class Admin(Protocol):

@@ -19,7 +19,8 @@ from worker.kafka import config
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.producer import KafkaProducer
-from worker.ports import Admin, Consumer, Producer
+from worker.kafka.table import KafkaTable
+from worker.ports import Admin, Consumer, Producer, Table
 from worker.settings import GroupSettings, KafkaSettings, MetadataSettings, Pipeline
 from worker.testing import ManualClock, MemoryBroker
 from worker.testing.consumer import MemoryConsumer
@@ -56,6 +57,11 @@ class Rig(Protocol):
     def producer(self, *, queue: int = 1000) -> Producer: ...
     def stranded_producer(self) -> Producer:
         """A producer whose broker does not answer."""
+        ...
+
+    def table(self) -> Table: ...
+    def stranded_table(self) -> Table:
+        """A reader whose broker does not answer."""
         ...
 
     def admin(self) -> Admin: ...
@@ -96,6 +102,12 @@ class MemoryRig:
         producer = self._broker.producer()
         producer.hold_deliveries()
         return producer
+
+    def table(self) -> Table:
+        return self._broker.table()
+
+    def stranded_table(self) -> Table:
+        return _stopped().table()
 
     def admin(self) -> Admin:
         return self._broker.admin()
@@ -159,6 +171,12 @@ class KafkaRig:
     def stranded_producer(self) -> Producer:
         properties = config.producer(self._settings, {})
         return KafkaProducer(properties | {"bootstrap.servers": NOBODY})
+
+    def table(self) -> Table:
+        return KafkaTable(self._settings, unique("group"))
+
+    def stranded_table(self) -> Table:
+        return KafkaTable(KafkaSettings(brokers=[NOBODY]), "group")
 
     def admin(self) -> Admin:
         return self._admin

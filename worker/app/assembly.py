@@ -31,6 +31,7 @@ from worker.kafka import config
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.producer import KafkaProducer
+from worker.kafka.table import KafkaTable
 from worker.observe.tracing import TraceContext
 from worker.ports import Admin, Clock, Consumer, Observer, Producer
 from worker.settings import Pipeline, TopicSettings
@@ -252,7 +253,8 @@ class _Assembly:
             self._describe([name])
             return wrap.producer(KafkaProducer(config.producer(kafka, self._known.limits)))
 
-        return Clients(consumer, producer, self._known.limits)
+        table = partial(KafkaTable, kafka, self._spec.group(name))
+        return Clients(consumer, producer, self._known.limits, table)
 
 
 def _topics(document: Document, names: Sequence[str]) -> dict[str, tuple[str | int, ...]]:

@@ -10,7 +10,7 @@ from worker.engine.floor import Floor
 from worker.engine.partition import POLL_LIMIT
 from worker.engine.pool import Pool
 from worker.flow.lanes import Lanes, OneLane
-from worker.ports import Consumer, Producer
+from worker.ports import Consumer, Producer, Table
 from worker.settings import Pipeline
 
 
@@ -50,3 +50,5 @@ class Clients:
     producer: Callable[[], Producer]
     limits: Mapping[str, int]
     """`max.message.bytes` of every topic produced to, kept current by `producer`."""
+    table: Callable[[], Table] | None = None
+    """Makes a reader of the group's compacted topics, if there can be one."""

@@ -13,8 +13,9 @@ from confluent_kafka import TopicPartition as ClientPartition
 
 from worker.errors import ClientError
 from worker.kafka.config import common
-from worker.kafka.failures import failure, is_retriable
-from worker.kafka.logs import client_logger
+from worker.kafka.failures import failure, is_retriable, made
+from worker.kafka.logs import ClientLog, client_logger
+from worker.ports import Offsets
 from worker.settings import KafkaSettings
 from worker.types import Message, RawMessage, TopicPartition
 
@@ -31,6 +32,52 @@ class Bounds(NamedTuple):
     end: int
 
 
+def outsider(kafka: KafkaSettings, group: str = "stream-worker-reader") -> Client:
+    """A client that reads what is committed, in no group but with the rights for this one.
+
+    Raises `ConnectionFailed` where no client can be made of these settings.
+    """
+    properties = {
+        **common(kafka),
+        "group.id": group,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "error",
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+        "fetch.queue.backoff.ms": 10,
+        "fetch.wait.max.ms": 10,  # the end of a log is told when this is over
+        "statistics.interval.ms": 0,
+    }
+    return made(lambda: Client(properties, logger=ClientLog(client_logger("reader"))))
+
+
+def records(client: Client, starts: Offsets, ends: Offsets) -> Iterator[RawMessage]:
+    """The records between these offsets that are still there, those of a partition in order.
+
+    Afterwards the client is still assigned.
+    """
+    ahead = {source: start for source, start in starts.items() if start < ends[source]}
+    if ahead:
+        client.assign([ClientPartition(*source, start) for source, start in ahead.items()])
+    while ahead:
+        raw = client.poll(TIMEOUT)
+        if raw is None:
+            waiting = ", ".join(f"{source} at offset {at}" for source, at in ahead.items())
+            raise ClientError(f"no record came within {TIMEOUT:.0f} s from {waiting}")
+        error = raw.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+            raise failure(error)
+        source = TopicPartition(cast("str", raw.topic()), cast("int", raw.partition()))
+        position = cast("int", raw.offset())
+        if error is None and position < ends[source]:
+            position += 1
+            yield cast("RawMessage", raw)
+        if position < ends[source]:
+            ahead[source] = position
+        else:
+            ahead.pop(source, None)
+
+
 class Reader:
     """A consumer outside all groups, as a context manager; it belongs to one thread at a time.
 
@@ -39,18 +86,7 @@ class Reader:
     """
 
     def __init__(self, kafka: KafkaSettings) -> None:
-        self._client = Client(
-            {
-                **common(kafka),
-                "group.id": "stream-worker-reader",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "error",
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-                "fetch.queue.backoff.ms": 10,
-            },
-            logger=client_logger("reader"),
-        )
+        self._client = outsider(kafka)
 
     def __enter__(self) -> Self:
         return self
@@ -75,8 +111,8 @@ class Reader:
         """The records between such bounds that are still there, partition by partition."""
         for source, (least, end) in bounds.items():
             low = max(least, self._bounds(source).low)
-            if low < end:
-                yield from self._records(source, low, end)
+            yield from map(Message, records(self._client, {source: low}, {source: end}))
+            self._client.unassign()
 
     def _sources(self, topic: str) -> list[TopicPartition]:
         try:
@@ -97,19 +133,3 @@ class Reader:
                 if not is_retriable(error.args[0]) or time.monotonic() > deadline:
                     raise failure(error.args[0]) from error
                 time.sleep(LOOK_AGAIN_AFTER)
-
-    def _records(self, source: TopicPartition, low: int, end: int) -> Iterator[Message]:
-        self._client.assign([ClientPartition(*source, low)])
-        position = low
-        while position < end:
-            raw = self._client.poll(TIMEOUT)
-            if raw is None:
-                raise ClientError(f"{source} gave no record at offset {position}, its end is {end}")
-            position = cast("int", raw.offset())
-            error = raw.error()
-            if error is None and position < end:
-                position += 1
-                yield Message(cast("RawMessage", raw))
-            elif error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-                raise failure(error)
-        self._client.unassign()

@@ -10,6 +10,7 @@ from worker.testing.cluster import Cluster
 from worker.testing.consumer import MemoryConsumer
 from worker.testing.log import Isolation
 from worker.testing.producer import MemoryProducer, as_bytes
+from worker.testing.table import MemoryTable
 from worker.types import Commit, Headers, Message, TopicInfo, TopicPartition
 
 MAX_MESSAGE_BYTES = 1_048_588
@@ -142,6 +143,10 @@ class MemoryBroker(Cluster):
         with self.lock:
             self.producers.append(MemoryProducer(self, queue))
             return self.producers[-1]
+
+    def table(self) -> MemoryTable:
+        """Make a reader of compacted topics."""
+        return MemoryTable(self)
 
     def admin(self) -> MemoryAdmin:
         """Make an admin client."""

@@ -1,0 +1,66 @@
+"""`ports.Table` on confluent-kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from confluent_kafka import Consumer as Client
+
+from worker.kafka.questions import find
+from worker.kafka.reader import outsider, records
+from worker.ports import Offsets
+from worker.settings import KafkaSettings
+from worker.types import RawMessage, TopicPartition
+
+
+class KafkaTable:
+    """Reads with the rights for a group, which it does not join.
+
+    Between two reads the client fetches nothing: it remembers only where it has been.
+    """
+
+    def __init__(self, kafka: KafkaSettings, group: str) -> None:
+        self._kafka = kafka
+        self._group = group
+        self._client: Client | None = None
+        self._positions: dict[TopicPartition, int] = {}
+
+    def read(self, partitions: Sequence[TopicPartition]) -> Sequence[RawMessage]:
+        """See `ports.Table`."""
+        if not partitions:
+            return []
+        client = self._made()
+        client.poll(0)  # what there is to be logged
+        ends = find(client, [*dict.fromkeys(partitions)], "newest")
+        starts = self._starts(client, ends)
+        try:
+            found = list(records(client, starts, ends))
+        finally:
+            client.unassign()
+        self._positions.update(ends)
+        return found
+
+    def forget(self, partitions: Iterable[TopicPartition]) -> None:
+        """See `ports.Table`."""
+        for source in partitions:
+            self._positions.pop(source, None)
+
+    def close(self) -> None:
+        """See `ports.Table`."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _made(self) -> Client:
+        if self._client is None:
+            self._client = outsider(self._kafka, self._group)
+        return self._client
+
+    def _starts(self, client: Client, ends: Offsets) -> Offsets:
+        """Where there is more to read; anew where the log does not reach to what was read."""
+        grown = [source for source, end in ends.items() if self._positions.get(source) != end]
+        starts = {}
+        for source, low in find(client, grown, "oldest").items():
+            position = self._positions.get(source, low)
+            starts[source] = position if low <= position <= ends[source] else low
+        return starts

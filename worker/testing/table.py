@@ -1,0 +1,39 @@
+"""A reader of compacted topics of the memory broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from worker.errors import ClientError
+from worker.testing.cluster import Cluster
+from worker.testing.log import Log
+from worker.types import RawMessage, StoredMessage, TopicPartition
+
+
+class MemoryTable:
+    """Implements `ports.Table`."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._positions: dict[TopicPartition, int] = {}
+
+    def read(self, partitions: Sequence[TopicPartition]) -> Sequence[RawMessage]:
+        """Take what was written since; raises `ClientError` when the broker is down."""
+        with self._cluster.lock:
+            if partitions and not self._cluster.up:
+                raise ClientError("_TRANSPORT: no broker answers")
+            logs = [self._cluster.log(source) for source in dict.fromkeys(partitions)]
+            return [record for log in logs for record in self._read(log)]
+
+    def forget(self, partitions: Iterable[TopicPartition]) -> None:
+        """Begin these anew."""
+        for source in partitions:
+            self._positions.pop(source, None)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _read(self, log: Log) -> list[StoredMessage]:
+        start = self._positions.get(log.source, 0)
+        self._positions[log.source] = log.end
+        return log.read(start, log.end, "read_committed")
