@@ -37,6 +37,11 @@ def test_nothing_is_tried_again_with_a_single_attempt() -> None:
     assert not retried(attempts=1)
 
 
+def test_a_retry_topic_is_another_attempt() -> None:
+    assert retried(attempts=1, topics=[60.0])
+    assert not retried(attempts=1, topics=[60.0], reason="rejected")
+
+
 @pytest.mark.parametrize(
     "name",
     [

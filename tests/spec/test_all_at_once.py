@@ -51,6 +51,7 @@ MISTAKES = (
     ("brokers: localhost:9092", "brokers: ${NOWHERE}", "kafka.brokers: the environment variable"),
     ("partitions: 4", "partitions: 0", "topics.orders.partitions: 0 is out of range"),
     ("  - json", "  - json\n  - 5", "handlers[1]: 5 is not a text"),
+    ("commit: {interval: 1s}", "retry: {topics: [5]}", "topics[0]: 5 is not a duration"),
     ("commit: {interval: 1s}", "commit: {interval: 1}", "interval: 1 is not a duration"),
     # contradictions within a mapping
     ("mechanism: PLAIN", "mechanism: PLAIN\n    certificate: c", "certificate and key go together"),
@@ -62,6 +63,16 @@ MISTAKES = (
         "commit: {interval: 1s}",
         "retry: {on: [OSError]}",
         "pipelines.doubles.retry: says no `attempts`",
+    ),
+    (
+        "commit: {interval: 1s}",
+        "retry: {topics: [1m]}",
+        "pipelines.doubles.retry: with `ordering: partition`",
+    ),
+    (
+        "commit: {interval: 1s}",
+        "group: a b\n    ordering: none\n    retry: {topics: [1m]}",
+        "pipelines.doubles.group: 'a b' cannot name",
     ),
     ("to: large", "to: doubles", "pipelines.large.to: 'doubles' is also read by this pipeline"),
     (

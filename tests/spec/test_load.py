@@ -61,12 +61,72 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
         (
             "    to: delays",
             "    retry: {topics: [1m]}",
-            "20:13: pipelines.delays.retry.topics: retry topics are not supported yet",
+            "20:5: pipelines.delays.retry: with `ordering: partition` the messages behind one that "
+            "goes to `topics` overtake it: say `keep_order: false`, or",
         ),
         (
             "    to: delays",
-            "    retry: {keep_order: true}",
-            "20:13: pipelines.delays.retry.keep_order: retry topics are not supported yet",
+            "    retry: {topics: [10m, 1m], keep_order: false}",
+            "20:13: pipelines.delays.retry.topics: each must be longer than the one before; "
+            "60s follows 600s",
+        ),
+        (
+            "    to: delays",
+            "    retry: {topics: [1m, 60s], keep_order: false}",
+            "20:13: pipelines.delays.retry.topics: each must be longer than the one before; "
+            "60s follows 60s",
+        ),
+        (
+            "    to: delays",
+            "    retry: {topics: [0s], keep_order: false}",
+            "20:22: pipelines.delays.retry.topics[0]: '0s' is out of range; legal is more than 0s",
+        ),
+        (
+            "    to: delays",
+            "    retry: {topics: [5]}",
+            "20:22: pipelines.delays.retry.topics[0]: 5 is not a duration such as 200ms, 10s, 5m",
+        ),
+        (
+            "    to: delays",
+            f"    retry: {{topics: [{', '.join(f'{n}s' for n in range(1, 22))}]}}",
+            "20:13: pipelines.delays.retry.topics: a list is too long; legal are 20 items at most",
+        ),
+        (
+            "    to: delays",
+            "    retry: {attempts: 2, keep_order: true}\n    ordering: key",
+            "20:5: pipelines.delays.retry: `keep_order: true` needs `topics`, which messages could "
+            "overtake, and `ordering: key`",
+        ),
+        (
+            "    to: delays",
+            "    retry: {topics: [1m], keep_order: true}\n    ordering: none",
+            "20:5: pipelines.delays.retry: `keep_order: true` needs `topics`, which messages could",
+        ),
+        (
+            "    to: delays",
+            "    retry: {topics: [1m], keep_order: true}",
+            "20:5: pipelines.delays.retry: `keep_order: true` needs `topics`, which messages could",
+        ),
+        (
+            "    to: delays",
+            "    retry: {topics: [1m]}\n    ordering: key\n    group: two words",
+            "22:5: pipelines.delays.group: 'two words' cannot name the topics of `retry.topics`: "
+            "'two words.retry.0' is not a topic name",
+        ),
+        (
+            "    to: delays",
+            f"    retry: {{topics: [1m]}}\n    ordering: none\n    group: {'a' * 242}",
+            f"22:5: pipelines.delays.group: '{'a' * 242}' cannot name the topics of `retry.topics`",
+        ),
+        (
+            "    to: delays",
+            "    retry: {topics: [1m]}\n    ordering: none\n    to: flights.delays.retry.0",
+            "22:5: pipelines.delays.to: 'flights.delays.retry.0' belongs to `retry.topics` of this",
+        ),
+        (
+            "    to: delays",
+            "    retry: {topics: [1m]}\n    ordering: key\n    to: flights.delays.fence",
+            "22:5: pipelines.delays.to: 'flights.delays.fence' belongs to `retry.topics` of this",
         ),
         (
             "    to: delays",
@@ -104,7 +164,7 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
         (
             "    to: delays",
             "    retry: {backoff: {max: 1m}}",
-            "20:5: pipelines.delays.retry: says no `attempts`, and by default there is one",
+            "20:5: pipelines.delays.retry: says no `attempts` and no `topics`, and by default",
         ),
         (
             "    to: delays",
@@ -759,6 +819,7 @@ def test_a_file_of_tests_needs_a_spec_that_loads(tmp_path: Path, spec: str) -> N
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
+        ("^flights.delays.retry.19", "matches 'flights.delays.retry.19', a topic of the"),
         ("^delays", "pipelines.delays.to: 'delays' is also read by this pipeline"),
         ("^flights.dlq", "pipelines.delays.dead_letter: 'flights.dlq' is also read by"),
         ("^flights.dlq.+", "from: '^flights.dlq.+' matches 'flights.dlq.ledger', a topic of"),
@@ -832,3 +893,31 @@ def test_a_pattern_may_not_match_what_belongs_to_any_topic_of_dead_letters(tmp_p
 
 def test_a_pattern_beside_a_name_is_legal(tmp_path: Path) -> None:
     assert problems(tmp_path, changed("from: flights", "from: [flights, ^eu-.*$]")) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "keeps"),
+    [
+        ("ordering: key\n    retry: {topics: [1m, 10m]}", True),
+        ("ordering: key\n    retry: {topics: [1m], keep_order: true}", True),
+        ("ordering: key\n    retry: {topics: [1m], keep_order: false}", False),
+        ("ordering: none\n    retry: {topics: [1m]}", False),
+        ("ordering: partition\n    retry: {topics: [1m], keep_order: false}", False),
+        ("ordering: key\n    retry: {attempts: 2}", False),
+    ],
+)
+def test_order_is_kept_where_lanes_have_retry_topics_unless_it_is_not_wanted(
+    tmp_path: Path, more: str, *, keeps: bool
+) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(changed("    to: delays", f"    {more}"))
+
+    assert load(file, {}).spec.pipelines["delays"].keeps_order is keeps
+
+
+def test_the_longest_group_may_have_retry_topics_as_long_as_their_names_are_legal(
+    tmp_path: Path,
+) -> None:
+    retry = f"    retry: {{topics: [1m]}}\n    ordering: none\n    group: {'a' * 241}"
+
+    assert problems(tmp_path, changed("    to: delays", retry)) == []

@@ -34,6 +34,7 @@ def test_defaults_are_written_with_their_units_and_types_are_told() -> None:
     assert "| `interval` | text such as `200ms`, `10s` | `1s` |" in page
     assert "| `bytes` | text such as `32MiB` | `32MiB` |" in page
     assert "| `port` | whole number, 0 to 65535 | `8080` |" in page
+    assert "| `topics` | list of texts such as `200ms`, `10s` | `[]` |" in page
     assert "| `jitter` | number, 0 to 1 | `0.5` |" in page
 
 

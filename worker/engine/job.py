@@ -10,6 +10,7 @@ from worker.engine.floor import Floor
 from worker.engine.partition import POLL_LIMIT
 from worker.engine.pool import Pool
 from worker.flow.lanes import Lanes, OneLane
+from worker.flow.retry import Tier
 from worker.ports import Consumer, Producer, Table
 from worker.settings import Pipeline
 
@@ -21,9 +22,9 @@ class Job:
     name: str
     group: str
     topics: Sequence[str]
-    """Names and patterns: the sources, and the topic of redriven dead letters where there is one.
+    """Names and patterns: the sources, the topic of redriven dead letters if any, the tiers.
 
-    Where a group starts is said of its sources; what was redriven is read from the oldest."""
+    Where a group starts is said of its sources; the others are read from the oldest."""
     handler: str
     settings: Pipeline
     run_limit: int = POLL_LIMIT
@@ -40,6 +41,10 @@ class Job:
     """Makes a pool whose handlers may end without the worker, if there can be one."""
     breaker: Breaker | None = None
     """What is handed out depends on it."""
+    tiers: Sequence[Tier] = ()
+    """Where a message goes whose attempts in place are over, one after the other."""
+    fence: str | None = None
+    """The topic of fences, where order is kept."""
 
 
 @dataclass(frozen=True, slots=True)

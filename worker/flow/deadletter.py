@@ -57,6 +57,16 @@ def redrive_topic(group: str) -> str:
     return group + _REDRIVE
 
 
+def retry_topic(group: str, tier: int) -> str:
+    """Where messages of a group wait for another attempt; the first tier is 0."""
+    return f"{group}.retry.{tier}"
+
+
+def fence_topic(group: str) -> str:
+    """Where it stands which lanes of a group have messages in a retry topic."""
+    return f"{group}.fence"
+
+
 def ledger_topic(dead_letter: str) -> str:
     """Where it stands what has become of the records of a dead-letter topic."""
     return f"{dead_letter}.ledger"

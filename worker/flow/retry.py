@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from worker.settings import BackoffSettings, Pipeline, RetrySettings
 from worker.types import DeadLetter, Decision, Failure, Skip, Stop
@@ -13,6 +13,14 @@ RETRIED: Final = frozenset({"handler_error", "timeout"})
 """Reasons that may not hold another time."""
 GROWTH: Final = 300
 """Attempts after which waits do not grow any more: ten to this power is still a number."""
+
+
+class Tier(NamedTuple):
+    """A topic in which messages wait before they are tried again."""
+
+    topic: str
+    delay: float
+    """Seconds."""
 
 
 def decide(on_error: OnError, failure: Failure) -> Decision:
@@ -28,7 +36,8 @@ def decide(on_error: OnError, failure: Failure) -> Decision:
 
 def is_retried(retry: RetrySettings, reason: str, kind: type[BaseException]) -> bool:
     """Whether a message may be tried again that has failed for this reason, with this exception."""
-    if retry.attempts == 1 or reason not in RETRIED:
+    has_one_attempt = retry.attempts == 1 and not retry.topics
+    if has_one_attempt or reason not in RETRIED:
         return False
     names = names_of(kind)
     return names.isdisjoint(retry.give_up_on) and not (retry.on and names.isdisjoint(retry.on))

@@ -15,6 +15,7 @@ from worker.settings.kafka import (
     Security,
 )
 from worker.settings.spec import (
+    MOST_TIERS,
     BackoffSettings,
     BreakerSettings,
     CommitSettings,
@@ -32,6 +33,7 @@ from worker.settings.spec import (
 from worker.settings.values import WRITTEN, ItemProblems, Model
 
 __all__ = [
+    "MOST_TIERS",
     "WRITTEN",
     "BackoffSettings",
     "BreakerSettings",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from worker.settings.kafka import KafkaSettings
 from worker.settings.values import (
@@ -22,7 +22,11 @@ from worker.settings.values import (
     StartPlace,
     Topic,
     Version,
+    growing,
 )
+
+MOST_TIERS: Final = 20
+"""Topics of its own that a pipeline may have for retries."""
 
 
 class TopicSettings(Model):
@@ -97,9 +101,26 @@ class BackoffSettings(Model):
 
 
 class RetrySettings(Model):
-    """Trying again what has failed, in place: its lane waits, others go on."""
+    """Trying again what has failed: in place, where its lane waits, then out of retry topics."""
 
-    attempts: int = Field(1, ge=1, description="Attempts at a message at most, the first included.")
+    attempts: int = Field(
+        1,
+        ge=1,
+        description="Attempts at a message in place at most, the first included; each of `topics` "
+        "gives one more.",
+    )
+    topics: Annotated[list[Annotated[Duration, Field(gt=0.0)]], AfterValidator(growing)] = Field(
+        [],
+        max_length=MOST_TIERS,
+        description="Waits after the attempts in place, each longer than the one before: a message "
+        "spends each in a topic of its own, `{group}.retry.0` and so on.",
+    )
+    keep_order: bool | None = Field(
+        None,
+        description="Whether messages of a lane follow one that has gone to a retry topic, so that "
+        "their order is kept; by default with `ordering: key`. `ordering: partition` needs `false` "
+        "beside `topics`.",
+    )
     backoff: BackoffSettings = Field(
         BackoffSettings(), description="How long to wait before each further attempt."
     )
@@ -323,6 +344,12 @@ class Pipeline(Lifecycle):
     )
     commit: CommitSettings = Field(CommitSettings(), description="Committing of offsets.")
     in_flight: InFlightSettings = Field(InFlightSettings(), description="Bound of memory.")
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether messages of a lane follow one that has gone to a retry topic."""
+        wanted = self.retry.keep_order is not False
+        return bool(self.retry.topics) and self.ordering == "key" and wanted
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

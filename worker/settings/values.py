@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import pairwise
 from keyword import iskeyword
 from typing import Annotated, Any, Literal
 
@@ -104,8 +105,23 @@ def _source(value: str) -> str:
     return value
 
 
+def is_topic(name: str) -> bool:
+    """Whether Kafka takes this for the name of a topic."""
+    return re.fullmatch(_TOPIC, name) is not None and name not in {".", ".."}
+
+
+def growing(durations: list[float]) -> list[float]:
+    """The durations; raises `ValueError` unless each is longer than the one before."""
+    for before, after in pairwise(durations):
+        if after <= before:
+            raise ValueError(
+                f"each must be longer than the one before; {after:g}s follows {before:g}s"
+            )
+    return durations
+
+
 def _topic(value: str) -> str:
-    if not re.fullmatch(_TOPIC, value) or value in {".", ".."}:
+    if not is_topic(value):
         raise ValueError(
             f"{value!r} is not a topic name: letters, digits, '.', '_' and '-', 249 at most"
         )

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from worker.settings import KafkaSettings, Pipeline, Spec
+from worker.settings import MOST_TIERS, KafkaSettings, Pipeline, Spec
 from worker.settings.patterns import INTERNAL, is_pattern, reads
-from worker.settings.values import LOOPBACK
+from worker.settings.values import LOOPBACK, is_topic
 from worker.spec.tree import KeyPath
 
 Contradiction = tuple[KeyPath, str]
-
-TIERS = 10
-"""Topics for retries that a pattern is held against."""
 
 
 def contradictions(spec: Spec) -> list[Contradiction]:
@@ -102,24 +99,62 @@ def _lanes(here: KeyPath, pipeline: Pipeline) -> Iterator[Contradiction]:
 
 def _retry(here: KeyPath, pipeline: Pipeline) -> Iterator[Contradiction]:
     """Without `attempts` nothing is tried again; a number may be 1, to switch it off."""
-    if "retry" in pipeline.model_fields_set and "attempts" not in pipeline.retry.model_fields_set:
+    retry, ordering = pipeline.retry, pipeline.ordering
+    says_how_often = retry.topics or "attempts" in retry.model_fields_set
+    if "retry" in pipeline.model_fields_set and not says_how_often:
         yield (
             (*here, "retry"),
-            "says no `attempts`, and by default there is one: nothing is tried again",
+            "says no `attempts` and no `topics`, and by default there is one attempt: nothing is "
+            "tried again",
         )
+    if retry.keep_order and not pipeline.keeps_order:
+        yield (
+            (*here, "retry"),
+            "`keep_order: true` needs `topics`, which messages could overtake, and `ordering: key`",
+        )
+    if retry.topics and ordering == "partition" and retry.keep_order is None:
+        yield (
+            (*here, "retry"),
+            "with `ordering: partition` the messages behind one that goes to `topics` overtake it: "
+            "say `keep_order: false`, or keep that of keys with `ordering: key`",
+        )
+
+
+def _retry_topics(here: KeyPath, group: str, pipeline: Pipeline) -> Iterator[Contradiction]:
+    """What cannot be the name of a topic, or is that of another one."""
+    retry = pipeline.retry
+    own = [*_tiers(group, len(retry.topics)), *([_fence(group)] if pipeline.keeps_order else ())]
+    illegal = next((topic for topic in own if not is_topic(topic)), None)
+    if illegal is not None:
+        yield (
+            (*here, "group"),
+            f"{group!r} cannot name the topics of `retry.topics`: {illegal!r} is not a topic name: "
+            "letters, digits, '.', '_' and '-', 249 at most",
+        )
+    used = [(("from",), topic) for topic in pipeline.source if not is_pattern(topic)]
+    for key, topic in [*used, *_produced(pipeline)]:
+        if topic in own:
+            yield (*here, *key), f"{topic!r} belongs to `retry.topics` of this pipeline"
+
+
+def _produced(pipeline: Pipeline) -> list[tuple[KeyPath, str]]:
+    """Topics of results and dead letters, with the keys that name them in the pipeline."""
+    results: list[tuple[KeyPath, str]] = [] if pipeline.to is None else [(("to",), pipeline.to)]
+    return [*results, *([] if pipeline.dead_letter is None else pipeline.dead_letter.places())]
 
 
 def _pipeline(here: KeyPath, group: str, pipeline: Pipeline) -> Iterator[Contradiction]:
     yield from _lanes(here, pipeline)
     yield from _retry(here, pipeline)
+    yield from _retry_topics(here, group, pipeline)
     gives_up = pipeline.dead_letter is not None or pipeline.on_error == "skip"
     if pipeline.flood_limit is not None and not gives_up:
         words = "needs `dead_letter` or `on_error: skip`; without, the first failure stops it"
         yield (*here, "flood_limit"), words
     target = pipeline.dead_letter
     dead_letters = [] if target is None else target.places()
-    for key, topic in (("to",), pipeline.to), *dead_letters:
-        if topic is not None and reads(pipeline.source, topic):
+    for key, topic in _produced(pipeline):
+        if reads(pipeline.source, topic):
             yield (*here, *key), f"{topic!r} is also read by this pipeline: a loop without end"
     yield from _patterns(here, group, pipeline, [topic for _, topic in dead_letters])
     for key, topic in dead_letters:
@@ -149,6 +184,13 @@ def _patterns(
 
 
 def _own_topics(group: str, dead_letters: Sequence[str]) -> list[str]:
-    retries = [f"{group}.retry.{tier}" for tier in range(TIERS)]
     beside = [f"{topic}.{what}" for topic in dead_letters for what in ("ledger", "parked")]
-    return [*retries, f"{group}.redrive", f"{group}.fence", *beside]
+    return [*_tiers(group, MOST_TIERS), f"{group}.redrive", _fence(group), *beside]
+
+
+def _tiers(group: str, number: int) -> list[str]:
+    return [f"{group}.retry.{tier}" for tier in range(number)]
+
+
+def _fence(group: str) -> str:
+    return f"{group}.fence"

@@ -88,7 +88,7 @@ class Pruning:
         The text of such a mistake names the keys that it is about; lists and mappings of names can
         only have become too short.
         """
-        inside = [str(out[-1]) for out in self.taken if out[: len(mapping)] == mapping != out]
+        inside = [_key(out) for out in self.taken if out[: len(mapping)] == mapping != out]
         if model_at(self._model, mapping) is None:
             return bool(inside)
         return any(re.search(rf"\b{re.escape(name)}\b", text) for name in inside)
@@ -110,6 +110,11 @@ class Pruning:
 def _stand_in(path: KeyPath) -> Any:
     any_name = ("pipelines", "*", *path[2:]) if path[:1] == ("pipelines",) else path
     return _STAND_INS.get(any_name if len(path) > 2 else path)
+
+
+def _key(path: KeyPath) -> str:
+    """The key that a path ends with, that of its list for an item."""
+    return next(part for part in reversed(path) if isinstance(part, str))
 
 
 def _removed(inside: Any, key: str | int) -> bool:

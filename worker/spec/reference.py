@@ -71,7 +71,8 @@ def _type(node: Node) -> str:
             return ", ".join(f"`{value}`" for value in values)
     kind = node.get("type")
     if kind == "array":
-        return f"list of {_type(node['items'])}s"
+        word, _, more = _type(node["items"]).partition(" ")
+        return f"list of {word}s {more}".rstrip()
     if kind in ("integer", "number"):
         return ("whole number" if kind == "integer" else "number") + _range(node)
     if kind == "string":

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from worker.settings import KafkaSettings, Pipeline, RetrySettings, Spec
+from worker.settings import KafkaSettings, Pipeline, Spec
 from worker.spec.models import fields, holds_secret, model_at
 from worker.spec.tree import KeyPath, Tree, printable
 from worker.spec.units import united
@@ -19,11 +19,6 @@ LATER: Final = {
     "key_decode": "decoding of keys",
 }
 """Keys that a later version brings."""
-
-LATER_OF_RETRY: Final = {
-    "topics": "retry topics",
-    "keep_order": "retry topics",
-}
 
 LATER_VALUES: Final = {
     ("delivery", "exactly_once"),
@@ -103,6 +98,8 @@ def _not_legal(shown: str, path: KeyPath, value: Any, error: ErrorDetails) -> st
         )
     if kind in {"too_short", "string_too_short"}:
         return "is empty; at least one is needed"
+    if kind == "too_long":
+        return f"{shown} is too long; legal are {context['max_length']} items at most"
     if kind == "string_too_long":
         return f"{shown} is too long; legal are {context['max_length']} characters at most"
     if kind in _BOUNDS:
@@ -127,9 +124,8 @@ def _meaning(owner: type[BaseModel] | None, path: KeyPath) -> str:
 
 
 def _unknown_key(owner: type[BaseModel] | None, key: str) -> str:
-    later = LATER_OF_RETRY if owner is RetrySettings else LATER
-    if key in later and owner in (Spec, KafkaSettings, Pipeline, RetrySettings):
-        return f"{later[key]} are not supported yet"
+    if key in LATER and owner in (Spec, KafkaSettings, Pipeline):
+        return f"{LATER[key]} are not supported yet"
     meant = misspelt(owner, key)
     if meant is not None:
         return f"no such key; did you mean `{meant}`?"
