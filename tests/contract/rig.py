@@ -249,6 +249,7 @@ class KafkaRig:
 
 def _stopped() -> MemoryBroker:
     broker = MemoryBroker(ManualClock())
+    broker.create("topic")
     broker.stop()
     return broker
 

@@ -67,14 +67,16 @@ def test_nothing_is_read_of_nothing(rig: Rig, table: Table) -> None:
     assert list(rig.stranded_table().read([])) == []
 
 
-def test_a_partition_that_was_made_a_moment_ago_is_empty(rig: Rig, table: Table) -> None:
-    source = TopicPartition(topic_of(rig), 0)
+def test_the_partitions_of_a_topic_made_a_moment_ago_are_empty(rig: Rig, table: Table) -> None:
+    for _ in range(5):
+        topic = topic_of(rig, partitions=8)
+        sources = [TopicPartition(topic, number) for number in range(8)]
 
-    before = table.read([source])
-    rig.append(source, b"first")
+        before = table.read(sources)
+        rig.append(sources[7], b"first")
 
-    assert list(before) == []
-    assert values(table.read([source])) == [b"first"]
+        assert list(before) == []
+        assert values(table.read(sources)) == [b"first"]
 
 
 def test_control_records_at_the_end_and_aborted_records_are_passed(rig: Rig, table: Table) -> None:

@@ -14,8 +14,9 @@ from tests.contract.rig import KafkaRig, Layout, unique
 from worker import Kafka
 from worker.errors import ClientError
 from worker.kafka.broker import KafkaCluster
+from worker.kafka.reader import outsider, records
 from worker.ports import Table
-from worker.settings import GroupSettings
+from worker.settings import GroupSettings, KafkaSettings
 from worker.types import TopicPartition
 
 pytestmark = pytest.mark.kafka
@@ -108,6 +109,21 @@ def test_what_comes_after_an_open_transaction_is_read_when_that_has_ended(
 
     assert while_open == [b"before"]
     assert found == [b"inside", b"after"]
+
+
+def test_what_lies_beyond_the_ends_is_left_to_the_next_who_reads(
+    rig: KafkaRig, cluster: KafkaCluster
+) -> None:
+    one, other = made(rig), made(rig)
+    for number in range(9):
+        rig.append(one, b"one %d" % number)
+        rig.append(other, b"other %d" % number)
+    client = outsider(KafkaSettings(brokers=[cluster.address]))
+
+    found = list(records(client, {one: 0, other: 4}, {one: 1, other: 6}))
+    client.close()
+
+    assert sorted(raw.value() or b"" for raw in found) == [b"one 0", b"other 4", b"other 5"]
 
 
 def test_a_topic_that_was_made_anew_with_less_in_it_is_read_from_its_beginning(

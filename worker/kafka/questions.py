@@ -107,15 +107,24 @@ def _offsets_at(client: Client, partitions: Sequence[TopicPartition], when: int)
     """Ask, and ask again while leaders are being found, as those of a topic just made."""
     deadline = time.monotonic() + ASK_TIMEOUT
     while partitions:
-        answers = asked(client.offsets_for_times, places(partitions, when), ASK_TIMEOUT)
-        problem = errors(answers)
-        if problem is None:
-            return offsets(answers)
-        failed = [answer.error for answer in answers if answer.error is not None]
-        if time.monotonic() > deadline or not all(map(is_retriable, failed)):
-            raise ClientError(f"offsets cannot be had: {problem}")
+        try:
+            return _offsets_now(client, partitions, when)
+        except ClientError as error:
+            if time.monotonic() > deadline or not error.retriable:
+                raise
         time.sleep(ASK_AGAIN_AFTER)
     return {}
+
+
+def _offsets_now(client: Client, partitions: Sequence[TopicPartition], when: int) -> Offsets:
+    answers = asked(client.offsets_for_times, places(partitions, when), ASK_TIMEOUT)
+    problem = errors(answers)
+    if problem is not None:
+        failed = [answer.error for answer in answers if answer.error is not None]
+        raise ClientError(
+            f"offsets cannot be had: {problem}", retriable=all(map(is_retriable, failed))
+        )
+    return offsets(answers)
 
 
 def milliseconds(time: datetime) -> int:
