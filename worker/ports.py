@@ -213,6 +213,13 @@ class Admin(Protocol):
         Raises `TopicsRefused`, which says of each topic why.
         """
 
+    def uncommitted(self, group: str, topics: Sequence[str]) -> Mapping[str, int]:
+        """How many records of each topic a group has not committed, without joining it.
+
+        At most: of the offsets in between some may have none. Counted are those that are kept and
+        of no open transaction; topics that do not exist are left out. Raises `ClientError`.
+        """
+
     def close(self) -> None:
         """Let go of the connections; idempotent."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from tests.contract.member import Members
 from tests.contract.rig import Layout, Rig, unique
+from worker.types import Commit, TopicPartition
 
 
 def test_topics_that_do_not_exist_are_left_out(rig: Rig) -> None:
@@ -45,6 +47,32 @@ def test_nothing_is_described_and_made_of_nothing(rig: Rig) -> None:
     rig.admin().create({})
 
     assert rig.admin().describe([]) == {}
+
+
+def test_what_a_group_has_not_committed_is_counted_by_topic(rig: Rig, members: Members) -> None:
+    topic, other, missing = unique("topic"), unique("topic"), unique("topic")
+    rig.admin().create({topic: Layout(2), other: Layout(1)})
+    for number in range(3):
+        rig.append(TopicPartition(topic, 1), b"%d" % number)
+    rig.append(TopicPartition(other, 0), b"")
+    group = unique("group")
+    member = members.settled(group, topic)
+    member.consumer.commit({TopicPartition(topic, 1): Commit(2)}, wait=True)
+
+    asked = [topic, other, missing]
+    assert rig.admin().uncommitted(group, asked) == {topic: 1, other: 1}
+    assert rig.admin().uncommitted(unique("group"), asked) == {topic: 3, other: 1}
+    assert rig.admin().uncommitted(group, []) == {}
+
+
+def test_records_that_are_deleted_do_not_count(rig: Rig) -> None:
+    source = TopicPartition(unique("topic"), 0)
+    rig.admin().create({source.topic: Layout(1)})
+    for number in range(3):
+        rig.append(source, b"%d" % number)
+    rig.delete_records(source, 2)
+
+    assert rig.admin().uncommitted(unique("group"), [source.topic]) == {source.topic: 1}
 
 
 def test_closing_is_idempotent(rig: Rig) -> None:

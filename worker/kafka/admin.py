@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+)
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource  # not re-exported for type checkers
+from confluent_kafka.admin._listoffsets import OffsetSpec as _OffsetSpec
 from confluent_kafka.admin._metadata import ClusterMetadata
 from confluent_kafka.cimpl import NewTopic as ClientTopic
 
 from worker.errors import BrokersUnreachable, ClientError, TopicsRefused
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES, common
-from worker.kafka.failures import describe, failure, made
+from worker.kafka.failures import describe, failure, is_retriable, made
 from worker.kafka.logs import ClientLog, client_logger
-from worker.ports import NewTopic
+from worker.kafka.partitions import offsets, places
+from worker.ports import NewTopic, Offsets
 from worker.settings import KafkaSettings
-from worker.types import TopicInfo
+from worker.types import TopicInfo, TopicPartition
+
+OffsetSpec: Final[Any] = _OffsetSpec  # its methods have no types
 
 LOOK_AGAIN_AFTER: Final = 0.05
 """Seconds between two looks for a topic that was made."""
@@ -74,6 +85,20 @@ class KafkaAdmin:
             raise TopicsRefused(refused)
         self._wait_until_visible([topic.topic for topic in new])
 
+    def uncommitted(self, group: str, topics: Sequence[str]) -> Mapping[str, int]:
+        """See `ports.Admin`."""
+        numbers = _partitions(self._cluster(), topics)
+        partitions = [
+            TopicPartition(topic, number) for topic in numbers for number in range(numbers[topic])
+        ]
+        oldest = self._offsets(partitions, OffsetSpec.earliest())
+        ends = self._offsets(partitions, OffsetSpec.latest())
+        committed = self._committed(group, partitions)
+        behind = dict.fromkeys(numbers, 0)
+        for one in partitions:
+            behind[one.topic] += max(0, ends[one] - max(oldest[one], committed.get(one, 0)))
+        return behind
+
     def topic_id(self, topic: str) -> str:
         """Kafka's id of a topic, which one that is made again under its name does not get."""
         answers = self._client.describe_topics(
@@ -121,6 +146,42 @@ class KafkaAdmin:
                 describe(error.args[0]),
             )
             return DEFAULT_MESSAGE_BYTES
+
+    def _offsets(self, partitions: Sequence[TopicPartition], place: Any) -> Offsets:
+        if not partitions:
+            return {}
+        ask = partial(
+            self._client.list_offsets,
+            dict.fromkeys(places(partitions), place),
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=self._timeout,
+        )
+        found = self._answers(ask)
+        return {TopicPartition(p.topic, p.partition): found[p].offset for p in found}
+
+    def _committed(self, group: str, partitions: Sequence[TopicPartition]) -> Offsets:
+        if not partitions:
+            return {}
+        asked = [ConsumerGroupTopicPartitions(group, places(partitions))]
+        ask = partial(
+            self._client.list_consumer_group_offsets, asked, request_timeout=self._timeout
+        )
+        (found,) = self._answers(ask).values()
+        return offsets(found.topic_partitions)
+
+    def _answers(self, ask: Callable[[], Mapping[Any, Future[Any]]]) -> Mapping[Any, Any]:
+        """Ask, and ask again while a leader or a coordinator is being found."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            answers = ask()
+            try:
+                return {key: answer.result() for key, answer in answers.items()}
+            except KafkaException as error:
+                if not is_retriable(error.args[0]):
+                    raise failure(error.args[0]) from error
+                if time.monotonic() >= deadline:
+                    raise self._unreachable(error.args[0]) from error
+            time.sleep(LOOK_AGAIN_AFTER)
 
     def _answer(self, answer: Future[Any]) -> Any:
         try:

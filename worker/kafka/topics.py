@@ -13,7 +13,6 @@ from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCol
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource  # not re-exported for type checkers
-from confluent_kafka.admin._listoffsets import OffsetSpec as _OffsetSpec
 from confluent_kafka.admin._metadata import ClusterMetadata
 
 from worker.errors import (
@@ -23,7 +22,7 @@ from worker.errors import (
     InvalidPartition,
     TopicNotFound,
 )
-from worker.kafka.admin import NO_ANSWER, client_topic
+from worker.kafka.admin import NO_ANSWER, OffsetSpec, client_topic
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES, common
 from worker.kafka.failures import describe, failure, made, specific
 from worker.kafka.logs import ClientLog, client_logger
@@ -34,8 +33,6 @@ from worker.types import TopicInfo, TopicPartition
 
 _LOGGER: Final = client_logger("admin")
 LOG: Final = ClientLog(_LOGGER)
-
-OffsetSpec: Final[Any] = _OffsetSpec  # its methods have no types
 
 LOOK_AGAIN_AFTER: Final = 0.05
 """Seconds between two looks for a change."""

@@ -177,6 +177,19 @@ class MemoryAdmin:
             limit = int(str(topic.config.get("max.message.bytes", MAX_MESSAGE_BYTES)))
             self._broker.create(name, topic.partitions or PARTITIONS, limit)
 
+    def uncommitted(self, group: str, topics: Sequence[str]) -> Mapping[str, int]:
+        """Count the offsets behind those that the group has committed."""
+        self._require_broker()
+        committed = self._broker.committed(group)
+        return {
+            name: sum(
+                max(0, log.end - max(log.start, committed.get(log.source, 0)))
+                for log in self._broker.topics[name].logs
+            )
+            for name in topics
+            if name in self._broker.topics
+        }
+
     def close(self) -> None:
         """Nothing is held."""
 
