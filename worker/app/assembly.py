@@ -13,6 +13,15 @@ from worker.app.endpoint import endpoint
 from worker.app.execution import Recipe, executor_of
 from worker.app.lanes import lanes_of
 from worker.app.options import Options
+from worker.app.retrytopics import (
+    fence_of,
+    leftovers,
+    make_retry_topics,
+    retry_topics,
+    sources_of,
+    tiers_of,
+    too_few_partitions,
+)
 from worker.engine.breaker import Breaker
 from worker.engine.floor import Floor
 from worker.engine.job import Clients, Job
@@ -136,6 +145,7 @@ class _Assembly:
         self._describe(self._names)
         self._there = self._admin.names()
         self._redriven = self._made_redrive_topics()
+        self._prepare_retry_topics()
         for name in self._names:
             for pattern in unmatched(self._spec.pipelines[name].source, self._there):
                 log.warning("%s: no topic matches %s yet", name, pattern)
@@ -155,6 +165,25 @@ class _Assembly:
             log.warning("redriven dead letters are not read: %s; make them and start again", error)
             return {name: topic for name, topic in topics.items() if topic not in error.topics}
         return topics
+
+    def _prepare_retry_topics(self) -> None:
+        """Make those that are missing; raises `BadConfiguration` for what is wrong with any."""
+        document, admin, names, there = self._document, self._admin, self._names, self._there
+        sources = sources_of(self._spec, admin, names, there)
+        known, problems = make_retry_topics(document, admin, sources)
+        problems += too_few_partitions(document, sources, known)
+        problems += leftovers(document, admin, names, there)
+        if problems:
+            raise BadConfiguration(problems)
+        self._known.take(known)
+
+    def _describe_retry_topics(self, name: str) -> None:
+        """Learn anew what is known of those of a pipeline; one that is gone is made again."""
+        sources = sources_of(self._spec, self._admin, [name], self._there)
+        known, problems = make_retry_topics(self._document, self._admin, sources)
+        if problems:
+            raise BadConfiguration(problems)
+        self._known.take(known)
 
     def _describe(self, names: Sequence[str]) -> None:
         """Learn what these pipelines need to know of topics that they read or write."""
@@ -181,20 +210,24 @@ class _Assembly:
     def _pipeline(self, name: str, resources: Resources) -> PipelineLoop:
         pipeline = self._spec.pipelines[name]
         handler = self._handler(pipeline)
-        redriven = [self._redriven[name]] if name in self._redriven else []
+        tiers = tiers_of(self._spec, name)
+        own = [self._redriven[name]] if name in self._redriven else []
+        own += [tier.topic for tier in tiers]
         job = Job(
             name,
             self._spec.group(name),
-            [*dict.fromkeys([*pipeline.source, *redriven])],
+            [*dict.fromkeys([*pipeline.source, *own])],
             handler.name,
             pipeline,
             _run_limit(pipeline, handler),
-            [topic for topic in self._there if topic not in redriven],
+            [topic for topic in self._there if topic not in own],
             lanes_of(pipeline, self._options.registry),
             None if pipeline.rate_limit is None else pipeline.rate_limit.pipeline,
             self._floor,
             None if handler.is_async else partial(self._apart, name, pipeline, handler),
             breaker=self._breaker(pipeline),
+            tiers=tiers,
+            fence=fence_of(self._spec, name),
         )
         pool = self._pool(name, pipeline, handler, resources)
         return PipelineLoop(job, self._clients(name), pool, self._clock, self._observer)
@@ -251,6 +284,7 @@ class _Assembly:
         def producer() -> Producer:
             # Records may name any topic of the spec, so batches have to fit into all of them.
             self._describe([name])
+            self._describe_retry_topics(name)
             return wrap.producer(KafkaProducer(config.producer(kafka, self._known.limits)))
 
         table = partial(KafkaTable, kafka, self._spec.group(name))
@@ -258,9 +292,15 @@ class _Assembly:
 
 
 def _topics(document: Document, names: Sequence[str]) -> dict[str, tuple[str | int, ...]]:
-    """Every topic that the pipelines read or write, and where the spec names it."""
+    """Every topic that the pipelines read or write, and where the spec names it.
+
+    But for those of retries, which are made by themselves.
+    """
     spec = document.spec
-    topics: dict[str, tuple[str | int, ...]] = {topic: ("topics", topic) for topic in spec.topics}
+    ours = retry_topics(spec)
+    topics: dict[str, tuple[str | int, ...]] = {
+        topic: ("topics", topic) for topic in spec.topics if topic not in ours
+    }
     for name in names:
         pipeline = spec.pipelines[name]
         here = ("pipelines", name)

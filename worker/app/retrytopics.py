@@ -1,0 +1,188 @@
+"""Topics in which messages wait for another attempt: how they are made, and what they must be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
+
+from worker.errors import ClientError, TopicsRefused
+from worker.flow.deadletter import fence_topic, redrive_topic, retry_topic
+from worker.flow.retry import Tier
+from worker.kafka.config import DEFAULT_MESSAGE_BYTES
+from worker.ports import Admin
+from worker.settings import Spec, TopicSettings
+from worker.settings.patterns import is_pattern, reads
+from worker.spec import Document
+from worker.types import Problem, TopicInfo
+
+Known = Mapping[str, TopicInfo]
+
+WEEK: Final = 7 * 86_400.0
+"""Seconds that a message is kept beyond its wait, for a worker that is away."""
+ROOM: Final = 64 * 1024
+"""Bytes for the headers that a message has in a retry topic beside its own."""
+LARGEST: Final = 2**31 - 1
+"""What Kafka takes for `max.message.bytes`."""
+FENCE: Final[Mapping[str, str | int]] = {
+    "cleanup.policy": "compact",
+    "segment.ms": 3_600_000,
+    "min.cleanable.dirty.ratio": "0.01",
+}
+"""It is read from its beginning with each assignment, so what is lifted has to go soon."""
+
+
+def tiers_of(spec: Spec, name: str) -> list[Tier]:
+    """The retry topics of a pipeline, the shortest wait first."""
+    group, delays = spec.group(name), spec.pipelines[name].retry.topics
+    return [Tier(retry_topic(group, tier), delay) for tier, delay in enumerate(delays)]
+
+
+def fence_of(spec: Spec, name: str) -> str | None:
+    """The topic of a pipeline's fences; None where no order is kept."""
+    return fence_topic(spec.group(name)) if spec.pipelines[name].keeps_order else None
+
+
+def retry_topics(spec: Spec) -> set[str]:
+    """Every topic of this kind that the pipelines of a spec have."""
+    tiers = {tier.topic for name in spec.pipelines for tier in tiers_of(spec, name)}
+    return tiers | {fence for name in spec.pipelines if (fence := fence_of(spec, name))}
+
+
+def sources_of(
+    spec: Spec, admin: Admin, names: Sequence[str], there: Collection[str]
+) -> dict[str, Known]:
+    """By pipeline that has retry topics, those from which its messages come.
+
+    `there` are the topics of the cluster, for patterns.
+    """
+    return {
+        name: admin.describe(_source_names(spec, name, there))
+        for name in names
+        if spec.pipelines[name].retry.topics
+    }
+
+
+def make_retry_topics(
+    document: Document, admin: Admin, sources: Mapping[str, Known]
+) -> tuple[Known, list[Problem]]:
+    """Make what pipelines with these sources lack; returns what is there, and why the rest is not.
+
+    What `topics` of the spec says of one counts more than what is made by default.
+    """
+    if not sources:
+        return {}, []
+    wanted = {name: _wanted(document.spec, name, read) for name, read in sources.items()}
+    refused: Mapping[str, str] = {}
+    try:
+        admin.create({topic: one for topics in wanted.values() for topic, one in topics.items()})
+    except TopicsRefused as error:
+        refused = error.topics
+    known = admin.describe([topic for topics in wanted.values() for topic in topics])
+    return known, [
+        _problem(document, name, _not_made(topic, settings, refused.get(topic, "")))
+        for name, topics in wanted.items()
+        for topic, settings in topics.items()
+        if topic not in known
+    ]
+
+
+def too_few_partitions(
+    document: Document, sources: Mapping[str, Known], known: Known
+) -> Iterator[Problem]:
+    """Retry topics that lack a partition whose number messages of a source may have."""
+    for name, read in sources.items():
+        for topic, _ in tiers_of(document.spec, name):
+            number = known[topic].partitions if topic in known else None
+            larger = {
+                source: info.partitions
+                for source, info in read.items()
+                if number is not None and info.partitions > number
+            }
+            if larger:
+                listed = ", ".join(f"{source!r} {larger[source]}" for source in sorted(larger))
+                yield _problem(
+                    document,
+                    name,
+                    f"topic {topic!r} has {number} partitions and {listed}: messages keep the "
+                    f"number of theirs, so give {topic!r} {max(larger.values())}",
+                )
+
+
+def leftovers(
+    document: Document, admin: Admin, names: Sequence[str], there: Collection[str]
+) -> Iterator[Problem]:
+    """Tiers that are not configured any more, but hold messages that nobody would handle."""
+    for name in names:
+        group = document.spec.group(name)
+        tiers = len(document.spec.pipelines[name].retry.topics)
+        gone = sorted(topic for topic in there if _tier_number(group, topic) >= tiers)
+        try:
+            held = admin.uncommitted(group, gone) if gone else {}
+        except ClientError as error:
+            words = f"nobody says what is left in {', '.join(gone)}, no longer configured: {error}"
+            yield _problem(document, name, words)
+            continue
+        for topic in held:
+            if held[topic]:
+                yield _problem(
+                    document,
+                    name,
+                    f"topic {topic!r} is that of a tier that is no longer configured, and holds "
+                    f"messages that are not handled yet ({held[topic]} at most): configure "
+                    f"{_tier_number(group, topic) + 1} tiers until they are, or delete it to give "
+                    "them up",
+                )
+
+
+def _source_names(spec: Spec, name: str, there: Collection[str]) -> list[str]:
+    pipeline = spec.pipelines[name]
+    named = [topic for topic in pipeline.source if not is_pattern(topic)]
+    matched = [topic for topic in there if reads(pipeline.source, topic)]
+    redriven = [] if pipeline.dead_letter is None else [redrive_topic(spec.group(name))]
+    return [*dict.fromkeys([*named, *matched, *redriven])]
+
+
+def _wanted(spec: Spec, name: str, sources: Known) -> dict[str, TopicSettings]:
+    """How the retry topics of a pipeline are made."""
+    partitions = max((one.partitions for one in sources.values()), default=1)
+    largest = max((one.max_message_bytes for one in sources.values()), default=0)
+    limit = min((largest or DEFAULT_MESSAGE_BYTES) + ROOM, LARGEST)
+    configs: dict[str, Mapping[str, str | int | bool]] = {
+        topic: {"retention.ms": round((WEEK + delay) * 1000), "max.message.bytes": limit}
+        for topic, delay in tiers_of(spec, name)
+    }
+    fence = fence_of(spec, name)
+    if fence is not None:
+        configs[fence] = FENCE
+    return {
+        topic: _declared(spec.topics.get(topic, TopicSettings()), partitions, config)
+        for topic, config in configs.items()
+    }
+
+
+def _declared(
+    said: TopicSettings, partitions: int, config: Mapping[str, str | int | bool]
+) -> TopicSettings:
+    return said.model_copy(
+        update={"partitions": said.partitions or partitions, "config": {**config, **said.config}}
+    )
+
+
+def _not_made(topic: str, wanted: TopicSettings, reason: str) -> str:
+    config = ", ".join(f"{key}={value}" for key, value in wanted.config.items())
+    return (
+        f"topic {topic!r} is not there, or not shown to this user, and cannot be made: {reason}; "
+        f"grant Create on it, or make it with {wanted.partitions} partitions, {config} and grant "
+        "Describe, Read and Write"
+    )
+
+
+def _tier_number(group: str, topic: str) -> int:
+    """Which tier of a group a topic is; -1 when it is none."""
+    found = re.fullmatch(re.escape(group) + r"\.retry\.(0|[1-9][0-9]{0,5})", topic)
+    return int(found[1]) if found else -1
+
+
+def _problem(document: Document, name: str, text: str) -> Problem:
+    return document.problem(("pipelines", name, "retry", "topics"), text)
