@@ -228,13 +228,13 @@ def test_what_cannot_be_made_stops_the_start_and_says_what_to_grant_or_make(
 
     assert [str(problem).split(": ", 1)[1] for problem in problems] == [
         "pipelines.one.retry.topics: topic 'test.one.retry.1' is not there, or not shown to this "
-        "user, and cannot be made: TOPIC_AUTHORIZATION_FAILED; grant Create on it, or make it with "
-        "3 partitions, retention.ms=605400000, max.message.bytes=2065536 and grant Describe, Read "
-        "and Write",
+        "user, and cannot be made: TOPIC_AUTHORIZATION_FAILED; grant Create, Describe, Read and "
+        "Write on it, or make it with 3 partitions, retention.ms=605400000, "
+        "max.message.bytes=2065536 and grant the other three",
         "pipelines.one.retry.topics: topic 'test.one.fence' is not there, or not shown to this "
-        "user, and cannot be made: TOPIC_AUTHORIZATION_FAILED; grant Create on it, or make it with "
-        "3 partitions, cleanup.policy=compact, segment.ms=3600000, min.cleanable.dirty.ratio=0.01 "
-        "and grant Describe, Read and Write",
+        "user, and cannot be made: TOPIC_AUTHORIZATION_FAILED; grant Create, Describe, Read and "
+        "Write on it, or make it with 3 partitions, cleanup.policy=compact, segment.ms=3600000, "
+        "min.cleanable.dirty.ratio=0.01 and grant the other three",
     ]
 
 

@@ -173,8 +173,8 @@ def _not_made(topic: str, wanted: TopicSettings, reason: str) -> str:
     config = ", ".join(f"{key}={value}" for key, value in wanted.config.items())
     return (
         f"topic {topic!r} is not there, or not shown to this user, and cannot be made: {reason}; "
-        f"grant Create on it, or make it with {wanted.partitions} partitions, {config} and grant "
-        "Describe, Read and Write"
+        f"grant Create, Describe, Read and Write on it, or make it with {wanted.partitions} "
+        f"partitions, {config} and grant the other three"
     )
 
 
