@@ -118,7 +118,7 @@ def test_retry_topics_and_fence_are_made_to_fit_the_largest_source(
         "test.one.retry.0": (5, {"retention.ms": 7 * DAY + 60_000, "max.message.bytes": size}),
         "test.one.retry.1": (5, {"retention.ms": 7 * DAY + 600_000, "max.message.bytes": size}),
         "test.one.fence": (
-            5,
+            1,
             {
                 "cleanup.policy": "compact",
                 "segment.ms": 3_600_000,
@@ -154,9 +154,8 @@ def test_sizes_and_partitions_of_retry_topics_and_fence_are_known(
     with assembled(tmp_path, admin, KEPT) as assembly:
         assembly._prepare()
 
-        assert assembly._known.numbers == dict.fromkeys(
-            ["source", "test.one.retry.0", "test.one.retry.1", "test.one.fence"], 3
-        )
+        three = dict.fromkeys(["source", "test.one.retry.0", "test.one.retry.1"], 3)
+        assert assembly._known.numbers == three | {"test.one.fence": 1}
         assert assembly._known.limits["test.one.retry.1"] == 2_065_536
 
 
@@ -205,7 +204,7 @@ def test_what_the_spec_says_of_a_retry_topic_counts_more(tmp_path: Path, admin: 
         {"retention.ms": 5, "max.message.bytes": 2_065_536},
     )
     fence = admin.made["test.one.fence"]
-    assert (fence.partitions, fence.replication) == (3, 2)
+    assert (fence.partitions, fence.replication) == (1, 2)
     assert fence.config["cleanup.policy"] == "compact"
 
 
@@ -229,11 +228,11 @@ def test_what_cannot_be_made_stops_the_start_and_says_what_to_grant_or_make(
     assert [str(problem).split(": ", 1)[1] for problem in problems] == [
         "pipelines.one.retry.topics: topic 'test.one.retry.1' is not there, or not shown to this "
         "user, and cannot be made: TOPIC_AUTHORIZATION_FAILED; grant Create, Describe, Read and "
-        "Write on it, or make it with 3 partitions, retention.ms=605400000, "
+        "Write on it, or make it with partitions=3, retention.ms=605400000, "
         "max.message.bytes=2065536 and grant the other three",
         "pipelines.one.retry.topics: topic 'test.one.fence' is not there, or not shown to this "
         "user, and cannot be made: TOPIC_AUTHORIZATION_FAILED; grant Create, Describe, Read and "
-        "Write on it, or make it with 3 partitions, cleanup.policy=compact, segment.ms=3600000, "
+        "Write on it, or make it with partitions=1, cleanup.policy=compact, segment.ms=3600000, "
         "min.cleanable.dirty.ratio=0.01 and grant the other three",
     ]
 

@@ -191,6 +191,12 @@ class Table(Protocol):
         then nothing counts as read.
         """
 
+    def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
+        """The ends of partitions of any topics; raises `ClientError` when the cluster is silent.
+
+        A consumer of the engine would answer behind the fetch that waits for messages.
+        """
+
     def forget(self, partitions: Iterable[TopicPartition]) -> None:
         """Read these partitions from the beginning the next time."""
 

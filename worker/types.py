@@ -313,10 +313,22 @@ class Stop:
     failure: Failure
 
 
+@dataclass(frozen=True, slots=True)
+class RetryLater:
+    """The message goes to a retry topic."""
+
+    record: Encoded
+    tier: int
+    lane: bytes | None = None
+    """Its lane, where order is kept: those that come later go there, too."""
+    failure: Failure | None = None
+    """Why; None where only an earlier message of its lane has failed."""
+
+
 Decision = DeadLetter | Skip | Stop
 """What becomes of a message that was not handled, if it is not tried again."""
 
-Settled = Encoded | Done | Decision
+Settled = Encoded | Done | RetryLater | Decision
 """What became of a message for good; matched once, in `engine/settlement.py`."""
 
 

@@ -10,12 +10,15 @@ from worker.engine.breaker import Breaker
 from worker.engine.execute import Executor
 from worker.engine.floor import Floor
 from worker.engine.job import Clients, Job
+from worker.engine.lanekeys import ByRetryLane
 from worker.engine.partition import Finished, Run
 from worker.engine.pool import ANY_NUMBER
 from worker.engine.results import Results
 from worker.engine.runner import Late, Runner
+from worker.flow.deadletter import fence_topic, retry_topic
 from worker.flow.health import Counts
-from worker.flow.lanes import LANES
+from worker.flow.lanes import LANES, KeyLanes
+from worker.flow.retry import Tier
 from worker.handlers import Registry
 from worker.ports import Observer
 from worker.serdes import SERDES, decoder
@@ -104,7 +107,15 @@ class Rig:
         pipeline = Pipeline.model_validate(
             {"from": "source", "to": "target", "handler": "handler", **self.settings}
         )
-        self.limits = dict.fromkeys(TOPICS, LIMIT)
+        waits = enumerate(pipeline.retry.topics)
+        self.tiers = [Tier(retry_topic(GROUP, place), wait) for place, wait in waits]
+        fence = fence_topic(GROUP) if pipeline.keeps_order else None
+        own = [tier.topic for tier in self.tiers]
+        for topic in own:
+            self.broker.create(topic, self.partitions)
+        if fence is not None:
+            self.broker.create(fence, 1)
+        self.limits = dict.fromkeys([*TOPICS, *own], LIMIT)
         self.executor = Executor(
             handler,
             None if handler.payload is Message else decoder(SERDES["json"], handler.payload),
@@ -130,6 +141,8 @@ class Rig:
             lambda: self.broker.consumer(GROUP),
             self._make_producer,
             self.limits,
+            dict.fromkeys(own, self.partitions),
+            self.broker.table,
         )
         run_limit = self.batch or (500 if pipeline.ordering == "partition" else 1)
         lanes = LANES[pipeline.ordering]
@@ -139,7 +152,7 @@ class Rig:
         self._job = Job(
             "pipeline",
             GROUP,
-            ["source"],
+            ["source", *own],
             "handler",
             pipeline,
             run_limit,
@@ -148,6 +161,9 @@ class Rig:
             rate,
             self.floor,
             breaker=self.breaker,
+            tiers=self.tiers,
+            tier_lanes=(lambda: KeyLanes(ByRetryLane())) if pipeline.keeps_order else lanes,
+            fence=fence,
         )
         self._clients = clients
         self.runner = self._join()

@@ -40,7 +40,8 @@ FAILURES = 2
 WAIT = 0.5
 """Seconds before a message is tried again."""
 ROUNDS = 300
-"""After so many rounds in which nothing bad happens everything is through, or never will be."""
+"""After so many rounds in which nothing bad happens, and some for each message, everything is
+through, or never will be."""
 
 Place = tuple[int, int]
 """Partition and offset of a message."""
@@ -364,7 +365,7 @@ class Histories(RuleBasedStateMachine):
             self.notice_who_was_killed()
         if not self._members:
             self.join()
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS + (FAILURES + 2) * len(self._results)):
             if self._is_through():
                 return
             for member in self._members:

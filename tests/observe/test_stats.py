@@ -72,6 +72,8 @@ def test_the_snapshot_comes_out_whole() -> None:
             "in_flight": 1,
             "paused": False,
             "held_by": None,
+            "due_in": None,
+            "fenced": 0,
             "flooded": False,
             "starts": 0,
             "suspect": None,

@@ -11,7 +11,7 @@ from functools import partial
 from worker.app.checks import check, unknown_exceptions, unreadable
 from worker.app.endpoint import endpoint
 from worker.app.execution import Recipe, executor_of
-from worker.app.lanes import lanes_of
+from worker.app.lanes import lanes_of, tier_lanes_of
 from worker.app.options import Options
 from worker.app.retrytopics import (
     fence_of,
@@ -227,6 +227,7 @@ class _Assembly:
             None if handler.is_async else partial(self._apart, name, pipeline, handler),
             breaker=self._breaker(pipeline),
             tiers=tiers,
+            tier_lanes=tier_lanes_of(pipeline, self._options.registry),
             fence=fence_of(self._spec, name),
         )
         pool = self._pool(name, pipeline, handler, resources)
@@ -288,7 +289,7 @@ class _Assembly:
             return wrap.producer(KafkaProducer(config.producer(kafka, self._known.limits)))
 
         table = partial(KafkaTable, kafka, self._spec.group(name))
-        return Clients(consumer, producer, self._known.limits, table)
+        return Clients(consumer, producer, self._known.limits, self._known.numbers, table)
 
 
 def _topics(document: Document, names: Sequence[str]) -> dict[str, tuple[str | int, ...]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from worker.app.checks import HEADER
-from worker.engine.lanekeys import ByFunction, ByHeader
+from worker.engine.lanekeys import ByFunction, ByHeader, ByRetryLane
 from worker.flow.lanes import LANES, ByKey, KeyLanes, LaneKeys, Lanes, PacedLanes
 from worker.flow.rate import LaneRates
 from worker.handlers import Registry
@@ -23,6 +23,13 @@ def lanes_of(pipeline: Pipeline, registry: Registry) -> Callable[[], Lanes]:
         return lambda: KeyLanes(keys())
     rates = LaneRates(limit.lane)
     return lambda: PacedLanes(keys(), rates)
+
+
+def tier_lanes_of(pipeline: Pipeline, registry: Registry) -> Callable[[], Lanes]:
+    """The same for partitions of retry topics, whose records say in what lane they were."""
+    if pipeline.keeps_order:
+        return lambda: KeyLanes(ByRetryLane())
+    return lanes_of(pipeline, registry)
 
 
 def _keys_of(lane: str, registry: Registry) -> Callable[[], LaneKeys]:

@@ -24,12 +24,18 @@ ROOM: Final = 64 * 1024
 """Bytes for the headers that a message has in a retry topic beside its own."""
 LARGEST: Final = 2**31 - 1
 """What Kafka takes for `max.message.bytes`."""
-FENCE: Final[Mapping[str, str | int]] = {
-    "cleanup.policy": "compact",
-    "segment.ms": 3_600_000,
-    "min.cleanable.dirty.ratio": "0.01",
-}
-"""It is read from its beginning with each assignment, so what is lifted has to go soon."""
+FENCE: Final = TopicSettings(
+    partitions=1,
+    config={
+        "cleanup.policy": "compact",
+        "segment.ms": 3_600_000,
+        "min.cleanable.dirty.ratio": "0.01",
+    },
+)
+"""It is read from its beginning with each assignment, so what is lifted has to go soon.
+
+In one partition, so that more partitions of the sources change nothing.
+"""
 
 
 def tiers_of(spec: Spec, name: str) -> list[Tier]:
@@ -148,33 +154,33 @@ def _wanted(spec: Spec, name: str, sources: Known) -> dict[str, TopicSettings]:
     partitions = max((one.partitions for one in sources.values()), default=1)
     largest = max((one.max_message_bytes for one in sources.values()), default=0)
     limit = min((largest or DEFAULT_MESSAGE_BYTES) + ROOM, LARGEST)
-    configs: dict[str, Mapping[str, str | int | bool]] = {
-        topic: {"retention.ms": round((WEEK + delay) * 1000), "max.message.bytes": limit}
+    wanted = {
+        topic: TopicSettings(
+            partitions=partitions,
+            config={"retention.ms": round((WEEK + delay) * 1000), "max.message.bytes": limit},
+        )
         for topic, delay in tiers_of(spec, name)
     }
     fence = fence_of(spec, name)
     if fence is not None:
-        configs[fence] = FENCE
-    return {
-        topic: _declared(spec.topics.get(topic, TopicSettings()), partitions, config)
-        for topic, config in configs.items()
-    }
+        wanted[fence] = FENCE
+    return {topic: _declared(spec.topics.get(topic), one) for topic, one in wanted.items()}
 
 
-def _declared(
-    said: TopicSettings, partitions: int, config: Mapping[str, str | int | bool]
-) -> TopicSettings:
-    return said.model_copy(
-        update={"partitions": said.partitions or partitions, "config": {**config, **said.config}}
-    )
+def _declared(said: TopicSettings | None, wanted: TopicSettings) -> TopicSettings:
+    """How a topic is made of which the spec may say something, too."""
+    if said is None:
+        return wanted
+    partitions, config = said.partitions or wanted.partitions, {**wanted.config, **said.config}
+    return said.model_copy(update={"partitions": partitions, "config": config})
 
 
 def _not_made(topic: str, wanted: TopicSettings, reason: str) -> str:
     config = ", ".join(f"{key}={value}" for key, value in wanted.config.items())
     return (
         f"topic {topic!r} is not there, or not shown to this user, and cannot be made: {reason}; "
-        f"grant Create, Describe, Read and Write on it, or make it with {wanted.partitions} "
-        f"partitions, {config} and grant the other three"
+        f"grant Create, Describe, Read and Write on it, or make it with "
+        f"partitions={wanted.partitions}, {config} and grant the other three"
     )
 
 

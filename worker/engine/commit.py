@@ -11,6 +11,7 @@ from functools import partial
 from worker.engine.partition import Partition
 from worker.errors import ClientError, CommitFailed, QueueFull
 from worker.flow import envelope
+from worker.flow.fence import Lane
 from worker.flow.health import Counts
 from worker.flow.offsets import Ranges
 from worker.ports import METADATA_TOO_LARGE, Clock, Commits, Consumer, Producer
@@ -23,6 +24,7 @@ from worker.types import (
     Encoded,
     Failure,
     RawMessage,
+    RetryLater,
     Settled,
 )
 
@@ -46,10 +48,14 @@ class Chunk:
     records: Sequence[Encoded]
     """Let go of when all are in the producer's hands: by then they are only memory."""
     dead_letters: Counter[str] = field(default_factory=Counter)
-    """How many of the records are dead letters, by reason; the others are results."""
+    """How many of the records are dead letters, by reason."""
     taken: Sequence[RawMessage] = ()
     """The messages, each with its outcome in `outcomes`; kept while records are told apart."""
     outcomes: Sequence[Settled] = ()
+    moved: Sequence[Lane | None] = ()
+    """The lanes of messages whose records go to retry topics; what else there is are results."""
+    fences: Chunk | None = None
+    """Records that have to be durable before those of this chunk are sent."""
     number: int = field(init=False)
     """Records in all."""
     sent: int = field(init=False, default=0)
@@ -60,8 +66,23 @@ class Chunk:
         """Count the records."""
         self.number = self.unacknowledged = len(self.records)
 
+    def fence(self, records: Sequence[Encoded]) -> None:
+        """Have these be durable before its own records are sent."""
+        if records:
+            self.fences = Chunk(self.partition, (), 0, 0, records)
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether its own records may be sent."""
+        return self.fences is None or not self.fences.unacknowledged
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether all its records are acknowledged."""
+        return not self.unacknowledged and self.is_fenced
+
     def message_of(self, place: int) -> RawMessage | None:
-        """The message that a record is a result of; None for a dead letter."""
+        """The message that a record is of and that can be given up; of a dead letter it cannot."""
         for message, outcome in zip(self.taken, self.outcomes, strict=False):
             match outcome:
                 case Encoded():
@@ -72,6 +93,10 @@ class Chunk:
                     if place < len(outcome.records):
                         return message
                     place -= len(outcome.records)
+                case RetryLater():
+                    if not place:
+                        return message if outcome.failure is not None else None
+                    place -= 1
                 case DeadLetter():
                     if not place:
                         return None
@@ -109,6 +134,8 @@ class AtLeastOnce:
         self._outbox: deque[Chunk] = deque()
         self._unfinished: dict[Partition, deque[Chunk]] = {}
         """Chunks in the order in which they were settled."""
+        self._waiting: dict[Partition, deque[Chunk]] = {}
+        """Of these, those whose records wait for fences, or behind such."""
         self._since_commit = 0
         self._commit_due = clock.monotonic() + settings.interval
         self._committing = False
@@ -127,11 +154,17 @@ class AtLeastOnce:
     def deliver(self, chunk: Chunk) -> None:
         """Make a chunk durable; `on_finished` is told when it and those before it are."""
         self._unfinished.setdefault(chunk.partition, deque()).append(chunk)
-        if chunk.number:
+        if chunk.fences is not None or chunk.partition in self._waiting:
+            self._send_behind(chunk)
+        elif chunk.number:
             self._outbox.append(chunk)
             self._send()
         else:
             self._finish_first(chunk.partition)
+
+    def has(self, partition: Partition) -> bool:
+        """Whether there are chunks of a partition that are not durable."""
+        return partition in self._unfinished
 
     def serve(self, timeout: float) -> None:
         """Take acknowledgements in, for up to `timeout` seconds, and send what waits."""
@@ -248,6 +281,8 @@ class AtLeastOnce:
         if not chunk.partition.alive:
             self._forget(chunk.partition)
         elif not chunk.unacknowledged:
+            if chunk.partition in self._waiting:
+                self._queue_fenced(chunk.partition)
             self._finish_first(chunk.partition)
 
     def _failed(self, chunk: Chunk, place: int | None, error: object) -> None:
@@ -258,6 +293,24 @@ class AtLeastOnce:
 
     def _forget(self, partition: Partition) -> None:
         self._unfinished.pop(partition, None)
+        self._waiting.pop(partition, None)
+
+    def _send_behind(self, chunk: Chunk) -> None:
+        """Send the fences of a chunk, and its records when these and all in front are durable."""
+        self._waiting.setdefault(chunk.partition, deque()).append(chunk)
+        if chunk.fences is not None:
+            self._outbox.append(chunk.fences)
+            self._send()
+
+    def _queue_fenced(self, partition: Partition) -> None:
+        """Queue the records that have waited for fences which are durable by now, in order."""
+        waiting = self._waiting[partition]
+        while waiting and waiting[0].is_fenced:
+            chunk = waiting.popleft()
+            if chunk.number:
+                self._outbox.append(chunk)
+        if not waiting:
+            del self._waiting[partition]
 
     def _finish_first(self, partition: Partition) -> None:
         """Finish the chunks of a partition that are durable, up to the first that is not.
@@ -265,13 +318,13 @@ class AtLeastOnce:
         Brokers acknowledge in any order. If a later message of a lane was committed as finished,
         and an earlier one was not, the result of that would be the last after a crash.
         """
-        chunks = self._unfinished[partition]
-        while chunks and not chunks[0].unacknowledged:
+        chunks = self._unfinished.get(partition, deque())
+        while chunks and chunks[0].is_durable:
             chunk = chunks.popleft()
             self._since_commit += chunk.messages
             self._on_finished(chunk)
         if not chunks:
-            del self._unfinished[partition]
+            self._unfinished.pop(partition, None)
 
     def _fail(self, error: object, chunk: Chunk, place: int | None) -> None:
         self._counts.delivery_failures += 1

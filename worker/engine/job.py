@@ -42,9 +42,11 @@ class Job:
     breaker: Breaker | None = None
     """What is handed out depends on it."""
     tiers: Sequence[Tier] = ()
-    """Where a message goes whose attempts in place are over, one after the other."""
+    """Retry topics, each with how long messages wait there; they belong to `topics`."""
+    tier_lanes: Callable[[], Lanes] = OneLane
+    """Makes the lanes of a partition of a retry topic."""
     fence: str | None = None
-    """The topic of fences, where order is kept."""
+    """The log of fences, where lanes follow their messages to retry topics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,5 +57,7 @@ class Clients:
     producer: Callable[[], Producer]
     limits: Mapping[str, int]
     """`max.message.bytes` of every topic produced to, kept current by `producer`."""
+    partitions: Mapping[str, int] = field(default_factory=dict)
+    """How many partitions these topics have, as last heard."""
     table: Callable[[], Table] | None = None
-    """Makes a reader of the group's compacted topics, if there can be one."""
+    """Makes a reader of the log of fences."""

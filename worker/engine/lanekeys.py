@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+from worker.flow import later
 from worker.flow.lanes import LaneKey
 from worker.handlers import Lane
 from worker.types import Message, RawMessage, headers_of
@@ -30,6 +31,12 @@ class ByHeader:
         return found
 
     done = of
+
+
+class ByRetryLane:
+    """Lanes of a retry topic, by what its records say of theirs; see `flow.fence`."""
+
+    of = done = staticmethod(later.lane_of)
 
 
 class ByFunction:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 from typing import Any, Final
 
-from worker.flow import envelope
+from worker.flow import envelope, later
 from worker.flow.attempts import Attempts
 from worker.flow.crashes import Note
+from worker.flow.fence import Fences, Lane, lane_of
 from worker.flow.flood import Flood
 from worker.flow.lanes import Lanes
 from worker.flow.offsets import OffsetTracker, Ranges
@@ -32,6 +34,8 @@ class Partition:
         "attempts",
         "closing",
         "committed",
+        "due",
+        "fences",
         "flood",
         "held",
         "in_flight",
@@ -41,6 +45,7 @@ class Partition:
         "runs",
         "size",
         "source",
+        "tier",
         "tracker",
     )
 
@@ -60,6 +65,12 @@ class Partition:
         self.attempts = Attempts()
         self.flood: Flood | None = None
         """Where there is a limit, what has failed."""
+        self.tier: int | None = None
+        """Of a retry topic, its place among those of the pipeline."""
+        self.due = -inf
+        """When the next message of a retry topic is due, on the monotonic clock."""
+        self.fences: Fences | None = None
+        """Lanes whose messages go to a retry topic; None where none has to."""
         self.note = note
         """What the next commit says of its owner, this one, and of crashes."""
         self.alive = True
@@ -77,6 +88,11 @@ class Partition:
         """Those that are out."""
 
     @property
+    def passed(self) -> int:
+        """How many retry topics its messages have been in; those left out on the way count, too."""
+        return 0 if self.tier is None else self.tier + 1
+
+    @property
     def is_flooded(self) -> bool:
         """Whether its messages go one at a time, since too many fail."""
         return self.flood is not None and self.flood.is_flooded
@@ -86,6 +102,12 @@ class Partition:
         if self.flood is None or not self.flood.is_flooded:
             return True
         return not self.runs and self.flood.may_probe(now)
+
+    def lane_of(self, message: RawMessage) -> Lane | None:
+        """The lane of a message that waits or is in a run, as fences name it."""
+        if self.tier is None:
+            return lane_of(self.source, self.lanes.key_of(message))
+        return later.lane_of(message)
 
     def take(self, fetch: Fetch) -> Fetch:
         """Queue the messages of a poll that are not finished already; returns these."""

@@ -210,6 +210,8 @@ class PipelineLoop:
                     in_flight=partition.in_flight,
                     paused=partition.paused,
                     flooded=partition.is_flooded,
+                    due_in=partition.due - state.stepped if partition.due > state.stepped else None,
+                    fenced=len(partition.fences or ()),
                     held_by=partition.tracker.committable if partition.held else None,
                     starts=partition.note.starts,
                     suspect=partition.note.suspect,

@@ -10,8 +10,10 @@ from math import inf
 
 from worker.engine.apart import Apart
 from worker.engine.commit import AtLeastOnce, Chunk
+from worker.engine.fences import FenceLog
 from worker.engine.inherited import ends_of, maps_of, named, warn_of
 from worker.engine.job import Clients, Job
+from worker.engine.moves import Follower, Moves
 from worker.engine.partition import POLL_LIMIT, Finished, Partition, Run, together
 from worker.engine.pool import Pool
 from worker.engine.settlement import Postponed, Settlement
@@ -21,9 +23,11 @@ from worker.errors import PipelineFailed, WorkerError
 from worker.flow import crashes, envelope
 from worker.flow.backoff import backoff
 from worker.flow.crashes import Note
+from worker.flow.fence import fence_record
 from worker.flow.flood import Flood
 from worker.flow.gate import GatedLanes
 from worker.flow.health import Counts
+from worker.flow.later import due_first
 from worker.flow.offsets import Ranges
 from worker.flow.pressure import Pressure
 from worker.flow.rate import Rate, Unlimited
@@ -34,6 +38,7 @@ from worker.types import (
     Fetch,
     RawMessage,
     TopicPartition,
+    bytes_of,
 )
 
 log = logging.getLogger(__name__)
@@ -52,6 +57,9 @@ PAUSE_AFTER = 1.0
 Not at once: a pause throws away what the client has fetched ahead.
 """
 
+
+HELD_FOR = 0.2
+"""Seconds after which a message is looked at again that waits for the end of its lane's fence."""
 
 Late = dict[TopicPartition, set[Run]]
 """Runs that are out and whose partitions are dead."""
@@ -78,7 +86,9 @@ class Runner:
         """Why the pipeline cannot go on."""
         self.blocked: str | None = None
         """Why records cannot be delivered at the moment."""
-        self.settlement = Settlement(job, clients.limits, clock, observer, counts)
+        self._moves = Moves(job, clients.limits, clients.partitions, clock, observer)
+        self.settlement = Settlement(job, clients.limits, self._moves, clock, observer, counts)
+        self._tiers = {tier.topic: place for place, tier in enumerate(job.tiers)}
         self._clients = clients
         self._pool = pool
         self._clock = clock
@@ -105,6 +115,7 @@ class Runner:
         if pool.in_process:
             job.floor.join(pool)
         self.consumer = clients.consumer()
+        self._fence_log = self._make_fence_log()
         self.committer = self._make_committer()
         self.consumer.subscribe(job.topics, self)
 
@@ -112,6 +123,7 @@ class Runner:
         """Do one round: from what handlers have given back to what they are given next."""
         self._settle()
         self._commit()
+        self._lift_fences()
         self._recover()
         self._balance()
         self._admit()
@@ -153,6 +165,8 @@ class Runner:
             self.consumer.close()
         finally:
             self.committer.close(0.0)
+            if self._fence_log is not None:
+                self._fence_log.close()
 
     # --- what the consumer tells ---
 
@@ -180,6 +194,8 @@ class Runner:
                 notes[source],
                 ends.get(source),
             )
+        if self._fence_log is not None and not self._draining:
+            self._fence_log.take_over([self.partitions[source] for source in starts])
         log.info("%s: assigned %s", self.job.name, named(starts))
         if self._pool.in_process and not self._draining:
             self.committer.commit_now([self.partitions[source] for source in starts], wait=True)
@@ -245,17 +261,19 @@ class Runner:
         while turns and room and not self._pool.saturated:
             partition = turns.popleft()
             probes = partition.is_flooded
-            messages = partition.lanes.take(1 if probes else min(limit, room))
+            taken = messages = partition.lanes.take(1 if probes else min(limit, room))
+            if taken and partition.fences:
+                messages = self._past_fences(partition, taken, now)
             if messages:
                 room -= len(messages)
                 self._rate.take(len(messages), now)
                 run = Run(partition, messages)
                 partition.runs.add(run)
                 self._pool.submit(run)
-                if not probes:
-                    turns.append(partition)
                 # In the next step, too, its turn comes after those of the others.
                 self.partitions[partition.source] = self.partitions.pop(partition.source)
+            if taken and not probes:
+                turns.append(partition)
         self._is_too_fast = not room
         if self._breaker is not None and room < before:
             self._breaker.take(now)
@@ -289,10 +307,11 @@ class Runner:
         elif self._paused and not self._is_blocked:
             self._paused = not (self.pressure.relieved or self._is_idle)
         share = self.pressure.share(len(self.partitions))
+        now = self._clock.monotonic()
         changed: dict[bool, list[TopicPartition]] = {True: [], False: []}
         for partition in self.partitions.values():
             partition.hold(share)
-            pause = self._paused or partition.held
+            pause = self._paused or partition.held or partition.due > now
             if partition.paused is not pause:
                 partition.paused = pause
                 changed[pause].append(partition.source)
@@ -321,10 +340,12 @@ class Runner:
         note: Note,
         end: int | None,
     ) -> Partition:
-        lanes = self.job.lanes()
+        tier = self._tiers.get(source.topic)
+        lanes = self.job.lanes() if tier is None else self.job.tier_lanes()
         for run in self._late.get(source, ()):
             lanes.occupy(run.messages)
         partition = Partition(source, start, committed, lanes, finished, note)
+        partition.tier = tier
         if self.job.settings.flood_limit is not None:
             partition.flood = Flood(self.job.settings.flood_limit)
         partition.closing = self._draining
@@ -359,11 +380,29 @@ class Runner:
         partition = self.partitions.get(fetch.source)
         if partition is None or partition.closing:
             return
+        if partition.tier is not None:
+            fetch = self._only_due(partition, fetch)
+            if not fetch.messages:
+                return
         taken = partition.take(fetch)
         self.pressure.add(len(taken.messages), taken.size)
         self.counts.received += len(fetch.messages)
         self.counts.received_bytes += fetch.size
         self.counts.passed_over += len(fetch.messages) - len(taken.messages)
+
+    def _only_due(self, partition: Partition, fetch: Fetch) -> Fetch:
+        """What is due of a retry topic: the rest stays there, and is read when it is due."""
+        now = self._clock.monotonic()
+        if partition.due > now:  # the same poll has met what is not due
+            return Fetch(fetch.source, [], 0)
+        delay = self.job.tiers[partition.passed - 1].delay
+        number, wait = due_first(fetch.messages, self._clock.time(), delay)
+        if number == len(fetch.messages):
+            return fetch
+        partition.due = now + wait
+        self.consumer.seek(fetch.source, fetch.messages[number].offset())
+        messages = fetch.messages[:number]
+        return Fetch(fetch.source, messages, bytes_of(messages))
 
     def _pass_control_records(self) -> None:
         """Note what lies behind the last messages: a group that stayed in front would be behind.
@@ -449,6 +488,45 @@ class Runner:
         if chunk.number and self.blocked is not None:
             self._unblock()
 
+    # --- fences ---
+
+    def _make_fence_log(self) -> FenceLog | None:
+        topic, table = self.job.fence, self._clients.table
+        if topic is None or table is None:
+            return None
+        return FenceLog(topic, self.job.tiers, self.consumer, table(), self._clock)
+
+    def _lift_fences(self) -> None:
+        if self._fence_log is None or self._is_blocked:
+            return
+        for partition, lanes in self._fence_log.look(self.partitions.values()):
+            chunk = Chunk(partition, (), 0, 0, ())
+            topic = self.job.fence or ""
+            chunk.fence([fence_record(topic, partition.source, lane, None) for lane in lanes])
+            self.committer.deliver(chunk)
+
+    def _past_fences(
+        self, partition: Partition, messages: list[RawMessage], now: float
+    ) -> list[RawMessage]:
+        """What of a run may be handled; the rest follows its lane, or waits for its fence to end.
+
+        It waits while there is room: with ever more that follow, the fence would never end.
+        """
+        has_room = 2 * len(partition.lanes) <= self.pressure.share(len(self.partitions)).messages
+        free, followers, held = self._moves.past_fences(partition, messages, may_wait=has_room)
+        for message in held:
+            partition.lanes.postpone(message, now + HELD_FOR)
+            self._wake_at = min(self._wake_at, now + HELD_FOR)
+        if followers:
+            self._follow(partition, followers)
+        return free
+
+    def _follow(self, partition: Partition, followers: Sequence[Follower]) -> None:
+        messages = [follower.message for follower in followers]
+        chunk = self.settlement.moved(partition, messages, [one.move for one in followers])
+        partition.lanes.release(messages, len(messages))
+        self.committer.deliver(chunk)
+
     # --- recovering ---
 
     @property
@@ -518,7 +596,9 @@ class Runner:
         successor = self._partition(
             partition.source, start, partition.committed, (), partition.note, end
         )
-        successor.paused = partition.paused
+        successor.paused, successor.fences = partition.paused, partition.fences
+        if successor.fences is not None:
+            successor.fences.start_again()
         self.partitions[partition.source] = successor
         self.consumer.seek(partition.source, start)
         return successor
@@ -562,8 +642,12 @@ class Runner:
             failed = Failed(crashes.crashed(partition.note))
             self._settle_run(Finished(Run(partition, messages), [failed]))
             return
+        way = self._moves.past_fences(partition, messages, may_wait=False)
+        if way.followers:
+            self._follow(partition, way.followers)
+            return
         self.committer.commit_now(self._trial.partitions, wait=True)
-        if self.committer.uncommitted([partition]):
+        if way.held or self.committer.uncommitted([partition]):
             self._trial.take_back(attempt)
             return
         self._rate.take(len(messages), now)
@@ -608,7 +692,7 @@ class Runner:
         for partition in closing:
             self.pressure.remove(partition.close(), 0)
         while (
-            any(partition.in_flight for partition in closing if partition.alive)
+            any(p.in_flight or self.committer.has(p) for p in closing if p.alive)
             and self.committer.failure is None
             and self._clock.monotonic() < deadline
         ):

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeGuard
 
 from worker.engine.commit import Chunk
 from worker.engine.job import Job
+from worker.engine.moves import Moves
 from worker.engine.partition import Partition, Run
 from worker.flow.condemned import Condemned
 from worker.flow.deadletter import Origin, dead_letter, topic_of
@@ -26,6 +27,7 @@ from worker.types import (
     Message,
     Outcome,
     RawMessage,
+    RetryLater,
     Settled,
     Skip,
     Stop,
@@ -51,6 +53,7 @@ class Settlement:
         self,
         job: Job,
         limits: Mapping[str, int],
+        moves: Moves,
         clock: Clock,
         observer: Observer,
         counts: Counts,
@@ -62,6 +65,7 @@ class Settlement:
         self.last_failure: str | None = None
         self._settings = job.settings
         self._limits = limits
+        self._moves = moves
         self._clock = clock
         self._observer = observer
         self._counts = counts
@@ -94,6 +98,13 @@ class Settlement:
         chunk, stop = self._match_each(partition, messages, settled)
         return chunk, postponed, stop
 
+    def moved(
+        self, partition: Partition, messages: Sequence[RawMessage], moves: Sequence[RetryLater]
+    ) -> Chunk:
+        """What is to become durable of messages that follow others to retry topics."""
+        chunk, _ = self._match_each(partition, messages, moves)
+        return chunk
+
     def refused(self, chunk: Chunk, place: int, failure: Failure) -> bool:
         """Give up the message of a record that no broker will ever take; whether it is known."""
         message = chunk.message_of(place)
@@ -104,7 +115,11 @@ class Settlement:
     def finished(self, chunk: Chunk) -> None:
         """Count the records of a chunk that is durable."""
         dead = sum(chunk.dead_letters.values())
-        self._counts.produced += chunk.number - dead
+        self._counts.produced += chunk.number - dead - len(chunk.moved)
+        self._counts.moved += len(chunk.moved)
+        for lane in chunk.moved:
+            if lane is not None and chunk.partition.fences is not None:
+                chunk.partition.fences.stored(lane)
         for reason, number in chunk.dead_letters.items():
             _count(self._counts.dead_lettered, reason, number)
         if self._condemned:
@@ -145,7 +160,7 @@ class Settlement:
 
     def _judge(
         self, partition: Partition, message: RawMessage, failed: Failed, now: float, draw: float
-    ) -> Decision | Postponed:
+    ) -> RetryLater | Decision | Postponed:
         time = int(self._clock.time() * 1000)
         breaker = self._breaker if failed.away else None
         if breaker is not None:
@@ -154,10 +169,12 @@ class Settlement:
         counted = partition.attempts.failed(message.offset(), time, recoveries).counted
         if breaker is not None and breaker.is_open:
             return Postponed(message, None, failed.failure)
-        if counted >= self._retry.attempts or not (failed.again or failed.away):
+        is_over = self._moves.is_over(partition, message, failed, counted)
+        later = self._moves.failed(partition, message, failed, is_over=is_over)
+        if later is not None or is_over:
             if self._floods(partition, message, now):
                 return Postponed(message, None, failed.failure)
-            return decide(self._on_error, failed.failure)
+            return later or decide(self._on_error, failed.failure)
         wait = failed.delay
         if wait is None:
             wait = delay(self._retry.backoff, max(1, counted), draw)
@@ -199,6 +216,7 @@ class Settlement:
     ) -> tuple[Chunk, str | None]:
         settled, handled, filtered = 0, 0, 0
         records: list[Encoded] = []
+        moved: list[RetryLater] = []
         dead_letters: Counter[str] = Counter()
         stop = None
         for outcome in outcomes:
@@ -210,6 +228,10 @@ class Settlement:
                     handled += 1
                     filtered += not outcome.records
                     records += outcome.records
+                case RetryLater():
+                    records.append(outcome.record)
+                    moved.append(outcome)
+                    self._note_moved(Message(messages[settled]), outcome)
                 case DeadLetter(failure):
                     records.append(self._dead_letter(partition, messages[settled], failure))
                     dead_letters[failure.reason] += 1
@@ -222,7 +244,11 @@ class Settlement:
             settled += 1
         self._counts.handled += handled
         self._counts.filtered += filtered
-        return self._chunk(partition, messages[:settled], outcomes, records, dead_letters), stop
+        chunk = self._chunk(partition, messages[:settled], outcomes, records, dead_letters)
+        if moved:
+            chunk.moved = [one.lane for one in moved]
+            chunk.fence(self._moves.fences(partition, moved))
+        return chunk, stop
 
     def _chunk(
         self,
@@ -260,6 +286,12 @@ class Settlement:
             tried=partition.attempts[raw.offset()],
             extra=self._observer.headers_for(raw, Encoded(topic, None)),
         )
+
+    def _note_moved(self, message: Message, moved: RetryLater) -> None:
+        if moved.failure is None:
+            self._counts.followed += 1
+        else:
+            self._note(f"moved to {moved.record.topic}", message, moved.failure)
 
     def _note(self, what: str, message: Message, failure: Failure) -> None:
         why = f"{what}: {text_of(failure)}"

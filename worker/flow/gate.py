@@ -6,7 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from worker.flow.lanes import Lanes
+from worker.flow.lanes import LaneKey, Lanes
 from worker.flow.offsets import Ranges
 from worker.types import RawMessage
 
@@ -94,6 +94,10 @@ class GatedLanes:
     def vacate(self, run: Sequence[RawMessage]) -> None:
         """See `Lanes`."""
         self._lanes.vacate(run)
+
+    def key_of(self, message: RawMessage) -> LaneKey:
+        """See `Lanes`."""
+        return self._lanes.key_of(message)
 
     def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
         """See `Lanes`."""

@@ -35,6 +35,10 @@ class Counts:
     """Messages given up under `on_error: skip`, by reason."""
     retried: int = 0
     """Failed attempts after which a message was to be tried again."""
+    moved: int = 0
+    """Messages that went to a retry topic, those included that follow others of their lane."""
+    followed: int = 0
+    """Of these, those that follow others."""
     dropped: int = 0
     """Outcomes that came after their partition had gone; their effects happen again elsewhere."""
     delivery_failures: int = 0
@@ -68,6 +72,10 @@ class PartitionState:
     suspect: int | None = None
     """The message that may have ended the worker, and is tried alone."""
 
+    due_in: float | None = None
+    """Seconds until the next message of a retry topic is due; None where none waits for a time."""
+    fenced: int = 0
+    """Lanes whose messages go to a retry topic, since an earlier one of theirs is there."""
     flooded: bool = False
     """Whether its messages are tried one at a time, since too many fail."""
 

@@ -57,6 +57,12 @@ class Lanes(Protocol):
     def vacate(self, run: Sequence[RawMessage]) -> None:
         """Such a run is back."""
 
+    def key_of(self, message: RawMessage) -> LaneKey:
+        """What a message, which waits or is in a run, has in common with others of its lane.
+
+        None where that is the partition alone, or nothing.
+        """
+
     def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
         """The offsets that these messages of a run finish."""
 
@@ -149,6 +155,10 @@ class OneLane:
     def vacate(self, run: Sequence[RawMessage]) -> None:  # noqa: ARG002
         """See `Lanes`."""
         self._busy = False
+
+    def key_of(self, message: RawMessage) -> LaneKey:  # noqa: ARG002
+        """See `Lanes`."""
+        return None
 
     def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
         """See `Lanes`; they are in order, and what lies between two was finished with the fetch."""
@@ -260,6 +270,10 @@ class KeyLanes:
             else:
                 del self._lanes[key]
 
+    def key_of(self, message: RawMessage) -> LaneKey:
+        """See `Lanes`."""
+        return self._keys.of(message)
+
     def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
         """See `Lanes`."""
         return ranges_of(message.offset() for message in messages)
@@ -364,6 +378,10 @@ class NoLanes:
 
     def vacate(self, run: Sequence[RawMessage]) -> None:
         """See `Lanes`."""
+
+    def key_of(self, message: RawMessage) -> LaneKey:  # noqa: ARG002
+        """See `Lanes`."""
+        return None
 
     def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
         """See `Lanes`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -95,6 +96,19 @@ def _told(message: Message) -> History | None:
 def due_of(raw: RawMessage) -> int:
     """When a retry record may be handled, in milliseconds since 1970; 0 where it does not say."""
     return headers.number(_last(raw, _DUE)) or 0
+
+
+def due_first(messages: Sequence[RawMessage], now: float, delay: float) -> tuple[int, float]:
+    """How many of these, the first ones, are due `now`; the next is in so many seconds.
+
+    `now` is in seconds since 1970. A record waits no longer than its tier's `delay`, in seconds,
+    from when it was written: so a shorter delay holds for what waits already, too.
+    """
+    for place, raw in enumerate(messages):
+        due = min(due_of(raw) / 1000, raw.timestamp()[1] / 1000 + delay)
+        if due > now:
+            return place, due - now
+    return len(messages), 0.0
 
 
 def lane_of(raw: RawMessage) -> bytes | None:

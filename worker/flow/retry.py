@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 from worker.settings import BackoffSettings, Pipeline, RetrySettings
@@ -67,6 +68,31 @@ def delay(backoff: BackoffSettings, failures: int, draw: float) -> float:
     """
     growth = backoff.multiplier ** min(failures - 1, GROWTH)
     return min(backoff.max, backoff.initial * growth) * (1 - backoff.jitter * draw)
+
+
+def attempts_in_place(retry: RetrySettings, passed: int, before: int) -> int:
+    """How often a message is tried where it is, that has failed so often before it came there.
+
+    In a retry topic once, unless it has only followed another one to there.
+    """
+    return 1 if passed and before else retry.attempts
+
+
+def tier_after(
+    retry: RetrySettings, tiers: Sequence[Tier], passed: int, asked: float | None, *, is_over: bool
+) -> int | None:
+    """The tier that a message goes to which has failed; None where it stays, or is given up.
+
+    That is the next one after the `passed` ones when attempts in place are over. One that has
+    `asked` for a longer wait than those in place goes at once to the first tier with a wait that
+    long, if there is such a one; in seconds.
+    """
+    left = range(passed, len(tiers))
+    if asked is not None and asked > retry.backoff.max:
+        enough = [tier for tier in left if tiers[tier].delay >= asked]
+        if enough:
+            return enough[0]
+    return left[0] if left and is_over else None
 
 
 def too_late(timeout: float) -> Failure:

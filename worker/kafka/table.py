@@ -40,6 +40,10 @@ class KafkaTable:
         self._positions.update(ends)
         return found
 
+    def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
+        """See `ports.Table`."""
+        return find(self._made(), partitions, "newest") if partitions else {}
+
     def forget(self, partitions: Iterable[TopicPartition]) -> None:
         """See `ports.Table`."""
         for source in partitions:

@@ -204,6 +204,12 @@ TABLE: Final = (
         lambda pipeline: sum(one.flooded for one in pipeline.partitions),
     ),
     _now(
+        "worker_fenced_lanes",
+        "lanes",
+        "Lanes whose messages go to a retry topic, since an earlier one of theirs is there.",
+        lambda pipeline: sum(one.fenced for one in pipeline.partitions),
+    ),
+    _now(
         "worker_pipeline_failed",
         "0 or 1",
         "Whether the pipeline has stopped for good.",
@@ -278,6 +284,18 @@ TABLE: Final = (
         "attempts",
         "Failed attempts after which a message was to be tried again.",
         lambda counts: counts.retried,
+    ),
+    _count(
+        "worker_messages_moved_total",
+        "messages",
+        "Messages moved to a retry topic, those included that follow others of their lane.",
+        lambda counts: counts.moved,
+    ),
+    _count(
+        "worker_messages_followed_total",
+        "messages",
+        "Messages moved to a retry topic since an earlier one of their lane is there.",
+        lambda counts: counts.followed,
     ),
     _count(
         "worker_outcomes_dropped_total",

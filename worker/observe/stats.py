@@ -105,6 +105,8 @@ def _partition(partition: PartitionState) -> dict[str, Any]:
         "in_flight": partition.in_flight,
         "paused": partition.paused,
         "held_by": partition.held_by,
+        "due_in": None if partition.due_in is None else round(partition.due_in, 1),
+        "fenced": partition.fenced,
         "flooded": partition.flooded,
         "starts": partition.starts,
         "suspect": partition.suspect,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from worker.errors import ClientError
+from worker.ports import Offsets
 from worker.testing.cluster import Cluster
 from worker.testing.log import Log
 from worker.types import RawMessage, StoredMessage, TopicPartition
@@ -24,6 +25,13 @@ class MemoryTable:
                 raise ClientError("_TRANSPORT: no broker answers")
             logs = [self._cluster.log(source) for source in dict.fromkeys(partitions)]
             return [record for log in logs for record in self._read(log)]
+
+    def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
+        """Tell the ends; raises `ClientError` when the broker is down."""
+        with self._cluster.lock:
+            if partitions and not self._cluster.up:
+                raise ClientError("_TRANSPORT: no broker answers")
+            return {source: self._cluster.log(source).end for source in partitions}
 
     def forget(self, partitions: Iterable[TopicPartition]) -> None:
         """Begin these anew."""

@@ -1,0 +1,118 @@
+"""The log of fences of a group, and what the group has committed in its retry topics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from worker.engine.partition import Partition
+from worker.errors import ClientError
+from worker.flow.fence import Fences, Lane, decode
+from worker.flow.retry import Tier
+from worker.ports import Clock, Consumer, Table
+from worker.types import TopicPartition
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY: Final = 0.5
+"""Seconds between two looks at what is committed in retry topics, while lanes are fenced."""
+LOOK_AGAIN_AFTER: Final = 5.0
+"""Seconds after a look to which the cluster gave no answer."""
+
+Raised = dict[TopicPartition, dict[Lane, int]]
+"""By partition the lanes that are fenced, and the tiers that their messages go to."""
+
+
+class FenceLog:
+    """Which lanes are fenced: owners write those of their partitions, and every member reads all.
+
+    What it keeps are the fences of partitions of retry topics. Each partition has its own ones.
+    """
+
+    def __init__(
+        self, topic: str, tiers: Sequence[Tier], consumer: Consumer, table: Table, clock: Clock
+    ) -> None:
+        self._place = TopicPartition(topic, 0)
+        self._tiers = [tier.topic for tier in tiers]
+        self._consumer = consumer
+        self._table = table
+        self._clock = clock
+        self._raised: Raised = {}
+        self._due = 0.0
+
+    def take_over(self, partitions: Iterable[Partition]) -> None:
+        """Let partitions have the fences that earlier owners have left; raises `ClientError`."""
+        able = [p for p in partitions if p.tier is None or p.tier + 1 < len(self._tiers)]
+        if not able:
+            return
+        self._table.forget([self._place])
+        raised: Raised = {}
+        self._read(raised)
+        self._raised = {source: raised[source] for source in raised if source.topic in self._tiers}
+        left = {p: raised.get(p.source, {}) for p in able}
+        ends = self._ends((p, tier) for p, lanes in left.items() for tier in {*lanes.values()})
+        for partition, lanes in left.items():
+            partition.fences = Fences()
+            for lane, tier in lanes.items():
+                if tier < len(self._tiers):
+                    partition.fences.inherit(lane, tier, ends[self._source(partition, tier)])
+
+    def look(self, partitions: Iterable[Partition]) -> Iterator[tuple[Partition, list[Lane]]]:
+        """The lanes that need no fence any more; looked for now and then, while there are any."""
+        now = self._clock.monotonic()
+        if now < self._due:
+            return
+        fenced = {p: p.fences for p in partitions if p.fences and not p.closing}
+        if not fenced:
+            return
+        self._due = now + LOOK_EVERY
+        try:
+            committed = self._look_at_tiers(fenced)
+            self._read(self._raised)
+        except ClientError as error:
+            self._due = now + LOOK_AGAIN_AFTER
+            log.warning("lanes stay fenced, since the cluster did not answer: %s", error)
+            return
+        for partition, fences in fenced.items():
+            is_above = self._is_above(partition)
+            sources = {tier: self._source(partition, tier) for tier in fences.awaited}
+            report = {tier: committed[source] for tier, source in sources.items()}
+            lanes = [*fences.look_above(is_above), *fences.report(report, is_above)]
+            if lanes:
+                yield partition, lanes
+
+    def close(self) -> None:
+        """Let go of the client."""
+        self._table.close()
+
+    def _source(self, partition: Partition, tier: int) -> TopicPartition:
+        return TopicPartition(self._tiers[tier], partition.source.partition)
+
+    def _is_above(self, partition: Partition) -> Callable[[int, Lane], bool]:
+        return lambda tier, lane: lane in self._raised.get(self._source(partition, tier), ())
+
+    def _ends(self, tiers: Iterable[tuple[Partition, int]]) -> Mapping[TopicPartition, int]:
+        places = {self._source(p, tier) for p, tier in tiers if tier < len(self._tiers)}
+        return self._table.ends([*places]) if places else {}
+
+    def _look_at_tiers(self, fenced: Mapping[Partition, Fences]) -> Mapping[TopicPartition, int]:
+        """What is committed where fences wait for it, after the ends that they need are known."""
+        ends = self._ends((p, tier) for p, fences in fenced.items() for tier in fences.tiers)
+        for partition, fences in fenced.items():
+            fences.mark({tier: ends[self._source(partition, tier)] for tier in fences.tiers})
+        places = {self._source(p, tier) for p, fences in fenced.items() for tier in fences.awaited}
+        commits = self._consumer.committed([*places]) if places else {}
+        return {source: commit.offset if commit else 0 for source, commit in commits.items()}
+
+    def _read(self, raised: Raised) -> None:
+        """Take in what was written since the last time; of what is not kept, nothing."""
+        for record in self._table.read([self._place]):
+            place, tier = decode(record.key()), record.value()
+            if place is None:
+                continue
+            source, lane = place
+            if tier is None:
+                raised.get(source, {}).pop(lane, None)
+            elif raised is not self._raised or source.topic in self._tiers:
+                raised.setdefault(source, {})[lane] = int(tier)

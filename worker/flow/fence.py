@@ -1,0 +1,201 @@
+"""Fences: lanes whose messages go to a retry topic, since an earlier one of theirs is there.
+
+The owner of a partition raises a fence when it moves a message up, to a tier, and moves what comes
+later in that lane there, too. It lifts the fence when all of that is through. The report of this is
+what the group has committed in the tier's partition of the same number, whoever owns that: what was
+moved lies below the end that the tier had when the last record was known to be there. It may have
+moved further up meanwhile; then the tier's own fence of the lane stands in the log of fences,
+written before the commit, and this one stays for as long.
+
+A fence that is about to be lifted is closing: the first messages of the lane are through, and each
+further one that is moved would keep it for longer. So where there is room these wait in their lane.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+
+from worker.flow.lanes import LaneKey
+from worker.types import Encoded, TopicPartition
+
+DIGEST: Final = 8
+"""Bytes of a lane's digest: of a million lanes two share one with a chance of 3 in 100 million, and
+would then go to retry topics together."""
+
+Lane = bytes
+"""A lane of one partition as fences name it: a digest of what its messages have in common, as text.
+
+It names the lane's first partition, too, so that lanes of two topics are told apart in their tier.
+"""
+
+
+def lane_of(source: TopicPartition, key: LaneKey) -> Lane | None:
+    """Name a lane; None for a message that shares its lane with no other."""
+    if key is None:
+        return None
+    text = key if isinstance(key, bytes) else str(key).encode("utf-8", "surrogatepass")
+    place = f"{source}{'b' if isinstance(key, bytes) else 's'}".encode()
+    return blake2b(place + text, digest_size=DIGEST).hexdigest().encode()
+
+
+def encode(source: TopicPartition, lane: Lane) -> bytes:
+    """The key of a fence in the log of fences."""
+    return f"{source.topic}/{source.partition}/".encode() + lane
+
+
+def decode(key: bytes | None) -> tuple[TopicPartition, Lane] | None:
+    """Read such a key; None for anything else."""
+    topic, _, rest = (key or b"").partition(b"/")
+    number, _, lane = rest.partition(b"/")
+    if not (topic.isascii() and number.isdigit() and len(number) < 10 and lane):
+        return None
+    return TopicPartition(topic.decode(), int(number)), lane
+
+
+def fence_record(topic: str, source: TopicPartition, lane: Lane, tier: int | None) -> Encoded:
+    """What raises a fence in the log of fences, or lifts it without a tier."""
+    value = None if tier is None else b"%d" % tier
+    return Encoded(topic, value, encode(source, lane), partition=0)
+
+
+@dataclass(slots=True)
+class Fence:
+    """What is known of a lane that is fenced."""
+
+    tier: int
+    """Where its messages go."""
+    moving: int = 0
+    """Messages on their way there."""
+    first: int | None = None
+    """The tier's end when it held the first of them; None while that is not known."""
+    last: int | None = None
+    """The tier's end when it held all of them; None while that is not known."""
+    written: bool = False
+    """Whether its record was given out."""
+    closing: bool = False
+    """Whether the first messages of it are through."""
+
+
+class Fences:
+    """The fences of one partition."""
+
+    __slots__ = ("_above", "_committed", "_fences", "_marked", "_unmarked")
+
+    def __init__(self) -> None:
+        self._fences: dict[Lane, Fence] = {}
+        self._unmarked: set[Lane] = set()
+        """Those whose last message is in the tier, but not known where."""
+        self._marked: dict[int, deque[tuple[int, Lane]]] = {}
+        """By tier, ends that were found and the lanes for which they were, ascending."""
+        self._above: set[Lane] = set()
+        """Those that are fenced in their tier, too, so that its commits say nothing of them."""
+        self._committed: dict[int, int] = {}
+        """By tier."""
+
+    def __len__(self) -> int:
+        """How many lanes are fenced."""
+        return len(self._fences)
+
+    def __contains__(self, lane: Lane | None) -> bool:
+        """Whether a lane is fenced."""
+        return lane in self._fences
+
+    def tier_of(self, lane: Lane) -> int:
+        """Where the messages of a fenced lane go."""
+        return self._fences[lane].tier
+
+    def is_closing(self, lane: Lane) -> bool:
+        """Whether messages of the fenced lane do better to wait for its end."""
+        return self._fences[lane].closing
+
+    def inherit(self, lane: Lane, tier: int, end: int) -> None:
+        """Take over a fence of an earlier owner, whose messages lie below this end of the tier."""
+        self._fences[lane] = Fence(tier, first=end, last=end)
+        self._marked.setdefault(tier, deque()).append((end, lane))
+
+    def move(self, lane: Lane, tier: int) -> bool:
+        """Note that a message goes to a tier; whether the fence has to be written before.
+
+        A lane that is fenced already keeps its tier.
+        """
+        fence = self._fences.setdefault(lane, Fence(tier))
+        fence.moving += 1
+        fence.last = None
+        self._unmarked.discard(lane)
+        is_new, fence.written = not fence.written, True
+        return is_new
+
+    def stored(self, lane: Lane) -> None:
+        """Note that a message that was moved is in its tier."""
+        fence = self._fences[lane]
+        fence.moving -= 1
+        if not fence.moving:
+            self._unmarked.add(lane)
+
+    def start_again(self) -> None:
+        """Note that nobody knows what has become of messages on their way: they are read again.
+
+        What the partition's log of fences holds is not known either.
+        """
+        for lane, fence in self._fences.items():
+            fence.written = False
+            if fence.moving:
+                fence.moving = 0
+                self._unmarked.add(lane)
+
+    @property
+    def tiers(self) -> set[int]:
+        """Tiers that messages were moved to of which it is not known where they are."""
+        return {self._fences[lane].tier for lane in self._unmarked}
+
+    @property
+    def awaited(self) -> set[int]:
+        """Tiers whose commits are waited for."""
+        return {tier for tier, marked in self._marked.items() if marked}
+
+    def mark(self, ends: Mapping[int, int]) -> None:
+        """Take in the ends of tiers, asked for after what was `stored`."""
+        for lane in [one for one in self._unmarked if self._fences[one].tier in ends]:
+            fence = self._fences[lane]
+            fence.last = end = ends[fence.tier]
+            fence.first = end if fence.first is None else fence.first
+            self._marked.setdefault(fence.tier, deque()).append((end, lane))
+            self._unmarked.discard(lane)
+
+    def report(
+        self, committed: Mapping[int, int], is_above: Callable[[int, Lane], bool]
+    ) -> list[Lane]:
+        """Take in what is committed in tiers; returns the lanes that are not fenced any more.
+
+        `is_above` says whether a tier has a fence of a lane, as of a later moment.
+        """
+        self._committed |= committed
+        through: dict[Lane, None] = {}
+        for tier, offset in committed.items():
+            marked = self._marked.get(tier, deque())
+            while marked and marked[0][0] <= offset:
+                through[marked.popleft()[1]] = None
+        above = {lane for lane in through if is_above(self._fences[lane].tier, lane)}
+        for lane in above:
+            self._fences[lane].closing = False
+        self._above |= above
+        return [lane for lane in through if lane not in above and self._lift(lane)]
+
+    def look_above(self, is_above: Callable[[int, Lane], bool]) -> list[Lane]:
+        """Look again whether lanes are fenced in their tier; returns those that no fence holds."""
+        lowered = [one for one in self._above if not is_above(self._fences[one].tier, one)]
+        self._above.difference_update(lowered)
+        return [lane for lane in lowered if self._lift(lane)]
+
+    def _lift(self, lane: Lane) -> bool:
+        """Lift a fence, or close it if messages are still to come through."""
+        fence = self._fences[lane]
+        fence.closing = True
+        if fence.last is None or fence.last > self._committed[fence.tier]:
+            return False
+        del self._fences[lane]
+        return True
