@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from worker.flow.fence import Fences, Lane, decode, encode, fence_record, lane_of
+from worker.flow.fence import Fences, Lane, decode, encode, fence_record, lane_of, tier_of
 from worker.types import Encoded, TopicPartition
 
 SOURCE = TopicPartition("source", 3)
@@ -70,6 +70,13 @@ def test_a_record_names_the_tier_and_one_without_lifts_the_fence() -> None:
 
     assert fence_record("fence", SOURCE, LANE, 1) == Encoded("fence", b"1", key, partition=0)
     assert fence_record("fence", SOURCE, LANE, None) == Encoded("fence", None, key, partition=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "tier"), [(b"0", 0), (b"12", 12), (None, None), (b"", None), (b"x", None)]
+)
+def test_the_value_of_a_fence_names_a_tier_or_lifts_it(value: bytes | None, tier: int) -> None:
+    assert tier_of(value) == tier
 
 
 def test_a_fence_is_written_with_the_first_message_that_is_moved_and_not_again() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from worker.engine.partition import Partition
 from worker.errors import ClientError
-from worker.flow.fence import Fences, Lane, decode
+from worker.flow.fence import Fences, Lane, decode, tier_of
 from worker.flow.retry import Tier
 from worker.ports import Clock, Consumer, Table
 from worker.types import TopicPartition
@@ -108,11 +108,11 @@ class FenceLog:
     def _read(self, raised: Raised) -> None:
         """Take in what was written since the last time; of what is not kept, nothing."""
         for record in self._table.read([self._place]):
-            place, tier = decode(record.key()), record.value()
+            place, tier = decode(record.key()), tier_of(record.value())
             if place is None:
                 continue
             source, lane = place
             if tier is None:
                 raised.get(source, {}).pop(lane, None)
             elif raised is not self._raised or source.topic in self._tiers:
-                raised.setdefault(source, {})[lane] = int(tier)
+                raised.setdefault(source, {})[lane] = tier

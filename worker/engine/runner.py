@@ -27,7 +27,7 @@ from worker.flow.fence import fence_record
 from worker.flow.flood import Flood
 from worker.flow.gate import GatedLanes
 from worker.flow.health import Counts
-from worker.flow.later import due_first
+from worker.flow.later import due_first, least_pause
 from worker.flow.offsets import Ranges
 from worker.flow.pressure import Pressure
 from worker.flow.rate import Rate, Unlimited
@@ -399,7 +399,7 @@ class Runner:
         number, wait = due_first(fetch.messages, self._clock.time(), delay)
         if number == len(fetch.messages):
             return fetch
-        partition.due = now + wait
+        partition.due = now + max(wait, least_pause(delay))
         self.consumer.seek(fetch.source, fetch.messages[number].offset())
         messages = fetch.messages[:number]
         return Fetch(fetch.source, messages, bytes_of(messages))

@@ -56,6 +56,11 @@ def decode(key: bytes | None) -> tuple[TopicPartition, Lane] | None:
     return TopicPartition(topic.decode(), int(number)), lane
 
 
+def tier_of(value: bytes | None) -> int | None:
+    """The tier that such a record names; None where it lifts the fence, or is not ours."""
+    return int(value) if value is not None and value.isdigit() and len(value) < 10 else None
+
+
 def fence_record(topic: str, source: TopicPartition, lane: Lane, tier: int | None) -> Encoded:
     """What raises a fence in the log of fences, or lifts it without a tier."""
     value = None if tier is None else b"%d" % tier

@@ -111,6 +111,15 @@ def due_first(messages: Sequence[RawMessage], now: float, delay: float) -> tuple
     return len(messages), 0.0
 
 
+def least_pause(delay: float) -> float:
+    """Seconds for which a partition with what is not due is left alone at least.
+
+    Each look fetches much that is not due, and throws it away. So messages of a tier with this
+    `delay`, in seconds, may be handled a tenth of it late, and a second at most.
+    """
+    return min(1.0, delay / 10)
+
+
 def lane_of(raw: RawMessage) -> bytes | None:
     """The lane of a retry record, where order is kept."""
     return _last(raw, _LANE)
