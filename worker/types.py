@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -338,6 +338,8 @@ class TopicInfo:
 
     partitions: int
     max_message_bytes: int
+    allowed: Collection[str] | None = field(default=None, compare=False)
+    """Kafka's names of the operations that this user may do; None where the cluster is silent."""
 
 
 @dataclass(frozen=True, slots=True)

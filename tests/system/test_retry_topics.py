@@ -170,12 +170,47 @@ def test_a_worker_that_may_not_make_its_retry_topics_says_what_to_do_and_then_st
         for topic in topics:
             assert f"{topic!r} is not there, or not shown to this user" in worker.log
         assert "TOPIC_AUTHORIZATION_FAILED" in worker.log
-        assert "grant Create, Describe, Read and Write on it, or make it with 4" in worker.log
+        assert (
+            "grant Create, Describe, Read and Write on it, or make it with partitions=4"
+            in worker.log
+        )
     guarded.grant(spec.group, ResourceType.TOPIC, USE)
     if made_by == "the worker":
         guarded.grant(spec.group, ResourceType.TOPIC, [AclOperation.CREATE])
     else:
         guarded.kafka.create(*topics)
+    with spec.worker() as worker:
+        worker.until(worker.is_ready)
+        assert worker.stop() == 0, worker.log
+
+
+def test_topics_that_may_not_be_written_or_read_are_named_before_anything_is_read(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    settings = {**ONE_TIER, "dead_letter": {"default": "letters", "by": {"KeyError": "others"}}}
+    spec = Spec(guarded.kafka, tmp_path, "echo", settings, top={"kafka": guarded.settings})
+    spec.create_topics()
+    tier, fence = f"{spec.group}.retry.0", f"{spec.group}.fence"
+    guarded.kafka.create("letters", "others", tier, fence)
+    guarded.grant(spec.group, ResourceType.GROUP, [AclOperation.READ])
+    for topic in (spec.source, spec.target, "letters", "others"):
+        guarded.grant(topic, ResourceType.TOPIC, [AclOperation.READ])
+
+    with spec.worker() as worker:
+        assert worker.ended() == 78
+        assert f"pipelines.pipeline.to: topic {spec.target!r} may not be written" in worker.log
+        assert "pipelines.pipeline.dead_letter: topic 'letters' may not be written" in worker.log
+        assert "dead_letter.by.KeyError: topic 'others' may not be written" in worker.log
+        assert "grant Write on it" in worker.log
+    for topic in (spec.target, "letters", "others", fence):
+        guarded.grant(topic, ResourceType.TOPIC, [AclOperation.WRITE])
+    guarded.grant(tier, ResourceType.TOPIC, [AclOperation.WRITE])
+    with spec.worker() as worker:
+        assert worker.ended() == 78
+        assert f"retry.topics: topic {tier!r} may not be read by this user" in worker.log
+        assert f"retry.topics: topic {fence!r} may not be read by this user" in worker.log
+    for topic in (tier, fence):
+        guarded.grant(topic, ResourceType.TOPIC, [AclOperation.READ])
     with spec.worker() as worker:
         worker.until(worker.is_ready)
         assert worker.stop() == 0, worker.log

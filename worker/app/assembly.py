@@ -22,6 +22,7 @@ from worker.app.retrytopics import (
     tiers_of,
     too_few_partitions,
 )
+from worker.app.rights import forbidden
 from worker.engine.breaker import Breaker
 from worker.engine.floor import Floor
 from worker.engine.job import Clients, Job
@@ -173,6 +174,7 @@ class _Assembly:
         known, problems = make_retry_topics(document, admin, sources)
         problems += too_few_partitions(document, sources, known)
         problems += leftovers(document, admin, names, there)
+        problems += forbidden(document, names, known)
         if problems:
             raise BadConfiguration(problems)
         self._known.take(known)
@@ -195,16 +197,16 @@ class _Assembly:
             make_topics(self._document, self._admin, new)
             known = self._admin.describe(list(used))
             missing = [topic for topic in used if topic not in known]
-        if missing:
-            command = f"worker run {self._document.file} --create-topics"
-            raise BadConfiguration(
-                [
-                    self._document.problem(
-                        used[topic], f"topic {topic!r} does not exist; make it with: {command}"
-                    )
-                    for topic in missing
-                ]
+        command = f"worker run {self._document.file} --create-topics"
+        problems = [
+            self._document.problem(
+                used[topic], f"topic {topic!r} does not exist; make it with: {command}"
             )
+            for topic in missing
+        ]
+        problems += forbidden(self._document, names, known)
+        if problems:
+            raise BadConfiguration(problems)
         self._known.take(known)
 
     def _pipeline(self, name: str, resources: Resources) -> PipelineLoop:

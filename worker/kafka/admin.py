@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -66,9 +67,10 @@ class KafkaAdmin:
         """See `ports.Admin`."""
         cluster = self._cluster()
         partitions = _partitions(cluster, topics)
-        limits = self._limits(list(partitions)) if _has_controller(cluster) else {}
+        names = list(partitions) if _has_controller(cluster) else []
+        limits, allowed = self._limits(names), self._allowed(names)
         return {
-            topic: TopicInfo(number, limits.get(topic, DEFAULT_MESSAGE_BYTES))
+            topic: TopicInfo(number, limits.get(topic, DEFAULT_MESSAGE_BYTES), allowed.get(topic))
             for topic, number in partitions.items()
         }
 
@@ -146,6 +148,23 @@ class KafkaAdmin:
                 describe(error.args[0]),
             )
             return DEFAULT_MESSAGE_BYTES
+
+    def _allowed(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:
+        """What this user may do with the topics, of those of which the cluster says it."""
+        if not topics:
+            return {}
+        answers = self._client.describe_topics(
+            TopicCollection(list(topics)),
+            include_authorized_operations=True,
+            request_timeout=self._timeout,
+        )
+        found = {}
+        for topic, answer in answers.items():
+            with suppress(KafkaException):  # of what is not told nothing is forbidden
+                operations = answer.result().authorized_operations
+                if operations is not None:
+                    found[topic] = frozenset(one.name for one in operations)
+        return found
 
     def _offsets(self, partitions: Sequence[TopicPartition], place: Any) -> Offsets:
         if not partitions:

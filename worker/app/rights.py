@@ -1,0 +1,47 @@
+"""What pipelines may do with their topics, where the cluster says what their user may."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from worker.app.retrytopics import fence_of, tiers_of
+from worker.settings import Spec
+from worker.settings.patterns import is_pattern
+from worker.spec import Document
+from worker.types import Problem, TopicInfo
+
+Path = tuple[str, ...]
+
+
+def forbidden(
+    document: Document, names: Collection[str], known: Mapping[str, TopicInfo]
+) -> list[Problem]:
+    """A problem for each of these topics that pipelines read or write and may not."""
+    return [
+        document.problem(
+            ("pipelines", name, *path),
+            f"topic {topic!r} may not be {done} by this user: grant {operation.capitalize()} on it",
+        )
+        for name in names
+        for path, topic, operation, done in _uses(document.spec, name)
+        if topic in known
+        and (allowed := known[topic].allowed) is not None
+        and operation not in allowed
+    ]
+
+
+def _uses(spec: Spec, name: str) -> Iterator[tuple[Path, str, str, str]]:
+    """What a pipeline does with which topic, and the key that says so."""
+    pipeline = spec.pipelines[name]
+    for topic in pipeline.source:
+        if not is_pattern(topic):
+            yield ("from",), topic, "READ", "read"
+    if pipeline.to is not None:
+        yield ("to",), pipeline.to, "WRITE", "written"
+    for path, topic in [] if pipeline.dead_letter is None else pipeline.dead_letter.places():
+        yield path, topic, "WRITE", "written"
+    own = [tier.topic for tier in tiers_of(spec, name)]
+    fence = fence_of(spec, name)
+    for topic in [*own, fence] if fence is not None else own:
+        yield ("retry", "topics"), topic, "READ", "read"
+        yield ("retry", "topics"), topic, "WRITE", "written"
