@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Collection
 
+from worker.engine.chunk import Chunk
+from worker.engine.outbox import Outbox
 from worker.engine.partition import Partition
-from worker.errors import ClientError, CommitFailed, QueueFull
+from worker.errors import CommitFailed
 from worker.flow import envelope
-from worker.flow.fence import Lane
 from worker.flow.health import Counts
-from worker.flow.offsets import Ranges
 from worker.ports import METADATA_TOO_LARGE, Clock, Commits, Consumer, Producer
 from worker.settings import CommitSettings
 from worker.types import (
     ClientTotals,
     Commit,
-    DeadLetter,
-    Done,
-    Encoded,
     Failure,
-    RawMessage,
-    RetryLater,
-    Settled,
 )
 
 log = logging.getLogger(__name__)
@@ -33,75 +25,6 @@ log = logging.getLogger(__name__)
 SETTLE_WAIT = 0.1
 """Seconds without an answer after which none is waited for any more."""
 SETTLE_FOR = 2.0
-
-
-@dataclass(slots=True)
-class Chunk:
-    """Settled messages of a partition, finished when their records are durable."""
-
-    partition: Partition
-    ranges: Ranges
-    """The offsets of the messages."""
-    messages: int
-    size: int
-    """Bytes of the messages."""
-    records: Sequence[Encoded]
-    """Let go of when all are in the producer's hands: by then they are only memory."""
-    dead_letters: Counter[str] = field(default_factory=Counter)
-    """How many of the records are dead letters, by reason."""
-    taken: Sequence[RawMessage] = ()
-    """The messages, each with its outcome in `outcomes`; kept while records are told apart."""
-    outcomes: Sequence[Settled] = ()
-    moved: Sequence[Lane | None] = ()
-    """The lanes of messages whose records go to retry topics; what else there is are results."""
-    fences: Chunk | None = None
-    """Records that have to be durable before those of this chunk are sent."""
-    number: int = field(init=False)
-    """Records in all."""
-    sent: int = field(init=False, default=0)
-    """How many of them are in the producer's hands."""
-    unacknowledged: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Count the records."""
-        self.number = self.unacknowledged = len(self.records)
-
-    def fence(self, records: Sequence[Encoded]) -> None:
-        """Have these be durable before its own records are sent."""
-        if records:
-            self.fences = Chunk(self.partition, (), 0, 0, records)
-
-    @property
-    def is_fenced(self) -> bool:
-        """Whether its own records may be sent."""
-        return self.fences is None or not self.fences.unacknowledged
-
-    @property
-    def is_durable(self) -> bool:
-        """Whether all its records are acknowledged."""
-        return not self.unacknowledged and self.is_fenced
-
-    def message_of(self, place: int) -> RawMessage | None:
-        """The message that a record is of and that can be given up; of a dead letter it cannot."""
-        for message, outcome in zip(self.taken, self.outcomes, strict=False):
-            match outcome:
-                case Encoded():
-                    if not place:
-                        return message
-                    place -= 1
-                case Done():
-                    if place < len(outcome.records):
-                        return message
-                    place -= len(outcome.records)
-                case RetryLater():
-                    if not place:
-                        return message if outcome.failure is not None else None
-                    place -= 1
-                case DeadLetter():
-                    if not place:
-                        return None
-                    place -= 1
-        return None
 
 
 class AtLeastOnce:
@@ -125,13 +48,7 @@ class AtLeastOnce:
         self._clock = clock
         self._counts = counts
         self._on_finished = on_finished
-        self._on_refused = on_refused
-        self.careful = careful
-        """Whether to know the place of each record in its chunk, which takes longer.
-
-        Delivery reports hold too little to tell two records apart that differ in headers or time.
-        """
-        self._outbox: deque[Chunk] = deque()
+        self.outbox = Outbox(producer, counts, self._answered, on_refused, careful=careful)
         self._unfinished: dict[Partition, deque[Chunk]] = {}
         """Chunks in the order in which they were settled."""
         self._waiting: dict[Partition, deque[Chunk]] = {}
@@ -141,15 +58,11 @@ class AtLeastOnce:
         self._committing = False
         self._mapless = False
         """Whether the broker takes no envelopes: it is set up to take less."""
-        self.failure: str | None = None
-        """Why a record could not be delivered; then only a new committer helps."""
-        self.learnt = False
-        """Whether something is known of the failure with which trying again gets further."""
 
     @property
-    def stuck(self) -> bool:
-        """Whether records wait for room in the producer's queue."""
-        return bool(self._outbox)
+    def failure(self) -> str | None:
+        """Why a record could not be delivered; then only a new committer helps."""
+        return self.outbox.failure
 
     def deliver(self, chunk: Chunk) -> None:
         """Make a chunk durable; `on_finished` is told when it and those before it are."""
@@ -157,8 +70,7 @@ class AtLeastOnce:
         if chunk.fences is not None or chunk.partition in self._waiting:
             self._send_behind(chunk)
         elif chunk.number:
-            self._outbox.append(chunk)
-            self._send()
+            self.outbox.put(chunk)
         else:
             self._finish_first(chunk.partition)
 
@@ -169,8 +81,8 @@ class AtLeastOnce:
     def serve(self, timeout: float) -> None:
         """Take acknowledgements in, for up to `timeout` seconds, and send what waits."""
         self._producer.poll(timeout)
-        if self._outbox:
-            self._send()
+        if self.outbox:
+            self.outbox.send()
 
     @property
     def due(self) -> bool:
@@ -248,59 +160,23 @@ class AtLeastOnce:
 
     def close(self, timeout: float) -> None:
         """Let go of the producer; what is not acknowledged after `timeout` seconds is dropped."""
-        self._outbox.clear()
+        self.outbox.clear()
         self._producer.close(timeout)
 
-    def _send(self) -> None:
-        while self._outbox and self.failure is None:
-            chunk = self._outbox[0]
-            if not chunk.partition.alive:
-                self._forget(chunk.partition)
-            elif not self._send_chunk(chunk):
-                return
-            self._outbox.popleft()
-
-    def _send_chunk(self, chunk: Chunk) -> bool:
-        stored = partial(self._stored, chunk)
-        try:
-            while chunk.sent < chunk.number:
-                last, place = (chunk.sent + 1, chunk.sent) if self.careful else (None, None)
-                failed = partial(self._failed, chunk, place)
-                records = chunk.records[chunk.sent : last]
-                chunk.sent += self._producer.send(records, stored, failed)
-        except QueueFull:
-            return False
-        except ClientError as error:
-            self._fail(error, chunk, chunk.sent)
-            return False
-        chunk.records = ()
-        return True
-
-    def _stored(self, chunk: Chunk, records: int) -> None:
-        chunk.unacknowledged -= records
+    def _answered(self, chunk: Chunk) -> None:
         if not chunk.partition.alive:
-            self._forget(chunk.partition)
-        elif not chunk.unacknowledged:
-            if chunk.partition in self._waiting:
-                self._queue_fenced(chunk.partition)
-            self._finish_first(chunk.partition)
-
-    def _failed(self, chunk: Chunk, place: int | None, error: object) -> None:
-        if not chunk.partition.alive:
-            self._forget(chunk.partition)
-        else:
-            self._fail(error, chunk, place)
-
-    def _forget(self, partition: Partition) -> None:
-        self._unfinished.pop(partition, None)
-        self._waiting.pop(partition, None)
+            self._unfinished.pop(chunk.partition, None)
+            self._waiting.pop(chunk.partition, None)
+            return
+        if chunk.partition in self._waiting:
+            self._queue_fenced(chunk.partition)
+        self._finish_first(chunk.partition)
 
     def _send_behind(self, chunk: Chunk) -> None:
         """Send the fences of a chunk, and its records when these and all in front are durable."""
         self._waiting.setdefault(chunk.partition, deque()).append(chunk)
         if chunk.fences is not None:
-            self._outbox.append(chunk.fences)
-            self._send()
+            self.outbox.put(chunk.fences)
 
     def _queue_fenced(self, partition: Partition) -> None:
         """Queue the records that have waited for fences which are durable by now, in order."""
@@ -308,7 +184,7 @@ class AtLeastOnce:
         while waiting and waiting[0].is_fenced:
             chunk = waiting.popleft()
             if chunk.number:
-                self._outbox.append(chunk)
+                self.outbox.queue(chunk)
         if not waiting:
             del self._waiting[partition]
 
@@ -325,15 +201,3 @@ class AtLeastOnce:
             self._on_finished(chunk)
         if not chunks:
             self._unfinished.pop(partition, None)
-
-    def _fail(self, error: object, chunk: Chunk, place: int | None) -> None:
-        self._counts.delivery_failures += 1
-        if self.failure is None:
-            self.failure = str(error)
-        refusal = self._producer.refusal(error)
-        if refusal is None:
-            return
-        if not self.careful:
-            self.learnt = True
-        elif place is not None:
-            self.learnt |= self._on_refused(chunk, place, refusal)

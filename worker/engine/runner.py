@@ -9,7 +9,8 @@ from itertools import chain
 from math import inf
 
 from worker.engine.apart import Apart
-from worker.engine.commit import AtLeastOnce, Chunk
+from worker.engine.chunk import Chunk
+from worker.engine.commit import AtLeastOnce
 from worker.engine.fences import FenceLog
 from worker.engine.inherited import ends_of, maps_of, named, warn_of
 from worker.engine.job import Clients, Job
@@ -123,7 +124,8 @@ class Runner:
         """Do one round: from what handlers have given back to what they are given next."""
         self._settle()
         self._commit()
-        self._lift_fences()
+        if self._fence_log is not None:
+            self._lift_fences(self._fence_log)
         self._recover()
         self._balance()
         self._admit()
@@ -246,7 +248,7 @@ class Runner:
         self._going = list(self.partitions.values())
         if self._may_flood:
             self._going = [p for p in self._going if not p.is_flooded]
-        if self.committer.stuck or self._is_blocked or self.failed is not None:
+        if self.committer.outbox or self._is_blocked or self.failed is not None:
             self._makes_way()
             return
         now = self._clock.monotonic()
@@ -283,7 +285,9 @@ class Runner:
         self._settle_finished(FULL_WAIT if full else BUSY_WAIT)
         if not self._is_blocked:
             waits_only_for_acks = not self._pool.outstanding and (
-                full or self.committer.stuck or (self._trial.turn is not None and self._trial.waits)
+                full
+                or self.committer.outbox
+                or (self._trial.turn is not None and self._trial.waits)
             )
             self.committer.serve(FULL_WAIT if waits_only_for_acks else 0.0)
 
@@ -323,7 +327,7 @@ class Runner:
     # --- admitting ---
 
     def _poll_wait(self) -> float:
-        busy = self._pool.outstanding or self.committer.stuck or self._has_work()
+        busy = self._pool.outstanding or self.committer.outbox or self._has_work()
         busy = busy or self._trial.turn is not None
         if busy and not self._is_blocked:
             return 0.0
@@ -496,10 +500,10 @@ class Runner:
             return None
         return FenceLog(topic, self.job.tiers, self.consumer, table(), self._clock)
 
-    def _lift_fences(self) -> None:
-        if self._fence_log is None or self._is_blocked:
+    def _lift_fences(self, fence_log: FenceLog) -> None:
+        if self._is_blocked:
             return
-        for partition, lanes in self._fence_log.look(self.partitions.values()):
+        for partition, lanes in fence_log.look(self.partitions.values()):
             chunk = Chunk(partition, (), 0, 0, ())
             topic = self.job.fence or ""
             chunk.fence([fence_record(topic, partition.source, lane, None) for lane in lanes])
@@ -550,14 +554,14 @@ class Runner:
         self.committer.settle()
         self._trial.close()
         self.counts.rewinds += 1
-        self.settlement.careful |= self.committer.learnt
+        self.settlement.careful |= self.committer.outbox.learnt
         self._recall()
         for source, partition in list(self.partitions.items()):
             self._behind[source] = max(self._behind.get(source, 0), partition.tracker.position)
             successor = self._replace(partition, partition.tracker.committable)
             successor.attempts, successor.flood = partition.attempts, partition.flood
         self.committer.close(0.0)
-        if self.committer.learnt:
+        if self.committer.outbox.learnt:
             self._try_again()
         else:
             self._back_off(reason)
@@ -580,7 +584,7 @@ class Runner:
             if partition.tracker.committable < self._behind.get(source, 0):
                 return
         self._behind.clear()
-        self.settlement.careful = self.committer.careful = False
+        self.settlement.careful = self.committer.outbox.careful = False
         if self.blocked is not None:
             self._unblock()
 

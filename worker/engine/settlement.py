@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeGuard
 
-from worker.engine.commit import Chunk
+from worker.engine.chunk import Chunk
 from worker.engine.job import Job
 from worker.engine.moves import Moves
 from worker.engine.partition import Partition, Run
