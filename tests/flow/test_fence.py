@@ -222,3 +222,25 @@ def test_a_lane_can_be_fenced_anew() -> None:
     fences.mark({SECOND: 1})
     assert fences.report({FIRST: 99}, nowhere) == []
     assert fences.report({SECOND: 1}, nowhere) == [LANE]
+
+
+def test_a_lane_whose_end_of_fence_may_not_be_in_the_log_is_fenced_and_lifted_once_more() -> None:
+    fences = Fences()
+    moved(fences, 7, LANE)
+    assert fences.report({FIRST: 7}, nowhere) == [LANE]
+
+    fences.start_again()
+    assert (LANE in fences, fences.is_closing(LANE), fences.tiers) == (True, True, {FIRST})
+    fences.mark({FIRST: 7})
+
+    assert fences.report({FIRST: 7}, nowhere) == [LANE]
+
+
+def test_one_whose_end_of_fence_is_in_the_log_stays_free() -> None:
+    fences = Fences()
+    moved(fences, 7, LANE)
+    fences.freed(fences.report({FIRST: 7}, nowhere))
+
+    fences.start_again()
+
+    assert LANE not in fences

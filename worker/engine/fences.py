@@ -55,8 +55,7 @@ class FenceLog:
         for partition, lanes in left.items():
             partition.fences = Fences()
             for lane, tier in lanes.items():
-                if tier < len(self._tiers):
-                    partition.fences.inherit(lane, tier, ends[self._source(partition, tier)])
+                partition.fences.inherit(lane, tier, ends[self._source(partition, tier)])
 
     def look(self, partitions: Iterable[Partition]) -> Iterator[tuple[Partition, list[Lane]]]:
         """The lanes that need no fence any more; looked for now and then, while there are any."""
@@ -93,7 +92,7 @@ class FenceLog:
         return lambda tier, lane: lane in self._raised.get(self._source(partition, tier), ())
 
     def _ends(self, tiers: Iterable[tuple[Partition, int]]) -> Mapping[TopicPartition, int]:
-        places = {self._source(p, tier) for p, tier in tiers if tier < len(self._tiers)}
+        places = {self._source(p, tier) for p, tier in tiers}
         return self._table.ends([*places]) if places else {}
 
     def _look_at_tiers(self, fenced: Mapping[Partition, Fences]) -> Mapping[TopicPartition, int]:
@@ -106,13 +105,16 @@ class FenceLog:
         return {source: commit.offset if commit else 0 for source, commit in commits.items()}
 
     def _read(self, raised: Raised) -> None:
-        """Take in what was written since the last time; of what is not kept, nothing."""
+        """Take in what was written since the last time; of what is not kept, nothing.
+
+        A fence of a tier that was taken away holds nobody: the tier had to be empty for that.
+        """
         for record in self._table.read([self._place]):
             place, tier = decode(record.key()), tier_of(record.value())
             if place is None:
                 continue
             source, lane = place
-            if tier is None:
+            if tier is None or tier >= len(self._tiers):
                 raised.get(source, {}).pop(lane, None)
             elif raised is not self._raised or source.topic in self._tiers:
                 raised.setdefault(source, {})[lane] = tier

@@ -93,12 +93,15 @@ class Moves:
     def follower(self, partition: Partition, raw: RawMessage) -> RetryLater | None:
         """What moves a message behind one of its lane; None where it cannot go.
 
-        It is due at once: behind the other one it is anyway.
+        It is due at once: behind the other one it is anyway. One that has failed here is the one
+        for which the fence was raised, and comes again after a failed delivery: it waits.
         """
         lane = partition.lane_of(raw)
         if partition.fences is None or lane is None:
             return None
-        return self._moved(partition, raw, partition.fences.tier_of(lane), 0.0, None)
+        tier = partition.fences.tier_of(lane)
+        delay = self._tiers[tier].delay if raw.offset() in partition.attempts else 0.0
+        return self._moved(partition, raw, tier, delay, None)
 
     def fences(self, partition: Partition, moved: Sequence[RetryLater]) -> Sequence[Encoded]:
         """Fence the lanes of these messages; returns what has to be written in front of them."""

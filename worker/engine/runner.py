@@ -504,7 +504,7 @@ class Runner:
         if self._is_blocked:
             return
         for partition, lanes in fence_log.look(self.partitions.values()):
-            chunk = Chunk(partition, (), 0, 0, ())
+            chunk = Chunk(partition, (), 0, 0, (), lifted=lanes)
             topic = self.job.fence or ""
             chunk.fence([fence_record(topic, partition.source, lane, None) for lane in lanes])
             self.committer.deliver(chunk)

@@ -14,7 +14,7 @@ further one that is moved would keep it for longer. So where there is room these
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
@@ -88,7 +88,7 @@ class Fence:
 class Fences:
     """The fences of one partition."""
 
-    __slots__ = ("_above", "_committed", "_fences", "_marked", "_unmarked")
+    __slots__ = ("_above", "_committed", "_fences", "_lifted", "_marked", "_unmarked")
 
     def __init__(self) -> None:
         self._fences: dict[Lane, Fence] = {}
@@ -100,6 +100,8 @@ class Fences:
         """Those that are fenced in their tier, too, so that its commits say nothing of them."""
         self._committed: dict[int, int] = {}
         """By tier."""
+        self._lifted: dict[Lane, int] = {}
+        """Lanes that are free, with their tiers, while it is not known if the log says so."""
 
     def __len__(self) -> int:
         """How many lanes are fenced."""
@@ -141,11 +143,22 @@ class Fences:
         if not fence.moving:
             self._unmarked.add(lane)
 
+    def freed(self, lanes: Iterable[Lane]) -> None:
+        """Note that the log says of lanes that they are free."""
+        for lane in lanes:
+            self._lifted.pop(lane, None)
+
     def start_again(self) -> None:
         """Note that nobody knows what has become of messages on their way: they are read again.
 
-        What the partition's log of fences holds is not known either.
+        What the partition's log of fences holds is not known either, so what was lifted and may
+        stand there still is lifted once more.
         """
+        for lane, tier in self._lifted.items():
+            if lane not in self._fences:
+                self._fences[lane] = Fence(tier, closing=True)
+                self._unmarked.add(lane)
+        self._lifted.clear()
         for lane, fence in self._fences.items():
             fence.written = False
             if fence.moving:
@@ -203,4 +216,5 @@ class Fences:
         if fence.last is None or fence.last > self._committed[fence.tier]:
             return False
         del self._fences[lane]
+        self._lifted[lane] = fence.tier
         return True
