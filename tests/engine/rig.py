@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from worker.app.lanes import lanes_of, tier_lanes_of
 from worker.engine.breaker import Breaker
 from worker.engine.execute import Executor
 from worker.engine.floor import Floor
 from worker.engine.job import Clients, Job
-from worker.engine.lanekeys import ByRetryLane
 from worker.engine.partition import Finished, Run
 from worker.engine.pool import ANY_NUMBER
 from worker.engine.results import Results
 from worker.engine.runner import Late, Runner
 from worker.flow.deadletter import fence_topic, retry_topic
 from worker.flow.health import Counts
-from worker.flow.lanes import LANES, KeyLanes
 from worker.flow.retry import Tier
 from worker.handlers import Registry
 from worker.ports import Observer
@@ -97,12 +96,16 @@ class Rig:
     observer: Observer = field(default_factory=Observer)
     floor: Floor = field(default_factory=Floor)
     breaker: Breaker | None = None
+    lane: Callable[[Message], bytes | str | None] | None = None
+    """A function that settings may name as `lane`."""
 
     def __post_init__(self) -> None:
         for topic in TOPICS:
             self.broker.create(topic, self.partitions)
         registry = Registry()
         registry.handler(self.function, batch=self.batch, name="handler")
+        if self.lane is not None:
+            registry.lane(self.lane, name="lane")
         handler = registry.handlers["handler"]
         pipeline = Pipeline.model_validate(
             {"from": "source", "to": "target", "handler": "handler", **self.settings}
@@ -145,7 +148,6 @@ class Rig:
             self.broker.table,
         )
         run_limit = self.batch or (500 if pipeline.ordering == "partition" else 1)
-        lanes = LANES[pipeline.ordering]
         rate = None if pipeline.rate_limit is None else pipeline.rate_limit.pipeline
         if pipeline.breaker is not None and self.breaker is None:
             self.breaker = Breaker(pipeline.breaker)
@@ -157,12 +159,12 @@ class Rig:
             pipeline,
             run_limit,
             (),
-            lanes,
+            lanes_of(pipeline, registry),
             rate,
             self.floor,
             breaker=self.breaker,
             tiers=self.tiers,
-            tier_lanes=(lambda: KeyLanes(ByRetryLane())) if pipeline.keeps_order else lanes,
+            tier_lanes=tier_lanes_of(pipeline, registry),
             fence=fence,
         )
         self._clients = clients

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tests.engine.flaky import Flaky, at_once, later, letters, send
 from tests.engine.rig import GROUP, Rig
 from worker.engine.partition import Partition, Run
 from worker.errors import Reject, Retry
@@ -23,46 +23,6 @@ RETRY = {"retry": {"attempts": 3, "backoff": BACKOFF}}
 DEAD_LETTERS = {**RETRY, "dead_letter": "dlq"}
 
 in_each_ordering = pytest.mark.parametrize("ordering", ["partition", "key", "none"])
-
-
-class Flaky:
-    """A handler that fails for the first times at messages, as often as is said of each."""
-
-    def __init__(self, failures: dict[int, int], error: Callable[[], Exception] = OSError) -> None:
-        self.calls: list[int] = []
-        self._left = Counter(failures)
-        self._error = error
-
-    def handler(self) -> Callable[[int], int]:
-        def flaky(payload: int) -> int:
-            self.calls.append(payload)
-            if self._left[payload] > 0:
-                self._left[payload] -= 1
-                raise self._error()
-            return payload
-
-        return flaky
-
-
-def at_once(rig: Rig, steps: int = 6) -> None:
-    """Let the runner do some rounds while time stands still."""
-    for _ in range(steps):
-        rig.runner.step()
-
-
-def later(rig: Rig, seconds: float) -> None:
-    rig.clock.advance(seconds)
-    at_once(rig)
-
-
-def send(rig: Rig, *values: int, key: bytes) -> None:
-    """Write messages of one key."""
-    for value in values:
-        rig.broker.append("source", str(value).encode(), key)
-
-
-def letters(rig: Rig) -> list[dict[str, bytes | None]]:
-    return [dict(letter.headers) for letter in rig.broker.records("dlq")]
 
 
 @in_each_ordering
