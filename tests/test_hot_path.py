@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,20 +16,24 @@ from confluent_kafka import TopicPartition
 
 import worker
 from tests.engine.rig import InlinePool
+from worker.app.lanes import lanes_of, tier_lanes_of
 from worker.engine.execute import Executor
 from worker.engine.job import Clients, Job
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.results import Results
+from worker.flow.deadletter import fence_topic, retry_topic
+from worker.flow.retry import Tier
 from worker.handlers import Registry
 from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.producer import KafkaProducer
 from worker.observe.tracing import TraceContext
 from worker.serdes import SERDES, decoder
 from worker.settings import Pipeline
-from worker.testing import ManualClock
+from worker.testing import ManualClock, MemoryBroker
 
 CODE = str(Path(worker.__file__).parent)
 MESSAGES = 5_000
+KEYS = 1_000
 
 PER_MESSAGE = {
     "Executor._one",
@@ -67,7 +72,7 @@ class Source:
     def consume(self, number: int, _timeout: float) -> list[Raw]:
         begin, self._read = self._read, self._read + number
         return [
-            Raw(topic="source", partition=0, offset=n, key=b"key", value=b'{"n":1}')
+            Raw(topic="source", partition=0, offset=n, key=b"%d" % (n % KEYS), value=b'{"n":1}')
             for n in range(begin, begin + number)
         ]
 
@@ -116,21 +121,22 @@ class Sink:
     def close(self) -> None: ...
 
 
-@pytest.fixture(params=[{}, {"retry": {"attempts": 5}}], ids=["plain", "with retries"])
-def pipeline(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+PLAIN: Mapping[str, Any] = {}
+RETRIES = {"retry": {"attempts": 5}}
+TIERS = {"retry": {"attempts": 5, "topics": ["1m", "10m"], "keep_order": False}}
+BY_KEY = {"ordering": "key"}
+FENCES = {"ordering": "key", "retry": {"attempts": 5, "topics": ["1m", "10m"]}}
+
+
+@contextmanager
+def running(
+    monkeypatch: pytest.MonkeyPatch, more: Mapping[str, Any]
 ) -> Iterator[tuple[Iterator[None], Sink]]:
     """The steps of a pipeline on the real adapters, from a source that never ends to a sink."""
     monkeypatch.setattr("worker.kafka.consumer.Client", Source)
     monkeypatch.setattr("worker.kafka.producer.Client", Sink)
     settings = Pipeline.model_validate(
-        {
-            "from": "source",
-            "to": "target",
-            "handler": "same",
-            "dead_letter": "dlq",
-            **request.param,
-        }
+        {"from": "source", "to": "target", "handler": "same", "dead_letter": "dlq", **more}
     )
     registry = Registry()
 
@@ -139,14 +145,19 @@ def pipeline(
 
     registry.handler(same, batch=None, name="same")
     handler = registry.handlers["same"]
-    limits = {"target": 1_000_000, "dlq": 1_000_000}
+    tiers = [Tier(retry_topic("group", n), wait) for n, wait in enumerate(settings.retry.topics)]
+    limits = dict.fromkeys(["target", "dlq", *(tier.topic for tier in tiers)], 1_000_000)
+    fence = fence_topic("group") if settings.keeps_order else None
+    broker = MemoryBroker()
+    if fence is not None:
+        broker.create(fence, 1)
     observer = TraceContext()
     results = Results(
         SERDES["json"].encode, "target", limits, lambda _topic, _wanted: 1, observer, False
     )
-    executor = Executor(
-        handler, decoder(SERDES["json"], handler.payload), results, settings.retry, None, True, {}
-    )
+    in_order = settings.ordering == "partition"
+    decode = decoder(SERDES["json"], handler.payload)
+    executor = Executor(handler, decode, results, settings.retry, None, in_order, {})
     producers: list[KafkaProducer] = []
 
     def producer() -> KafkaProducer:
@@ -154,8 +165,21 @@ def pipeline(
         return producers[-1]
 
     pool = PoolInSteps(executor.execute)
-    job = Job("pipeline", "group", ["source"], "same", settings)
-    clients = Clients(lambda: KafkaConsumer({}), producer, limits)
+    pool.size = 1 if in_order else KEYS
+    job = Job(
+        "pipeline",
+        "group",
+        ["source", *(tier.topic for tier in tiers)],
+        "same",
+        settings,
+        500 if in_order else 1,
+        lanes=lanes_of(settings, registry),
+        tiers=tiers,
+        tier_lanes=tier_lanes_of(settings, registry),
+        fence=fence,
+    )
+    partitions = dict.fromkeys((tier.topic for tier in tiers), 1)
+    clients = Clients(lambda: KafkaConsumer({}), producer, limits, partitions, broker.table)
     loop = PipelineLoop(job, clients, pool, ManualClock(), observer)
     loop.start()
     next(pool.steps)
@@ -191,21 +215,43 @@ def calls_of_ours(work: Callable[[], None]) -> Counter[str]:
     return calls
 
 
+def handled(monkeypatch: pytest.MonkeyPatch, more: Mapping[str, Any]) -> tuple[Counter[str], int]:
+    """The calls for many messages that are handled, and how many these are."""
+    with running(monkeypatch, more) as (steps, sink):
+
+        def work() -> None:
+            while sink.acknowledged < MESSAGES:
+                next(steps)
+
+        return calls_of_ours(work), sink.acknowledged
+
+
+@pytest.mark.parametrize(
+    "more", [PLAIN, RETRIES, TIERS], ids=["plain", "with retries", "with retry topics"]
+)
 def test_a_message_passes_these_functions_and_no_others(
-    pipeline: tuple[Iterator[None], Sink],
+    monkeypatch: pytest.MonkeyPatch, more: Mapping[str, Any]
 ) -> None:
-    steps, sink = pipeline
-
-    def work() -> None:
-        while sink.acknowledged < MESSAGES:
-            next(steps)
-
-    calls = calls_of_ours(work)
+    calls, acknowledged = handled(monkeypatch, more)
 
     per_message = {name for name, number in calls.items() if number >= MESSAGES / 2}
     assert per_message == PER_MESSAGE
     assert calls["Settlement._match_each"] == 0
-    assert max(calls.values()) <= sink.acknowledged + 1_000
+    assert max(calls.values()) <= acknowledged + 1_000
     others = sum(n for name, n in calls.items() if name not in per_message)
     assert others <= PER_RUN * calls["Settlement.chunk"]
     assert calls["KafkaConsumer.joined"] <= calls["PipelineLoop._publish"]  # 10 ms when busy
+
+
+def test_by_key_a_message_passes_no_more_functions_where_lanes_may_be_fenced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def per_message(more: Mapping[str, Any]) -> Mapping[str, int]:
+        calls, acknowledged = handled(monkeypatch, more)
+        return {name: round(number / acknowledged) for name, number in calls.items()}
+
+    without, with_fences = per_message(BY_KEY), per_message(FENCES)
+
+    assert {name: n for name, n in with_fences.items() if n} == {
+        name: n for name, n in without.items() if n
+    }

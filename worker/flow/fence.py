@@ -85,13 +85,13 @@ class Fence:
     """Whether the first messages of it are through."""
 
 
-class Fences:
-    """The fences of one partition."""
+class Fences(dict[Lane, Fence]):
+    """The fences of one partition by their lanes."""
 
-    __slots__ = ("_above", "_committed", "_fences", "_lifted", "_marked", "_unmarked")
+    __slots__ = ("_above", "_committed", "_lifted", "_marked", "_unmarked")
 
     def __init__(self) -> None:
-        self._fences: dict[Lane, Fence] = {}
+        super().__init__()
         self._unmarked: set[Lane] = set()
         """Those whose last message is in the tier, but not known where."""
         self._marked: dict[int, deque[tuple[int, Lane]]] = {}
@@ -103,25 +103,17 @@ class Fences:
         self._lifted: dict[Lane, int] = {}
         """Lanes that are free, with their tiers, while it is not known if the log says so."""
 
-    def __len__(self) -> int:
-        """How many lanes are fenced."""
-        return len(self._fences)
-
-    def __contains__(self, lane: Lane | None) -> bool:
-        """Whether a lane is fenced."""
-        return lane in self._fences
-
     def tier_of(self, lane: Lane) -> int:
         """Where the messages of a fenced lane go."""
-        return self._fences[lane].tier
+        return self[lane].tier
 
     def is_closing(self, lane: Lane) -> bool:
         """Whether messages of the fenced lane do better to wait for its end."""
-        return self._fences[lane].closing
+        return self[lane].closing
 
     def inherit(self, lane: Lane, tier: int, end: int) -> None:
         """Take over a fence of an earlier owner, whose messages lie below this end of the tier."""
-        self._fences[lane] = Fence(tier, first=end, last=end)
+        self[lane] = Fence(tier, first=end, last=end)
         self._marked.setdefault(tier, deque()).append((end, lane))
 
     def move(self, lane: Lane, tier: int) -> bool:
@@ -129,7 +121,7 @@ class Fences:
 
         A lane that is fenced already keeps its tier.
         """
-        fence = self._fences.setdefault(lane, Fence(tier))
+        fence = self.setdefault(lane, Fence(tier))
         fence.moving += 1
         fence.last = None
         self._unmarked.discard(lane)
@@ -138,7 +130,7 @@ class Fences:
 
     def stored(self, lane: Lane) -> None:
         """Note that a message that was moved is in its tier."""
-        fence = self._fences[lane]
+        fence = self[lane]
         fence.moving -= 1
         if not fence.moving:
             self._unmarked.add(lane)
@@ -155,11 +147,11 @@ class Fences:
         stand there still is lifted once more.
         """
         for lane, tier in self._lifted.items():
-            if lane not in self._fences:
-                self._fences[lane] = Fence(tier, closing=True)
+            if lane not in self:
+                self[lane] = Fence(tier, closing=True)
                 self._unmarked.add(lane)
         self._lifted.clear()
-        for lane, fence in self._fences.items():
+        for lane, fence in self.items():
             fence.written = False
             if fence.moving:
                 fence.moving = 0
@@ -168,7 +160,7 @@ class Fences:
     @property
     def tiers(self) -> set[int]:
         """Tiers that messages were moved to of which it is not known where they are."""
-        return {self._fences[lane].tier for lane in self._unmarked}
+        return {self[lane].tier for lane in self._unmarked}
 
     @property
     def awaited(self) -> set[int]:
@@ -177,8 +169,8 @@ class Fences:
 
     def mark(self, ends: Mapping[int, int]) -> None:
         """Take in the ends of tiers, asked for after what was `stored`."""
-        for lane in [one for one in self._unmarked if self._fences[one].tier in ends]:
-            fence = self._fences[lane]
+        for lane in [one for one in self._unmarked if self[one].tier in ends]:
+            fence = self[lane]
             fence.last = end = ends[fence.tier]
             fence.first = end if fence.first is None else fence.first
             self._marked.setdefault(fence.tier, deque()).append((end, lane))
@@ -197,24 +189,24 @@ class Fences:
             marked = self._marked.get(tier, deque())
             while marked and marked[0][0] <= offset:
                 through[marked.popleft()[1]] = None
-        above = {lane for lane in through if is_above(self._fences[lane].tier, lane)}
+        above = {lane for lane in through if is_above(self[lane].tier, lane)}
         for lane in above:
-            self._fences[lane].closing = False
+            self[lane].closing = False
         self._above |= above
         return [lane for lane in through if lane not in above and self._lift(lane)]
 
     def look_above(self, is_above: Callable[[int, Lane], bool]) -> list[Lane]:
         """Look again whether lanes are fenced in their tier; returns those that no fence holds."""
-        lowered = [one for one in self._above if not is_above(self._fences[one].tier, one)]
+        lowered = [one for one in self._above if not is_above(self[one].tier, one)]
         self._above.difference_update(lowered)
         return [lane for lane in lowered if self._lift(lane)]
 
     def _lift(self, lane: Lane) -> bool:
         """Lift a fence, or close it if messages are still to come through."""
-        fence = self._fences[lane]
+        fence = self[lane]
         fence.closing = True
         if fence.last is None or fence.last > self._committed[fence.tier]:
             return False
-        del self._fences[lane]
+        del self[lane]
         self._lifted[lane] = fence.tier
         return True
