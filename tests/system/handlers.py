@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from worker import Record, handler, resource
+from worker import Message, Record, handler, resource
 
 
 @handler
@@ -186,8 +186,10 @@ def _alone(payload: dict[str, Any]) -> Iterator["memoryview[int]"]:
     if notes[BUSY]:
         raise RuntimeError(f"two messages of key {payload['key']} at a time")
     notes[BUSY] = 1
-    yield notes
-    notes[BUSY] = 0
+    try:
+        yield notes
+    finally:
+        notes[BUSY] = 0
 
 
 def _attempt(payload: dict[str, Any], notes: "memoryview[int]") -> dict[str, Any] | ConnectionError:
@@ -232,6 +234,32 @@ def flaky_batch(payloads: list[dict[str, Any]]) -> list[dict[str, Any] | Connect
     for payload in payloads:
         with _alone(payload) as notes:
             found.append(_attempt(payload, notes))
+    return found
+
+
+def _tier(message: Message) -> int:
+    """How many retry topics a message has come to: 0 where it was read first."""
+    before, _, number = message.topic.rpartition(".retry.")
+    return int(number) + 1 if before else 0
+
+
+@handler
+async def fail_in_tiers(payload: dict[str, Any], message: Message) -> dict[str, Any]:
+    """Fail in as many topics as the payload says, the source first and then the tiers."""
+    await asyncio.sleep(payload["id"] % 7 / 1000)
+    if _tier(message) < payload["failures"]:
+        raise ConnectionError("for now")
+    return payload
+
+
+@handler
+async def fail_in_tiers_in_turn(payload: dict[str, Any], message: Message) -> dict[str, Any]:
+    """Do the same, a key's messages in order; for workers that are not killed."""
+    with _alone(payload) as notes:
+        if payload["number"] != notes[NEXT]:
+            raise RuntimeError(f"{payload['number']} comes in place of {notes[NEXT]}")
+        found = await fail_in_tiers(payload, message)
+        notes[NEXT] += 1
     return found
 
 

@@ -153,6 +153,8 @@ class Spec:
     client: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the clients."""
     name: str = field(default_factory=lambda: unique("spec"))
+    program: Sequence[str] = ("worker", "run")
+    """The module that runs it, and what comes in front of the spec's file."""
 
     def __post_init__(self) -> None:
         self.source, self.target = f"{self.name}.in", f"{self.name}.out"
@@ -164,6 +166,11 @@ class Spec:
     def worker(self, *arguments: str, **changes: Any) -> Worker:
         """Start a process that runs this spec; `arguments` go to the command line."""
         port = free_port()
+        file = self.written(server={"port": port}, **changes)
+        return Worker(file, port, arguments=arguments, program=self.program)
+
+    def written(self, **changes: Any) -> Path:
+        """Write the spec into a file of its own, with these keys changed."""
         pipeline = {"from": self.source, "to": self.target, "handler": self.handler}
         text = {
             "version": 1,
@@ -175,13 +182,12 @@ class Spec:
             },
             "handlers": ["tests.system.handlers"],
             "pipelines": {"pipeline": {**pipeline, **self.settings}},
-            "server": {"port": port},
             **self.top,
             **changes,
         }
         file = self.folder / f"{unique('spec')}.yaml"
         file.write_text(yaml.safe_dump(text))
-        return Worker(file, port, arguments=arguments)
+        return file
 
 
 class Worker:
@@ -193,12 +199,13 @@ class Worker:
         port: int,
         environ: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
+        program: Sequence[str] = ("worker", "run"),
     ) -> None:
         self._port = port
         self._log = spec.with_suffix(".log")
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "worker", "run", str(spec), *arguments],
+                [sys.executable, "-m", *program, str(spec), *arguments],
                 cwd=ROOT,
                 env={**os.environ, **(environ or {})},
                 stdout=subprocess.PIPE,
@@ -334,6 +341,20 @@ def keyed(first: int, number: int, keys: int) -> Iterable[tuple[bytes, bytes, in
     for one in range(first, first + number):
         value = {"id": one, "key": one % keys, "number": one // keys}
         yield b"%d" % (one % keys), json.dumps(value).encode(), -1
+
+
+def in_order_at_last(messages: Iterable[Message]) -> bool:
+    """Whether what counts of each key, the last result of each message, came in order.
+
+    What was done again is legal, as long as whatever came behind it was done again, too.
+    """
+    last: dict[int, dict[int, None]] = {}
+    for message in messages:
+        value = json.loads(message.value() or b"")
+        numbers = last.setdefault(value["key"], {})
+        numbers.pop(value["number"], None)
+        numbers[value["number"]] = None
+    return all(list(numbers) == sorted(numbers) for numbers in last.values())
 
 
 def misplaced(messages: Iterable[Message]) -> list[tuple[int, int]]:
