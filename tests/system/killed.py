@@ -3,7 +3,7 @@
     python -m tests.system.killed MOMENT TIMES SPEC
 
 It ends by SIGKILL when the moment has come so many times, for so many records. Moments are named
-by what is next.
+by what is next. With `never` it is not killed, but no retry record of it gets to a broker.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ MOMENTS: Final = ("fence", "retry", "commit", "lift", "commit-of-retry")
 """A fence is to be written; it is stored, and the retry record is to be sent; that is stored, and
 the offset is to be committed; the message is through, and its fence is to be lifted; retries are
 through, and their offset is to be committed."""
+NEVER: Final = "never"
 
 
 class Trap:
     """Kills the process when its moment has come so many times."""
 
     def __init__(self, moment: str, times: int) -> None:
-        if moment not in MOMENTS:
+        if moment not in (*MOMENTS, NEVER):
             raise ValueError(f"there is no moment {moment!r}, only {', '.join(MOMENTS)}")
+        self.withholds = moment == NEVER
         self._moment = moment
         self._times = times
         self._come = Counter[str]()
@@ -76,6 +78,8 @@ class TrappedProducer:
         self._trap.come("fence", len(fences) - lifted)
         self._trap.come("lift", lifted)
         self._trap.come("retry", retries)
+        if retries and self._trap.withholds:
+            return len(records)
 
         def stored(number: int) -> None:
             self._trap.store(retries)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
+from operator import eq
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.rig import worker as command
-from tests.system.killed import MOMENTS
+from tests.system.killed import MOMENTS, NEVER
 from tests.system.rig import Kafka, Spec, Worker, ids, in_order_at_last, misplaced
 from tests.system.test_retries import flaky, keyed
 from worker.flow import fence
@@ -51,12 +53,15 @@ class Tiers:
         settings = {"ordering": "key", "concurrency": 64, "dead_letter": self.dead}
         self.spec.settings = {**settings, "retry": retry}
 
+    def trapped(self, moment: str, times: int) -> Worker:
+        """Start a worker that ends at this moment."""
+        program = ("tests.system.killed", moment, str(times))
+        return replace(self.spec, program=program).worker(**ALONE)
+
     def killed_at(self, moment: str, times: int) -> None:
         """Run a worker until it is killed at this moment."""
-        self.spec.program = ("tests.system.killed", moment, str(times))
-        with self.spec.worker(**ALONE) as worker:
+        with self.trapped(moment, times) as worker:
             assert worker.ended() == -9, worker.log
-        self.spec.program = ("worker", "run")
 
     def written(self, *topics: str) -> int:
         """Records of topics."""
@@ -66,6 +71,11 @@ class Tiers:
         """Records of topics below their committed offsets."""
         by_topic = (self.kafka.committed(self.spec.group, one) for one in topics)
         return sum(max(0, offset) for offsets in by_topic for offset in offsets)
+
+    def through_partitions(self) -> int:
+        """Partitions of the source that are committed to their ends."""
+        committed = self.kafka.committed(self.spec.group, self.source)
+        return sum(map(eq, committed, self.kafka.ends(self.source)))
 
     def fenced(self) -> set[bytes]:
         """Fences that stand in the log."""
@@ -151,9 +161,11 @@ def test_a_kill_on_the_way_to_a_retry_topic_loses_nothing_nor_the_order_of_keys(
 ) -> None:
     records = 1_000
     tiers = Tiers(kafka, tmp_path)
-    kafka.produce(tiers.source, keyed(flaky(records, 100, tmp_path)))
+    payloads = flaky(records, 100, tmp_path)
+    kafka.produce(tiers.source, keyed(payloads[: records // 2]))
 
     tiers.killed_at(moment, 20)
+    kafka.produce(tiers.source, keyed(payloads[records // 2 :]))
     with tiers.spec.worker(**ALONE) as worker:
         worker.until(tiers.is_through)
         assert worker.stop() == 0, worker.log
@@ -191,6 +203,26 @@ def test_a_fence_is_stored_before_its_retry_record_and_that_before_the_offset(
         assert tiers.committed(tiers.source) == 0
 
     assert found == [(0, 0), (1, 0), (1, 1)]
+
+
+def test_an_offset_is_not_committed_before_its_retry_record_is_stored(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    records = 100
+    tiers = Tiers(kafka, tmp_path)
+    payloads = [
+        {**one, "failures": int(one["id"] == 0)} for one in flaky(records, records, tmp_path)
+    ]
+    kafka.produce(tiers.source, keyed(payloads))
+
+    with tiers.trapped(NEVER, 0) as worker:
+        worker.until(lambda: tiers.through_partitions() >= 3)
+        worker.kill()
+    with tiers.spec.worker(**ALONE) as worker:
+        worker.until(tiers.is_through)
+        assert worker.stop() == 0, worker.log
+
+    assert_nothing_is_lost(tiers, records)
 
 
 def test_a_member_that_is_killed_while_messages_wait_leaves_their_lanes_fenced(
