@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.engine.rig import Rig
+from tests.engine.flaky import Flaky, later
+from tests.engine.rig import GROUP, Rig
+from worker.errors import Retry
+from worker.flow import later as later_headers
+from worker.flow.deadletter import retry_topic
 from worker.flow.retry import delay
 from worker.handlers import REGISTRY
 from worker.settings import Pipeline, RetrySettings
@@ -32,10 +36,15 @@ def functions(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return scope
 
 
+def specs() -> list[dict[str, Any]]:
+    """The pipelines of the page's specs: in place, then with topics."""
+    texts = [text.replace(" on:", ' "on":') for text in examples("yaml")]
+    return [next(iter(yaml.safe_load(text)["pipelines"].values())) for text in texts]
+
+
 def settings() -> RetrySettings:
-    (text,) = examples("yaml")
-    pipeline = yaml.safe_load(text.replace(" on:", ' "on":'))["pipelines"]["enrich"]
-    return Pipeline.model_validate(pipeline, context=WRITTEN).retry
+    in_place, _ = specs()
+    return Pipeline.model_validate(in_place, context=WRITTEN).retry
 
 
 def test_the_spec_is_one_that_retries() -> None:
@@ -75,3 +84,49 @@ def test_the_batch_handler_tells_those_that_fail_from_the_others(
 
     assert rig.values("dlq") == ["{}"]
     assert (rig.counts.handled, rig.committed()) == (2, 3)
+
+
+def with_topics() -> dict[str, Any]:
+    """The settings of the second spec, for topics of the rig."""
+    _, spec = specs()
+    assert Pipeline.model_validate(spec, context=WRITTEN).keeps_order
+    return {**{name: spec[name] for name in ("ordering", "retry")}, "dead_letter": "dlq"}
+
+
+@pytest.mark.parametrize(("seconds", "wait"), [(30.0, "1m"), (300.0, "10m")])
+def test_a_longer_wait_leads_to_the_tier_that_the_page_names(seconds: float, wait: str) -> None:
+    def asking(_payload: int) -> None:
+        raise Retry(delay=seconds)
+
+    rig = Rig(asking, with_topics())
+    rig.send("1")
+
+    rig.step()
+
+    tier = with_topics()["retry"]["topics"].index(wait)
+    assert rig.values(retry_topic(GROUP, tier)) == ["1"]
+    assert re.search(rf"`Retry\(delay={seconds}\)` (goes )?to `{wait}`", PAGE)
+
+
+def test_a_message_has_as_many_attempts_as_the_page_says_in_place_and_in_topics() -> None:
+    flaky = Flaky({1: 99})
+    rig = Rig(flaky.handler(), with_topics())
+    rig.send("1")
+
+    for _ in range(200):
+        later(rig, 60.0)
+
+    assert len(flaky.calls) == 6
+    assert "message here has six at most" in PAGE
+    assert rig.values("dlq") == ["1"]
+
+
+def test_the_page_names_each_header_of_a_retry_record() -> None:
+    assert {name for name in later_headers.NAMES if f"`{name}`" not in PAGE} == set()
+
+
+def test_links_of_the_page_lead_to_headings_of_it() -> None:
+    titles = re.findall(r"^#+ (.*)$", PAGE, re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+    assert set(re.findall(r"\]\(#([^)]*)\)", PAGE)) <= anchors

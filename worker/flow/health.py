@@ -34,7 +34,7 @@ class Counts:
     skipped: dict[str, int] = field(default_factory=dict)
     """Messages given up under `on_error: skip`, by reason."""
     retried: int = 0
-    """Failed attempts after which a message was to be tried again."""
+    """Failed attempts after which a message was to be tried again in place."""
     moved: int = 0
     """Messages that went to a retry topic, those included that follow others of their lane."""
     followed: int = 0

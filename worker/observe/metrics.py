@@ -282,7 +282,7 @@ TABLE: Final = (
     _count(
         "worker_retries_total",
         "attempts",
-        "Failed attempts after which a message was to be tried again.",
+        "Failed attempts after which a message was to be tried again in place.",
         lambda counts: counts.retried,
     ),
     _count(
@@ -378,7 +378,7 @@ TABLE: Final = (
     _partition(
         "worker_partition_paused",
         "0 or 1",
-        "Whether the partition is paused because too much is in flight.",
+        "Whether the partition is paused: too much is in flight, or nothing in it is due yet.",
         lambda partition: partition.paused,
     ),
     _partition(
