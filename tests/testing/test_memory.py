@@ -49,6 +49,22 @@ def test_a_killed_member_keeps_its_partitions_until_the_group_expires_it(
         killed.poll()
 
 
+def test_a_member_can_win_a_partition_of_another(broker: MemoryBroker) -> None:
+    first, second = member_of(broker), member_of(broker)
+    for member in (first, second):
+        member.poll()
+
+    broker.consumers[1].win(SOURCE)
+    second.poll()
+    before = SOURCE in second.owned
+    first.poll()
+    second.poll()
+
+    assert not before, "it is not given back yet"
+    assert SOURCE in second.owned
+    assert SOURCE not in first.owned
+
+
 def test_a_commit_can_be_refused(broker: MemoryBroker) -> None:
     member = member_of(broker)
     broker.consumers[0].fail_commits("REQUEST_TIMED_OUT", times=2)
@@ -128,6 +144,30 @@ def test_held_deliveries_arrive_in_order_when_they_are_released(broker: MemoryBr
     assert held == 0
     assert deliveries.errors == [None, None]
     assert [message.value for message in broker.records("flights")] == [b"1", b"2"]
+
+
+def test_those_of_one_topic_are_held_alone(broker: MemoryBroker) -> None:
+    broker.create("others", partitions=1)
+    producer, deliveries = broker.producer(), Deliveries()
+    producer.hold_deliveries(topic="others")
+
+    for topic in ("flights", "others"):
+        producer.send([Encoded(topic, b"1")], deliveries.stored, deliveries.failed)
+    producer.poll(0.0)
+
+    assert len(broker.records("flights")) == 1
+    assert not broker.records("others")
+
+
+def test_a_delivery_may_fail_whose_record_is_stored(broker: MemoryBroker) -> None:
+    producer, deliveries = broker.producer(), Deliveries()
+    producer.fail_next(stored=True)
+
+    producer.send([Encoded("flights", b"1")], deliveries.stored, deliveries.failed)
+    producer.poll(0.0)
+
+    assert [str(error) for error in deliveries.errors] == ["_MSG_TIMED_OUT"]
+    assert [message.value for message in broker.records("flights")] == [b"1"]
 
 
 def test_a_producer_can_fail_for_good(broker: MemoryBroker) -> None:

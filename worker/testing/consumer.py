@@ -187,6 +187,14 @@ class MemoryConsumer:
             self._group.expire(self._member)
             self._cluster.changed()
 
+    def win(self, partition: TopicPartition) -> None:
+        """Let the group give this member a partition, whoever has it."""
+        with self._cluster.lock:
+            if self._member is None or self._member.expired:
+                raise ValueError("only a member of a group can win a partition: subscribe first")
+            self._group.reassign(partition, self._member)
+            self._cluster.changed()
+
     def fail(self, error: ClientError) -> None:
         """Raise this error in every later `poll`."""
         self._failure = error

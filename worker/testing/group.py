@@ -58,6 +58,13 @@ class Group:
         self._partitions = sorted(partitions)
         self._rebalance()
 
+    def reassign(self, partition: TopicPartition, member: Member) -> None:
+        """Give a partition to another member, as assignors may: they promise no place to any."""
+        self.generation += 1
+        for one in self._members:
+            one.target.discard(partition)
+        member.target.add(partition)
+
     def leaving(self, member: Member) -> list[TopicPartition]:
         """Partitions that the member has to give back."""
         return sorted(member.owned - member.target)

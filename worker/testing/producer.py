@@ -31,6 +31,7 @@ class _Fault:
     error: str
     times: int
     when: Callable[[Encoded], bool]
+    stored: bool
 
 
 @dataclass(slots=True)
@@ -67,6 +68,8 @@ class MemoryProducer:
         self._faults: deque[_Fault] = deque()
         self._held: Collection[int] | None = ()
         """Partitions whose records are kept; None for all."""
+        self._held_topic: str | None = None
+        """The only topic whose records are kept, if it is one alone."""
         self._fatal: str | None = None
         self._closed = False
         self._sent = self._sent_bytes = 0
@@ -127,17 +130,25 @@ class MemoryProducer:
         error: str = "_MSG_TIMED_OUT",
         times: int = 1,
         when: Callable[[Encoded], bool] = lambda _record: True,
+        *,
+        stored: bool = False,
     ) -> None:
-        """Let the next records for which `when` holds fail for good."""
-        with self._cluster.lock:
-            self._faults.append(_Fault(error, times, when))
+        """Let the next records for which `when` holds fail for good.
 
-    def hold_deliveries(self, partitions: Collection[int] | None = None) -> None:
+        Those that are `stored` all the same lie in their logs: only the answer of the broker fails.
+        """
+        with self._cluster.lock:
+            self._faults.append(_Fault(error, times, when, stored))
+
+    def hold_deliveries(
+        self, partitions: Collection[int] | None = None, topic: str | None = None
+    ) -> None:
         """Keep what is sent from now on in the queue, as brokers do that do not answer.
 
-        Those of some partitions, whatever the topic; a record that may go to any avoids them.
+        Those of some partitions, of one topic or whatever the topic; a record that may go to any
+        avoids them.
         """
-        self._held = partitions
+        self._held, self._held_topic = partitions, topic
 
     def release(self) -> None:
         """Deliver what was held, in order."""
@@ -174,6 +185,8 @@ class MemoryProducer:
                 self._reports.append((receipt, self._deliver(record)))
 
     def _is_held(self, record: Encoded) -> bool:
+        if self._held_topic not in (None, record.topic):
+            return False
         if not self._held:
             return self._held is None
         topic = self._cluster.topics.get(record.topic)
@@ -188,7 +201,8 @@ class MemoryProducer:
             self._reports.append((receipt, ClientError(error)))
 
     def _deliver(self, record: Encoded) -> ClientError | None:
-        error = self._next_fault(record) or self._refusal(record)
+        fault = self._next_fault(record)
+        error = self._refusal(record) if fault is None or fault.stored else fault.error
         if error is not None:
             return ClientError(error)
         topic = self._cluster.topics[record.topic]
@@ -200,15 +214,15 @@ class MemoryProducer:
         self._sent += 1
         self._sent_bytes += _size(record)
         self._cluster.changed()
-        return None
+        return None if fault is None else ClientError(fault.error)
 
-    def _next_fault(self, record: Encoded) -> str | None:
+    def _next_fault(self, record: Encoded) -> _Fault | None:
         for fault in self._faults:
             if fault.when(record):
                 fault.times -= 1
                 if not fault.times:
                     self._faults.remove(fault)
-                return fault.error
+                return fault
         return None
 
     def _refusal(self, record: Encoded) -> str | None:
