@@ -10,31 +10,24 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
-from tests.engine.member import Choice, Member
+from tests.engine.histories import GroupHistories, any_of_them, check
+from tests.engine.member import Member
 from tests.engine.rig import GROUP
 from worker.engine.partition import Partition, Run
 from worker.flow import crashes, envelope
 from worker.flow.lanes import LANES
-from worker.testing import ManualClock, MemoryBroker
 from worker.types import Failed, Outcome, RawMessage, TopicPartition
 
 PARTITIONS = 3
-MEMBERS = 3
 SOURCES = [TopicPartition("source", number) for number in range(PARTITIONS)]
-WHOLE = sys.maxsize
-PHASES = set(Phase) - {Phase.explain}
-"""To explain takes minutes, and says little of a machine."""
 FAILURES = 2
 """Attempts at a message that fail at most, before one that does not."""
 WAIT = 0.5
@@ -46,25 +39,18 @@ through, or never will be."""
 Place = tuple[int, int]
 """Partition and offset of a message."""
 
-any_of_them = st.integers(0, 7)
-choices = st.tuples(any_of_them, st.sampled_from([1, 2, WHOLE]))
-comings = st.lists(choices, min_size=1, max_size=6)
 sources = st.sampled_from(SOURCES)
 keys = st.sampled_from([b"a", b"b", b"c", None])
 
 in_each_ordering = pytest.mark.parametrize("ordering", LANES)
 
 
-class Histories(RuleBasedStateMachine):
+class Histories(GroupHistories):
     """A group of some members that share a topic, and all that can happen to them."""
 
     def __init__(self, ordering: str) -> None:
         super().__init__()
         self._ordering = ordering
-        self._broker = MemoryBroker(ManualClock())
-        self._members: list[Member] = []
-        self._killed: list[Member] = []
-        """Those that the group has not noticed yet."""
         self._results: dict[Place, int] = {}
         """How many results each message has; -1 for one that fails."""
         self._lanes: dict[object, list[Place]] = {}
@@ -160,114 +146,20 @@ class Histories(RuleBasedStateMachine):
     def abort(self, source: TopicPartition) -> None:
         self._broker.append_aborted(source, b"{}")
 
-    @precondition(lambda self: self._members)
-    @rule(who=any_of_them, times=st.integers(1, 4), meanwhile=comings)
-    def step(self, who: int, times: int, meanwhile: list[Choice]) -> None:
-        member = self._member(who)
-        member.pool.meanwhile = meanwhile
-        for _ in range(times):
-            member.runner.step()
-        member.pool.meanwhile = []
-
-    @rule(back=comings)
-    def go_on(self, back: list[Choice]) -> None:
-        """Let every member work for a while, and time pass for a commit."""
-        for place, choice in enumerate(back):
-            for member in self._members:
-                member.runner.step()
-            if self._members:
-                self._member(place).pool.finish(choice)
-        self.let_time_pass(1.0)
-        for who in range(len(self._members)):
-            self.step(who, 2, [])
-
-    @rule(back=comings)
-    def come_back(self, back: list[Choice]) -> None:
-        """Let runs come back of those who have any."""
-        for place, choice in enumerate(back):
-            busy = [member for member in self._members if member.pool.begun]
-            if busy:
-                busy[place % len(busy)].pool.finish(choice)
-
-    @precondition(lambda self: self._members)
-    @rule(who=any_of_them, messages=st.integers(1, 3))
-    def time_deliveries_out(self, who: int, messages: int) -> None:
-        self._deliveries_fail()
-        self._member(who).producer.fail_next(times=messages)
-
     @precondition(lambda self: self._members and self._dead_letters)
     @rule(who=any_of_them, messages=st.integers(1, 3))
     def refuse_records(self, who: int, messages: int) -> None:
         self._deliveries_fail()
         self._member(who).producer.fail_next("MSG_SIZE_TOO_LARGE: it is", times=messages)
 
-    @precondition(lambda self: self._members)
-    @rule(who=any_of_them, partitions=st.sampled_from([None, [0], [0, 1]]))
-    def hold_acknowledgements(self, who: int, partitions: list[int] | None) -> None:
-        """Let all brokers fall silent, or some, for one member."""
-        self._member(who).producer.hold_deliveries(partitions)
-
-    @rule(which=any_of_them)
-    def acknowledge(self, which: int) -> None:
-        """Deliver what one producer holds, be it that of a member that is long gone."""
-        self._broker.producers[which % len(self._broker.producers)].release()
-
-    @rule(seconds=st.sampled_from([0.5, 1.0, 60.0]))
-    def let_time_pass(self, seconds: float) -> None:
-        assert isinstance(self._broker.clock, ManualClock)
-        self._broker.clock.advance(seconds)
-
-    @precondition(lambda self: self._members)
-    @rule(who=any_of_them)
-    def refuse_a_commit(self, who: int) -> None:
-        self._member(who).consumer.fail_commits()
-
-    @precondition(lambda self: len(self._members) < MEMBERS)
-    @rule()
-    def join(self) -> None:
+    def _make_member(self) -> Member:
         member = Member(self._handler(), self._settings, self._broker, self._queue, PARTITIONS)
         member.pool.size = self._concurrency
         member.pool.on_submit = partial(self._submitted, member)
         member.pool.on_handled = self._handled_one
-        self._members.append(member)
+        return member
 
-    @precondition(lambda self: self._members)
-    @rule(who=any_of_them, meanwhile=comings)
-    def leave(self, who: int, meanwhile: list[Choice]) -> None:
-        member = self._member(who)
-        member.pool.meanwhile = meanwhile
-        member.runner.drain()
-        member.runner.close()
-        self._members.remove(member)
-
-    @precondition(lambda self: self._members)
-    @rule(who=any_of_them)
-    def kill(self, who: int) -> None:
-        member = self._member(who)
-        self._note_who_is_named(member)
-        self._members.remove(member)
-        member.consumer.kill()
-        self._killed.append(member)
-
-    @precondition(lambda self: self._killed)
-    @rule()
-    def notice_who_was_killed(self) -> None:
-        self._killed.pop(0).expire()
-
-    @precondition(lambda self: self._members)
-    @rule(who=any_of_them)
-    def restart(self, who: int) -> None:
-        self.kill(who)
-        self._killed.pop().expire()
-        self.join()
-
-    @precondition(lambda self: self._members)
-    @rule(who=any_of_them)
-    def take_for_dead(self, who: int) -> None:
-        self._note_who_is_named(self._member(who))
-        self._member(who).expire()
-
-    def _note_who_is_named(self, member: Member) -> None:
+    def _falls_silent(self, member: Member) -> None:
         committed = self._broker.group(GROUP).committed
         for source in member.runner.partitions.keys() & committed.keys():
             commit = committed[source]
@@ -349,7 +241,7 @@ class Histories(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if sys.exc_info()[0] is None and self._members + self._killed:
-            self._let_everything_go()
+            self._let_everything_go(ROUNDS + (FAILURES + 2) * len(self._results))
             self.no_commit_passes_over_a_message_that_is_not_finished()
             self.what_a_pipeline_holds_is_what_its_partitions_hold()
             assert self._finished() == self._results.keys()
@@ -358,41 +250,17 @@ class Histories(RuleBasedStateMachine):
             }
             assert self._deliveries_failed or self._results_are_in_order()
 
-    def _let_everything_go(self) -> None:
-        for producer in self._broker.producers:
-            producer.release()
-        while self._killed:
-            self.notice_who_was_killed()
-        if not self._members:
-            self.join()
-        for _ in range(ROUNDS + (FAILURES + 2) * len(self._results)):
-            if self._is_through():
-                return
-            for member in self._members:
-                while member.pool.begun:
-                    member.pool.finish((0, WHOLE))
-                member.runner.step()
-            self.let_time_pass(1.0)
-        raise AssertionError(f"not through: {self._broker.group(GROUP).committed}")
-
     def _is_through(self) -> bool:
         committed = self._broker.group(GROUP).committed
-        return all(
-            source in committed and committed[source].offset == self._broker.log(source).end
-            for source in SOURCES
-        ) and not any(
-            member.runner.pressure.messages or member.runner.pressure.bytes
-            for member in self._members
+        return (
+            all(
+                source in committed and committed[source].offset == self._broker.log(source).end
+                for source in SOURCES
+            )
+            and self._holds_nothing()
         )
 
     # --- what is known ---
-
-    @property
-    def _now(self) -> float:
-        return self._broker.clock.monotonic()
-
-    def _member(self, who: int) -> Member:
-        return self._members[who % len(self._members)]
 
     def _lane(self, partition: int, offset: int, key: bytes | None) -> object:
         match self._ordering:
@@ -458,21 +326,13 @@ def _place_of(value: bytes | None) -> Place:
     return partition, offset
 
 
-def check(ordering: str, examples: int, steps: int) -> None:
-    machine: Any = partial(Histories, ordering)  # what makes a machine does as well as its class
-    bounds = settings(
-        max_examples=examples, stateful_step_count=steps, phases=PHASES, derandomize=True
-    )
-    run_state_machine_as_test(machine, settings=bounds)
-
-
 @in_each_ordering
 def test_whatever_happens_nothing_is_lost_out_of_order_or_done_again(ordering: str) -> None:
-    check(ordering, examples=250, steps=60)
+    check(partial(Histories, ordering), examples=250, steps=60)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @in_each_ordering
 def test_nor_in_any_of_many_more_histories(ordering: str) -> None:
-    check(ordering, examples=2_000, steps=60)
+    check(partial(Histories, ordering), examples=2_000, steps=60)

@@ -1,0 +1,531 @@
+"""Whatever happens to a group with retry topics: nothing is lost, and each lane stays in order."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, precondition, rule
+
+from tests.engine.histories import GroupHistories, any_of_them, check, some_work, trouble
+from tests.engine.member import Member
+from tests.engine.rig import GROUP
+from worker.engine.commit import Chunk
+from worker.engine.partition import Partition, Run
+from worker.errors import Retry
+from worker.flow import crashes, envelope, fence
+from worker.flow.attempts import Attempts
+from worker.flow.deadletter import fence_topic, retry_topic
+from worker.ports import OnFailed, OnStored
+from worker.testing.cluster import Cluster
+from worker.testing.producer import MemoryProducer
+from worker.types import Encoded, Failed, Outcome, RawMessage, TopicPartition, headers_of
+
+PARTITIONS = 2
+WAITS = ["1s", "3s", "9s"]
+"""Of the tiers."""
+ASKED = 2.0
+"""Seconds for which a handler may ask, so that a message leaves the first tier out."""
+IN_PLACE = 0.5
+"""Seconds between two attempts in place."""
+FOR_EVER = sys.maxsize
+FENCES = fence_topic(GROUP)
+TIERS = [retry_topic(GROUP, place) for place in range(len(WAITS))]
+ROUNDS = 300
+ROUNDS_OF_A_MESSAGE = 20
+"""Some more than the seconds that all tiers take."""
+
+Place = tuple[int, int]
+"""Partition and offset of a message in the source."""
+
+
+class Trouble(NamedTuple):
+    """How often a message fails before it is handled, and with what."""
+
+    error: Callable[[], Exception]
+    times: int
+
+
+class Lane(NamedTuple):
+    """Messages of one partition of the source with one key."""
+
+    partition: int
+    key: bytes
+
+    @property
+    def digest(self) -> bytes:
+        found = fence.lane_of(TopicPartition("source", self.partition), self.key)
+        assert found is not None
+        return found
+
+
+def again() -> Exception:
+    return OSError("again")
+
+
+def later() -> Exception:
+    return Retry(ASKED)
+
+
+def never() -> Exception:
+    return ValueError("never")
+
+
+NONE = Trouble(again, 0)
+troubles = st.sampled_from(
+    [
+        *[NONE] * 4,
+        *(Trouble(again, times) for times in (1, 1, 2, 3, FOR_EVER)),
+        *(Trouble(later, times) for times in (1, FOR_EVER)),
+        Trouble(never, 1),
+    ]
+)
+messages = st.tuples(st.sampled_from([b"a", b"a", b"b", None]), troubles)
+own_topics = st.sampled_from([FENCES, *TIERS])
+own_records = st.sampled_from([(FENCES, True), *((topic, False) for topic in [FENCES, *TIERS])])
+"""By topic, and whether they are empty."""
+
+
+class WatchedProducer(MemoryProducer):
+    """Tells of which assignment a record is, when it is given out and when it is stored."""
+
+    def __init__(self, cluster: Cluster, queue: int, watcher: FenceHistories) -> None:
+        super().__init__(cluster, queue)
+        self._watcher = watcher
+        self._of: dict[int, tuple[Encoded, Partition]] = {}
+
+    member: Watched
+
+    def send(self, records: Sequence[Encoded], on_stored: OnStored, on_failed: OnFailed) -> int:
+        chunk = getattr(on_stored, "args", (None,))[0]
+        assert isinstance(chunk, Chunk)
+        self._of |= {id(record): (record, chunk.partition) for record in records}
+        for record in records:
+            self._watcher.sent(self.member, chunk.partition, record)
+        return super().send(records, on_stored, on_failed)
+
+    def _deliver(self, record: Encoded) -> Any:
+        end = self._end(record)
+        error = super()._deliver(record)
+        if self._end(record) > end:
+            self._watcher.stored(self.member, self._of[id(record)][1], record)
+        return error
+
+    def _end(self, record: Encoded) -> int:
+        return sum(log.end for log in self._cluster.topics[record.topic].logs)
+
+
+class Watched(Member):
+    """A member whose producers are watched."""
+
+    def __init__(self, watcher: FenceHistories, *args: Any) -> None:
+        self._watcher = watcher
+        super().__init__(*args)
+
+    def _make_producer(self) -> MemoryProducer:
+        self.producer = producer = WatchedProducer(self.broker, self.queue, self._watcher)
+        producer.member = self
+        self.broker.producers.append(producer)
+        return producer
+
+    def owns(self, partition: Partition) -> bool:
+        """Whether an assignment is the one that the group knows."""
+        member = self.consumer._member
+        known = member is not None and not member.expired and partition.source in member.owned
+        return known and partition.alive
+
+
+class FenceHistories(GroupHistories):
+    """A group that keeps the order of lanes with retry topics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lanes: dict[Lane, list[Place]] = {}
+        self._lane_of: dict[Place, Lane] = {}
+        self._troubles: dict[Place, Trouble] = {}
+        self._failures: Counter[Place] = Counter()
+        self._moment = 0
+        self._tried: dict[Place, int] = {}
+        """When a message was tried last."""
+        self._settled: dict[Place, int] = {}
+        """When it was handled last, or given up for good."""
+        self._attempts: Counter[Place] = Counter()
+        self._passed: dict[Place, int] = {}
+        """How many tiers a message was through when it was tried first."""
+        self._attempts_there: Counter[tuple[TopicPartition, int, int]] = Counter()
+        """At a record by one owner."""
+        self._owners: list[Attempts] = []
+        self._tiers_of: dict[Place, set[int]] = {}
+        """The tiers that hold, or have held, a copy of a message."""
+        self._results: set[Place] = set()
+        self._dead: set[Place] = set()
+        self._ends_alone: Counter[Place] = Counter()
+        self._checked: Counter[TopicPartition] = Counter()
+        self._fences: dict[bytes, bytes] = {}
+        """The log of fences as it reads."""
+        self._late: set[bytes] = set()
+        """Digests of lanes of which something was written for an assignment that was over.
+
+        A record on its way outlives its sender: one that was killed or taken for dead, or whose
+        `revoke_timeout` was over. The next owner cannot see it, nor shut it out without a
+        transaction, so it may lie behind what came later, or take away a fence that stands again.
+        """
+        self._left_fences = False
+        """Whether such a record has raised a fence: nobody knows of it before the next owner."""
+        self._disturbed = False
+        """Whether messages may come again."""
+        self._deliveries_failed = False
+        self._generation = 0
+        """Of the group, when it had begun."""
+
+    # --- what happens ---
+
+    @initialize(
+        tiers=st.sampled_from([2, 2, 3]),
+        attempts=st.integers(1, 2),
+        concurrency=st.integers(1, 4),
+        in_flight=st.sampled_from([4, 12, 10_000]),
+        queue=st.sampled_from([2, 100_000]),
+        commit_after=st.sampled_from([1, 10_000]),
+        members=st.integers(1, 2),
+        crashes=st.booleans(),
+        troubled=st.sampled_from([True, True, False]),
+    )
+    def begin(
+        self,
+        tiers: int,
+        attempts: int,
+        concurrency: int,
+        in_flight: int,
+        queue: int,
+        commit_after: int,
+        members: int,
+        crashes: bool,  # noqa: FBT001 - hypothesis gives it by name
+        troubled: bool,  # noqa: FBT001
+    ) -> None:
+        self._tiers, self._in_place, self._concurrency = tiers, attempts, concurrency
+        self._queue, self._crashes, self._may_be_troubled = queue, crashes, troubled
+        self._settings = {
+            "ordering": "key",
+            "in_flight": {"messages": in_flight},
+            "commit": {"messages": commit_after},
+            "revoke_timeout": "2s",
+            "drain_timeout": "2s",
+            "dead_letter": "dlq",
+            "retry": {
+                "attempts": attempts,
+                "topics": WAITS[:tiers],
+                "backoff": {
+                    "initial": IN_PLACE,
+                    "max": IN_PLACE,
+                    "multiplier": 1,
+                    "jitter": 0,
+                },
+                "give_up_on": ["ValueError"],
+            },
+        }
+        for _ in range(members):
+            self.join()
+        self.step(0, 1, [])
+        self._generation = self._broker.group(GROUP).generation
+
+    @rule(
+        partition=st.integers(0, PARTITIONS - 1),
+        messages=st.lists(messages, min_size=1, max_size=6),
+    )
+    def produce(self, partition: int, messages: list[tuple[bytes | None, Trouble]]) -> None:
+        for key, one in messages:
+            place = partition, self._broker.log(TopicPartition("source", partition)).end
+            self._broker.append(
+                "source", json.dumps({"place": place}).encode(), key, partition=partition
+            )
+            self._troubles[place] = one
+            if key is not None:
+                self._lane_of[place] = lane = Lane(partition, key)
+                self._lanes.setdefault(lane, []).append(place)
+
+    @rule(rounds=st.integers(1, 10))
+    def work(self, rounds: int) -> None:
+        """Let so much time pass without trouble that messages go from tier to tier."""
+        for _ in range(rounds):
+            self._work()
+
+    @trouble
+    @rule(who=any_of_them, which=own_records, times=st.integers(1, 2), stored=st.booleans())
+    def time_deliveries_of_its_own_out(
+        self,
+        who: int,
+        which: tuple[str, bool],
+        times: int,
+        stored: bool,  # noqa: FBT001 - hypothesis gives it by name
+    ) -> None:
+        """Let retry records fail, or fences, or what lifts them; some are stored all the same."""
+        self._trouble()
+        self._deliveries_fail()
+        self._member(who).producer.fail_next(
+            times=times,
+            when=lambda one: (one.topic, one.value is None) == which,
+            stored=stored,
+        )
+
+    @trouble
+    @rule(who=any_of_them, topic=own_topics)
+    def hold_acknowledgements_of_a_topic(self, who: int, topic: str) -> None:
+        self._trouble()
+        self._member(who).producer.hold_deliveries(topic=topic)
+
+    @some_work
+    @rule(who=any_of_them, topic=st.sampled_from(["source", *TIERS]), partition=st.integers(0, 1))
+    def win(self, who: int, topic: str, partition: int) -> None:
+        """Let a partition of a source or a tier go to any member: they go together nowhere."""
+        source, consumer = TopicPartition(topic, partition), self._member(who).consumer
+        if not self._member(who).expired and topic not in TIERS[self._tiers :]:
+            consumer.win(source)
+
+    @trouble
+    @rule()
+    def lose_the_brokers(self) -> None:
+        self._trouble()
+        self._broker.stop()
+
+    @precondition(lambda self: not self._broker.up)
+    @rule()
+    def find_the_brokers(self) -> None:
+        self._broker.start()
+
+    def _make_member(self) -> Member:
+        member = Watched(
+            self, self._handler(), self._settings, self._broker, self._queue, PARTITIONS
+        )
+        member.pool.size = self._concurrency
+        member.pool.in_process = self._crashes
+        member.pool.on_handled = partial(self._handled, member)
+        return member
+
+    def _handler(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        def handle(payload: dict[str, Any]) -> dict[str, Any]:
+            """Give the payload back, or fail as often as its message does."""
+            partition, offset = payload["place"]
+            place = partition, offset
+            trouble = self._troubles[place]
+            if self._failures[place] < trouble.times:
+                raise trouble.error()
+            return payload
+
+        return handle
+
+    def _trouble(self) -> None:
+        self._disturbed = True
+
+    def _deliveries_fail(self) -> None:
+        self._deliveries_failed = True
+
+    def _falls_silent(self, member: Member) -> None:
+        committed = self._broker.group(GROUP).committed
+        for source in member.runner.partitions.keys() & committed.keys():
+            commit = committed[source]
+            suspect = envelope.note_of(commit.metadata, commit.offset).suspect
+            if suspect is not None:
+                (record,) = self._broker.log(source).read(suspect, 1, "read_committed")
+                self._ends_alone[_place(record)] += 1
+
+    # --- what is seen ---
+
+    def _handled(self, member: Watched, run: Run, outcome: Outcome) -> None:
+        (message,) = run.messages
+        place, partition = _place(message), run.partition
+        if isinstance(outcome, Failed):
+            self._failures[place] += 1
+        if not member.owns(partition):
+            return
+        self._moment += 1
+        self._tried[place] = self._moment
+        self._attempts[place] += 1
+        self._passed.setdefault(place, partition.passed)
+        lane = self._lane_of.get(place)
+        if lane is not None and lane.digest not in self._late:
+            self._look_at_order(lane, place)
+        self._look_at_attempts(partition, message, place)
+        if self._is_settled(partition, message, outcome):
+            self._settled[place] = self._moment
+
+    def _look_at_order(self, lane: Lane, place: Place) -> None:
+        """What is in front of it has been settled, be it to come again.
+
+        Not if it is behind a record that was refused: it lies in its tier, and that one does not.
+        """
+        places = self._lanes[lane]
+        if not self._deliveries_failed:
+            for earlier in places[: places.index(place)]:
+                known = earlier in self._settled or self._ends_alone[earlier] >= crashes.TRIES
+                assert known, f"{place} was tried before {earlier} was settled"
+        if not self._disturbed:
+            assert place not in self._settled, f"{place} is settled and was tried again"
+
+    def _look_at_attempts(self, partition: Partition, message: RawMessage, place: Place) -> None:
+        if all(partition.attempts is not one for one in self._owners):
+            self._owners.append(partition.attempts)  # kept, so that no other has its identity
+        there = partition.source, id(partition.attempts), message.offset()
+        self._attempts_there[there] += 1
+        if not self._deliveries_failed:
+            limit = self._attempts_in_place(partition, message)
+            assert self._attempts_there[there] <= limit, f"{place} has too many attempts"
+        if not self._disturbed and self._generation == self._broker.group(GROUP).generation:
+            assert self._attempts[place] <= self._in_place + self._tiers
+
+    def _attempts_in_place(self, partition: Partition, message: RawMessage) -> int:
+        before = int(dict(headers_of(message) or ()).get("retry.attempts") or b"0")
+        return 1 if partition.tier is not None and before else self._in_place
+
+    def _is_settled(self, partition: Partition, message: RawMessage, outcome: Outcome) -> bool:
+        if not isinstance(outcome, Failed) or not outcome.again:
+            return True
+        if partition.passed < self._tiers:
+            return False
+        failed = partition.attempts.get(message.offset())
+        before = 0 if failed is None else failed.counted
+        return before + 1 >= self._attempts_in_place(partition, message)
+
+    def sent(self, member: Watched, partition: Partition, record: Encoded) -> None:
+        """See a record that is given to a producer."""
+        if record.topic not in TIERS or not member.owns(partition):
+            return
+        headers = dict(record.headers)
+        digest = headers.get("retry.lane")
+        if digest is None or digest in self._late:
+            return
+        assert isinstance(digest, bytes)
+        place = _place_of(record.value)
+        raised = self._fences.get(fence.encode(partition.source, digest))
+        tier = TIERS.index(record.topic)
+        assert raised == b"%d" % tier, f"{place} goes to tier {tier} without a fence"
+        lane = self._lanes[self._lane_of[place]]
+        before = lane if self._disturbed else lane[: lane.index(place) + 1]
+        assert any(self._failures[one] for one in before), f"{place} follows none that has failed"
+
+    def stored(self, member: Watched, partition: Partition, record: Encoded) -> None:
+        """See a record that is in its log."""
+        is_late = not member.owns(partition)
+        if record.topic == FENCES:
+            assert record.key is not None
+            fenced = fence.decode(record.key)
+            assert fenced is not None
+            if record.value is None:
+                self._fences.pop(record.key, None)
+            else:
+                assert isinstance(record.value, bytes)
+                self._fences[record.key] = record.value
+                self._left_fences |= is_late
+            if is_late:
+                self._late.add(fenced[1])
+            return
+        place = _place_of(record.value)
+        if record.topic == "target":
+            self._results.add(place)
+        elif record.topic == "dlq":
+            self._dead.add(place)
+        else:
+            self._tiers_of.setdefault(place, set()).add(TIERS.index(record.topic))
+            if is_late and place in self._lane_of:
+                self._late.add(self._lane_of[place].digest)
+
+    # --- what must hold ---
+
+    @invariant()
+    def no_commit_passes_over_a_message_that_is_nowhere_else(self) -> None:
+        for source, commit in self._broker.group(GROUP).committed.items():
+            passed = TIERS.index(source.topic) + 1 if source.topic in TIERS else 0
+            log, start = self._broker.log(source), self._checked[source]
+            for record in log.read(start, commit.offset - start, "read_committed"):
+                if record.offset() >= commit.offset:
+                    break
+                place = _place(record)
+                is_kept = place in self._results | self._dead or any(
+                    tier >= passed for tier in self._tiers_of.get(place, ())
+                )
+                assert is_kept, f"{place} is nowhere, and {source} was committed at {commit}"
+            self._checked[source] = max(start, commit.offset)
+
+    @invariant()
+    def what_a_pipeline_holds_is_what_its_partitions_hold(self) -> None:
+        for member in self._members:
+            runner = member.runner
+            held = list(runner.partitions.values())
+            assert runner.failed is None
+            assert runner.pressure.messages == sum(one.in_flight for one in held)
+            assert runner.pressure.bytes == sum(one.size for one in held)
+
+    def teardown(self) -> None:
+        if sys.exc_info()[0] is None and self._members + self._killed:
+            self._broker.start()
+            rounds = ROUNDS + ROUNDS_OF_A_MESSAGE * len(self._troubles)
+            self._let_everything_go(rounds)
+            if self._left_fences:
+                self._left_fences = False
+                while self._members:
+                    self.leave(0, [])
+                self._let_everything_go(rounds)
+            self.no_commit_passes_over_a_message_that_is_nowhere_else()
+            self.what_a_pipeline_holds_is_what_its_partitions_hold()
+            assert self._results | self._dead == self._troubles.keys()
+            self._look_at_the_order_of_lanes()
+            assert self._disturbed or self._none_is_given_up_early()
+
+    def _look_at_the_order_of_lanes(self) -> None:
+        """The last attempt at a message is over before a later one of its lane is settled."""
+        for lane, places in self._lanes.items():
+            if lane.digest in self._late:
+                continue
+            last = 0
+            for place in places:
+                settled = self._settled.get(place)
+                if settled is not None:  # else it has ended its members
+                    assert settled > last, f"{place} was settled before one in front of it"
+                last = max(last, self._tried.get(place, 0))
+
+    def _none_is_given_up_early(self) -> bool:
+        """Whether messages had all of their attempts, from where they were tried first."""
+        return all(
+            self._failures[place] >= self._in_place + self._tiers - self._passed[place]
+            for place in self._dead
+            if self._troubles[place].error is again
+        )
+
+    def _is_through(self) -> bool:
+        committed = self._broker.committed(GROUP)
+        topics = ["source", *TIERS[: self._tiers]]
+        sources = [TopicPartition(topic, n) for topic in topics for n in range(PARTITIONS)]
+        return (
+            all(committed.get(one) == self._broker.log(one).end for one in sources)
+            and self._holds_nothing()
+            and (self._left_fences or self._no_lane_is_fenced())
+        )
+
+    def _no_lane_is_fenced(self) -> bool:
+        held = [one for member in self._members for one in member.runner.partitions.values()]
+        return not self._fences and not any(partition.fences for partition in held)
+
+
+def _place(message: RawMessage) -> Place:
+    return _place_of(message.value())
+
+
+def _place_of(value: bytes | None) -> Place:
+    partition, offset = json.loads(value or b"")["place"]
+    return partition, offset
+
+
+def test_whatever_happens_nothing_is_lost_and_lanes_stay_in_order() -> None:
+    check(FenceHistories, examples=350, steps=60)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_nor_in_any_of_many_more_histories() -> None:
+    check(FenceHistories, examples=5_000, steps=60)
