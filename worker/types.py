@@ -323,6 +323,8 @@ class RetryLater:
     """Its lane, where order is kept: those that come later go there, too."""
     failure: Failure | None = None
     """Why; None where only an earlier message of its lane has failed."""
+    waits: bool = True
+    """Whether it is not due at once."""
 
 
 Decision = DeadLetter | Skip | Stop

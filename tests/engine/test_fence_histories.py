@@ -16,7 +16,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from tests.engine.histories import GroupHistories, any_of_them, check, some_work, trouble
 from tests.engine.member import Member
 from tests.engine.rig import GROUP
-from worker.engine.commit import Chunk
+from worker.engine.chunk import Chunk
 from worker.engine.partition import Partition, Run
 from worker.errors import Retry
 from worker.flow import crashes, envelope, fence

@@ -169,6 +169,21 @@ def test_a_fence_closes_when_the_first_message_is_through_and_later_ones_are_not
     assert (before, fences.is_closing(LANE)) == (False, True)
 
 
+def test_a_fence_does_not_close_while_a_message_waits_that_was_moved_last() -> None:
+    fences = Fences()
+    moved(fences, 7, LANE)
+    fences.move(LANE, FIRST, waits=True)
+    fences.stored(LANE)
+    fences.mark({FIRST: 9})
+
+    fences.report({FIRST: 8}, nowhere)
+    before = fences.is_closing(LANE)
+    moved(fences, 11, LANE)
+    fences.report({FIRST: 9}, nowhere)
+
+    assert (before, fences.is_closing(LANE)) == (False, True)
+
+
 def test_a_closing_fence_opens_again_when_a_later_message_moves_on() -> None:
     fences = Fences()
     moved(fences, 7, LANE)
@@ -197,21 +212,6 @@ def test_it_is_written_again_before_the_new_owner_moves_anything() -> None:
     assert [fences.move(LANE, FIRST) for _ in range(2)] == [True, False]
 
 
-def test_what_was_on_its_way_when_messages_are_read_again_may_be_there_or_not() -> None:
-    fences = Fences()
-    fences.move(LANE, FIRST)
-    fences.start_again()
-
-    assert fences.tiers == {FIRST}
-    fences.mark({FIRST: 3})
-    assert fences.report({FIRST: 2}, nowhere) == []
-    assert fences.move(LANE, FIRST), "its record may not be in the log"
-    fences.stored(LANE)
-    fences.mark({FIRST: 4})
-    assert fences.report({FIRST: 3}, nowhere) == []
-    assert fences.report({FIRST: 4}, nowhere) == [LANE]
-
-
 def test_a_lane_can_be_fenced_anew() -> None:
     fences = Fences()
     moved(fences, 7, LANE)
@@ -222,25 +222,3 @@ def test_a_lane_can_be_fenced_anew() -> None:
     fences.mark({SECOND: 1})
     assert fences.report({FIRST: 99}, nowhere) == []
     assert fences.report({SECOND: 1}, nowhere) == [LANE]
-
-
-def test_a_lane_whose_end_of_fence_may_not_be_in_the_log_is_fenced_and_lifted_once_more() -> None:
-    fences = Fences()
-    moved(fences, 7, LANE)
-    assert fences.report({FIRST: 7}, nowhere) == [LANE]
-
-    fences.start_again()
-    assert (LANE in fences, fences.is_closing(LANE), fences.tiers) == (True, True, {FIRST})
-    fences.mark({FIRST: 7})
-
-    assert fences.report({FIRST: 7}, nowhere) == [LANE]
-
-
-def test_one_whose_end_of_fence_is_in_the_log_stays_free() -> None:
-    fences = Fences()
-    moved(fences, 7, LANE)
-    fences.freed(fences.report({FIRST: 7}, nowhere))
-
-    fences.start_again()
-
-    assert LANE not in fences

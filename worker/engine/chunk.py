@@ -31,8 +31,6 @@ class Chunk:
     outcomes: Sequence[Settled] = ()
     moved: Sequence[Lane | None] = ()
     """The lanes of messages whose records go to retry topics; what else there is are results."""
-    lifted: Sequence[Lane] = ()
-    """Lanes of which its fences say that they are free."""
     fences: Chunk | None = None
     """Records that have to be durable before those of this chunk are sent."""
     number: int = field(init=False)

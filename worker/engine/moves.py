@@ -111,7 +111,7 @@ class Moves:
         return [
             fence_record(topic, partition.source, one.lane, one.tier)
             for one in moved
-            if one.lane is not None and fences.move(one.lane, one.tier)
+            if one.lane is not None and fences.move(one.lane, one.tier, waits=one.waits)
         ]
 
     def _moved(
@@ -138,4 +138,4 @@ class Moves:
         )
         if size_of(record) > self._limits[topic]:
             return None
-        return RetryLater(record, tier, lane, failure)
+        return RetryLater(record, tier, lane, failure, waits=delay > 0)

@@ -196,8 +196,7 @@ class Runner:
                 notes[source],
                 ends.get(source),
             )
-        if self._fence_log is not None and not self._draining:
-            self._fence_log.take_over([self.partitions[source] for source in starts])
+        self._take_over_fences([self.partitions[source] for source in starts])
         log.info("%s: assigned %s", self.job.name, named(starts))
         if self._pool.in_process and not self._draining:
             self.committer.commit_now([self.partitions[source] for source in starts], wait=True)
@@ -438,7 +437,7 @@ class Runner:
         else:
             self.counts.lost_offsets += max(0, start - partition.tracker.committable)
             self._behind.pop(source, None)
-            self._replace(partition, start)
+            self._take_over_fences([self._replace(partition, start)])
 
     # --- settling ---
 
@@ -500,11 +499,16 @@ class Runner:
             return None
         return FenceLog(topic, self.job.tiers, self.consumer, table(), self._clock)
 
+    def _take_over_fences(self, partitions: Iterable[Partition]) -> None:
+        """Learn what earlier owners have fenced, or this one before a rewind: the log has it."""
+        if self._fence_log is not None and not self._draining:
+            self._fence_log.take_over(partitions)
+
     def _lift_fences(self, fence_log: FenceLog) -> None:
         if self._is_blocked:
             return
         for partition, lanes in fence_log.look(self.partitions.values()):
-            chunk = Chunk(partition, (), 0, 0, (), lifted=lanes)
+            chunk = Chunk(partition, (), 0, 0, ())
             topic = self.job.fence or ""
             chunk.fence([fence_record(topic, partition.source, lane, None) for lane in lanes])
             self.committer.deliver(chunk)
@@ -569,7 +573,9 @@ class Runner:
     def _try_again(self) -> None:
         try:
             self.committer = self._make_committer()
+            self._take_over_fences(self.partitions.values())
         except WorkerError as error:
+            self.committer.close(0.0)
             self._back_off(str(error))
         else:
             self._resume_at = None
@@ -600,9 +606,7 @@ class Runner:
         successor = self._partition(
             partition.source, start, partition.committed, (), partition.note, end
         )
-        successor.paused, successor.fences = partition.paused, partition.fences
-        if successor.fences is not None:
-            successor.fences.start_again()
+        successor.paused = partition.paused
         self.partitions[partition.source] = successor
         self.consumer.seek(partition.source, start)
         return successor

@@ -117,12 +117,9 @@ class Settlement:
         dead = sum(chunk.dead_letters.values())
         self._counts.produced += chunk.number - dead - len(chunk.moved)
         self._counts.moved += len(chunk.moved)
-        fences = chunk.partition.fences
-        if fences is not None:
-            for lane in chunk.moved:
-                if lane is not None:
-                    fences.stored(lane)
-            fences.freed(chunk.lifted)
+        for lane in chunk.moved:
+            if lane is not None and chunk.partition.fences is not None:
+                chunk.partition.fences.stored(lane)
         for reason, number in chunk.dead_letters.items():
             _count(self._counts.dead_lettered, reason, number)
         if self._condemned:

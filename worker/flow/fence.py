@@ -14,7 +14,7 @@ further one that is moved would keep it for longer. So where there is room these
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
@@ -88,7 +88,7 @@ class Fence:
 class Fences(dict[Lane, Fence]):
     """The fences of one partition by their lanes."""
 
-    __slots__ = ("_above", "_committed", "_lifted", "_marked", "_unmarked")
+    __slots__ = ("_above", "_committed", "_marked", "_unmarked")
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,8 +100,6 @@ class Fences(dict[Lane, Fence]):
         """Those that are fenced in their tier, too, so that its commits say nothing of them."""
         self._committed: dict[int, int] = {}
         """By tier."""
-        self._lifted: dict[Lane, int] = {}
-        """Lanes that are free, with their tiers, while it is not known if the log says so."""
 
     def tier_of(self, lane: Lane) -> int:
         """Where the messages of a fenced lane go."""
@@ -116,14 +114,17 @@ class Fences(dict[Lane, Fence]):
         self[lane] = Fence(tier, first=end, last=end)
         self._marked.setdefault(tier, deque()).append((end, lane))
 
-    def move(self, lane: Lane, tier: int) -> bool:
+    def move(self, lane: Lane, tier: int, *, waits: bool = False) -> bool:
         """Note that a message goes to a tier; whether the fence has to be written before.
 
-        A lane that is fenced already keeps its tier.
+        A lane that is fenced already keeps its tier. With a message that `waits` there the fence is
+        not about to end.
         """
         fence = self.setdefault(lane, Fence(tier))
         fence.moving += 1
         fence.last = None
+        if waits:
+            fence.first, fence.closing = None, False
         self._unmarked.discard(lane)
         is_new, fence.written = not fence.written, True
         return is_new
@@ -134,28 +135,6 @@ class Fences(dict[Lane, Fence]):
         fence.moving -= 1
         if not fence.moving:
             self._unmarked.add(lane)
-
-    def freed(self, lanes: Iterable[Lane]) -> None:
-        """Note that the log says of lanes that they are free."""
-        for lane in lanes:
-            self._lifted.pop(lane, None)
-
-    def start_again(self) -> None:
-        """Note that nobody knows what has become of messages on their way: they are read again.
-
-        What the partition's log of fences holds is not known either, so what was lifted and may
-        stand there still is lifted once more.
-        """
-        for lane, tier in self._lifted.items():
-            if lane not in self:
-                self[lane] = Fence(tier, closing=True)
-                self._unmarked.add(lane)
-        self._lifted.clear()
-        for lane, fence in self.items():
-            fence.written = False
-            if fence.moving:
-                fence.moving = 0
-                self._unmarked.add(lane)
 
     @property
     def tiers(self) -> set[int]:
@@ -203,10 +182,9 @@ class Fences(dict[Lane, Fence]):
 
     def _lift(self, lane: Lane) -> bool:
         """Lift a fence, or close it if messages are still to come through."""
-        fence = self[lane]
-        fence.closing = True
-        if fence.last is None or fence.last > self._committed[fence.tier]:
+        fence, committed = self[lane], self._committed[self[lane].tier]
+        fence.closing = fence.first is not None and fence.first <= committed
+        if fence.last is None or fence.last > committed:
             return False
         del self[lane]
-        self._lifted[lane] = fence.tier
         return True
