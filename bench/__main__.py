@@ -23,6 +23,7 @@ from bench import (
     report,
     sending,
     throughput,
+    waiting,
 )
 from bench.machine import describe
 from bench.process import PROC
@@ -65,6 +66,9 @@ MODES: dict[str, Mode] = {
     "lanes": lambda _brokers, options: [lanes.measure(options.repeats)],
     "idle": lambda brokers, options: [
         idle.measure(brokers, options.pipelines, options.idle_seconds, options.repeats)
+    ],
+    "waiting": lambda brokers, options: [
+        waiting.measure(brokers, options.records, options.repeats, options.limit)
     ],
     "send": lambda brokers, options: [sending.measure(brokers, options.records, options.repeats)],
 }
@@ -112,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
         "--records",
         type=_number,
         default=1_000_000,
-        help="of each but latency, memory, lanes, idle (1,000,000)",
+        help="of each but latency, memory, lanes, idle; those that wait, for waiting (1,000,000)",
     )
     add("--repeats", type=_number, default=3, help="of everything, in turn (3)")
     add("--limit", type=_number, default=20, help="seconds of steady rate for slow systems (20)")
