@@ -266,6 +266,7 @@ def test_a_record_is_due_when_it_says_or_at_once(headers: Headers, due: int) -> 
     [
         ([("retry.lane", b"digest")], b"digest"),
         ([("retry.lane", None)], None),
+        ([("retry.lane", b"")], None),
         ([("lane", b"digest")], None),
         ([], None),
     ],
@@ -315,7 +316,7 @@ MESSAGES = st.builds(
     message=MESSAGES,
     stages=st.lists(st.tuples(FAILURES, TRIED), min_size=1, max_size=4),
     due=NUMBERS,
-    lane=st.none() | st.binary(),
+    lane=st.none() | st.binary(min_size=1),
 )
 def test_whatever_ways_a_message_goes_nothing_of_it_is_lost(
     message: Message, stages: list[tuple[Failure | None, Tried]], due: int, lane: bytes | None

@@ -122,7 +122,7 @@ def least_pause(delay: float) -> float:
 
 def lane_of(raw: RawMessage) -> bytes | None:
     """The lane of a retry record, where order is kept."""
-    return _last(raw, _LANE)
+    return _last(raw, _LANE) or None
 
 
 def _last(raw: RawMessage, name: str) -> bytes | None:
