@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -155,22 +156,26 @@ def test_each_key_stays_in_order_through_retry_topics_and_each_message_has_one_r
     assert tiers.early() == []
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", ["retry", "commit", "lift"])
 def test_a_kill_on_the_way_to_a_retry_topic_loses_nothing_nor_the_order_of_keys(
     kafka: Kafka, tmp_path: Path, moment: str
 ) -> None:
-    records = 1_000
+    each = 400
     tiers = Tiers(kafka, tmp_path)
-    payloads = flaky(records, 100, tmp_path)
-    kafka.produce(tiers.source, keyed(payloads[: records // 2]))
+    payloads = flaky(3 * each, 100, tmp_path)
 
-    tiers.killed_at(moment, 20)
-    kafka.produce(tiers.source, keyed(payloads[records // 2 :]))
+    kafka.produce(tiers.source, keyed(payloads[:each]))
+    with tiers.spec.worker(**ALONE) as worker:
+        worker.until(lambda: tiers.committed(tiers.source) == each)
+        assert worker.stop() == 0, worker.log
+    kafka.produce(tiers.source, keyed(payloads[each : 2 * each]))
+    tiers.killed_at(moment, 10)
+    kafka.produce(tiers.source, keyed(payloads[2 * each :]))
     with tiers.spec.worker(**ALONE) as worker:
         worker.until(tiers.is_through)
         assert worker.stop() == 0, worker.log
 
-    assert_nothing_is_lost(tiers, records)
+    assert_nothing_is_lost(tiers, 3 * each)
 
 
 @pytest.mark.long
@@ -229,7 +234,7 @@ def test_a_member_that_is_killed_while_messages_wait_leaves_their_lanes_fenced(
     kafka: Kafka, tmp_path: Path
 ) -> None:
     records, keys = 2_000, 400
-    tiers = Tiers(kafka, tmp_path, retry=MUCH_LATER)
+    tiers = Tiers(kafka, tmp_path, retry=MUCH_LATER, client=TURNS)
     payloads = heads(records, keys, tmp_path)
     kafka.produce(tiers.source, keyed(payloads[: records // 2]))
 
@@ -268,6 +273,28 @@ def test_each_key_stays_in_order_though_its_retry_topic_belongs_to_another_membe
 
     assert all(sources[number] != retries[number] for number in range(4))
     assert_each_is_handled_once(tiers, records)
+
+
+@pytest.mark.long
+def test_each_key_stays_in_order_though_members_are_killed_that_have_another_ones_retry_topic(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    rounds, each = 6, 4_000
+    tiers = Tiers(kafka, tmp_path, client=TURNS)
+    payloads = flaky(rounds * each, 200, tmp_path)
+
+    with ExitStack() as stack:
+        members = deque(stack.enter_context(tiers.spec.worker()) for _ in range(2))
+        for one in range(rounds):
+            members[0].until(lambda: members[0].owned() > 0)
+            kafka.produce(tiers.source, keyed(payloads[one * each : (one + 1) * each]))
+            members[0].until(lambda: members[0].count("moved") >= each // 40)
+            members.popleft().kill()
+            members.append(stack.enter_context(tiers.spec.worker()))
+        members[0].until(tiers.is_through)
+        assert [one.stop() for one in members] == [0, 0]
+
+    assert_nothing_is_lost(tiers, rounds * each)
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
