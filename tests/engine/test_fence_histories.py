@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,11 +14,12 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from tests.engine.histories import GroupHistories, any_of_them, check, some_work, trouble
+from tests.engine.histories import WHOLE, GroupHistories, any_of_them, check, some_work, trouble
 from tests.engine.member import Member
 from tests.engine.rig import GROUP
 from worker.engine.chunk import Chunk
 from worker.engine.partition import Partition, Run
+from worker.engine.runner import Runner
 from worker.errors import Retry
 from worker.flow import crashes, envelope, fence
 from worker.flow.attempts import Attempts
@@ -25,6 +27,7 @@ from worker.flow.deadletter import fence_topic, retry_topic
 from worker.ports import OnFailed, OnStored
 from worker.testing.cluster import Cluster
 from worker.testing.producer import MemoryProducer
+from worker.testing.table import MemoryTable
 from worker.types import Encoded, Failed, Outcome, RawMessage, TopicPartition, headers_of
 
 PARTITIONS = 2
@@ -87,7 +90,7 @@ troubles = st.sampled_from(
     ]
 )
 messages = st.tuples(st.sampled_from([b"a", b"a", b"b", None]), troubles)
-own_topics = st.sampled_from([FENCES, *TIERS])
+topics = st.sampled_from([FENCES, *TIERS, "target", "dlq"])
 own_records = st.sampled_from([(FENCES, True), *((topic, False) for topic in [FENCES, *TIERS])])
 """By topic, and whether they are empty."""
 
@@ -121,11 +124,39 @@ class WatchedProducer(MemoryProducer):
         return sum(log.end for log in self._cluster.topics[record.topic].logs)
 
 
+class WatchedTable(MemoryTable):
+    """Lets other members go on before and after it is read, as they do elsewhere."""
+
+    def __init__(self, cluster: Cluster, others_go_on: Callable[[], None]) -> None:
+        super().__init__(cluster)
+        self._others_go_on = others_go_on
+
+    def read(self, partitions: Sequence[TopicPartition]) -> Sequence[RawMessage]:
+        self._others_go_on()
+        records = super().read(partitions)
+        self._others_go_on()
+        return records
+
+
+class WatchedRunner(Runner):
+    """Knows which partitions it has given back with all that they had."""
+
+    given_back: list[Partition]
+
+    def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        leaving = [self.partitions[one] for one in partitions if one in self.partitions]
+        deadline = self._clock.monotonic() + self.job.settings.revoke_timeout
+        super().revoked(partitions)
+        if self._clock.monotonic() < deadline and self.committer.failure is None:
+            self.given_back += leaving
+
+
 class Watched(Member):
     """A member whose producers are watched."""
 
     def __init__(self, watcher: FenceHistories, *args: Any) -> None:
         self._watcher = watcher
+        self.given_back: list[Partition] = []
         super().__init__(*args)
 
     def _make_producer(self) -> MemoryProducer:
@@ -133,6 +164,15 @@ class Watched(Member):
         producer.member = self
         self.broker.producers.append(producer)
         return producer
+
+    def _join(self) -> Runner:
+        others_go_on = partial(self._watcher.others_go_on, self)
+        clients = replace(self._clients, table=lambda: WatchedTable(self.broker, others_go_on))
+        runner = WatchedRunner(
+            self._job, clients, self.pool, self.clock, self.observer, self.counts, self.late
+        )
+        runner.given_back = self.given_back
+        return runner
 
     def owns(self, partition: Partition) -> bool:
         """Whether an assignment is the one that the group knows."""
@@ -181,6 +221,9 @@ class FenceHistories(GroupHistories):
         self._disturbed = False
         """Whether messages may come again."""
         self._deliveries_failed = False
+        self._others: list[list[int]] = []
+        """Members that take steps in the middle of one of another, each time there is one."""
+        self._busy: list[Member] = []
         self._generation = 0
         """Of the group, when it had begun."""
 
@@ -199,6 +242,7 @@ class FenceHistories(GroupHistories):
     )
     def begin(
         self,
+        *,
         tiers: int,
         attempts: int,
         concurrency: int,
@@ -206,8 +250,8 @@ class FenceHistories(GroupHistories):
         queue: int,
         commit_after: int,
         members: int,
-        crashes: bool,  # noqa: FBT001 - hypothesis gives it by name
-        troubled: bool,  # noqa: FBT001
+        crashes: bool,
+        troubled: bool,
     ) -> None:
         self._tiers, self._in_place, self._concurrency = tiers, attempts, concurrency
         self._queue, self._crashes, self._may_be_troubled = queue, crashes, troubled
@@ -275,7 +319,7 @@ class FenceHistories(GroupHistories):
         )
 
     @trouble
-    @rule(who=any_of_them, topic=own_topics)
+    @rule(who=any_of_them, topic=topics)
     def hold_acknowledgements_of_a_topic(self, who: int, topic: str) -> None:
         self._trouble()
         self._member(who).producer.hold_deliveries(topic=topic)
@@ -287,6 +331,25 @@ class FenceHistories(GroupHistories):
         source, consumer = TopicPartition(topic, partition), self._member(who).consumer
         if not self._member(who).expired and topic not in TIERS[self._tiers :]:
             consumer.win(source)
+
+    @some_work
+    @rule(others=st.lists(st.lists(any_of_them, max_size=4), min_size=1, max_size=4))
+    def look_while_others_go_on(self, others: list[list[int]]) -> None:
+        """Let some take steps before and after each reading of the log of fences."""
+        self._others = others
+        self._work()
+        self._others = []
+
+    def others_go_on(self, member: Member) -> None:
+        """Let others take steps while this one is in the middle of its own."""
+        self._busy.append(member)
+        for who in self._others.pop(0) if self._others else ():
+            other = self._member(who)
+            if other not in self._busy:
+                while other.pool.begun:
+                    other.pool.finish((0, WHOLE))
+                other.runner.step()
+        self._busy.remove(member)
 
     @trouble
     @rule()
@@ -412,6 +475,9 @@ class FenceHistories(GroupHistories):
     def stored(self, member: Watched, partition: Partition, record: Encoded) -> None:
         """See a record that is in its log."""
         is_late = not member.owns(partition)
+        assert not is_late or all(partition is not one for one in member.given_back), (
+            f"{partition.source} was given back before {record} was stored"
+        )
         if record.topic == FENCES:
             assert record.key is not None
             fenced = fence.decode(record.key)
@@ -523,6 +589,65 @@ def _place_of(value: bytes | None) -> Place:
 
 def test_whatever_happens_nothing_is_lost_and_lanes_stay_in_order() -> None:
     check(FenceHistories, examples=350, steps=60)
+
+
+def of_two_members(**others: Any) -> FenceHistories:
+    """A history in which the second member has the tiers of the partition that the first reads."""
+    history = FenceHistories()
+    start = {"attempts": 1, "concurrency": 1, "in_flight": 10_000, "queue": 100_000}
+    more = {"commit_after": 1, "members": 2, "crashes": False, "troubled": True, "tiers": 2}
+    history.begin(**(start | more | others))
+    history.win(0, "source", 0)
+    for tier in TIERS[:2]:
+        history.win(1, tier, 0)
+    history.work(4)
+    return history
+
+
+def test_a_partition_is_not_given_back_while_a_fence_of_it_is_lifted() -> None:
+    history = of_two_members()
+    history.produce(0, [(b"a", Trouble(again, 1))])
+    history.work(2)
+    history.hold_acknowledgements_of_a_topic(0, FENCES)
+    history.work(6)
+
+    history.win(1, "source", 0)
+    history.work(2)
+    history.acknowledge(0)
+
+    history.teardown()
+
+
+def test_a_fence_stays_where_its_lane_moves_on_between_two_looks_of_its_owner() -> None:
+    history = of_two_members()
+    history.produce(0, [(b"a", Trouble(again, 2))])
+    first, second = history._members
+    for _ in range(4):
+        first.pool.finish((0, WHOLE))
+        history.step(0, 2, [])
+        history.let_time_pass(1.0)
+    history.step(1, 4, [])
+    assert second.pool.begun, "the message is tried in its tier"
+    history.produce(0, [(b"a", NONE)])
+
+    history._others = [[], [1, 1, 1]]
+    history.step(0, 1, [])
+    history.work(1)
+
+    history.teardown()
+
+
+def test_a_message_is_not_finished_while_one_in_front_of_it_is_on_its_way_to_the_dead_letters() -> (
+    None
+):
+    history = of_two_members(commit_after=10_000)
+    history.produce(0, [(b"a", Trouble(never, 1)), (b"a", NONE)])
+    history.hold_acknowledgements_of_a_topic(0, "dlq")
+    history.work(4)
+
+    history.restart(0)
+
+    history.teardown()
 
 
 @pytest.mark.long
