@@ -1237,3 +1237,21 @@ def test_the_log_sums_up_what_has_moved_and_why_but_not_what_followed() -> None:
     }
     assert rig.runner.settlement.last_failure is not None
     assert FIRST in rig.runner.settlement.last_failure
+
+
+def test_a_pipeline_goes_on_whose_fences_could_not_be_learnt_after_a_failed_delivery() -> None:
+    rig = Rig(Flaky({}).handler(), KEPT)
+    at_once(rig)
+    rig.producer.fail_next()
+    send(rig, 1, key=b"a")
+    at_once(rig)
+    rig.broker.stop()
+    later(rig, MINUTE)
+    blocked = rig.runner.blocked
+
+    rig.broker.start()
+    for _ in range(3):
+        later(rig, MINUTE)
+
+    assert blocked is not None
+    assert (rig.values(), rig.committed(), rig.runner.blocked) == (["1"], 1, None)

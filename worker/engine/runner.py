@@ -571,11 +571,13 @@ class Runner:
             self._back_off(reason)
 
     def _try_again(self) -> None:
+        failed = self.committer
         try:
             self.committer = self._make_committer()
             self._take_over_fences(self.partitions.values())
         except WorkerError as error:
             self.committer.close(0.0)
+            self.committer = failed
             self._back_off(str(error))
         else:
             self._resume_at = None
