@@ -12,7 +12,6 @@ import base64
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -149,11 +148,11 @@ class KafkaCluster:
 
     def pause_node(self, node: int) -> None:
         """Freeze a node: its connections stay open and nothing answers."""
-        self._nodes[node].signal(signal.SIGSTOP)
+        self._nodes[node].freeze()
 
     def resume_node(self, node: int) -> None:
         """Let a frozen node go on."""
-        self._nodes[node].signal(signal.SIGCONT)
+        self._nodes[node].go_on()
 
     def start_node(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -20,6 +21,7 @@ class Node:
     number: int
     ports: dict[str, int]
     process: subprocess.Popen[bytes] | None = None
+    _frozen: subprocess.Popen[bytes] | None = None
 
     def address(self, listener: str) -> str:
         """Name the host and port of a listener; raises `KeyError` when there is none such."""
@@ -34,12 +36,28 @@ class Node:
         if self.process is not None:
             self.process.send_signal(number)
 
+    def freeze(self) -> None:
+        """Stop the process in its tracks; it stands still when this returns."""
+        if self.process is None or self.process is self._frozen or not self.runs():
+            return
+        self.process.send_signal(signal.SIGSTOP)
+        _, status = os.waitpid(self.process.pid, os.WUNTRACED)
+        if os.WIFSTOPPED(status):
+            self._frozen = self.process
+        else:
+            self.process.returncode = os.waitstatus_to_exitcode(status)
+
+    def go_on(self) -> None:
+        """Let a frozen process go on."""
+        self._frozen = None
+        self.signal(signal.SIGCONT)
+
 
 def end(nodes: Sequence[Node], grace: float) -> None:
     """End nodes together, by force after `grace` seconds; without any by force at once."""
     running = [node for node in nodes if node.runs()]
     for node in running:
-        node.signal(signal.SIGCONT)
+        node.go_on()
         node.signal(signal.SIGTERM if grace else signal.SIGKILL)
     deadline = time.monotonic() + grace
     for node in running:
