@@ -21,7 +21,7 @@ from worker.ports import NewTopic
 from worker.spec import load
 from worker.testing import MemoryBroker
 from worker.testing.memory import MemoryAdmin
-from worker.types import Problem, TopicPartition
+from worker.types import Problem, TopicInfo, TopicPartition
 
 SPEC = """\
 version: 1
@@ -48,8 +48,14 @@ class Recording(MemoryAdmin):
     def __init__(self, broker: MemoryBroker) -> None:
         super().__init__(broker)
         self.made: dict[str, NewTopic] = {}
+        self.configs: dict[str, dict[str, str]] = {}
+        """What topics say of their configuration."""
         self.refused: str | None = None
         self.silent = False
+
+    def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
+        known = super().describe(topics)
+        return {name: replace(known[name], config=self.configs.get(name, {})) for name in known}
 
     def create(self, topics: Mapping[str, NewTopic]) -> None:
         missing = {topic: topics[topic] for topic in topics if not self.describe([topic])}
@@ -106,6 +112,15 @@ def made(admin: Recording) -> dict[str, tuple[int | None, Mapping[str, object]]]
     return {topic: (one.partitions, one.config) for topic, one in admin.made.items()}
 
 
+def tier(retention: int, size: int) -> Mapping[str, object]:
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": retention,
+        "retention.bytes": -1,
+        "max.message.bytes": size,
+    }
+
+
 def test_retry_topics_and_fence_are_made_to_fit_the_largest_source(
     tmp_path: Path, admin: Recording
 ) -> None:
@@ -115,8 +130,8 @@ def test_retry_topics_and_fence_are_made_to_fit_the_largest_source(
 
     size = 2_000_000 + 65_536
     assert made(admin) == {
-        "test.one.retry.0": (5, {"retention.ms": 7 * DAY + 60_000, "max.message.bytes": size}),
-        "test.one.retry.1": (5, {"retention.ms": 7 * DAY + 600_000, "max.message.bytes": size}),
+        "test.one.retry.0": (5, tier(7 * DAY + 60_000, size)),
+        "test.one.retry.1": (5, tier(7 * DAY + 600_000, size)),
         "test.one.fence": (
             1,
             {
@@ -177,7 +192,7 @@ def test_a_pattern_that_matches_nothing_yet_has_retry_topics_of_one_partition(
 
     assert made(admin)["test.one.retry.0"] == (
         1,
-        {"retention.ms": 7 * DAY + 60_000, "max.message.bytes": 1_048_588 + 65_536},
+        tier(7 * DAY + 60_000, 1_048_588 + 65_536),
     )
 
 
@@ -193,7 +208,7 @@ def test_redriven_dead_letters_have_a_partition_too(tmp_path: Path, admin: Recor
 def test_what_the_spec_says_of_a_retry_topic_counts_more(tmp_path: Path, admin: Recording) -> None:
     top = (
         "topics:\n"
-        "  test.one.retry.0: {partitions: 6, config: {retention.ms: 5}}\n"
+        "  test.one.retry.0: {partitions: 6, config: {retention.ms: 200000}}\n"
         "  test.one.fence: {replication: 2}"
     )
 
@@ -201,7 +216,7 @@ def test_what_the_spec_says_of_a_retry_topic_counts_more(tmp_path: Path, admin: 
 
     assert made(admin)["test.one.retry.0"] == (
         6,
-        {"retention.ms": 5, "max.message.bytes": 2_065_536},
+        tier(200_000, 2_065_536),
     )
     fence = admin.made["test.one.fence"]
     assert (fence.partitions, fence.replication) == (1, 2)
@@ -228,8 +243,8 @@ def test_what_cannot_be_made_stops_the_start_and_says_what_to_grant_or_make(
     assert [str(problem).split(": ", 1)[1] for problem in problems] == [
         "pipelines.one.retry.topics: topic 'test.one.retry.1' is not there, or not shown to this "
         "user, and cannot be made: TOPIC_AUTHORIZATION_FAILED; grant Create, Describe, Read and "
-        "Write on it, or make it with partitions=3, retention.ms=605400000, "
-        "max.message.bytes=2065536 and grant the other three",
+        "Write on it, or make it with partitions=3, cleanup.policy=delete, retention.ms=605400000, "
+        "retention.bytes=-1, max.message.bytes=2065536 and grant the other three",
         "pipelines.one.retry.topics: topic 'test.one.fence' is not there, or not shown to this "
         "user, and cannot be made: TOPIC_AUTHORIZATION_FAILED; grant Create, Describe, Read and "
         "Write on it, or make it with partitions=1, cleanup.policy=compact, segment.ms=3600000, "
@@ -337,3 +352,30 @@ def test_pipelines_that_are_not_run_need_no_retry_topics(tmp_path: Path, admin: 
         assembly._prepare()
 
     assert admin.made == {}
+
+
+@pytest.mark.parametrize(
+    ("topic", "config", "expected"),
+    [
+        ("retry.1", {"cleanup.policy": "compact"}, "so of a key only the last would be kept"),
+        ("retry.1", {"cleanup.policy": "compact,delete"}, "has cleanup.policy=compact,delete"),
+        ("retry.1", {"retention.ms": "1199999"}, "messages wait there for 600s: set at least"),
+        ("fence", {"cleanup.policy": "delete"}, "so fences would be deleted with time"),
+        ("retry.1", {"cleanup.policy": "delete", "retention.ms": "1200000"}, None),
+        ("retry.1", {"retention.ms": "-1"}, None),
+        ("fence", {"cleanup.policy": "compact"}, None),
+    ],
+)
+def test_topics_that_would_lose_what_they_hold_stop_the_start(
+    tmp_path: Path, admin: Recording, topic: str, config: dict[str, str], expected: str | None
+) -> None:
+    name = f"test.one.{topic}"
+    admin.configs[name] = config
+    if expected is None:
+        started(tmp_path, admin, KEPT)
+        return
+
+    (problem,) = stopped(tmp_path, admin, KEPT)
+
+    assert f"pipelines.one.retry.topics: topic {name!r} has " in str(problem)
+    assert expected in str(problem)

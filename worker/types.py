@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -342,6 +342,8 @@ class TopicInfo:
     max_message_bytes: int
     allowed: Collection[str] | None = field(default=None, compare=False)
     """Kafka's names of the operations that this user may do; None where the cluster is silent."""
+    config: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """What is configured, by Kafka's names, as far as the cluster tells."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,25 @@ def test_a_topic_that_was_made_anew_with_less_in_it_is_read_from_its_beginning(
     assert values(table, source) == []
 
 
+def test_a_topic_that_was_looked_for_while_it_was_gone_is_read_when_it_is_there_again(
+    rig: KafkaRig, table: Table, cluster: KafkaCluster
+) -> None:
+    source = made(rig)
+    for value in (b"0", b"1"):
+        rig.append(source, value)
+    table.read([source])
+
+    with Kafka(cluster.address) as client:
+        client.delete_topic(source.topic)
+        for _ in range(2):
+            with pytest.raises(ClientError):
+                table.read([source])
+        client.create_topic(source.topic)
+    rig.append(source, b"anew")
+
+    assert values(table, source) == [b"anew"]
+
+
 def test_while_no_broker_answers_nothing_is_lost(
     rig: KafkaRig, table: Table, cluster: KafkaCluster
 ) -> None:

@@ -21,6 +21,7 @@ from worker.app.retrytopics import (
     sources_of,
     tiers_of,
     too_few_partitions,
+    unfit,
 )
 from worker.app.rights import forbidden
 from worker.engine.breaker import Breaker
@@ -54,6 +55,11 @@ log = logging.getLogger(__name__)
 
 ASK_TIMEOUT = 5.0
 """Seconds to wait for an answer about topics; a stop is not noticed meanwhile."""
+REDRIVE = TopicSettings(
+    partitions=1,
+    config={"cleanup.policy": "delete", "retention.ms": 604_800_000, "retention.bytes": -1},
+)
+"""With one partition, since more would count like those of sources in the group's assignment."""
 ASYNC_CONCURRENCY = 1000
 """Async handlers in flight by default; with `ordering: partition` the partitions are the bound."""
 
@@ -158,8 +164,7 @@ class _Assembly:
         for name in self._names:
             if self._spec.pipelines[name].dead_letter is not None:
                 topic = topics[name] = redrive_topic(self._spec.group(name))
-                # More would count like the sources' when a group shares its partitions out.
-                settings[topic] = self._spec.topics.get(topic, TopicSettings(partitions=1))
+                settings[topic] = self._spec.topics.get(topic, REDRIVE)
         try:
             self._admin.create(settings)
         except TopicsRefused as error:
@@ -173,6 +178,7 @@ class _Assembly:
         sources = sources_of(self._spec, admin, names, there)
         known, problems = make_retry_topics(document, admin, sources)
         problems += too_few_partitions(document, sources, known)
+        problems += unfit(document, names, known)
         problems += leftovers(document, admin, names, there)
         problems += forbidden(document, names, known)
         if problems:

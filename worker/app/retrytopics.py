@@ -115,6 +115,36 @@ def too_few_partitions(
                 )
 
 
+def unfit(document: Document, names: Collection[str], known: Known) -> Iterator[Problem]:
+    """Topics of these kinds that would lose what they hold, however they came to be so."""
+    for name in names:
+        for topic, delay in tiers_of(document.spec, name):
+            why = _loses(known[topic].config, delay) if topic in known else None
+            if why is not None:
+                yield _problem(document, name, f"topic {topic!r} {why}")
+        fence = fence_of(document.spec, name)
+        if fence is None or fence not in known:
+            continue
+        policy = known[fence].config.get("cleanup.policy", "compact")
+        if policy != "compact":
+            words = f"topic {fence!r} has cleanup.policy={policy}, so fences would be deleted with"
+            yield _problem(document, name, f"{words} time; legal is compact")
+
+
+def _loses(config: Mapping[str, str], delay: float) -> str | None:
+    """Why a tier with this wait would lose messages."""
+    policy = config.get("cleanup.policy", "delete")
+    if policy != "delete":
+        return f"has cleanup.policy={policy}, so of a key only the last would be kept; set delete"
+    retention = int(config.get("retention.ms", -1))
+    if 0 <= retention < 2_000 * delay:
+        return (
+            f"has retention.ms={retention}, and messages wait there for {delay:g}s: set at least "
+            "twice as much, and as long as workers may be away"
+        )
+    return None
+
+
 def leftovers(
     document: Document, admin: Admin, names: Sequence[str], there: Collection[str]
 ) -> Iterator[Problem]:
@@ -157,7 +187,12 @@ def _wanted(spec: Spec, name: str, sources: Known) -> dict[str, TopicSettings]:
     wanted = {
         topic: TopicSettings(
             partitions=partitions,
-            config={"retention.ms": round((WEEK + delay) * 1000), "max.message.bytes": limit},
+            config={
+                "cleanup.policy": "delete",
+                "retention.ms": round((WEEK + delay) * 1000),
+                "retention.bytes": -1,
+                "max.message.bytes": limit,
+            },
         )
         for topic, delay in tiers_of(spec, name)
     }

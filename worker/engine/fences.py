@@ -46,7 +46,7 @@ class FenceLog:
         able = [p for p in partitions if p.tier is None or p.tier + 1 < len(self._tiers)]
         if not able:
             return
-        self._table.forget([self._place])
+        self._forget()
         raised: Raised = {}
         self._read(raised)
         self._raised = {source: raised[source] for source in raised if source.topic in self._tiers}
@@ -71,6 +71,7 @@ class FenceLog:
             self._read(self._raised)
         except ClientError as error:
             self._due = now + LOOK_AGAIN_AFTER
+            self._forget()  # the log may have been made anew by then
             log.warning("lanes stay fenced, since the cluster did not answer: %s", error)
             return
         for partition, fences in fenced.items():
@@ -80,6 +81,10 @@ class FenceLog:
             lanes = [*fences.look_above(is_above), *fences.report(report, is_above)]
             if lanes:
                 yield partition, lanes
+
+    def _forget(self) -> None:
+        self._table.forget([self._place])
+        self._raised.clear()
 
     def close(self) -> None:
         """Let go of the client."""

@@ -33,6 +33,7 @@ from worker.types import TopicInfo, TopicPartition
 
 OffsetSpec: Final[Any] = _OffsetSpec  # its methods have no types
 
+LIMIT: Final = "max.message.bytes"
 LOOK_AGAIN_AFTER: Final = 0.05
 """Seconds between two looks for a topic that was made."""
 
@@ -68,9 +69,14 @@ class KafkaAdmin:
         cluster = self._cluster()
         partitions = _partitions(cluster, topics)
         names = list(partitions) if _has_controller(cluster) else []
-        limits, allowed = self._limits(names), self._allowed(names)
+        configs, allowed = self._configs(names), self._allowed(names)
         return {
-            topic: TopicInfo(number, limits.get(topic, DEFAULT_MESSAGE_BYTES), allowed.get(topic))
+            topic: TopicInfo(
+                number,
+                int(configs.get(topic, {}).get(LIMIT, DEFAULT_MESSAGE_BYTES)),
+                allowed.get(topic),
+                configs.get(topic, {}),
+            )
             for topic, number in partitions.items()
         }
 
@@ -127,27 +133,27 @@ class KafkaAdmin:
         self._reason = None
         return found
 
-    def _limits(self, topics: Sequence[str]) -> dict[str, int]:
+    def _configs(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
         resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
         if not resources:
             return {}
         answers = self._client.describe_configs(resources, request_timeout=self._timeout)
-        return {one.name: self._limit(one.name, answer) for one, answer in answers.items()}
+        return {one.name: self._config(one.name, answer) for one, answer in answers.items()}
 
-    def _limit(self, topic: str, answer: Future[Any]) -> int:
+    def _config(self, topic: str, answer: Future[Any]) -> dict[str, str]:
         try:
-            return int(answer.result()["max.message.bytes"].value)
+            return {name: str(entry.value) for name, entry in answer.result().items()}
         except KafkaException as error:
             if error.args[0].code() in NO_ANSWER:
                 raise self._unreachable(error.args[0]) from error
             self._log.warning(
-                "max.message.bytes of %s is taken for Kafka's default, %d, since it cannot be "
-                "read: %s",
+                "%s of %s is taken for Kafka's default, %d, since it cannot be read: %s",
+                LIMIT,
                 topic,
                 DEFAULT_MESSAGE_BYTES,
                 describe(error.args[0]),
             )
-            return DEFAULT_MESSAGE_BYTES
+            return {}
 
     def _allowed(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:
         """What this user may do with the topics, of those of which the cluster says it."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from confluent_kafka import Consumer as Client
 
+from worker.errors import ClientError
 from worker.kafka.questions import find
 from worker.kafka.reader import outsider, records
 from worker.ports import Offsets
@@ -29,20 +31,23 @@ class KafkaTable:
         """See `ports.Table`."""
         if not partitions:
             return []
-        client = self._made()
-        client.poll(0)  # what there is to be logged
-        ends = find(client, [*dict.fromkeys(partitions)], "newest")
-        starts = self._starts(client, ends)
-        try:
-            found = list(records(client, starts, ends))
-        finally:
-            client.unassign()
+        with self._sound() as client:
+            client.poll(0)  # what there is to be logged
+            ends = find(client, [*dict.fromkeys(partitions)], "newest")
+            starts = self._starts(client, ends)
+            try:
+                found = list(records(client, starts, ends))
+            finally:
+                client.unassign()
         self._positions.update(ends)
         return found
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """See `ports.Table`."""
-        return find(self._made(), partitions, "newest") if partitions else {}
+        if not partitions:
+            return {}
+        with self._sound() as client:
+            return find(client, partitions, "newest")
 
     def forget(self, partitions: Iterable[TopicPartition]) -> None:
         """See `ports.Table`."""
@@ -55,10 +60,19 @@ class KafkaTable:
         if client is not None:
             client.close()
 
-    def _made(self) -> Client:
+    @contextmanager
+    def _sound(self) -> Iterator[Client]:
+        """A client that knows the cluster; one that has met an error is not asked again.
+
+        It could take a topic that was made anew for gone, for as long as it lives.
+        """
         if self._client is None:
             self._client = outsider(self._kafka, self._group)
-        return self._client
+        try:
+            yield self._client
+        except ClientError:
+            self.close()
+            raise
 
     def _starts(self, client: Client, ends: Offsets) -> Offsets:
         """Where there is more to read; anew where the log does not reach to what was read."""
