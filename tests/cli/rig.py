@@ -19,6 +19,16 @@ def double(order: dict) -> dict:
 @handler
 def large(order: dict) -> dict | None:
     return order if order["number"] >= 100 else None
+
+failed_before = set()
+
+@handler
+def flaky(order: dict) -> dict:
+    number = order["number"]
+    if number < 0 or (number == 0 and order["id"] not in failed_before):
+        failed_before.add(order["id"])
+        raise ConnectionError("away")
+    return order
 """
 
 SPEC = """\

@@ -39,6 +39,32 @@ def test_everything_fed_goes_through_both_pipelines_and_is_accounted_for(tmp_pat
     assert "dlq.message=negative\\x1b[2J" in out
 
 
+def test_it_waits_for_what_waits_in_retry_topics_and_counts_each_message_once(
+    tmp_path: Path,
+) -> None:
+    shop(
+        tmp_path,
+        SPEC.replace(
+            "handler: double,", "handler: flaky, ordering: key, retry: {topics: [1s, 2s]},"
+        ),
+    )
+    fed = tmp_path / "orders.jsonl"
+    orders = [("once", 0), ("never", -1), ("never", 100), ("well", 200)]
+    fed.write_text("".join(json.dumps({"id": i, "number": n}) + "\n" for i, n in orders))
+
+    code, out, err = worker(
+        "dev", "shop.yaml", "--feed", f"orders={fed}", "--feed-key", "orders=id", folder=tmp_path
+    )
+
+    assert code == 0, out + err
+    rows = [" ".join(line.split()) for line in out.splitlines()]
+    assert "doubles 4 3 0 1 (handler_error 1) 0" in rows
+    assert "large 3 2 1 0 0" in rows
+    assert "shop.doubles.retry.0 3" in rows
+    assert "shop.doubles.retry.1 2" in rows
+    assert "every message is accounted for" in out
+
+
 def test_only_some_pipelines_run_when_told_so(tmp_path: Path) -> None:
     shop(tmp_path)
     fed = feed(tmp_path, range(3))

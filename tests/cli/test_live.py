@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from worker.cli.live import LINE_EVERY, LineView, TableView
-from worker.flow.health import Counts, PipelineState, Snapshot
+from worker.flow.health import Counts, PartitionState, PipelineState, Snapshot
 
 COUNTS = Counts(received=1234, produced=1000, filtered=200, dead_lettered={"rejected": 34})
 RUNNING = PipelineState("delays", "g", "running", received_rate=99.6, counts=COUNTS)
@@ -17,7 +18,7 @@ SNAPSHOT = Snapshot("n", "v", 0.0, 0.0, pipelines=(RUNNING, FAILED))
 def numbers(received: int, produced: int, filtered: int, dead: int, rate: int) -> str:
     return (
         f"in {received:,}, out {produced:,}, filtered {filtered}, dead letters {dead}, skipped 0, "
-        f"msg/s {rate}, lag 0, in flight 0"
+        f"msg/s {rate}, lag 0, waiting 0, in flight 0"
     )
 
 
@@ -37,6 +38,24 @@ def test_without_a_terminal_there_is_a_line_per_pipeline_now_and_then(
         f"alerts: failed: a \\x1b[2J pill, {numbers(0, 0, 0, 0, 0)}",
         "fed 5,000",
     ]
+
+
+def test_what_waits_in_retry_topics_is_told_apart_from_other_lag(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lags = {"orders": 4, "g.retry.0": 2, "g.retry.1": 1}
+    partitions = tuple(
+        PartitionState(topic, 0, 10, 10, None, 10 + lag, 0, paused=True)
+        for topic, lag in lags.items()
+    )
+    waits = replace(SNAPSHOT, pipelines=(replace(RUNNING, partitions=partitions),))
+    now = [0.0]
+
+    with LineView(lambda: 0, lambda: now[0]) as view:
+        now[0] = LINE_EVERY
+        view.show(waits)
+
+    assert "lag 7, waiting 3, in flight 0" in capsys.readouterr().err
 
 
 def test_on_a_terminal_the_table_has_every_pipeline_and_escapes_what_it_shows() -> None:

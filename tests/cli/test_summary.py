@@ -35,6 +35,22 @@ def test_a_run_is_good_when_in_is_handled_and_dead_lettered_and_skipped() -> Non
     assert not summary(Counts(received=10, handled=9)).is_good()
 
 
+def test_a_message_that_was_moved_to_retry_topics_is_one_message() -> None:
+    moved_twice = Counts(received=12, handled=9, dead_lettered={"timeout": 1}, moved=2)
+
+    found = summary(moved_twice)
+
+    assert found.is_good()
+    assert found.read(found.pipelines[0]) == 10
+    assert not summary(replace(moved_twice, handled=8)).is_good()
+
+
+def test_a_run_that_was_cut_off_counts_what_it_has_read() -> None:
+    found = summary(Counts(received=3, moved=3), arrived=False)
+
+    assert found.read(found.pipelines[0]) == 3
+
+
 def test_a_run_is_not_good_when_the_broker_has_dropped_records() -> None:
     found = summary(low=3)
 

@@ -4,6 +4,7 @@ from worker.app.assembly import build, make_topics
 from worker.app.checks import Check, check, load, unreadable
 from worker.app.options import Options, Wrap
 from worker.app.processes import longest_drain, supervise
+from worker.app.retrytopics import tiers_of
 
 __all__ = [
     "Check",
@@ -15,5 +16,6 @@ __all__ = [
     "longest_drain",
     "make_topics",
     "supervise",
+    "tiers_of",
     "unreadable",
 ]

@@ -40,7 +40,8 @@ def is_through(snapshot: Snapshot, sources: Mapping[str, Sequence[str]], ends: E
     `ends` must be asked for after `snapshot` was taken, and both after the feeding. Then it is
     certain: an offset is committable only when everything that its message led to is acknowledged.
     So where each committable offset was the end, nothing was under way that could add records for
-    another pipeline, and the ends, which are younger, hold what all pipelines have written.
+    another pipeline, and the ends, which are younger, hold what all pipelines have written. So it
+    is with retry topics, which belong to `sources`: a message that was moved is in one of them.
     """
     states = {pipeline.name: pipeline for pipeline in snapshot.pipelines}
     if not states.keys() >= sources.keys():

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import click
 
-from worker.app import Check, Options, build, load
+from worker.app import Check, Options, build, load, tiers_of
 from worker.cli.arrival import Ends, Watch
 from worker.cli.cluster import Cluster, embedded, kafka, refused
 from worker.cli.ending import leave, stopped_by_signals
@@ -49,7 +50,7 @@ REFUSED: Mapping[str, Check] = {"embedded": refused, "kafka": lambda _: []}
     multiple=True,
     metavar="TOPIC=FILE",
     help="Send the lines of a file of JSON lines, gzipped or not, to a topic, and end when all are "
-    "through all pipelines. May be given more than once.",
+    "through all pipelines, those included that wait in retry topics. May be given more than once.",
 )
 @click.option(
     "--feed-key",
@@ -102,15 +103,22 @@ def _sources(spec: Spec, only: Sequence[str]) -> dict[str, list[str]]:
     }
 
 
+def _retry_topics(spec: Spec, names: Iterable[str]) -> dict[str, list[str]]:
+    """The topics in which the messages of each pipeline wait to be tried again."""
+    return {name: [tier.topic for tier in tiers_of(spec, name)] for name in names}
+
+
 def _run(
     cluster: Cluster, worker: Worker, files: Sequence[Feed], sources: Mapping[str, Sequence[str]]
 ) -> int:
     spec = cluster.document.spec
-    topics = sorted({topic for names in sources.values() for topic in names})
+    tiers = _retry_topics(spec, sources)
+    read = {name: [*topics, *tiers[name]] for name, topics in sources.items()}
+    topics = sorted({topic for names in read.values() for topic in names})
     feeder = Feeder(spec.kafka, files) if files else None
     with Reader(spec.kafka) as reader:
         screen = view(lambda: 0 if feeder is None else sum(feeder.sent.values()))
-        watch = Watch(worker, screen.show, feeder, sources, lambda: _ends(reader, topics))
+        watch = Watch(worker, screen.show, feeder, read, lambda: _ends(reader, topics))
         begun = time.monotonic()
         code = _watched(worker, screen, [watch] if feeder is None else [watch, feeder])
         seconds = time.monotonic() - begun
@@ -121,7 +129,7 @@ def _run(
             return code
         summary = Summary(
             worker.snapshot().pipelines,
-            reader.bounds(topics_of(spec)),
+            reader.bounds(sorted({*topics_of(spec), *chain.from_iterable(tiers.values())})),
             examples_of(_dead_letters(reader, spec, list(sources))),
             seconds,
             arrived=watch.arrived,

@@ -19,7 +19,17 @@ from worker.observe.text import escaped
 LINE_EVERY: Final = 5.0
 """Seconds between two lines where there is no terminal."""
 
-COLUMNS: Final = ("in", "out", "filtered", "dead letters", "skipped", "msg/s", "lag", "in flight")
+COLUMNS: Final = (
+    "in",
+    "out",
+    "filtered",
+    "dead letters",
+    "skipped",
+    "msg/s",
+    "lag",
+    "waiting",
+    "in flight",
+)
 
 
 class View(Protocol):
@@ -131,6 +141,7 @@ def _cells(pipeline: PipelineState) -> tuple[str, ...]:
         sum(counts.skipped.values()),
         round(pipeline.received_rate),
         pipeline.lag,
+        pipeline.waiting,
         pipeline.in_flight,
     )
     return tuple(f"{number:,}" for number in numbers)

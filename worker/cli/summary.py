@@ -46,11 +46,21 @@ class Summary:
                 dropped[source.topic] = dropped.get(source.topic, 0) + bounds.low
         return dropped
 
+    def read(self, pipeline: PipelineState) -> int:
+        """Messages that a pipeline has read, however often each was moved to a retry topic.
+
+        Of a run that was cut off it holds every reading, since some may not have come again.
+        """
+        counts = pipeline.counts
+        return counts.received - counts.moved if self.arrived else counts.received
+
     def unaccounted(self) -> dict[str, int]:
         """Messages, per pipeline, of which it is not known what became of them."""
         if not self.arrived:
             return {}
-        missing = {pipeline.name: _missing(pipeline) for pipeline in self.pipelines}
+        missing = {
+            pipeline.name: self.read(pipeline) - _accounted(pipeline) for pipeline in self.pipelines
+        }
         return {name: number for name, number in missing.items() if number}
 
     def has_failed(self) -> bool:
@@ -78,7 +88,7 @@ def show(summary: Summary) -> None:
     """Print the summary on standard output."""
     width = None if _is_terminal() else WIDTH
     console = Console(width=width, highlight=False, markup=False, soft_wrap=False)
-    console.print(_pipelines(summary.pipelines, console.width))
+    console.print(_pipelines(summary, console.width))
     console.print()
     console.print(_topics(summary.bounds, console.width))
     for (topic, reason), letters in summary.examples.items():
@@ -95,17 +105,17 @@ def _is_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
 
 
-def _pipelines(pipelines: Sequence[PipelineState], width: int) -> RenderableType:
+def _pipelines(summary: Summary, width: int) -> RenderableType:
     rows = [
         (
             pipeline.name,
-            f"{pipeline.counts.received:,}",
+            f"{summary.read(pipeline):,}",
             f"{pipeline.counts.produced:,}",
             f"{pipeline.counts.filtered:,}",
             _by_reason(pipeline.counts.dead_lettered),
             _by_reason(pipeline.counts.skipped),
         )
-        for pipeline in pipelines
+        for pipeline in summary.pipelines
     ]
     names = ("pipeline", "in", "out", "filtered", "dead-lettered", "skipped")
     return laid_out(names, rows, width=width)
@@ -135,9 +145,9 @@ def _described(letter: Message) -> str:
 
 
 def _verdict(summary: Summary) -> list[str]:
-    received = sum(pipeline.counts.received for pipeline in summary.pipelines)
-    rate = received / summary.seconds if summary.seconds else 0.0
-    lines = [f"{received:,} messages in {summary.seconds:.1f} s, {rate:,.0f} messages/s"]
+    read = sum(map(summary.read, summary.pipelines))
+    rate = read / summary.seconds if summary.seconds else 0.0
+    lines = [f"{read:,} messages in {summary.seconds:.1f} s, {rate:,.0f} messages/s"]
     lines += [
         escaped(f"{pipeline.name}: failed: {pipeline.failed}")
         for pipeline in summary.pipelines
@@ -161,7 +171,7 @@ def _verdict(summary: Summary) -> list[str]:
     return lines
 
 
-def _missing(pipeline: PipelineState) -> int:
+def _accounted(pipeline: PipelineState) -> int:
     counts = pipeline.counts
     given_up = sum(counts.dead_lettered.values()) + sum(counts.skipped.values())
-    return counts.received - counts.handled - given_up
+    return counts.handled + given_up

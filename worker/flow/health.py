@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from worker.flow.later import is_retry_topic
 from worker.types import ClientTotals
 
 PipelineStatus = Literal["starting", "joining", "running", "draining", "stopped", "failed"]
@@ -144,6 +145,11 @@ class PipelineState:
     def lag(self) -> int:
         """Messages behind the ends of the assigned partitions, as far as the ends are known."""
         return sum(partition.lag or 0 for partition in self.partitions)
+
+    @property
+    def waiting(self) -> int:
+        """Of these messages, those in retry topics."""
+        return sum(p.lag or 0 for p in self.partitions if is_retry_topic(p.topic))
 
 
 @dataclass(frozen=True, slots=True)
