@@ -73,6 +73,8 @@ class KafkaConsumer:
         """Patterns of which it is not known yet that a topic matches."""
         self._unmatched: Sequence[str] = ()
         self._last_error: str | None = None
+        self._lost_in: int | None = None
+        """The generation in which partitions were lost, until others are assigned."""
         self._gone: set[TopicPartition] = set()
         self._untold: set[TopicPartition] = set()
         self._sought: set[TopicPartition] = set()
@@ -105,8 +107,14 @@ class KafkaConsumer:
 
     @property
     def joined(self) -> bool:
-        """See `ports.Consumer`; known by the generation, since of KIP-848 nothing else tells it."""
-        return not self._closed and generation(self._client.consumer_group_metadata()) > 0
+        """See `ports.Consumer`; known by the generation, since of KIP-848 nothing else tells it.
+
+        The client keeps that of a member that was taken for dead until it has joined again.
+        """
+        if self._closed:
+            return False
+        number = self._generation()
+        return number > 0 and number != self._lost_in
 
     @property
     def missing(self) -> Sequence[str]:
@@ -284,6 +292,7 @@ class KafkaConsumer:
             # the partitions by itself, and gives them back; nobody else is told of them.
             self._untold.update(sources(partitions))
             return
+        self._lost_in = None
         try:
             starts = self._rebalance.assigned(
                 questions.committed_at_last(self._client, partitions, self._log)
@@ -297,8 +306,9 @@ class KafkaConsumer:
             self._rebalance.revoked(leaving)
 
     def _on_lost(self, _client: Client, partitions: list[ClientPartition]) -> None:
-        leaving = self._leaving(partitions)
-        self._rebalance.lost(leaving)
+        if not self._closed:
+            self._lost_in = self._generation()
+        self._rebalance.lost(self._leaving(partitions))
 
     def _leaving(self, partitions: list[ClientPartition]) -> list[TopicPartition]:
         leaving = [source for source in sources(partitions) if source not in self._untold]
@@ -317,6 +327,9 @@ class KafkaConsumer:
         self._note(error)
 
     # --- details ---
+
+    def _generation(self) -> int:
+        return generation(self._client.consumer_group_metadata())
 
     def _take(self, limit: int) -> list[Raw]:
         try:
