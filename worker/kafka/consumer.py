@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, cast
@@ -77,8 +77,8 @@ class KafkaConsumer:
         """The generation in which partitions were lost, until others are assigned."""
         self._gone: set[TopicPartition] = set()
         self._untold: set[TopicPartition] = set()
-        self._sought: set[TopicPartition] = set()
-        """Partitions of which the client may still tell where they were before a seek."""
+        self._sought: dict[TopicPartition, int] = {}
+        """Where the client said that partitions were before a seek, which it may do for a while."""
         self._missing: set[str] = set()
         self._look_due = 0.0
         self._refused: list[tuple[Commits, str]] = []
@@ -186,7 +186,9 @@ class KafkaConsumer:
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """See `ports.Consumer`; a paused partition stays paused."""
         place = ClientPartition(*partition, offset)
-        self._sought.add(partition)
+        self._sought[partition] = offsets(asked(self._client.position, places([partition])))[
+            partition
+        ]
         try:
             self._client.seek(place)
         except KafkaException as error:
@@ -224,7 +226,7 @@ class KafkaConsumer:
     def positions(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """See `ports.Consumer`; the client forgets the position before a seek a little later."""
         told = offsets(asked(self._client.position, places(partitions)))
-        self._sought.difference_update(source for source, offset in told.items() if offset < 0)
+        self._forget_seeks(source for source, at in told.items() if at != self._sought.get(source))
         return {
             source: offset
             for source, offset in told.items()
@@ -343,12 +345,16 @@ class KafkaConsumer:
             raws = self._without_errors(raws)
         by_place = _by_place(raws)
         if self._sought:
-            self._sought.difference_update(TopicPartition(*place) for place in by_place)
+            self._forget_seeks(TopicPartition(*place) for place in by_place)
         return [
             Fetch(TopicPartition(*place), group, bytes_of(group))
             for place, group in by_place.items()
             if place not in self._gone
         ]
+
+    def _forget_seeks(self, partitions: Iterable[TopicPartition]) -> None:
+        for partition in partitions:
+            self._sought.pop(partition, None)
 
     def _without_errors(self, raws: list[Raw]) -> list[Raw]:
         messages = []
