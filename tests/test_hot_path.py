@@ -21,7 +21,6 @@ from worker.engine.execute import Executor
 from worker.engine.job import Clients, Job
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.results import Results
-from worker.flow.deadletter import fence_topic, retry_topic
 from worker.flow.retry import Tier
 from worker.handlers import Registry
 from worker.kafka.consumer import KafkaConsumer
@@ -29,6 +28,7 @@ from worker.kafka.producer import KafkaProducer
 from worker.observe.tracing import TraceContext
 from worker.serdes import SERDES, decoder
 from worker.settings import Pipeline
+from worker.settings.topics import fence_topic, retry_topic
 from worker.testing import ManualClock, MemoryBroker
 
 CODE = str(Path(worker.__file__).parent)

@@ -15,13 +15,13 @@ from worker.engine.partition import Finished, Run
 from worker.engine.pool import ANY_NUMBER
 from worker.engine.results import Results
 from worker.engine.runner import Late, Runner
-from worker.flow.deadletter import fence_topic, retry_topic
 from worker.flow.health import Counts
 from worker.flow.retry import Tier
 from worker.handlers import Registry
 from worker.ports import Observer
 from worker.serdes import SERDES, decoder
 from worker.settings import Pipeline
+from worker.settings.topics import fence_topic, retry_topic
 from worker.testing import ManualClock, MemoryBroker
 from worker.testing.consumer import MemoryConsumer
 from worker.testing.producer import MemoryProducer

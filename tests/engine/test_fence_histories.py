@@ -23,8 +23,8 @@ from worker.engine.runner import Runner
 from worker.errors import Retry
 from worker.flow import crashes, envelope, fence
 from worker.flow.attempts import Attempts
-from worker.flow.deadletter import fence_topic, retry_topic
 from worker.ports import OnFailed, OnStored
+from worker.settings.topics import fence_topic, retry_topic
 from worker.testing.cluster import Cluster
 from worker.testing.producer import MemoryProducer
 from worker.testing.table import MemoryTable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.engine.rig import GROUP, Rig
-from worker.flow.deadletter import fence_topic
+from worker.settings.topics import fence_topic
 from worker.types import Encoded
 
 FENCES = fence_topic(GROUP)

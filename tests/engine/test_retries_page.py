@@ -13,10 +13,10 @@ from tests.engine.flaky import Flaky, later
 from tests.engine.rig import GROUP, Rig
 from worker.errors import Retry
 from worker.flow import later as later_headers
-from worker.flow.deadletter import retry_topic
 from worker.flow.retry import delay
 from worker.handlers import REGISTRY
 from worker.settings import Pipeline, RetrySettings
+from worker.settings.topics import retry_topic
 from worker.settings.values import WRITTEN
 
 PAGE = (Path(__file__).parents[2] / "docs" / "retries.md").read_text("utf-8")

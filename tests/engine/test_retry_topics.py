@@ -15,8 +15,8 @@ from tests.engine.test_trial import until_it_is_over
 from worker.engine.partition import Partition
 from worker.engine.pipeline import PipelineLoop
 from worker.errors import BatchError, Reject, Retry
-from worker.flow.deadletter import fence_topic, retry_topic
 from worker.flow.health import PartitionState
+from worker.settings.topics import fence_topic, retry_topic
 from worker.types import Headers, Message, TopicPartition
 
 MINUTE, TEN_MINUTES = 60.0, 600.0
@@ -945,7 +945,9 @@ def test_a_message_whose_record_could_not_be_delivered_still_waits_its_time_in_t
 # --- what cannot go to a tier ---
 
 
-def test_a_message_too_large_for_the_tier_has_no_attempt_there() -> None:
+def test_a_message_too_large_for_the_tier_has_no_attempt_there_and_the_log_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     flaky = Flaky({1: 9})
     rig = Rig(flaky.handler(), KEPT)
     rig.limits[FIRST] = 100
@@ -956,6 +958,8 @@ def test_a_message_too_large_for_the_tier_has_no_attempt_there() -> None:
     assert flaky.calls == [1, 1, 2]
     assert (rig.values("dlq"), rig.values(FIRST)) == (["1"], [])
     assert letters(rig)[0]["dlq.attempts"] == b"2"
+    assert f"Message(source[0]@0) cannot wait in {FIRST}: " in caplog.text
+    assert "bytes, and it takes 100 uncompressed" in caplog.text
     settle(rig)
     assert is_over(rig)
 
@@ -976,7 +980,9 @@ def test_a_follower_too_large_for_the_tier_waits_in_its_lane_until_that_is_free(
     assert is_over(rig)
 
 
-def test_a_message_whose_partition_the_tier_lacks_has_no_attempt_there() -> None:
+def test_a_message_whose_partition_the_tier_lacks_has_no_attempt_there_and_the_log_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     rig = Rig(Flaky({1: 9, 2: 9}).handler(), ONCE, partitions=2)
     rig._clients = replace(rig._clients, partitions={FIRST: 1, SECOND: 1})
     rig.restart()
@@ -986,6 +992,7 @@ def test_a_message_whose_partition_the_tier_lacks_has_no_attempt_there() -> None
     at_once(rig, 12)
 
     assert (rig.values("dlq"), rig.values(FIRST)) == (["1"], ["2"])
+    assert f"cannot wait in {FIRST}: it has 1 partitions; add some, restart" in caplog.text
 
 
 # --- records of others, and waits ---

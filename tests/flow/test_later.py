@@ -8,17 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.flow.test_deadletter import MESSAGE
 from worker.flow.attempts import Tried
 from worker.flow.headers import TEXT_LIMIT
-from worker.flow.later import (
-    NAMES,
-    History,
-    due_of,
-    history_of,
-    is_retry_topic,
-    lane_of,
-    retry_record,
-)
+from worker.flow.later import NAMES, History, due_of, history_of, lane_of, retry_record
+from worker.settings.topics import is_retry_topic
 from worker.types import Encoded, Failure, Headers, Message, StoredMessage
 
 TIER = "flights.delays.retry.0"
@@ -27,15 +21,6 @@ TIMEOUT = Failure("timeout", "TimeoutError", "secret payload", stack="secret lin
 ERROR = Failure("handler_error", "ValueError")
 ONCE = Tried(1, 5_000)
 NEVER = Tried(0, 0)
-MESSAGE = Message.of(
-    b"payload",
-    topic="flights",
-    partition=3,
-    offset=42,
-    key=b"N1",
-    headers=[("source", b"radar"), ("source", None), ("traceparent", b"00-1")],
-    timestamp=1_000,
-)
 
 
 def moved(

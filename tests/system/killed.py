@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from worker.app import Options, Wrap, build, load, unreadable
 from worker.cli.ending import leave, stopped_by_signals
-from worker.flow.later import is_retry_topic
 from worker.observe import logs
 from worker.ports import Commits, Consumer, OnFailed, OnStored, Producer
+from worker.settings.topics import is_retry_topic
 from worker.types import Encoded
 
 MOMENTS: Final = ("fence", "retry", "commit", "lift", "commit-of-retry")

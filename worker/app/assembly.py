@@ -36,7 +36,6 @@ from worker.engine.threads import ThreadPool, Watch
 from worker.engine.topics import KnownTopics
 from worker.engine.worker import Worker
 from worker.errors import BadConfiguration, ConnectionFailed, TopicsRefused
-from worker.flow.deadletter import redrive_topic
 from worker.handlers import Handler
 from worker.kafka import config
 from worker.kafka.admin import KafkaAdmin
@@ -48,6 +47,7 @@ from worker.ports import Admin, Clock, Consumer, Observer, Producer
 from worker.settings import Pipeline, TopicSettings
 from worker.settings.librdkafka import key_of
 from worker.settings.patterns import is_pattern, unmatched
+from worker.settings.topics import redrive_topic
 from worker.spec import Document
 from worker.version import __version__
 

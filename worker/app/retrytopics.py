@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from worker.errors import ClientError, TopicsRefused
-from worker.flow.deadletter import fence_topic, redrive_topic, retry_topic
 from worker.flow.retry import Tier
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES
 from worker.ports import Admin
 from worker.settings import Spec, TopicSettings
 from worker.settings.patterns import is_pattern, reads
+from worker.settings.topics import fence_topic, redrive_topic, retry_topic
 from worker.spec import Document
 from worker.types import Problem, TopicInfo
 

@@ -18,13 +18,13 @@ from worker.cli.ending import leave, stopped_by_signals
 from worker.cli.exit_codes import FAILED, FORCED
 from worker.cli.selection import selection_options
 from worker.errors import BadConfiguration, ConnectionFailed, WorkerError
-from worker.flow.deadletter import parking_topic
 from worker.flow.rate import Rate, Unlimited
 from worker.flow.redrive import ORIGIN, Decide, Selection, drop, park
 from worker.kafka.mover import Mover, Progress
 from worker.observe import logs
 from worker.operate.deadletters import DeadLetters, Plan
 from worker.settings.librdkafka import key_of
+from worker.settings.topics import parking_topic
 from worker.spec import load
 
 Output = Literal["table", "json"]

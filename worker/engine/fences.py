@@ -8,10 +8,10 @@ from typing import Final
 
 from worker.engine.partition import Partition
 from worker.errors import ClientError
-from worker.flow.fence import Fences, Lane, decode, tier_of
+from worker.flow.fence import Fences, Lane, decode, fence_record, tier_of
 from worker.flow.retry import Tier
 from worker.ports import Clock, Consumer, Table
-from worker.types import TopicPartition
+from worker.types import Encoded, TopicPartition
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,8 @@ class FenceLog:
             return
         self._forget()
         raised: Raised = {}
-        self._read(raised)
+        for source, lane, tier in self._read():
+            _note(raised, source, lane, tier)
         self._raised = {source: raised[source] for source in raised if source.topic in self._tiers}
         left = {p: raised.get(p.source, {}) for p in able}
         ends = self._ends((p, tier) for p, lanes in left.items() for tier in {*lanes.values()})
@@ -57,8 +58,8 @@ class FenceLog:
             for lane, tier in lanes.items():
                 partition.fences.inherit(lane, tier, ends[self._source(partition, tier)])
 
-    def look(self, partitions: Iterable[Partition]) -> Iterator[tuple[Partition, list[Lane]]]:
-        """The lanes that need no fence any more; looked for now and then, while there are any."""
+    def look(self, partitions: Iterable[Partition]) -> Iterator[tuple[Partition, list[Encoded]]]:
+        """What lifts fences that are not needed any more; looked for now and then."""
         now = self._clock.monotonic()
         if now < self._due:
             return
@@ -68,7 +69,9 @@ class FenceLog:
         self._due = now + LOOK_EVERY
         try:
             committed = self._look_at_tiers(fenced)
-            self._read(self._raised)
+            for source, lane, tier in self._read():
+                if source.topic in self._tiers:
+                    _note(self._raised, source, lane, tier)
         except ClientError as error:
             self._due = now + LOOK_AGAIN_AFTER
             self._forget()  # the log may have been made anew by then
@@ -80,7 +83,8 @@ class FenceLog:
             report = {tier: committed[source] for tier, source in sources.items()}
             lanes = [*fences.look_above(is_above), *fences.report(report, is_above)]
             if lanes:
-                yield partition, lanes
+                topic, source = self._place.topic, partition.source
+                yield partition, [fence_record(topic, source, lane, None) for lane in lanes]
 
     def _forget(self) -> None:
         self._table.forget([self._place])
@@ -109,17 +113,19 @@ class FenceLog:
         commits = self._consumer.committed([*places]) if places else {}
         return {source: commit.offset if commit else 0 for source, commit in commits.items()}
 
-    def _read(self, raised: Raised) -> None:
-        """Take in what was written since the last time; of what is not kept, nothing.
+    def _read(self) -> Iterator[tuple[TopicPartition, Lane, int | None]]:
+        """What was written since the last time: a fenced lane with its tier, or one that is free.
 
         A fence of a tier that was taken away holds nobody: the tier had to be empty for that.
         """
         for record in self._table.read([self._place]):
             place, tier = decode(record.key()), tier_of(record.value())
-            if place is None:
-                continue
-            source, lane = place
-            if tier is None or tier >= len(self._tiers):
-                raised.get(source, {}).pop(lane, None)
-            elif raised is not self._raised or source.topic in self._tiers:
-                raised.setdefault(source, {})[lane] = tier
+            if place is not None:
+                yield *place, tier if tier is not None and tier < len(self._tiers) else None
+
+
+def _note(raised: Raised, source: TopicPartition, lane: Lane, tier: int | None) -> None:
+    if tier is None:
+        raised.get(source, {}).pop(lane, None)
+    else:
+        raised.setdefault(source, {})[lane] = tier

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -15,6 +16,10 @@ from worker.flow.retry import attempts_in_place, tier_after
 from worker.ports import Clock, Observer
 from worker.types import Encoded, Failed, Failure, Message, RawMessage, RetryLater
 
+log = logging.getLogger(__name__)
+
+REPORT_EVERY: Final = 10.0
+"""Seconds between two log lines about messages that cannot be moved."""
 NEVER: Final = Tried(0, 0)
 
 
@@ -52,6 +57,7 @@ class Moves:
         self._partitions = partitions
         self._clock = clock
         self._observer = observer
+        self._report_due = 0.0
 
     def is_over(self, partition: Partition, raw: RawMessage, failed: Failed, counted: int) -> bool:
         """Whether a message is not tried again where it is."""
@@ -122,9 +128,11 @@ class Moves:
         delay: float,
         failure: Failure | None,
     ) -> RetryLater | None:
-        """The record is None where it is too large for the tier, or the partition is not there."""
+        """None where it is too large for the tier, or the partition is not there."""
         topic = self._tiers[tier].topic
-        if raw.partition() >= self._partitions.get(topic, 0):
+        partitions = self._partitions.get(topic, 0)
+        if raw.partition() >= partitions:
+            self._note_stuck(raw, topic, f"it has {partitions} partitions; add some, restart")
             return None
         lane = None if partition.fences is None else partition.lane_of(raw)
         record = retry_record(
@@ -136,6 +144,14 @@ class Moves:
             lane=lane,
             extra=self._observer.headers_for(raw, Encoded(topic, None)),
         )
-        if size_of(record) > self._limits[topic]:
+        size, limit = size_of(record), self._limits[topic]
+        if size > limit:
+            self._note_stuck(raw, topic, f"{size} bytes, and it takes {limit} uncompressed")
             return None
         return RetryLater(record, tier, lane, failure, waits=delay > 0)
+
+    def _note_stuck(self, raw: RawMessage, topic: str, why: str) -> None:
+        """Say now and then why a message goes to no tier, since nothing else would tell."""
+        if self._clock.monotonic() >= self._report_due:
+            self._report_due = self._clock.monotonic() + REPORT_EVERY
+            log.warning("%r cannot wait in %s: %s", Message(raw), topic, why)

@@ -24,7 +24,6 @@ from worker.errors import PipelineFailed, WorkerError
 from worker.flow import crashes, envelope
 from worker.flow.backoff import backoff
 from worker.flow.crashes import Note
-from worker.flow.fence import fence_record
 from worker.flow.flood import Flood
 from worker.flow.gate import GatedLanes
 from worker.flow.health import Counts
@@ -507,10 +506,9 @@ class Runner:
     def _lift_fences(self, fence_log: FenceLog) -> None:
         if self._is_blocked:
             return
-        for partition, lanes in fence_log.look(self.partitions.values()):
+        for partition, records in fence_log.look(self.partitions.values()):
             chunk = Chunk(partition, (), 0, 0, ())
-            topic = self.job.fence or ""
-            chunk.fence([fence_record(topic, partition.source, lane, None) for lane in lanes])
+            chunk.fence(records)
             self.committer.deliver(chunk)
 
     def _past_fences(

@@ -13,6 +13,7 @@ from worker.flow.attempts import Tried
 from worker.flow.later import History
 from worker.flow.retry import own_names
 from worker.settings import DeadLetterSettings, RedactSettings
+from worker.settings.topics import REDRIVE, is_retry_topic, redrive_topic
 from worker.types import Encoded, Failure, Headers, Message, RawMessage
 
 PREFIX = "dlq."
@@ -28,8 +29,6 @@ _VALUE = "value"
 _NUMBERS = ("partition", "offset", "timestamp", "first_failure")
 """What a redriven message goes on saying beside its first topic."""
 
-_PARKED = ".parked"
-_REDRIVE = ".redrive"
 
 REASONS: Final = frozenset(
     {"handler_error", "rejected", "undecodable", "unencodable", "too_large", "timeout", "crash"}
@@ -50,36 +49,6 @@ class Origin:
     group: str
     pipeline: str
     handler: str
-
-
-def redrive_topic(group: str) -> str:
-    """Where dead letters of a group go to be handled again, so that no other group sees them."""
-    return group + _REDRIVE
-
-
-def retry_topic(group: str, tier: int) -> str:
-    """Where messages of a group wait for another attempt; the first tier is 0."""
-    return f"{group}.retry.{tier}"
-
-
-def fence_topic(group: str) -> str:
-    """Where it stands which lanes of a group have messages in a retry topic."""
-    return f"{group}.fence"
-
-
-def ledger_topic(dead_letter: str) -> str:
-    """Where it stands what has become of the records of a dead-letter topic."""
-    return f"{dead_letter}.ledger"
-
-
-def parking_topic(dead_letter: str) -> str:
-    """Where records of a dead-letter topic go that nobody wants to try again."""
-    return dead_letter + _PARKED
-
-
-def is_parking(topic: str) -> bool:
-    """Whether a topic is one of these."""
-    return topic.endswith(_PARKED)
 
 
 def known_as(kind: type[BaseException], names: Collection[str]) -> str:
@@ -147,14 +116,14 @@ def first_time_of(raw: RawMessage) -> int:
         return raw.timestamp()[1]
     message = Message(raw)
     history = later.history_of(message)
-    if history.topic.endswith(_REDRIVE):
+    if history.topic.endswith(REDRIVE):
         history = _before_redrive(message, history)
     return history.timestamp
 
 
 @lru_cache(maxsize=1_024)
 def _comes_again(topic: str) -> bool:
-    return later.is_retry_topic(topic) or topic.endswith(_REDRIVE)
+    return is_retry_topic(topic) or topic.endswith(REDRIVE)
 
 
 def is_named(header: str, patterns: Sequence[str]) -> bool:
@@ -167,7 +136,7 @@ def is_named(header: str, patterns: Sequence[str]) -> bool:
 
 def _replaced(message: Message) -> Callable[[str], bool]:
     """Tells which headers of a message its dead letter has not, or says anew."""
-    gone = later.NAMES if later.is_retry_topic(message.topic) else frozenset()
+    gone = later.NAMES if is_retry_topic(message.topic) else frozenset()
     return lambda name: name.startswith(PREFIX) or name in gone
 
 

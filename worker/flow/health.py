@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from worker.flow.later import is_retry_topic
+from worker.settings.topics import is_retry_topic
 from worker.types import ClientTotals
 
 PipelineStatus = Literal["starting", "joining", "running", "draining", "stopped", "failed"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from worker.flow import headers
 from worker.flow.attempts import Tried
+from worker.settings.topics import is_retry_topic
 from worker.types import Encoded, Failure, Headers, Message, RawMessage, headers_of
 
 PREFIX: Final = "retry."
@@ -16,7 +15,6 @@ PREFIX: Final = "retry."
 _DUE: Final = PREFIX + "due"
 _LANE: Final = PREFIX + "lane"
 
-_RETRY_TOPIC: Final = re.compile(r".+\.retry\.[0-9]+")
 _NO_TIME: Final = -1
 """Kafka's timestamp of a record that has none."""
 
@@ -55,12 +53,6 @@ class History(NamedTuple):
 
 NAMES: Final = frozenset({_DUE, _LANE, *(PREFIX + name for name in History._fields)})
 """The headers of a retry record. Others that begin in the same way are those of users."""
-
-
-@lru_cache(maxsize=1_024)
-def is_retry_topic(topic: str) -> bool:
-    """Whether messages of a topic are retry records: `{group}.retry.{n}`."""
-    return _RETRY_TOPIC.fullmatch(topic) is not None
 
 
 def history_of(message: Message) -> History:

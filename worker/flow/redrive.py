@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from worker.flow.deadletter import PREFIX, redrive_topic
+from worker.flow.deadletter import PREFIX
 from worker.flow.ledger import Fate, Ledger
 from worker.flow.letters import Letter, read
+from worker.settings.topics import redrive_topic
 from worker.types import Encoded, Message
 
 ORIGIN: Final = "origin"

@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from worker.errors import ClientError, TopicNotFound, TopicsRefused
-from worker.flow.deadletter import is_parking, ledger_topic, parking_topic, redrive_topic
 from worker.flow.ledger import Entry, Ledger
 from worker.flow.letters import Letter, read
 from worker.flow.rate import Rate
@@ -19,6 +18,7 @@ from worker.kafka.mover import Mover, Progress, Task, ledger_of
 from worker.kafka.reader import Reader
 from worker.settings import Spec, TopicSettings
 from worker.settings.patterns import reads
+from worker.settings.topics import is_parking, ledger_topic, parking_topic, redrive_topic
 from worker.spec.testfile import topics_of
 from worker.types import TopicInfo
 

@@ -6,6 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from worker.settings import MOST_TIERS, KafkaSettings, Pipeline, Spec
 from worker.settings.patterns import INTERNAL, is_pattern, reads
+from worker.settings.topics import (
+    fence_topic,
+    ledger_topic,
+    parking_topic,
+    redrive_topic,
+    retry_topic,
+)
 from worker.settings.values import LOOPBACK, is_topic
 from worker.spec.tree import KeyPath
 
@@ -123,7 +130,10 @@ def _retry(here: KeyPath, pipeline: Pipeline) -> Iterator[Contradiction]:
 def _retry_topics(here: KeyPath, group: str, pipeline: Pipeline) -> Iterator[Contradiction]:
     """What cannot be the name of a topic, or is that of another one."""
     retry = pipeline.retry
-    own = [*_tiers(group, len(retry.topics)), *([_fence(group)] if pipeline.keeps_order else ())]
+    own = [
+        *_tiers(group, len(retry.topics)),
+        *([fence_topic(group)] if pipeline.keeps_order else ()),
+    ]
     illegal = next((topic for topic in own if not is_topic(topic)), None)
     if illegal is not None:
         yield (
@@ -184,13 +194,9 @@ def _patterns(
 
 
 def _own_topics(group: str, dead_letters: Sequence[str]) -> list[str]:
-    beside = [f"{topic}.{what}" for topic in dead_letters for what in ("ledger", "parked")]
-    return [*_tiers(group, MOST_TIERS), f"{group}.redrive", _fence(group), *beside]
+    beside = [name(topic) for topic in dead_letters for name in (ledger_topic, parking_topic)]
+    return [*_tiers(group, MOST_TIERS), redrive_topic(group), fence_topic(group), *beside]
 
 
 def _tiers(group: str, number: int) -> list[str]:
-    return [f"{group}.retry.{tier}" for tier in range(number)]
-
-
-def _fence(group: str) -> str:
-    return f"{group}.fence"
+    return [retry_topic(group, tier) for tier in range(number)]
