@@ -89,7 +89,11 @@ class ReportingProducer:
     def poll(self, timeout: float) -> int:
         """See `ports.Producer`."""
         self._kept.release()
-        return self._client.poll(timeout)
+        return self.serve(timeout)
+
+    def serve(self, timeout: float) -> int:
+        """Serve delivery reports as `poll` does, for any thread; raises nothing."""
+        return self._called(self._client.poll, timeout)
 
     @property
     def client(self) -> Client:
@@ -112,10 +116,10 @@ class ReportingProducer:
 
     def drop(self, timeout: float) -> int:
         """Deliver what is queued, and give up what is not after `timeout` seconds; how many."""
-        left = self._client.flush(timeout)
+        left = self._called(self._client.flush, timeout) or len(self._client)
         if left:
             self._client.purge()
-            self._client.flush(PURGE_TIMEOUT)
+            self._called(self._client.flush, PURGE_TIMEOUT)
         return left
 
     def close(self, timeout: float) -> None:
@@ -127,13 +131,24 @@ class ReportingProducer:
         self._client.close()
         self._kept.release()
 
+    def _called(self, call: Callable[[float], int], timeout: float) -> int:
+        """What the client returns; it raises a fatal error once instead of calling back."""
+        try:
+            return call(timeout)
+        except KafkaException as error:
+            self._on_error(error.args[0])
+            return 0
+
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self._fatal = failure(error)
+            self._fatal = self._failure(error)
         if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
             self._statistics.connected = False
         self._log.warning("%s", describe(error))
         self._on_any_error(error)
+
+    def _failure(self, error: KafkaError) -> ClientError:
+        return failure(error)
 
 
 class KafkaProducer(ReportingProducer):

@@ -84,7 +84,7 @@ class Served:
             self._insist(record, delivery, error, timeout)
         self._sent += 1
         if self._busy and not self._sent % SERVE_EVERY:
-            self.producer.client.poll(0)
+            self.producer.serve(0)
         return delivery
 
     def call_back(self, delivery: Delivery) -> None:
@@ -100,7 +100,7 @@ class Served:
             return False
         deadline = inf if timeout is None else time.monotonic() + timeout
         while not done() and time.monotonic() < deadline:
-            self.producer.client.poll(WAIT_FOR_ROOM)
+            self.producer.serve(WAIT_FOR_ROOM)
         return True
 
     def close(self, timeout: float) -> int:
@@ -145,7 +145,7 @@ class Served:
         """Send a record that was refused, as soon as there is room; raises `SendFailed`."""
         deadline = time.monotonic() + timeout
         while isinstance(error, QueueFull) and time.monotonic() < deadline:
-            self.producer.client.poll(WAIT_FOR_ROOM)
+            self.producer.serve(WAIT_FOR_ROOM)
             try:
                 self.producer.queue((record,), delivery)
             except ClientError as another:
