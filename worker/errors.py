@@ -7,6 +7,7 @@
   - ClientError                 carries Kafka's error code, whether to try again, what to do
     + QueueFull                 the producer's queue is full: poll, then send the same record again
     + CommitFailed
+    + TransactionFailed         nothing of this transaction counts: abort it, then begin anew
     + ClientFatal               this client is of no more use: make a new one
     + Fenced                    another process has taken this one's identity: exit code 3
     + TopicsRefused             the cluster refuses to make topics, which it names
@@ -95,6 +96,10 @@ class QueueFull(ClientError):
 
 class CommitFailed(ClientError):
     """Offsets were not committed; their messages may be delivered again."""
+
+
+class TransactionFailed(ClientError):
+    """The transaction can only be aborted; the producer can begin another one then."""
 
 
 class ClientFatal(ClientError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NewType, Protocol
 
 from worker.types import (
     ClientTotals,
@@ -30,6 +30,9 @@ Commits = Mapping[TopicPartition, Commit]
 
 METADATA_TOO_LARGE: Final = "OFFSET_METADATA_TOO_LARGE"
 """Part of the error of a commit whose metadata is longer than the broker takes."""
+
+Membership = NewType("Membership", object)
+"""A member and its place in its group at a moment, as `Transactional.commit` takes it."""
 
 Place = Literal["oldest", "newest"] | datetime
 """A place in a partition: its first message, its end, or the first message at or after a time."""
@@ -143,6 +146,13 @@ class Consumer(Protocol):
     def commit(self, commits: Commits, *, wait: bool) -> None:
         """Commit; with `wait` raises `CommitFailed`, else the result reaches `committed`."""
 
+    def membership(self) -> Membership:
+        """Who this member is to its group just now; one that is older than a rebalance is refused.
+
+        Whether the group still has it so is known only from an answer: a `commit` with `wait` of
+        what is committed anyway succeeds for a member whose assignment is current, and no other.
+        """
+
     def close(self) -> None:
         """Leave the group after `revoked` has been told; idempotent."""
 
@@ -175,6 +185,56 @@ class Producer(Protocol):
 
     def close(self, timeout: float) -> None:
         """Drop what is not delivered after `timeout` seconds; idempotent."""
+
+
+class Transactional(Producer, Protocol):
+    """A producer whose records are visible together with a group's offsets, or not at all.
+
+    It belongs to one thread at a time and has an identity, which one producer at a time can have.
+    `take_over` once; then, again and again, `begin`, any number of `send`, and `commit` or `abort`.
+    How to go on is said by the error that a method raises:
+
+    * `TransactionFailed`: nothing of this transaction counts. `abort` and begin anew; a consumer is
+      not taken back by this, so it has to seek.
+    * `ClientFatal`: only a new producer can go on, which with `take_over` ends what this one has
+      left open. What has become of a transaction that was to be committed is known only then, from
+      what `Consumer.committed` says.
+    * `Fenced`: a producer of the same identity has taken over, or the transaction was open for
+      longer than its time-out. In the second case a new producer can go on, as above; it is the
+      second where `Consumer.membership` proves to be current.
+
+    The last two are raised by every later `begin`, `send`, `commit` and `abort` as well. A record
+    that is reported as failed fails its transaction; one that `send` refuses does not.
+    """
+
+    def take_over(self, timeout: float) -> None:
+        """Take the identity over, and abort or complete what was begun under it, before all else.
+
+        Raises a `ClientError` that is `retriable` without an answer in time; then call it again.
+        """
+
+    def begin(self) -> None:
+        """Begin a transaction.
+
+        Raises `ClientFatal`, too, where it could suffer from how the last one has ended; that it
+        was committed, or aborted, remains true.
+        """
+
+    def commit(self, commits: Commits, membership: Membership | None, timeout: float) -> None:
+        """Commit, and with it offsets of the group and their metadata, within `timeout` seconds.
+
+        `membership` is that of the consumer as of now; with no `commits` there may be none. It has
+        committed when it returns; all records were reported by then.
+        """
+
+    def abort(self, timeout: float) -> None:
+        """Drop the transaction within `timeout` seconds; does nothing where none is open.
+
+        Records that are not in their logs yet are reported as failed.
+        """
+
+    def close(self, timeout: float) -> None:
+        """Abort what is open, if that is possible within `timeout` seconds; idempotent."""
 
 
 class Table(Protocol):

@@ -20,7 +20,8 @@ from worker.kafka.admin import KafkaAdmin
 from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.producer import KafkaProducer
 from worker.kafka.table import KafkaTable
-from worker.ports import Admin, Consumer, Producer, Table
+from worker.kafka.transactional import KafkaTransactional
+from worker.ports import Admin, Consumer, Producer, Table, Transactional
 from worker.settings import GroupSettings, KafkaSettings, MetadataSettings, Pipeline
 from worker.testing import ManualClock, MemoryBroker
 from worker.testing.consumer import MemoryConsumer
@@ -57,6 +58,13 @@ class Rig(Protocol):
     def producer(self, *, queue: int = 1000) -> Producer: ...
     def stranded_producer(self) -> Producer:
         """A producer whose broker does not answer."""
+        ...
+
+    def transactional(
+        self, identity: str, *, timeout: float = 30.0, queue: int = 1000
+    ) -> Transactional: ...
+    def stranded_transactional(self) -> Transactional:
+        """A producer of transactions whose broker does not answer."""
         ...
 
     def table(self) -> Table: ...
@@ -102,6 +110,14 @@ class MemoryRig:
         producer = self._broker.producer()
         producer.hold_deliveries()
         return producer
+
+    def transactional(
+        self, identity: str, *, timeout: float = 30.0, queue: int = 1000
+    ) -> Transactional:
+        return self._broker.transactional(identity, timeout=timeout, queue=queue)
+
+    def stranded_transactional(self) -> Transactional:
+        return _stopped().transactional("identity")
 
     def table(self) -> Table:
         return self._broker.table()
@@ -171,6 +187,16 @@ class KafkaRig:
     def stranded_producer(self) -> Producer:
         properties = config.producer(self._settings, {})
         return KafkaProducer(properties | {"bootstrap.servers": NOBODY})
+
+    def transactional(
+        self, identity: str, *, timeout: float = 30.0, queue: int = 1000
+    ) -> Transactional:
+        properties = config.transactional(self._settings, {}, identity, timeout)
+        return KafkaTransactional(properties | {"queue.buffering.max.messages": queue})
+
+    def stranded_transactional(self) -> Transactional:
+        properties = config.transactional(self._settings, {}, unique("identity"), 30.0)
+        return KafkaTransactional(properties | {"bootstrap.servers": NOBODY})
 
     def table(self) -> Table:
         return KafkaTable(self._settings, unique("group"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pty
 import signal
@@ -28,7 +29,7 @@ from worker import TopicConfig
 from worker.errors import ClientError, Fenced
 from worker.flow.rate import Unlimited
 from worker.flow.redrive import Selection
-from worker.kafka import mover
+from worker.kafka import mover, transactional
 from worker.kafka.mover import Progress
 from worker.operate.deadletters import DeadLetters, Plan
 from worker.spec import load
@@ -311,18 +312,39 @@ def test_after_a_failure_a_run_goes_on_with_a_new_producer(kafka: Kafka, tmp_pat
     assert sorted(ids(kafka.read(shop.redrive))) == list(range(1_200))
 
 
-def test_what_was_moved_is_found_in_the_ledger_when_commits_are_answered_late(
-    kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_after_commits_that_were_answered_late_a_run_goes_on_with_a_new_producer(
+    kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     shop = Shop(kafka, tmp_path)
     shop.bury(1_200)
     dead_letters, plan = planned(shop)
-    told: list[Progress] = []
-    monkeypatch.setattr(mover, "ANSWER_WITHIN", 0.001)
+    monkeypatch.setattr(transactional, "ANSWER_WITHIN", 0.001)
 
-    progress = dead_letters.mover(plan, Unlimited(), told.append).run()
+    progress = dead_letters.mover(plan, Unlimited(), lambda _progress: None).run()
 
-    assert len(told) < 3, "no commit was late"
+    assert "beginning again with a new producer: an answer was late" in caplog.text
+    assert progress.moved == {("redriven", shop.redrive): 1_200}
+    assert sorted(ids(kafka.read(shop.redrive))) == list(range(1_200))
+
+
+def test_after_a_commit_without_an_answer_a_run_looks_into_the_ledger_and_goes_on(
+    kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = Shop(kafka, tmp_path)
+    shop.bury(1_200)
+    dead_letters, plan = planned(shop)
+
+    def lose_patience(progress: Progress) -> None:
+        monkeypatch.setattr(mover, "COMMITTED_WITHIN", 0.001 if progress.number == 500 else 30)
+
+    def be_patient(record: logging.LogRecord) -> bool:
+        monkeypatch.setattr(mover, "COMMITTED_WITHIN", 30)
+        return True
+
+    caplog.handler.addFilter(be_patient)
+    progress = dead_letters.mover(plan, Unlimited(), lose_patience).run()
+
+    assert "it is not known what became of the transaction" in caplog.text
     assert progress.moved == {("redriven", shop.redrive): 1_200}
     assert sorted(ids(kafka.read(shop.redrive))) == list(range(1_200))
 

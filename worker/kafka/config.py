@@ -63,7 +63,8 @@ def common(kafka: KafkaSettings) -> Properties:
 
 def consumer(kafka: KafkaSettings, group: str, pipeline: Pipeline, process: int = 0) -> Properties:
     """What the consumer of a pipeline is configured with in the process of this index."""
-    instance = None if pipeline.instance is None else f"{group}.{pipeline.instance}.{process}"
+    name = pipeline.instance
+    instance = None if name is None else identity(group, name, process)
     properties = member(kafka, group, pipeline.isolation, instance)
     if any(map(is_pattern, pipeline.source)):
         properties["topic.blacklist"] = f"^{INTERNAL}"
@@ -130,6 +131,31 @@ def producer(kafka: KafkaSettings, limits: Mapping[str, int]) -> Properties:
     if sending.retries is not None:
         properties["retries"] = sending.retries
     return properties
+
+
+def transactional(
+    kafka: KafkaSettings, limits: Mapping[str, int], transactional_id: str, timeout: float
+) -> Properties:
+    """What a producer of transactions is configured with, as `producer`.
+
+    The cluster aborts a transaction that is open for `timeout` seconds. A record fails in half of
+    that, so that there is time left to end the transaction that it belongs to.
+    """
+    properties = producer(kafka, limits)
+    properties |= {
+        "acks": "all",
+        "enable.idempotence": True,
+        "transactional.id": transactional_id,
+        "transaction.timeout.ms": _milliseconds(timeout),
+        "delivery.timeout.ms": min(properties["delivery.timeout.ms"], _milliseconds(timeout / 2)),
+    }
+    properties.pop("retries", None)
+    return properties
+
+
+def identity(group: str, instance: str, process: int) -> str:
+    """Who a process of this index is, to its group and with `transactional.id` to the cluster."""
+    return f"{group}.{instance}.{process}"
 
 
 def warnings(kafka: KafkaSettings) -> list[str]:

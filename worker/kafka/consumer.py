@@ -21,10 +21,18 @@ from worker.kafka.config import Properties
 from worker.kafka.failures import describe, failure
 from worker.kafka.logs import ClientLog, client_logger
 from worker.kafka.membership import generation
-from worker.kafka.partitions import commits, errors, is_nothing_to_commit, offsets, places, sources
+from worker.kafka.partitions import (
+    commits,
+    committable,
+    errors,
+    is_nothing_to_commit,
+    offsets,
+    places,
+    sources,
+)
 from worker.kafka.questions import asked
 from worker.kafka.stats import Statistics
-from worker.ports import Commits, Offsets, Place, Rebalance
+from worker.ports import Commits, Membership, Offsets, Place, Rebalance
 from worker.settings.patterns import is_pattern, unmatched, whole
 from worker.types import ClientTotals, Commit, Fetch, RawMessage, TopicPartition, bytes_of
 
@@ -235,10 +243,7 @@ class KafkaConsumer:
 
     def commit(self, commits: Commits, *, wait: bool) -> None:
         """See `ports.Consumer`."""
-        committed = [
-            ClientPartition(*source, commit.offset, commit.metadata)
-            for source, commit in commits.items()
-        ]
+        committed = committable(commits)
         try:
             if wait:
                 self._commit_and_wait(committed)
@@ -248,6 +253,10 @@ class KafkaConsumer:
             if wait:
                 raise CommitFailed(describe(error.args[0])) from error
             self._refused.append((commits, describe(error.args[0])))
+
+    def membership(self) -> Membership:
+        """See `ports.Consumer`."""
+        return Membership(self._client.consumer_group_metadata())
 
     def close(self) -> None:
         """See `ports.Consumer`."""

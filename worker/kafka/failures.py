@@ -32,6 +32,8 @@ ADVICE: Final = {
     "its own, or wait until the session of one that was killed is over",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "grant this user Read on the group",
     KafkaError.INVALID_REPLICATION_FACTOR: "ask for no more replicas than there are brokers",
+    KafkaError.INVALID_TRANSACTION_TIMEOUT: "lower transaction.timeout, or raise "
+    "transaction.max.timeout.ms of the brokers",
     KafkaError.MSG_SIZE_TOO_LARGE: _TOO_LARGE,
     KafkaError.NOT_ENOUGH_REPLICAS: _REPLICAS,
     KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND: _REPLICAS,
@@ -40,6 +42,8 @@ ADVICE: Final = {
     KafkaError.SASL_AUTHENTICATION_FAILED: _AUTHENTICATION,
     KafkaError.TOPIC_ALREADY_EXISTS: "use it as it is, or delete it first",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant this user Read or Write on the topic",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "grant this user Write and Describe on the "
+    "transactional id",
     KafkaError.UNKNOWN_TOPIC_OR_PART: _UNKNOWN_TOPIC,
     KafkaError._ALL_BROKERS_DOWN: _UNREACHABLE,  # noqa: SLF001 - public constants
     KafkaError._AUTHENTICATION: _AUTHENTICATION,  # noqa: SLF001

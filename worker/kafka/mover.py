@@ -6,11 +6,9 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
-
-from confluent_kafka import KafkaError, KafkaException
 
 from worker.errors import ClientError, ClientFatal, Fenced, QueueFull
 from worker.flow.backoff import backoff
@@ -20,9 +18,9 @@ from worker.flow.letters import Letter
 from worker.flow.rate import Rate
 from worker.flow.redrive import Decide, Move, Selection, Stay, choices, record_of
 from worker.kafka import config
-from worker.kafka.failures import describe, failure, is_retriable, made, specific
-from worker.kafka.producer import ReportingProducer
+from worker.kafka.failures import made
 from worker.kafka.reader import Bounds, Reader
+from worker.kafka.transactional import KafkaTransactional
 from worker.settings import KafkaSettings
 from worker.types import Encoded, TopicInfo, TopicPartition
 
@@ -35,19 +33,15 @@ BATCH_BYTES: Final = 8 * 1024**2
 TRANSACTION_TIMEOUT: Final = 60.0
 """Seconds after which the cluster aborts a transaction whose run has died."""
 ANSWER_WITHIN: Final = 10.0
-"""Seconds of one call; it is made again, since only the same call resumes what it has begun."""
-SETTLED_WITHIN: Final = TRANSACTION_TIMEOUT + 10.0
-"""Seconds of all calls for one thing."""
+"""Seconds for an abort, which whoever begins next can do as well."""
+TAKEN_OVER_WITHIN: Final = TRANSACTION_TIMEOUT + 10.0
+"""Seconds for ending what an earlier run has left open."""
+COMMITTED_WITHIN: Final = TRANSACTION_TIMEOUT + 10.0
+"""Seconds for a commit."""
 MOMENT: Final = 0.05
 """Seconds between two looks whether the rate, or the queue, has room."""
 ATTEMPTS: Final = 5
 """Failures in a row after which the run gives up."""
-
-_FENCED: Final = {
-    KafkaError._FENCED,  # noqa: SLF001 - public constants
-    KafkaError.INVALID_PRODUCER_EPOCH,
-    KafkaError.PRODUCER_FENCED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +121,11 @@ class Mover:
             before = self.progress.number
             try:
                 self._move_all()
-            except (Fenced, ClientFatal):
+            except Fenced:
                 raise
             except ClientError as error:
+                if isinstance(error, ClientFatal) and not error.retriable:
+                    raise
                 failures = failures + 1 if self.progress.number == before else 1
                 if failures >= ATTEMPTS or self.progress.stopped:
                     raise
@@ -217,32 +213,20 @@ class _Transactions:
     """A producer that writes one transaction after the other, as a context manager.
 
     Raises `Fenced` and `ClientFatal`, after which it is not to be called again, and `ClientError`
-    when a transaction was aborted or its end is not known.
+    when a transaction was aborted.
     """
 
     def __init__(self, kafka: KafkaSettings, task: Task) -> None:
         self._topic = task.topic
         limits = {topic: info.max_message_bytes for topic, info in task.targets.items()}
-        properties = config.producer(kafka, limits)
-        patience = round(TRANSACTION_TIMEOUT * 1000)
-        properties |= {
-            "acks": "all",
-            "enable.idempotence": True,
-            "transactional.id": task.ledger,
-            "transaction.timeout.ms": patience,
-            "delivery.timeout.ms": min(properties["delivery.timeout.ms"], patience),
-        }
-        properties.pop("retries", None)
-        self._producer = made(lambda: ReportingProducer(properties))
-        self._client = self._producer.client
-        self._open = False
-        self._refusal: KafkaError | None = None
+        properties = config.transactional(kafka, limits, task.ledger, TRANSACTION_TIMEOUT)
+        self._producer = made(lambda: KafkaTransactional(properties))
 
     def __enter__(self) -> Self:
         try:
-            self._insist(self._client.init_transactions)
+            self._producer.take_over(TAKEN_OVER_WITHIN)
         except ClientError:
-            self._let_go()
+            self._producer.close(0.0)
             raise
         return self
 
@@ -250,41 +234,24 @@ class _Transactions:
         """Abort what is open, as far as that is possible: whoever begins next does it as well.
 
         Only then may it show that another run has begun, which is raised: to begin again would
-        shut that one out. A client that cannot abort is not closed but let go of, since its `close`
-        would try, and warn.
+        shut that one out.
         """
-        shut_out = self._abort() if self._open else None
-        if self._open:
-            self._let_go()
-        else:
-            self._producer.close(0.0)
-        if shut_out is not None:
-            raise shut_out
-
-    def _abort(self) -> Fenced | None:
         try:
-            self._client.abort_transaction(ANSWER_WITHIN)
-        except KafkaException as error:
-            return self._shut_out(error.args[0].code())
-        self._open = False
-        return None
-
-    def _let_go(self) -> None:
-        """Forget what is queued; even that the client may refuse once it is fatal."""
-        with suppress(KafkaException):
-            self._client.purge()
+            with self._alone():
+                self._producer.abort(ANSWER_WITHIN)
+        except Fenced:
+            raise
+        except ClientError as error:
+            log.warning("a transaction is left to whoever begins next: %s", error)
+        finally:
+            self._producer.close(0.0)
 
     def write(self, records: Sequence[Encoded]) -> None:
         """Write records in one transaction of their own."""
-        self._open, self._refusal = True, None
-        try:
-            self._client.begin_transaction()
-        except KafkaException as error:
-            raise self._failed(error.args[0]) from error
-        self._queue(list(records))
-        if self._insist(self._client.commit_transaction) > 1:
-            raise ClientError("a commit was answered late, so this producer is not trusted further")
-        self._open = False
+        with self._alone():
+            self._producer.begin()
+            self._queue(list(records))
+            self._producer.commit({}, None, COMMITTED_WITHIN)
 
     def wait(self) -> None:
         """Let a moment pass."""
@@ -293,48 +260,21 @@ class _Transactions:
     def _queue(self, records: list[Encoded]) -> None:
         while records:
             try:
-                del records[: self._producer.queue(records, self._report)]
+                del records[: self._producer.send(records, _ignore, _ignore)]
             except QueueFull:
                 self.wait()
-            except ClientFatal as error:
-                raise self._shut_out(error.code) or error from error
 
-    def _report(self, error: KafkaError | None, _report: object) -> None:
-        self._refusal = self._refusal or error
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        try:
+            yield
+        except Fenced as error:
+            raise Fenced(
+                f"another run has begun on {self._topic}, or this one stood still for too long",
+                code=error.code,
+                advice="run it again while no other runs: it goes on where this one has ended",
+            ) from error
 
-    def _insist(self, call: Callable[[float], object]) -> int:
-        """Call until there is an answer, since only the same call resumes one; how many it took."""
-        deadline, calls = time.monotonic() + SETTLED_WITHIN, 0
-        while True:
-            calls += 1
-            try:
-                call(ANSWER_WITHIN)
-            except KafkaException as error:
-                problem: KafkaError = error.args[0]
-                if self._is_answer(problem) or time.monotonic() > deadline:
-                    raise self._failed(problem) from error
-            else:
-                return calls
 
-    def _is_answer(self, problem: KafkaError) -> bool:
-        """Whether it is of no use to call again; flags mislead once the producer is fatal."""
-        is_final = problem.fatal() or problem.txn_requires_abort() or not is_retriable(problem)
-        return is_final or self._producer.fatal is not None
-
-    def _failed(self, problem: KafkaError) -> ClientError:
-        for known in (problem, self._refusal):
-            shut_out = None if known is None else self._shut_out(known.code())
-            if shut_out is not None:
-                return shut_out
-        if problem.fatal() or self._producer.fatal is not None:
-            return specific(ClientFatal, describe(problem), problem)
-        return failure(self._refusal or problem)
-
-    def _shut_out(self, code: int | None) -> Fenced | None:
-        if code not in _FENCED:
-            return None
-        return Fenced(
-            f"another run has begun on {self._topic}, or this one stood still for too long",
-            code=code,
-            advice="run it again while no other runs: it goes on where this one has ended",
-        )
+def _ignore(_report: object) -> None:
+    """The commit tells as well."""

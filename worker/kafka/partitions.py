@@ -8,12 +8,21 @@ from confluent_kafka import KafkaError
 from confluent_kafka import TopicPartition as ClientPartition
 
 from worker.kafka.failures import describe
+from worker.ports import Commits
 from worker.types import Commit, TopicPartition
 
 
 def places(partitions: Iterable[TopicPartition], offset: int = -1001) -> list[ClientPartition]:
     """The partitions as the client takes them, with an offset or none."""
     return [ClientPartition(*partition, offset) for partition in partitions]
+
+
+def committable(commits: Commits) -> list[ClientPartition]:
+    """What is to be committed as the client takes it."""
+    return [
+        ClientPartition(*source, commit.offset, commit.metadata)
+        for source, commit in commits.items()
+    ]
 
 
 def sources(partitions: Iterable[ClientPartition]) -> list[TopicPartition]:

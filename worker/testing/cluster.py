@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from worker.errors import ClientError
 from worker.ports import Clock
 from worker.testing.clock import ManualClock
+from worker.testing.coordinator import Coordinator
 from worker.testing.group import Group
 from worker.testing.log import Log, partition_of
 from worker.types import TopicPartition
@@ -40,6 +41,7 @@ class Cluster:
         self.up = True
         """Whether the brokers answer."""
         self.changes = 0
+        self.transactions = Coordinator(self.clock)
 
     def make(self, name: str, partitions: int, max_message_bytes: int) -> None:
         """Add a topic and offer it to every group."""
@@ -62,7 +64,8 @@ class Cluster:
         return self.groups[name]
 
     def log(self, source: TopicPartition) -> Log:
-        """Look up the log of a partition; raises `ClientError` where there is none."""
+        """Look up the log of a partition, as it is by now; raises `ClientError` without one."""
+        self.transactions.expire()
         topic = self.topics.get(source.topic)
         if topic is None or not 0 <= source.partition < len(topic.logs):
             raise ClientError(f"UNKNOWN_TOPIC_OR_PART: {source} does not exist")

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.errors import ClientError, ClientFatal, CommitFailed
-from worker.ports import METADATA_TOO_LARGE, Commits, Offsets, Place, Rebalance
+from worker.ports import Commits, Membership, Offsets, Place, Rebalance
 from worker.settings.patterns import is_pattern, unmatched
 from worker.testing.cluster import Cluster
 from worker.testing.group import Member
 from worker.testing.log import Isolation
 from worker.types import ClientTotals, Commit, Fetch, StoredMessage, TopicPartition, bytes_of
-
-METADATA_LIMIT = 4_096
-"""`offset.metadata.max.bytes` of a broker: so many characters are too many."""
 
 
 @dataclass(slots=True)
@@ -114,14 +111,13 @@ class MemoryConsumer:
         with self._cluster.lock:
             if not self._cluster.up:
                 raise ClientError(f"_TRANSPORT: cannot find {place} while no broker answers")
-            return {partition: self._cluster.log(partition).find(place) for partition in partitions}
+            return {p: self._cluster.log(p).find(place, self._isolation) for p in partitions}
 
     def group_offsets(self) -> Mapping[TopicPartition, Commit | None]:
         """Tell the group's commits; raises `ClientError` when the broker is down."""
         with self._cluster.lock:
             self._require_broker()
-            mine = filter(self._reads, self._cluster.partitions())
-            return {partition: self._group.committed.get(partition) for partition in mine}
+            return self._committed(filter(self._reads, self._cluster.partitions()))
 
     def committed(
         self, partitions: Sequence[TopicPartition]
@@ -129,7 +125,7 @@ class MemoryConsumer:
         """Tell the group's commits in these; raises `ClientError` when the broker is down."""
         with self._cluster.lock:
             self._require_broker()
-            return {partition: self._group.committed.get(partition) for partition in partitions}
+            return self._committed(partitions)
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """Tell the ends of the partitions."""
@@ -152,6 +148,10 @@ class MemoryConsumer:
             self._answers.append((dict(commits), error))
         elif error is not None:
             raise CommitFailed(error)
+
+    def membership(self) -> Membership:
+        """Who this member is to its group."""
+        return Membership((self._group, self._member))
 
     def close(self) -> None:
         """Give the partitions back and leave the group."""
@@ -242,7 +242,9 @@ class MemoryConsumer:
 
     def _take_over(self, member: Member, rebalance: Rebalance) -> None:
         with self._cluster.lock:
-            committed = {p: self._group.committed.get(p) for p in self._group.claim(member)}
+            if self._cluster.transactions.pending(self._group):
+                return
+            committed = self._committed(self._group.claim(member))
         if not committed and member.welcomed:
             return
         member.welcomed = True
@@ -293,6 +295,14 @@ class MemoryConsumer:
 
     # --- shared ---
 
+    def _committed(
+        self, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, Commit | None]:
+        asked = list(partitions)
+        if not self._cluster.transactions.pending(self._group).isdisjoint(asked):
+            raise ClientError("UNSTABLE_OFFSET_COMMIT: a transaction with offsets is open")
+        return {partition: self._group.committed.get(partition) for partition in asked}
+
     def _require_broker(self) -> None:
         if not self._cluster.up:
             raise ClientError("_TRANSPORT: no broker answers")
@@ -308,7 +318,7 @@ class MemoryConsumer:
         position = self._positions[partition]
         if position.paused or position.astray or self._read(partition, 1):
             return position.offset
-        return max(position.offset, self._cluster.log(partition).end)
+        return max(position.offset, self._cluster.log(partition).end_for(self._isolation))
 
     def _set_paused(self, partitions: Sequence[TopicPartition], *, paused: bool) -> None:
         for partition in partitions:
@@ -320,12 +330,11 @@ class MemoryConsumer:
             return self._commit_errors.popleft()
         if not self._cluster.up:
             return "_TRANSPORT: no broker answers"
-        if self._member is None or self._member.expired or self._failure is not None:
-            return "UNKNOWN_MEMBER_ID: this consumer is no member of its group"
-        if any(len(commit.metadata) >= METADATA_LIMIT for commit in commits.values()):
-            return f"{METADATA_TOO_LARGE}: {METADATA_LIMIT} characters and more are not taken"
-        self._group.committed.update(commits)
-        return None
+        member = None if self._failure is not None else self._member
+        error = self._group.refusal(member, commits)
+        if error is None:
+            self._group.committed.update(commits)
+        return error
 
 
 def _fetch(source: TopicPartition, found: list[StoredMessage]) -> Fetch:

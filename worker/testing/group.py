@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from worker.ports import METADATA_TOO_LARGE, Commits
 from worker.settings.patterns import reads
 from worker.types import Commit, TopicPartition
+
+METADATA_LIMIT = 4_096
+"""`offset.metadata.max.bytes` of a broker: so many characters are too many."""
 
 
 class Member:
@@ -79,6 +83,14 @@ class Group:
         arriving = sorted(member.target - taken)
         member.owned.update(arriving)
         return arriving
+
+    def refusal(self, member: Member | None, commits: Commits) -> str | None:
+        """Why a member may not commit these; None where it may."""
+        if member not in self._members:
+            return "UNKNOWN_MEMBER_ID: this consumer is no member of its group"
+        if any(len(commit.metadata) >= METADATA_LIMIT for commit in commits.values()):
+            return f"{METADATA_TOO_LARGE}: {METADATA_LIMIT} characters and more are not taken"
+        return None
 
     def _rebalance(self) -> None:
         self.generation += 1

@@ -22,23 +22,40 @@ class Log:
         self.end = 0
         """The offset of the next record."""
         self._records: list[StoredMessage] = []
+        self._open: dict[object, set[int]] = {}
+        """The offsets of each transaction that is open."""
         self._aborted: set[int] = set()
 
     def append(
-        self, value: bytes | None, key: bytes | None, headers: Headers, timestamp: int
+        self,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        timestamp: int,
+        transaction: object | None = None,
     ) -> StoredMessage:
         """Add a record; `timestamp` is in milliseconds since 1970."""
         record = StoredMessage(
             *self.source, self.end, value=value, key=key, headers=headers, timestamp=timestamp
         )
+        if transaction is not None:
+            self._open.setdefault(transaction, set()).add(self.end)
         self._records.append(record)
         self.end += 1
         return record
 
-    def abort(self, offset: int) -> None:
-        """Mark a record as one of an aborted transaction and add the control record."""
-        self._aborted.add(offset)
+    def end_transaction(self, transaction: object, *, commit: bool) -> None:
+        """Add the control record that commits or aborts the records of a transaction."""
+        offsets = self._open.pop(transaction)
+        if not commit:
+            self._aborted |= offsets
         self.skip(1)
+
+    def end_for(self, isolation: Isolation) -> int:
+        """How far a reader gets: under `read_committed` to the first open transaction."""
+        if isolation == "read_uncommitted":
+            return self.end
+        return min((min(offsets) for offsets in self._open.values()), default=self.end)
 
     def skip(self, count: int) -> None:
         """Leave offsets without a record, as control records and compaction do."""
@@ -52,7 +69,7 @@ class Log:
     def read(self, offset: int, limit: int, isolation: Isolation) -> list[StoredMessage]:
         """Take up to `limit` records from an offset on."""
         found: list[StoredMessage] = []
-        for index in range(self._index(offset), len(self._records)):
+        for index in range(self._index(offset), self._index(self.end_for(isolation))):
             if len(found) == limit:
                 break
             if (
@@ -62,13 +79,14 @@ class Log:
                 found.append(self._records[index])
         return found
 
-    def find(self, place: Place) -> int:
+    def find(self, place: Place, isolation: Isolation) -> int:
         """Look up the offset of a place; a time after the last record has the end."""
+        end = self.end_for(isolation)
         if isinstance(place, datetime):
             wanted = place.timestamp() * 1000
             later = (r.offset() for r in self._records if r.timestamp()[1] >= wanted)
-            return next(later, self.end)
-        return self.start if place == "oldest" else self.end
+            return next(later, end)
+        return self.start if place == "oldest" else end
 
     def _index(self, offset: int) -> int:
         return bisect_left(self._records, offset, key=StoredMessage.offset)

@@ -11,6 +11,7 @@ from worker.testing.consumer import MemoryConsumer
 from worker.testing.log import Isolation
 from worker.testing.producer import MemoryProducer, as_bytes
 from worker.testing.table import MemoryTable
+from worker.testing.transactional import MemoryTransactional
 from worker.types import Commit, Headers, Message, TopicInfo, TopicPartition
 
 MAX_MESSAGE_BYTES = 1_048_588
@@ -31,7 +32,9 @@ class MemoryBroker(Cluster):
         self.consumers: list[MemoryConsumer] = []
         """Every consumer that was made, in order."""
         self.producers: list[MemoryProducer] = []
-        """Every producer that was made, in order."""
+        """Every producer that was made, in order, but those of transactions."""
+        self.transactionals: list[MemoryTransactional] = []
+        """Every producer of transactions that was made, in order."""
 
     # --- topics and records ---
 
@@ -71,8 +74,9 @@ class MemoryBroker(Cluster):
     def append_aborted(self, source: TopicPartition, value: bytes | None) -> Message:
         """Write a record of a transaction that is aborted; only `read_uncommitted` returns it."""
         with self.lock:
-            record = self.log(source).append(value, None, (), int(self.clock.time() * 1000))
-            self.log(source).abort(record.offset())
+            log, transaction = self.log(source), object()
+            record = log.append(value, None, (), int(self.clock.time() * 1000), transaction)
+            log.end_transaction(transaction, commit=False)
             self.changed()
             return Message(record)
 
@@ -90,10 +94,10 @@ class MemoryBroker(Cluster):
     def records(self, topic: str) -> list[Message]:
         """All committed records of a topic, by partition and offset."""
         with self.lock:
-            logs = self.topics[topic].logs
+            self.transactions.expire()
             return [
                 Message(record)
-                for log in logs
+                for log in self.topics[topic].logs
                 for record in log.read(log.start, log.end, "read_committed")
             ]
 
@@ -144,6 +148,14 @@ class MemoryBroker(Cluster):
             self.producers.append(MemoryProducer(self, queue))
             return self.producers[-1]
 
+    def transactional(
+        self, identity: str, *, timeout: float = 30.0, queue: int = 100_000
+    ) -> MemoryTransactional:
+        """Make a producer of transactions, which are aborted after `timeout` seconds."""
+        with self.lock:
+            self.transactionals.append(MemoryTransactional(self, queue, identity, timeout))
+            return self.transactionals[-1]
+
     def table(self) -> MemoryTable:
         """Make a reader of compacted topics."""
         return MemoryTable(self)
@@ -183,7 +195,7 @@ class MemoryAdmin:
         committed = self._broker.committed(group)
         return {
             name: sum(
-                max(0, log.end - max(log.start, committed.get(log.source, 0)))
+                max(0, log.end_for("read_committed") - max(log.start, committed.get(log.source, 0)))
                 for log in self._broker.topics[name].logs
             )
             for name in topics

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from worker.errors import ClientError, ClientFatal, QueueFull
 from worker.ports import OnFailed, OnStored
 from worker.testing.cluster import Cluster
+from worker.testing.log import Log
 from worker.types import (
     ClientTotals,
     Encoded,
@@ -210,11 +211,14 @@ class MemoryProducer:
         log = self._cluster.log(TopicPartition(record.topic, partition))
         now = int(self._cluster.clock.time() * 1000)
         timestamp = now if record.timestamp is None else record.timestamp
-        log.append(record.value, record.key, as_bytes(record.headers), timestamp)
+        self._append(log, record, timestamp)
         self._sent += 1
         self._sent_bytes += _size(record)
         self._cluster.changed()
         return None if fault is None else ClientError(fault.error)
+
+    def _append(self, log: Log, record: Encoded, timestamp: int) -> None:
+        log.append(record.value, record.key, as_bytes(record.headers), timestamp)
 
     def _next_fault(self, record: Encoded) -> _Fault | None:
         for fault in self._faults:

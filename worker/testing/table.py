@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from worker.errors import ClientError
 from worker.ports import Offsets
 from worker.testing.cluster import Cluster
 from worker.testing.log import Log
 from worker.types import RawMessage, StoredMessage, TopicPartition
+
+ISOLATION: Final = "read_committed"
 
 
 class MemoryTable:
@@ -31,7 +34,7 @@ class MemoryTable:
         with self._cluster.lock:
             if partitions and not self._cluster.up:
                 raise ClientError("_TRANSPORT: no broker answers")
-            return {source: self._cluster.log(source).end for source in partitions}
+            return {source: self._cluster.log(source).end_for(ISOLATION) for source in partitions}
 
     def forget(self, partitions: Iterable[TopicPartition]) -> None:
         """Begin these anew."""
@@ -43,5 +46,5 @@ class MemoryTable:
 
     def _read(self, log: Log) -> list[StoredMessage]:
         start = self._positions.get(log.source, 0)
-        self._positions[log.source] = log.end
-        return log.read(start, log.end, "read_committed")
+        self._positions[log.source] = log.end_for(ISOLATION)
+        return log.read(start, log.end, ISOLATION)

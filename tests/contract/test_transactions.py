@@ -1,0 +1,409 @@
+"""What every producer of transactions does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import pytest
+
+from tests.contract.member import DEADLINE, Members, until
+from tests.contract.rig import Layout, Rig, unique
+from tests.contract.test_consumer import filled, topic_of
+from tests.deliveries import Deliveries
+from worker.errors import ClientError, ClientFatal, Fenced, QueueFull, TransactionFailed
+from worker.ports import METADATA_TOO_LARGE, Transactional
+from worker.types import Commit, Encoded, TopicPartition
+
+
+class Make(Protocol):
+    def __call__(
+        self, identity: str | None = None, *, timeout: float = 30.0, queue: int = 1000
+    ) -> Transactional: ...
+
+
+@pytest.fixture
+def make(rig: Rig) -> Iterator[Make]:
+    """Makes producers that have taken over, and closes them."""
+    made: list[Transactional] = []
+
+    def make(
+        identity: str | None = None, *, timeout: float = 30.0, queue: int = 1000
+    ) -> Transactional:
+        producer = rig.transactional(identity or unique("identity"), timeout=timeout, queue=queue)
+        made.append(producer)
+        producer.take_over(DEADLINE)
+        return producer
+
+    yield make
+    for producer in made:
+        producer.close(1.0)
+
+
+def write(producer: Transactional, topic: str, *values: bytes) -> Deliveries:
+    """Write records and wait until they lie in their log."""
+    deliveries = Deliveries()
+    records = [Encoded(topic, value, partition=0) for value in values]
+    assert producer.send(records, deliveries.stored, deliveries.failed) == len(values)
+    serve_until(producer, lambda: deliveries.errors)
+    return deliveries
+
+
+def serve_until(producer: Transactional, condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {DEADLINE} s"
+        producer.poll(0.1)
+
+
+def refuse(producer: Transactional, topic: str) -> None:
+    """Have a record of the open transaction fail; the topic takes 2,000 bytes."""
+    deliveries = Deliveries()
+    producer.send([Encoded(topic, b"x" * 3000)], deliveries.stored, deliveries.failed)
+    serve_until(producer, lambda: deliveries.errors)
+
+
+def begun(producer: Transactional, renew: Callable[[], Transactional]) -> Transactional:
+    """A producer with a transaction that is begun: this one, or a new one where it begins none."""
+    try:
+        producer.begin()
+    except ClientFatal:
+        producer.close(0.0)
+        producer = renew()
+        producer.begin()
+    return producer
+
+
+def test_records_are_read_once_their_transaction_is_committed_and_hold_back_later_ones(
+    rig: Rig, members: Members, make: Make
+) -> None:
+    (source,) = filled(rig, 1)
+    committed, all_there_is = (
+        members.join(unique("group"), source.topic, isolation=isolation)
+        for isolation in ("read_committed", "read_uncommitted")
+    )
+    producer = make()
+    producer.begin()
+    write(producer, source.topic, b"in transaction")
+    rig.append(source, b"behind")
+
+    until(lambda: len(all_there_is.received) == 3, committed, all_there_is)
+    until(lambda: committed.received, committed)
+    before = list(committed.values)
+    producer.commit({}, None, DEADLINE)
+    until(lambda: len(committed.received) == 3, committed)
+
+    assert before == [b"0.0"]
+    assert committed.values == all_there_is.values == [b"0.0", b"in transaction", b"behind"]
+
+
+def test_records_of_an_aborted_transaction_are_not_read(
+    rig: Rig, members: Members, make: Make
+) -> None:
+    topic, producer = topic_of(rig), make()
+    member = members.join(unique("group"), topic)
+
+    producer.begin()
+    write(producer, topic, b"aborted")
+    producer.abort(DEADLINE)
+    producer.begin()
+    write(producer, topic, b"committed")
+    producer.commit({}, None, DEADLINE)
+    until(lambda: member.received, member)
+
+    assert member.values == [b"committed"]
+
+
+def test_whoever_reads_what_is_committed_takes_the_first_open_transaction_for_the_end(
+    rig: Rig, members: Members, make: Make
+) -> None:
+    (source,) = filled(rig, 3)
+    member, table = members.settled(unique("group"), source.topic), rig.table()
+    producer = make()
+    producer.begin()
+    write(producer, source.topic, b"in transaction")
+    rig.append(source, b"behind")
+
+    assert member.consumer.find([source], "newest") == {source: 3}
+    assert table.ends([source]) == {source: 3}
+    assert [record.value() for record in table.read([source])] == [b"0.0", b"0.1", b"0.2"]
+    assert rig.admin().uncommitted(unique("group"), [source.topic]) == {source.topic: 3}
+    until(lambda: member.consumer.positions([source]) == {source: 3}, member)
+    producer.commit({}, None, DEADLINE)
+    until(lambda: [record.value() for record in table.read([source])], member)
+    table.close()
+
+
+def test_offsets_and_what_is_noted_beside_them_are_committed_with_the_records(
+    rig: Rig, members: Members, make: Make
+) -> None:
+    sources, producer = filled(rig, 5, partitions=2), make()
+    member = members.settled(unique("group"), sources[0].topic)
+    first, second = sources
+    commits = {first: Commit(3, "sw1:3-4"), second: Commit(5)}
+
+    producer.begin()
+    write(producer, topic_of(rig), b"result")
+    producer.commit(commits, member.consumer.membership(), DEADLINE)
+    committed = settled(member.consumer.committed, sources)
+    producer.begin()
+    producer.commit({first: Commit(4)}, member.consumer.membership(), DEADLINE)
+
+    assert committed == commits
+    assert settled(member.consumer.committed, sources) == {**commits, first: Commit(4)}
+
+
+def settled(ask: Callable[..., object], sources: list[TopicPartition]) -> object:
+    """The answer once the coordinator has written down what it has promised."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        try:
+            return ask(sources)
+        except ClientError:
+            assert time.monotonic() < deadline
+
+
+def test_offsets_of_an_aborted_transaction_are_not_committed(
+    rig: Rig, members: Members, make: Make
+) -> None:
+    (source,) = filled(rig, 5)
+    topic = unique("topic")
+    rig.admin().create({topic: Layout(config={"max.message.bytes": "2000"})})
+    member, producer = members.settled(unique("group"), source.topic), make()
+    producer.begin()
+    refuse(producer, topic)
+
+    with pytest.raises(TransactionFailed):
+        producer.commit({source: Commit(5)}, member.consumer.membership(), DEADLINE)
+    producer.abort(DEADLINE)
+
+    assert settled(member.consumer.committed, [source]) == {source: None}
+
+
+def test_a_transaction_may_be_empty(make: Make) -> None:
+    producer = make()
+
+    producer.begin()
+    producer.commit({}, None, DEADLINE)
+    producer.begin()
+    producer.abort(DEADLINE)
+    producer.begin()
+    producer.commit({}, None, DEADLINE)
+
+
+def test_outside_a_transaction_nothing_is_sent_or_committed_and_an_abort_does_nothing(
+    rig: Rig, make: Make
+) -> None:
+    topic, producer, deliveries = topic_of(rig), make(), Deliveries()
+
+    producer.abort(DEADLINE)
+    with pytest.raises(ClientError, match="no transaction was begun"):
+        producer.send([Encoded(topic, b"")], deliveries.stored, deliveries.failed)
+    with pytest.raises(ClientError, match="no transaction was begun"):
+        producer.commit({}, None, DEADLINE)
+    producer.begin()
+    write(producer, topic, b"in transaction")
+    producer.commit({}, None, DEADLINE)
+
+    assert deliveries.errors == []
+
+
+def test_when_a_commit_returns_all_records_were_reported(rig: Rig, make: Make) -> None:
+    topic, producer, deliveries = topic_of(rig, 4), make(), Deliveries()
+    records = [Encoded(topic, b"%d" % n, b"%d" % n) for n in range(500)]
+
+    producer.begin()
+    for start in range(0, 500, 100):
+        producer.send(records[start : start + 100], deliveries.stored, deliveries.failed)
+    producer.commit({}, None, DEADLINE)
+
+    assert deliveries.errors == [None] * 500
+
+
+def test_when_an_abort_returns_all_records_were_reported(rig: Rig, make: Make) -> None:
+    topic, producer = topic_of(rig), make()
+    told: list[object] = []
+
+    producer.begin()
+    for _ in range(20):
+        producer.send([Encoded(topic, b"")], told.append, told.append)
+    producer.abort(DEADLINE)
+
+    assert len(told) == 20
+
+
+def test_a_record_that_fails_fails_its_transaction_and_the_next_one_is_none_the_worse(
+    rig: Rig, members: Members, make: Make
+) -> None:
+    topic, identity, deliveries = unique("topic"), unique("identity"), Deliveries()
+    rig.admin().create({topic: Layout(config={"max.message.bytes": "2000"})})
+    member, producer = members.join(unique("group"), topic), make(identity)
+    producer.begin()
+    write(producer, topic, b"its neighbour")
+    refuse(producer, topic)
+
+    with pytest.raises(TransactionFailed, match="MSG_SIZE_TOO_LARGE"):
+        producer.send([Encoded(topic, b"later")], deliveries.stored, deliveries.failed)
+    with pytest.raises(TransactionFailed, match="MSG_SIZE_TOO_LARGE"):
+        producer.commit({}, None, DEADLINE)
+    producer.abort(DEADLINE)
+    next_one = begun(producer, lambda: make(identity))
+    write(next_one, topic, b"next")
+    next_one.commit({}, None, DEADLINE)
+    until(lambda: member.received, member)
+
+    assert member.values == [b"next"]
+
+
+def test_a_record_that_is_refused_by_send_fails_nothing(
+    rig: Rig, members: Members, make: Make
+) -> None:
+    topic, producer, deliveries = topic_of(rig), make(queue=2), Deliveries()
+    member = members.join(unique("group"), topic)
+    first, second, third = (Encoded(topic, b"%d" % n) for n in range(3))
+
+    producer.begin()
+    assert producer.send([first, second, third], deliveries.stored, deliveries.failed) == 2
+    with pytest.raises(QueueFull):
+        producer.send([third], deliveries.stored, deliveries.failed)
+    serve_until(producer, lambda: deliveries.errors)
+    producer.send([third], deliveries.stored, deliveries.failed)
+    producer.commit({}, None, DEADLINE)
+    until(lambda: len(member.received) == 3, member)
+
+    assert member.values == [b"0", b"1", b"2"]
+
+
+def test_who_is_no_member_any_more_commits_nothing(rig: Rig, members: Members, make: Make) -> None:
+    (source,) = filled(rig, 5)
+    topic, group, producer = topic_of(rig), unique("group"), make()
+    former = members.settled(group, source.topic)
+    membership = former.consumer.membership()
+    former.consumer.close()
+    member = members.settled(group, source.topic)
+    reader = members.join(unique("group"), topic)
+
+    producer.begin()
+    write(producer, topic, b"of the former")
+    with pytest.raises(TransactionFailed):
+        producer.commit({source: Commit(5)}, membership, DEADLINE)
+    producer.abort(DEADLINE)
+    before = settled(member.consumer.committed, [source])
+    producer.begin()
+    write(producer, topic, b"of the member")
+    producer.commit({source: Commit(2)}, member.consumer.membership(), DEADLINE)
+    until(lambda: reader.received, reader)
+
+    assert before == {source: None}
+    assert reader.values == [b"of the member"]
+    assert settled(member.consumer.committed, [source]) == {source: Commit(2)}
+
+
+def test_what_is_noted_beside_offsets_may_be_too_long_and_the_error_says_so(
+    rig: Rig, members: Members, make: Make
+) -> None:
+    (source,) = filled(rig, 5)
+    member, producer = members.settled(unique("group"), source.topic), make()
+
+    producer.begin()
+    with pytest.raises(TransactionFailed, match=METADATA_TOO_LARGE):
+        producer.commit({source: Commit(5, "x" * 4096)}, member.consumer.membership(), DEADLINE)
+    producer.abort(DEADLINE)
+    producer.begin()
+    producer.commit({source: Commit(5, "x" * 4095)}, member.consumer.membership(), DEADLINE)
+
+    assert settled(member.consumer.committed, [source]) == {source: Commit(5, "x" * 4095)}
+
+
+def test_who_takes_over_aborts_what_was_begun_and_the_former_owner_is_shut_out_for_good(
+    rig: Rig, members: Members, make: Make
+) -> None:
+    topic, identity = topic_of(rig), unique("identity")
+    member = members.join(unique("group"), topic)
+    former = make(identity)
+    former.begin()
+    write(former, topic, b"of the former")
+
+    heir = make(identity)
+    heir.begin()
+    write(heir, topic, b"of the heir")
+    heir.commit({}, None, DEADLINE)
+    until(lambda: member.received, member)
+
+    deliveries = Deliveries()
+    with pytest.raises(Fenced):
+        former.commit({}, None, DEADLINE)
+    with pytest.raises(Fenced):
+        former.send([Encoded(topic, b"late")], deliveries.stored, deliveries.failed)
+    with pytest.raises(Fenced):
+        former.abort(DEADLINE)
+    with pytest.raises(Fenced):
+        former.begin()
+    assert member.values == [b"of the heir"]
+
+
+def test_one_that_was_shut_out_meanwhile_learns_of_it_and_nothing_it_writes_is_read(
+    rig: Rig, members: Members, make: Make
+) -> None:
+    topic, identity, deliveries = topic_of(rig), unique("identity"), Deliveries()
+    member = members.join(unique("group"), topic)
+    former = make(identity)
+    heir = make(identity)
+
+    former.begin()
+    former.send([Encoded(topic, b"of the former")], deliveries.stored, deliveries.failed)
+    with pytest.raises(Fenced):
+        former.commit({}, None, DEADLINE)
+    heir.begin()
+    write(heir, topic, b"of the heir")
+    heir.commit({}, None, DEADLINE)
+    until(lambda: member.received, member)
+    former.close(1.0)
+
+    assert member.values == [b"of the heir"]
+    assert len(deliveries.errors) == 1
+    assert deliveries.errors[0] is not None
+
+
+def test_producers_of_different_identities_do_not_disturb_each_other(
+    rig: Rig, members: Members, make: Make
+) -> None:
+    topic, one, other = topic_of(rig), make(), make()
+    member = members.join(unique("group"), topic)
+
+    one.begin()
+    other.begin()
+    write(one, topic, b"one")
+    write(other, topic, b"other")
+    other.commit({}, None, DEADLINE)
+    one.abort(DEADLINE)
+    until(lambda: member.received, member)
+
+    assert member.values == [b"other"]
+
+
+def test_closing_aborts_what_is_open_and_is_idempotent(
+    rig: Rig, members: Members, make: Make
+) -> None:
+    (source,) = filled(rig, 0)
+    member, producer = members.join(unique("group"), source.topic), make()
+    producer.begin()
+    write(producer, source.topic, b"open")
+
+    producer.close(DEADLINE)
+    producer.close(DEADLINE)
+    rig.append(source, b"behind")
+    until(lambda: member.received, member)
+
+    assert member.values == [b"behind"]
+
+
+def test_without_an_answer_an_identity_may_be_taken_over_later(rig: Rig) -> None:
+    producer = rig.stranded_transactional()
+
+    for _ in range(2):
+        with pytest.raises(ClientError) as raised:
+            producer.take_over(0.1)
+        assert raised.value.retriable
+    producer.close(0.1)

@@ -1,0 +1,211 @@
+"""`ports.Transactional` on confluent-kafka."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final, Literal
+
+from confluent_kafka import KafkaError, KafkaException
+
+from worker.errors import ClientError, ClientFatal, Fenced, TransactionFailed
+from worker.kafka.config import Properties
+from worker.kafka.failures import describe, failure, is_retriable, specific
+from worker.kafka.partitions import committable
+from worker.kafka.producer import KafkaProducer
+from worker.ports import Commits, Membership, OnFailed, OnStored
+from worker.types import Encoded
+
+ANSWER_WITHIN: Final = 10.0
+"""Seconds of one call, after which the same call is made again: no other resumes it."""
+MOMENT: Final = 0.05
+"""Seconds to wait before a call is made again that was refused at once."""
+
+_FENCED: Final = {
+    KafkaError._FENCED,  # noqa: SLF001 - public constants
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.PRODUCER_FENCED,
+}
+_CUT_OFF: Final = {
+    KafkaError._TIMED_OUT,  # noqa: SLF001 - public constants
+    KafkaError._TRANSPORT,  # noqa: SLF001
+}
+"""Errors after which a request may still be on its way to a broker."""
+
+_PURGED: Final = {
+    KafkaError._PURGE_INFLIGHT,  # noqa: SLF001 - public constants
+    KafkaError._PURGE_QUEUE,  # noqa: SLF001
+}
+"""Errors of records that only share the fate of their transaction."""
+
+_ADVICE: Final = (
+    "give each process an instance of its own, and see that none stands still for longer than "
+    "transaction.timeout"
+)
+
+
+class KafkaTransactional(KafkaProducer):
+    """Implements `ports.Transactional`; made with what `config.transactional` gives.
+
+    What the client's flags say of a transaction is asked only while nothing fatal is known: later
+    they mislead. After two things this producer begins no other transaction. librdkafka lacks the
+    client's side of KIP-890, so a request that is late could end the next transaction instead of
+    its own; and a record that was refused leaves a gap in the sequence numbers that fails the next.
+    """
+
+    def __init__(
+        self, properties: Properties, on_error: Callable[[KafkaError], None] = lambda _: None
+    ) -> None:
+        super().__init__(properties, on_error)
+        self._state: Literal["new", "idle", "open"] = "new"
+        self._refusal: KafkaError | None = None
+        """Why a record of the transaction is not stored."""
+        self._ending = False
+        """Whether the transaction was to be ended, and none was begun since."""
+        self._doubt: str | None = None
+        """Why another transaction could suffer from what the last one has left behind."""
+
+    def take_over(self, timeout: float) -> None:
+        """See `ports.Transactional`."""
+        self._insist(self._client.init_transactions, time.monotonic() + timeout, ClientFatal)
+        self._state = "idle"
+
+    def begin(self) -> None:
+        """See `ports.Transactional`."""
+        self.poll(0.0)
+        if self._doubt is not None:
+            self._fatal = self._fatal or ClientFatal(self._doubt, retriable=True)
+        self._require_sound()
+        try:
+            self._client.begin_transaction()
+        except KafkaException as error:
+            raise self._failed(error.args[0], ClientFatal) from error
+        self._state, self._ending, self._refusal = "open", False, None
+
+    def send(self, records: Sequence[Encoded], on_stored: OnStored, on_failed: OnFailed) -> int:
+        """See `ports.Producer`."""
+        self._require_open()
+        try:
+            return super().send(records, on_stored, partial(self._note_refusal, on_failed))
+        except ClientError as error:
+            if error.code != KafkaError._STATE:  # noqa: SLF001 - a public constant
+                raise
+            self._tell()
+            raise TransactionFailed(
+                "the transaction has failed" if self._refusal is None else describe(self._refusal)
+            ) from error
+
+    def commit(self, commits: Commits, membership: Membership | None, timeout: float) -> None:
+        """See `ports.Transactional`."""
+        self._require_open()
+        deadline = time.monotonic() + timeout
+        self._begin_to_end()
+        if commits:
+            send = self._client.send_offsets_to_transaction
+            sent = partial(send, committable(commits), membership)
+            self._insist(sent, deadline, TransactionFailed)
+        self._insist(self._client.commit_transaction, deadline, TransactionFailed)
+        self._state = "idle"
+        self._tell()
+
+    def abort(self, timeout: float) -> None:
+        """See `ports.Transactional`."""
+        if self._state != "open":
+            return
+        self._begin_to_end()
+        self._insist(self._client.abort_transaction, time.monotonic() + timeout, ClientFatal)
+        if self._refusal is not None:
+            self._doubt = f"a record has left a gap in its sequence: {describe(self._refusal)}"
+        self._state = "idle"
+        self._tell()
+
+    def close(self, timeout: float) -> None:
+        """See `ports.Transactional`.
+
+        A client in the middle of something is let go of instead: its own `close` would warn.
+        """
+        if self._closed:
+            return
+        with suppress(ClientError):
+            self.abort(timeout)
+        if self._state == "idle":
+            super().close(timeout)
+            return
+        self._closed = True
+        with suppress(KafkaException):  # once it is fatal it may refuse even that
+            self.drop(0.0)
+        self._tell()
+
+    def _begin_to_end(self) -> None:
+        self.poll(0.0)  # what was reported up to now is not about the end
+        self._ending = True
+
+    def _insist(
+        self, call: Callable[[float], object], deadline: float, otherwise: type[ClientError]
+    ) -> None:
+        """Call until there is an answer, or the time is over; `otherwise` is what no flag says."""
+        while True:
+            self._require_sound()
+            try:
+                call(max(0.001, min(ANSWER_WITHIN, deadline - time.monotonic())))
+            except KafkaException as error:
+                problem: KafkaError = error.args[0]
+                self._tell()
+                if self._is_answer(problem):
+                    raise self._failed(problem, otherwise) from error
+                if time.monotonic() >= deadline:
+                    raise self._unanswered(problem) from error
+                self._note_doubt("an answer was late", problem)
+                self.serve(MOMENT)
+            else:
+                return
+
+    def _is_answer(self, problem: KafkaError) -> bool:
+        is_final = problem.fatal() or problem.txn_requires_abort() or not is_retriable(problem)
+        return is_final or self._fatal is not None
+
+    def _failed(self, problem: KafkaError, otherwise: type[ClientError]) -> ClientError:
+        known = [problem] if self._refusal is None else [problem, self._refusal]
+        fencing = next((one for one in known if one.code() in _FENCED), None)
+        if self._fatal is None and (fencing is not None or problem.fatal()):
+            self._fatal = self._failure(fencing or problem)
+        if self._fatal is None and otherwise is ClientFatal:
+            self._fatal = specific(ClientFatal, describe(problem), problem)
+        return self._fatal or specific(otherwise, describe(known[-1]), known[-1])
+
+    def _unanswered(self, problem: KafkaError) -> ClientError:
+        if self._state == "new":
+            return failure(problem)
+        text = f"it is not known what became of the transaction: {describe(problem)}"
+        self._fatal = specific(ClientFatal, text, problem)
+        return self._fatal
+
+    def _failure(self, error: KafkaError) -> ClientError:
+        if error.code() not in _FENCED:
+            return failure(error)
+        return Fenced(describe(error), code=error.code(), advice=_ADVICE)
+
+    def _on_error(self, error: KafkaError) -> None:
+        super()._on_error(error)
+        if error.code() in _CUT_OFF:
+            self._note_doubt("a connection was lost", error)
+
+    def _note_doubt(self, what: str, error: KafkaError) -> None:
+        if self._ending:
+            self._doubt = f"{what} as a transaction ended: {describe(error)}"
+
+    def _note_refusal(self, on_failed: OnFailed, error: object) -> None:
+        if isinstance(error, KafkaError) and error.code() not in _PURGED:
+            self._refusal = self._refusal or error
+        on_failed(error)
+
+    def _require_sound(self) -> None:
+        if self._fatal is not None:
+            raise self._fatal
+
+    def _require_open(self) -> None:
+        self._require_sound()
+        if self._state != "open":
+            raise ClientError("no transaction was begun", advice="begin one first")
