@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.contract.conftest import GROUPS, rig_of
-from tests.contract.member import Members, until
+from tests.contract.member import DEADLINE, Members, until
 from tests.contract.rig import Layout, Rig, unique
-from tests.contract.test_consumer import filled
+from tests.contract.test_consumer import filled, topic_of
+from tests.deliveries import Deliveries
+from worker.errors import CommitFailed, TransactionFailed
+from worker.types import Commit, Encoded
 
 
 @pytest.fixture(
@@ -43,6 +46,37 @@ def test_a_member_too_many_knows_that_it_has_joined(rig: Rig, members: Members) 
     )
 
     assert not before
+
+
+def test_a_member_commits_in_a_transaction_until_its_group_takes_it_for_dead(
+    rig: Rig, members: Members
+) -> None:
+    (source,) = filled(rig, 5)
+    group, topic = unique("group"), topic_of(rig)
+    producer, result = rig.transactional(unique("identity")), [Encoded(topic, b"")]
+    producer.take_over(DEADLINE)
+    member = members.settled(group, source.topic)
+    deliveries = Deliveries()
+
+    def commit(offset: int) -> None:
+        producer.begin()
+        producer.send(result, deliveries.stored, deliveries.failed)
+        producer.commit({source: Commit(offset)}, member.consumer.membership(), DEADLINE)
+
+    commit(2)
+    member.consumer.commit({source: Commit(2)}, wait=True)
+    rig.fall_silent(member.consumer)
+    heir = members.join(group, source.topic)
+    until(lambda: heir.owned, heir)
+    with pytest.raises(CommitFailed):
+        member.consumer.commit({source: Commit(2)}, wait=True)
+    with pytest.raises(TransactionFailed):
+        commit(3)
+    producer.abort(DEADLINE)
+    producer.close(DEADLINE)
+
+    assert heir.owned == {source: 2}
+    assert heir.consumer.committed([source]) == {source: Commit(2)}
 
 
 def test_a_pattern_reads_the_topics_that_match_wholly_and_is_never_missing(
