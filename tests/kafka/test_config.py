@@ -56,6 +56,30 @@ def test_each_of_several_processes_is_a_static_member_of_its_own() -> None:
     assert properties["group.instance.id"] == "g.pod-3.2"
 
 
+def test_a_producer_of_transactions_is_known_by_its_group_and_place() -> None:
+    identity = config.identity("g", "pod-3", 2)
+
+    properties = config.transactional(kafka(), {}, identity, 30.0)
+
+    assert properties["transactional.id"] == "g.pod-3.2"
+    assert properties["transaction.timeout.ms"] == 30_000
+    assert (properties["acks"], properties["enable.idempotence"]) == ("all", True)
+
+
+@pytest.mark.parametrize("timeout", [1.0, 30.0, 900.0])
+def test_records_and_requests_of_a_transaction_fail_before_its_time_is_over(timeout: float) -> None:
+    slow = kafka(
+        producer={"delivery_timeout": "5m", "retries": 7},
+        network={"read_timeout": "20s", "write_timeout": "20s"},
+    )
+
+    properties = config.transactional(slow, {}, "identity", timeout)
+
+    Producer(properties)
+    assert properties["delivery.timeout.ms"] <= properties["transaction.timeout.ms"] / 2
+    assert properties["socket.timeout.ms"] <= properties["transaction.timeout.ms"]
+
+
 def test_topics_of_kafka_itself_are_hidden_from_a_pipeline_with_a_pattern_only() -> None:
     assert "topic.blacklist" not in consumer()
     assert consumer(**{"from": ["flights", "^eu-.*"]})["topic.blacklist"] == "^__"

@@ -142,12 +142,14 @@ def transactional(
     that, so that there is time left to end the transaction that it belongs to.
     """
     properties = producer(kafka, limits)
+    patience = _milliseconds(timeout)
     properties |= {
         "acks": "all",
         "enable.idempotence": True,
         "transactional.id": transactional_id,
-        "transaction.timeout.ms": _milliseconds(timeout),
-        "delivery.timeout.ms": min(properties["delivery.timeout.ms"], _milliseconds(timeout / 2)),
+        "transaction.timeout.ms": patience,
+        "delivery.timeout.ms": min(properties["delivery.timeout.ms"], patience // 2),
+        "socket.timeout.ms": min(properties["socket.timeout.ms"], patience),
     }
     properties.pop("retries", None)
     return properties

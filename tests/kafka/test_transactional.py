@@ -1,0 +1,228 @@
+"""What only a real Kafka does to producers of transactions."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.contract.member import DEADLINE, Member, until
+from tests.contract.rig import Layout, unique
+from tests.deliveries import Deliveries
+from tests.kafka.transacting import ignore
+from worker.errors import ClientError, ClientFatal, CommitFailed, Fenced
+from worker.kafka import config, transactional
+from worker.kafka.admin import KafkaAdmin
+from worker.kafka.consumer import KafkaConsumer
+from worker.kafka.table import KafkaTable
+from worker.kafka.transactional import KafkaTransactional
+from worker.settings import GroupSettings, KafkaSettings
+from worker.types import Commit, Encoded, TopicPartition
+
+pytestmark = pytest.mark.kafka
+
+ROOT = Path(__file__).parents[2]
+KILLS = 5
+T = TypeVar("T")
+
+
+class Place:
+    """A topic to read, one to write to, a group and an identity of the same name."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.kafka = KafkaSettings(
+            brokers=[address], group=GroupSettings(session_timeout=6.0, heartbeat=0.3)
+        )
+        self.source = TopicPartition(unique("source"), 0)
+        self.target = unique("target")
+        self.identity = unique("identity")
+        KafkaAdmin(self.kafka).create({self.source.topic: Layout(), self.target: Layout()})
+        self._table = KafkaTable(self.kafka, unique("group"))
+        self._read: list[bytes | None] = []
+
+    def producer(
+        self, identity: str | None = None, timeout: float = DEADLINE
+    ) -> KafkaTransactional:
+        """A producer that has taken over, by default the identity of this place."""
+        properties = config.transactional(self.kafka, {}, identity or self.identity, timeout)
+        producer = KafkaTransactional(properties)
+        producer.take_over(DEADLINE)
+        return producer
+
+    def member(self, instance: str | None = None) -> Member:
+        properties = config.member(self.kafka, self.identity, "read_committed", instance)
+        member = Member("member", KafkaConsumer(properties), [])
+        member.consumer.subscribe([self.source.topic], member)
+        until(lambda: member.owned, member)
+        return member
+
+    def write(self, producer: KafkaTransactional, value: bytes) -> None:
+        """Begin a transaction and wait until its record is in the log."""
+        producer.begin()
+        deliveries = Deliveries()
+        producer.send([Encoded(self.target, value)], deliveries.stored, deliveries.failed)
+        deadline = time.monotonic() + DEADLINE
+        while not deliveries.errors:
+            assert time.monotonic() < deadline
+            producer.poll(0.1)
+        assert deliveries.errors == [None]
+
+    def read(self) -> list[bytes | None]:
+        """The values that are committed."""
+        found = self._table.read([TopicPartition(self.target, 0)])
+        self._read += [record.value() for record in found]
+        return self._read
+
+    def committed(self) -> Commit | None:
+        """What the group has committed, once the coordinator has written it down."""
+        consumer = KafkaConsumer(config.member(self.kafka, self.identity, "read_committed"))
+        found = answered(lambda: consumer.committed([self.source]))[self.source]
+        consumer.close()
+        return found
+
+    @contextmanager
+    def process(self, how: str) -> Iterator[subprocess.Popen[str]]:
+        """A process that writes transactions, killed at the end."""
+        command = [sys.executable, "-m", "tests.kafka.transacting", self.address]
+        command += [self.source.topic, self.target, self.identity, how]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+
+@pytest.fixture
+def place(kafka_address: str) -> Place:
+    return Place(kafka_address)
+
+
+def answered(ask: Callable[[], T]) -> T:
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        try:
+            return ask()
+        except ClientError:
+            assert time.monotonic() < deadline
+
+
+def test_of_a_transaction_that_timed_out_nothing_counts_and_the_assignment_is_current(
+    place: Place,
+) -> None:
+    member, producer = place.member(), place.producer(timeout=1.0)
+    place.write(producer, b"late")
+    other = place.producer(unique("other"))
+    place.write(other, b"behind")
+    other.commit({}, None, DEADLINE)
+
+    until(place.read, member)
+    with pytest.raises(Fenced):
+        producer.commit({place.source: Commit(1)}, member.consumer.membership(), DEADLINE)
+    member.consumer.commit({place.source: Commit(0)}, wait=True)
+    heir = place.producer()
+    place.write(heir, b"again")
+    heir.commit({place.source: Commit(1)}, member.consumer.membership(), DEADLINE)
+
+    until(lambda: len(place.read()) == 2, member)
+    assert place.read() == [b"behind", b"again"]
+    assert place.committed() == Commit(1)
+
+
+def test_of_a_zombie_nothing_counts_and_its_assignment_is_not_current(place: Place) -> None:
+    zombie, its_producer = place.member("instance"), place.producer()
+    place.write(its_producer, b"of the zombie")
+    heir, producer = place.member("instance"), place.producer()
+    place.write(producer, b"of the heir")
+    producer.commit({place.source: Commit(2)}, heir.consumer.membership(), DEADLINE)
+
+    with pytest.raises(Fenced):
+        its_producer.commit({place.source: Commit(1)}, zombie.consumer.membership(), DEADLINE)
+    with pytest.raises(CommitFailed):
+        zombie.consumer.commit({place.source: Commit(1)}, wait=True)
+
+    assert answered(place.read) == [b"of the heir"]
+    assert place.committed() == Commit(2)
+
+
+def test_a_zombie_whose_identity_is_its_own_commits_no_offsets_either(place: Place) -> None:
+    """As with members of random names, of which the group alone knows that they are too late."""
+    zombie, its_producer = place.member("instance"), place.producer(unique("its-own"))
+    heir = place.member("instance")
+    place.write(its_producer, b"of the zombie")
+
+    with pytest.raises(ClientError):
+        its_producer.commit({place.source: Commit(1)}, zombie.consumer.membership(), DEADLINE)
+    its_producer.close(DEADLINE)
+    heir.poll()
+
+    assert place.read() == []
+    assert place.committed() is None
+
+
+def test_of_who_is_killed_between_offsets_and_commit_nothing_counts(place: Place) -> None:
+    with place.process("between") as process:
+        assert process.stdout is not None
+        assert "ready\n" in process.stdout, "the process has ended"
+    asking = KafkaConsumer(config.member(place.kafka, place.identity, "read_committed"))
+    with pytest.raises(ClientError):
+        asking.committed([place.source])
+    asking.close()
+    place.producer()
+
+    assert place.committed() is None
+    assert place.read() == []
+
+
+def test_of_who_is_killed_at_any_moment_records_count_exactly_as_far_as_offsets(
+    place: Place,
+) -> None:
+    for _ in range(KILLS):
+        with place.process("on and on") as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(random.uniform(0.0, 0.2))
+        place.producer()
+        committed = place.committed()
+        assert committed is not None
+        assert place.read() == [b"%d" % n for n in range(committed.offset)]
+    assert len(place.read()) >= KILLS
+
+
+def test_after_an_answer_that_was_late_only_a_new_producer_begins(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer = place.producer()
+    producer.begin()
+    producer.send([Encoded(place.target, b"committed")] * 100, ignore, ignore)
+    monkeypatch.setattr(transactional, "ANSWER_WITHIN", 0.001)
+
+    producer.commit({}, None, DEADLINE)
+    with pytest.raises(ClientFatal, match="an answer was late") as raised:
+        producer.begin()
+
+    assert raised.value.retriable
+    assert answered(place.read) == [b"committed"] * 100
+
+
+def test_a_commit_without_an_answer_is_settled_by_the_next_producer(place: Place) -> None:
+    member, producer = place.member(), place.producer()
+    producer.begin()
+    producer.send([Encoded(place.target, b"result")], ignore, ignore)
+
+    with pytest.raises(ClientFatal, match="not known what became of the transaction"):
+        producer.commit({place.source: Commit(1)}, member.consumer.membership(), 0.0)
+    with pytest.raises(ClientFatal):
+        producer.abort(DEADLINE)
+    producer.close(0.0)
+    place.producer()
+
+    outcome = place.committed(), place.read()
+    assert outcome in [(None, []), (Commit(1), [b"result"])]
