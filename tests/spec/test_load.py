@@ -45,6 +45,8 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
         "read_committed",
     )
     assert (delays.commit.interval, delays.commit.messages) == (1.0, 10_000)
+    transaction = delays.transaction
+    assert (transaction.interval, transaction.messages, transaction.timeout) == (0.1, 10_000, 30.0)
     assert (delays.in_flight.messages, delays.in_flight.bytes) == (10_000, 32 * 1024**2)
     assert (delays.drain_timeout, delays.revoke_timeout) == (25.0, 20.0)
 
@@ -171,6 +173,23 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
             "    delivery: exactly_once",
             "20:5: pipelines.delays.delivery: 'exactly_once' is not supported yet; "
             "legal is 'at_least_once'",
+        ),
+        (
+            "    to: delays",
+            "    transaction: {interval: 1s}",
+            "20:5: pipelines.delays.transaction: is for `delivery: exactly_once`, which is not "
+            "supported yet",
+        ),
+        (
+            "    to: delays",
+            "    transaction: {timeout: 16m}",
+            "20:19: pipelines.delays.transaction.timeout: '16m' is out of range; legal is at most",
+        ),
+        (
+            "    to: delays",
+            "    transaction: {interval: 6s, timeout: 10s}",
+            "20:5: pipelines.delays.transaction: interval must be at most half of timeout, so that "
+            "there is time to commit; they are 6s and 10s",
         ),
         (
             "    to: delays",
@@ -761,6 +780,28 @@ def test_every_line_of_the_example_can_be_broken_without_a_traceback(
             place = re.match(r"(\d+):\d+: [^:]+: .+", problem)
             assert place
             assert 1 <= int(place[1]) <= len(text.splitlines()) + 1
+
+
+@pytest.mark.parametrize(
+    ("producer", "expected"),
+    [
+        ("delivery_timeout: 30s", "30s must be longer than kafka.producer.delivery_timeout"),
+        ("delivery_timeout: 60s", "which is 60s, or records could still fail when it is over"),
+        ("linger: 16s", "30s must be more than twice kafka.producer.linger, which is 16s"),
+        ("delivery_timeout: 29s", None),
+        ("compression: zstd", None),
+    ],
+)
+def test_a_transaction_lasts_until_its_records_have_failed(
+    tmp_path: Path, producer: str, expected: str | None
+) -> None:
+    text = changed("    to: delays", "    transaction: {timeout: 30s}\n    to: delays")
+    text = text.replace("kafka:\n", f"kafka:\n  producer: {{{producer}}}\n")
+
+    found = [one for one in problems(tmp_path, text) if "transaction.timeout: " in one]
+
+    assert len(found) == (expected is not None)
+    assert expected is None or expected in found[0]
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -29,6 +29,7 @@ from worker.settings.spec import (
     Server,
     Spec,
     TopicSettings,
+    TransactionSettings,
 )
 from worker.settings.values import WRITTEN, ItemProblems, Model
 
@@ -58,4 +59,5 @@ __all__ = [
     "Server",
     "Spec",
     "TopicSettings",
+    "TransactionSettings",
 ]

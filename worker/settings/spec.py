@@ -25,6 +25,8 @@ from worker.settings.values import (
     growing,
 )
 
+LONGEST_TRANSACTION: Final = 900.0
+"""Seconds: what brokers allow by default."""
 MOST_TIERS: Final = 20
 """Topics of its own that a pipeline may have for retries."""
 
@@ -48,6 +50,30 @@ class CommitSettings(Model):
 
     interval: Duration = Field(1.0, gt=0, description="Longest time between two commits.")
     messages: int = Field(10_000, ge=1, description="Commit as soon as so many are finished.")
+
+
+class TransactionSettings(Model):
+    """Transactions of a pipeline with `delivery: exactly_once`."""
+
+    interval: Duration = Field(0.1, gt=0, description="Longest time between two commits.")
+    messages: int = Field(10_000, ge=1, description="Commit as soon as so many are finished.")
+    timeout: Duration = Field(
+        30.0,
+        ge=1,
+        le=LONGEST_TRANSACTION,
+        description="The cluster aborts a transaction that is open for so long, as one whose "
+        "process was killed; at most the brokers' `transaction.max.timeout.ms`. "
+        "A record that is not acknowledged in half of it has failed.",
+    )
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.interval > self.timeout / 2:
+            raise ValueError(
+                "interval must be at most half of timeout, so that there is time to commit; "
+                f"they are {self.interval:g}s and {self.timeout:g}s"
+            )
+        return self
 
 
 class InFlightSettings(Model):
@@ -343,6 +369,10 @@ class Pipeline(Lifecycle):
         "`stop` (default) the pipeline in front of it, or `skip` it, counted and logged.",
     )
     commit: CommitSettings = Field(CommitSettings(), description="Committing of offsets.")
+    transaction: TransactionSettings = Field(
+        TransactionSettings(),
+        description="Transactions, with `delivery: exactly_once`: not supported yet.",
+    )
     in_flight: InFlightSettings = Field(InFlightSettings(), description="Bound of memory.")
 
     @property

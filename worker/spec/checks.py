@@ -29,7 +29,10 @@ def contradictions(spec: Spec) -> list[Contradiction]:
         *(
             found
             for name, pipeline in spec.pipelines.items()
-            for found in _pipeline(("pipelines", name), spec.group(name), pipeline)
+            for found in [
+                *_pipeline(("pipelines", name), spec.group(name), pipeline),
+                *_transaction(("pipelines", name, "transaction"), spec.kafka, pipeline),
+            ]
         ),
     ]
 
@@ -93,6 +96,29 @@ def _breakers(spec: Spec) -> Iterator[Contradiction]:
                 f"{breaker.name!r} is other than in pipeline {other!r}; pipelines share a breaker "
                 "by its name, with the same `failures`, `reset` and `on`",
             )
+
+
+def _transaction(
+    here: KeyPath, kafka: KafkaSettings, pipeline: Pipeline
+) -> Iterator[Contradiction]:
+    """What is set of transactions has to agree with when records fail."""
+    if "transaction" not in pipeline.model_fields_set:
+        return
+    yield here, "is for `delivery: exactly_once`, which is not supported yet"
+    timeout, producer = pipeline.transaction.timeout, kafka.producer
+    patient = "delivery_timeout" in producer.model_fields_set
+    if patient and producer.delivery_timeout >= timeout:
+        yield (
+            (*here, "timeout"),
+            f"{timeout:g}s must be longer than kafka.producer.delivery_timeout, which is "
+            f"{producer.delivery_timeout:g}s, or records could still fail when it is over",
+        )
+    if producer.linger >= timeout / 2:
+        yield (
+            (*here, "timeout"),
+            f"{timeout:g}s must be more than twice kafka.producer.linger, which is "
+            f"{producer.linger:g}s",
+        )
 
 
 def _lanes(here: KeyPath, pipeline: Pipeline) -> Iterator[Contradiction]:

@@ -15,7 +15,6 @@ from worker.spec.tree import KeyPath, Tree, printable
 from worker.spec.units import united
 
 LATER: Final = {
-    "transaction": "transactions",
     "key_decode": "decoding of keys",
 }
 """Keys that a later version brings."""
