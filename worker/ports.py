@@ -252,10 +252,14 @@ class Table(Protocol):
         """
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
-        """The ends of partitions of any topics; raises `ClientError` when the cluster is silent.
+        """The ends of partitions of any topics, behind what is in open transactions, too.
 
-        A consumer of the engine would answer behind the fetch that waits for messages.
+        Raises `ClientError` when the cluster is silent. A consumer of the engine would answer
+        behind the fetch that waits for messages.
         """
+
+    def position(self, partition: TopicPartition) -> int:
+        """Up to where a partition was read: no further than to a transaction that is open."""
 
     def forget(self, partitions: Iterable[TopicPartition]) -> None:
         """Read these partitions from the beginning the next time."""

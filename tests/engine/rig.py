@@ -25,6 +25,7 @@ from worker.settings.topics import fence_topic, retry_topic
 from worker.testing import ManualClock, MemoryBroker
 from worker.testing.consumer import MemoryConsumer
 from worker.testing.producer import MemoryProducer
+from worker.testing.transactional import MemoryTransactional
 from worker.types import Message, Outcome, TopicPartition
 
 GROUP = "test.pipeline"
@@ -146,6 +147,7 @@ class Rig:
             self.limits,
             dict.fromkeys(own, self.partitions),
             self.broker.table,
+            self._make_transactional if pipeline.delivery == "exactly_once" else None,
         )
         run_limit = self.batch or (500 if pipeline.ordering == "partition" else 1)
         rate = None if pipeline.rate_limit is None else pipeline.rate_limit.pipeline
@@ -176,6 +178,10 @@ class Rig:
     def _make_producer(self) -> MemoryProducer:
         self.producer = self.broker.producer(queue=self.queue)
         return self.producer
+
+    def _make_transactional(self) -> MemoryTransactional:
+        self.producer = producer = self.broker.transactional(f"{GROUP}.{id(self)}")
+        return producer
 
     def _join(self) -> Runner:
         return Runner(

@@ -170,15 +170,25 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
         ),
         (
             "    to: delays",
-            "    delivery: exactly_once",
-            "20:5: pipelines.delays.delivery: 'exactly_once' is not supported yet; "
-            "legal is 'at_least_once'",
+            "    delivery: exactly",
+            "20:5: pipelines.delays.delivery: 'exactly' is not legal; legal are 'at_least_once' or "
+            "'exactly_once'",
+        ),
+        (
+            "    to: delays",
+            "    delivery: exactly_once\n    commit: {interval: 1s}",
+            "21:5: pipelines.delays.commit: is for `delivery: at_least_once`; `transaction` says",
+        ),
+        (
+            "    to: delays",
+            "    delivery: exactly_once\n    isolation: read_uncommitted",
+            "21:5: pipelines.delays.isolation: read_uncommitted would give `delivery: exactly_once`"
+            " records that never were; legal is read_committed",
         ),
         (
             "    to: delays",
             "    transaction: {interval: 1s}",
-            "20:5: pipelines.delays.transaction: is for `delivery: exactly_once`, which is not "
-            "supported yet",
+            "20:5: pipelines.delays.transaction: is for `delivery: exactly_once`",
         ),
         (
             "    to: delays",
@@ -279,7 +289,8 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
         (
             "    to: delays",
             "    delivery: [at_least_once]",
-            "20:5: pipelines.delays.delivery: a list is not legal; legal is 'at_least_once'",
+            "20:5: pipelines.delays.delivery: a list is not legal; legal are 'at_least_once' or "
+            "'exactly_once'",
         ),
         (
             "    to: delays",
@@ -795,7 +806,8 @@ def test_every_line_of_the_example_can_be_broken_without_a_traceback(
 def test_a_transaction_lasts_until_its_records_have_failed(
     tmp_path: Path, producer: str, expected: str | None
 ) -> None:
-    text = changed("    to: delays", "    transaction: {timeout: 30s}\n    to: delays")
+    keys = "    delivery: exactly_once\n    transaction: {timeout: 30s}\n    to: delays"
+    text = changed("    to: delays", keys)
     text = text.replace("kafka:\n", f"kafka:\n  producer: {{{producer}}}\n")
 
     found = [one for one in problems(tmp_path, text) if "transaction.timeout: " in one]

@@ -36,7 +36,7 @@ pipelines:
         ("version: 1", "version: true", "1:1: version: true is not legal; legal is 1"),
         ("version: 1", "version: 1.0", "1:1: version: 1.0 is not legal; legal is 1"),
         ("version: 1", "version:", "1:1: version: has no value; legal is 1"),
-        ("to: y", "delivery:", "10:5: pipelines.a.delivery: has no value; legal is"),
+        ("to: y", "delivery:", "10:5: pipelines.a.delivery: has no value; legal are"),
         (
             "from: x",
             "from: 5",

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
+from uuid import uuid4
 
 from worker.app.checks import check, unknown_exceptions, unreadable
 from worker.app.endpoint import endpoint
@@ -42,8 +43,9 @@ from worker.kafka.admin import KafkaAdmin
 from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.producer import KafkaProducer
 from worker.kafka.table import KafkaTable
+from worker.kafka.transactional import KafkaTransactional
 from worker.observe.tracing import TraceContext
-from worker.ports import Admin, Clock, Consumer, Observer, Producer
+from worker.ports import Admin, Clock, Consumer, Observer, Producer, Transactional
 from worker.settings import Pipeline, TopicSettings
 from worker.settings.librdkafka import key_of
 from worker.settings.patterns import is_pattern, unmatched
@@ -296,8 +298,24 @@ class _Assembly:
             self._describe_retry_topics(name)
             return wrap.producer(KafkaProducer(config.producer(kafka, self._known.limits)))
 
-        table = partial(KafkaTable, kafka, self._spec.group(name))
-        return Clients(consumer, producer, self._known.limits, self._known.numbers, table)
+        def transactional() -> Transactional:
+            self._describe([name])
+            self._describe_retry_topics(name)
+            properties = config.transactional(
+                kafka, self._known.limits, identity, pipeline.transaction.timeout
+            )
+            return wrap.transactional(KafkaTransactional(properties))
+
+        instance = pipeline.instance or uuid4().hex
+        identity = config.identity(self._spec.group(name), instance, self._options.process or 0)
+        return Clients(
+            consumer,
+            producer,
+            self._known.limits,
+            self._known.numbers,
+            partial(KafkaTable, kafka, self._spec.group(name)),
+            transactional if pipeline.delivery == "exactly_once" else None,
+        )
 
 
 def _topics(document: Document, names: Sequence[str]) -> dict[str, tuple[str | int, ...]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from worker.handlers import REGISTRY, Registry
-from worker.ports import Admin, Consumer, Producer
+from worker.ports import Admin, Consumer, Producer, Transactional
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,7 @@ class Wrap:
 
     consumer: Callable[[Consumer], Consumer] = lambda consumer: consumer
     producer: Callable[[Producer], Producer] = lambda producer: producer
+    transactional: Callable[[Transactional], Transactional] = lambda transactional: transactional
     admin: Callable[[Admin], Admin] = lambda admin: admin
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from worker.engine.chunk import Chunk
 from worker.engine.outbox import Outbox
@@ -12,6 +12,7 @@ from worker.engine.partition import Partition
 from worker.errors import CommitFailed
 from worker.flow import envelope
 from worker.flow.health import Counts
+from worker.flow.offsets import Ranges
 from worker.ports import METADATA_TOO_LARGE, Clock, Commits, Consumer, Producer
 from worker.settings import CommitSettings
 from worker.types import (
@@ -41,6 +42,7 @@ class AtLeastOnce:
         on_refused: Callable[[Chunk, int, Failure], bool],
         *,
         careful: bool = False,
+        mapless: bool = False,
     ) -> None:
         self._consumer = consumer
         self._producer = producer
@@ -56,13 +58,18 @@ class AtLeastOnce:
         self._since_commit = 0
         self._commit_due = clock.monotonic() + settings.interval
         self._committing = False
-        self._mapless = False
+        self.mapless = mapless
         """Whether the broker takes no envelopes: it is set up to take less."""
 
     @property
     def failure(self) -> str | None:
         """Why a record could not be delivered; then only a new committer helps."""
         return self.outbox.failure
+
+    @property
+    def passes(self) -> bool:
+        """Whether a new committer need not wait: it will fare better at once."""
+        return self.outbox.learnt
 
     def deliver(self, chunk: Chunk) -> None:
         """Make a chunk durable; `on_finished` is told when it and those before it are."""
@@ -122,7 +129,7 @@ class AtLeastOnce:
         Otherwise the result of an earlier message would be the last one.
         """
         tracker = partition.tracker
-        if self._mapless:
+        if self.mapless:
             return Commit(tracker.committable)
         finished = () if self.failure is not None else tracker.ranges()
         metadata = envelope.encode(tracker.committable, finished, partition.note)
@@ -136,7 +143,7 @@ class AtLeastOnce:
         if error is not None:
             self._counts.commit_failures += 1
             log.warning("offsets were not committed, their messages may come again: %s", error)
-            self._mapless |= METADATA_TOO_LARGE in error
+            self.mapless |= METADATA_TOO_LARGE in error
             return
         self._counts.commits += 1
         for partition in partitions:
@@ -151,6 +158,17 @@ class AtLeastOnce:
     def totals(self) -> ClientTotals:
         """The producer's own statistics."""
         return self._producer.totals()
+
+    def kept(self, partition: Partition) -> Ranges:  # noqa: ARG002
+        """What stays finished above `committable` when a partition is read again: nothing.
+
+        What came later in a lane has to come again behind what was not delivered.
+        """
+        return ()
+
+    def found(self, partitions: Collection[Partition]) -> Mapping[Partition, Commit]:  # noqa: ARG002
+        """Where partitions are read on that were committed without an answer: where they were."""
+        return {}
 
     def settle(self) -> None:
         """After a failure, take in what else is answered, so that reading again once is enough."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from worker.engine.partition import Partition
 from worker.errors import ClientError
 from worker.flow.fence import Fences, Lane, decode, fence_record, tier_of
 from worker.flow.retry import Tier
-from worker.ports import Clock, Consumer, Table
+from worker.ports import Clock, Consumer, Offsets, Table
 from worker.types import Encoded, TopicPartition
 
 log = logging.getLogger(__name__)
@@ -20,8 +21,25 @@ LOOK_EVERY: Final = 0.5
 LOOK_AGAIN_AFTER: Final = 5.0
 """Seconds after a look to which the cluster gave no answer."""
 
+READ_AGAIN_AFTER: Final = 0.05
+"""Seconds to wait for a transaction that is open in the log of fences."""
+READS: Final = 200
+
 Raised = dict[TopicPartition, dict[Lane, int]]
 """By partition the lanes that are fenced, and the tiers that their messages go to."""
+Change = tuple[TopicPartition, Lane, int | None]
+"""A lane of a partition that is fenced, with the tier; or none, for one that is free."""
+
+
+class Known(NamedTuple):
+    """What was committed in partitions of retry topics at a moment."""
+
+    committed: Offsets
+    since: int
+    """The end of the log of fences by then."""
+
+
+NOTHING: Final = Known({}, 0)
 
 
 class FenceLog:
@@ -39,6 +57,7 @@ class FenceLog:
         self._table = table
         self._clock = clock
         self._raised: Raised = {}
+        self._known = NOTHING
         self._due = 0.0
 
     def take_over(self, partitions: Iterable[Partition]) -> None:
@@ -48,7 +67,7 @@ class FenceLog:
             return
         self._forget()
         raised: Raised = {}
-        for source, lane, tier in self._read():
+        for source, lane, tier in self._read_to_the_end():
             _note(raised, source, lane, tier)
         self._raised = {source: raised[source] for source in raised if source.topic in self._tiers}
         left = {p: raised.get(p.source, {}) for p in able}
@@ -68,7 +87,7 @@ class FenceLog:
             return
         self._due = now + LOOK_EVERY
         try:
-            committed = self._look_at_tiers(fenced)
+            self._look_at_tiers(fenced)
             for source, lane, tier in self._read():
                 if source.topic in self._tiers:
                     _note(self._raised, source, lane, tier)
@@ -77,10 +96,19 @@ class FenceLog:
             self._forget()  # the log may have been made anew by then
             log.warning("lanes stay fenced, since the cluster did not answer: %s", error)
             return
+        if self._table.position(self._place) >= self._known.since:
+            yield from self._lifted(fenced)
+
+    def _lifted(
+        self, fenced: Mapping[Partition, Fences]
+    ) -> Iterator[tuple[Partition, list[Encoded]]]:
+        committed, self._known = self._known.committed, NOTHING
         for partition, fences in fenced.items():
             is_above = self._is_above(partition)
             sources = {tier: self._source(partition, tier) for tier in fences.awaited}
-            report = {tier: committed[source] for tier, source in sources.items()}
+            report = {
+                tier: committed[source] for tier, source in sources.items() if source in committed
+            }
             lanes = [*fences.look_above(is_above), *fences.report(report, is_above)]
             if lanes:
                 topic, source = self._place.topic, partition.source
@@ -104,16 +132,36 @@ class FenceLog:
         places = {self._source(p, tier) for p, tier in tiers}
         return self._table.ends([*places]) if places else {}
 
-    def _look_at_tiers(self, fenced: Mapping[Partition, Fences]) -> Mapping[TopicPartition, int]:
-        """What is committed where fences wait for it, after the ends that they need are known."""
+    def _look_at_tiers(self, fenced: Mapping[Partition, Fences]) -> None:
+        """See what is committed where fences wait for it, after the ends that they need are known.
+
+        It counts when the log of fences was read up to where it ends by then: a transaction's
+        offsets may be seen before the fences that it has raised.
+        """
+        if self._known is not NOTHING:
+            return
         ends = self._ends((p, tier) for p, fences in fenced.items() for tier in fences.tiers)
         for partition, fences in fenced.items():
             fences.mark({tier: ends[self._source(partition, tier)] for tier in fences.tiers})
         places = {self._source(p, tier) for p, fences in fenced.items() for tier in fences.awaited}
         commits = self._consumer.committed([*places]) if places else {}
-        return {source: commit.offset if commit else 0 for source, commit in commits.items()}
+        offsets = {source: commit.offset if commit else 0 for source, commit in commits.items()}
+        self._known = Known(offsets, self._table.ends([self._place])[self._place])
 
-    def _read(self) -> Iterator[tuple[TopicPartition, Lane, int | None]]:
+    def _read_to_the_end(self) -> Iterator[Change]:
+        """Read all that there is, after transactions that are open: offsets may show before.
+
+        Raises `ClientError` where one stays open, as that of an owner that was killed does.
+        """
+        end = self._table.ends([self._place])[self._place]
+        for _ in range(READS):
+            yield from self._read()
+            if self._table.position(self._place) >= end:
+                return
+            time.sleep(READ_AGAIN_AFTER)
+        raise ClientError("the log of fences cannot be read to its end: a transaction stays open")
+
+    def _read(self) -> Iterator[Change]:
         """What was written since the last time: a fenced lane with its tier, or one that is free.
 
         A fence of a tier that was taken away holds nobody: the tier had to be empty for that.

@@ -11,7 +11,7 @@ from worker.engine.partition import POLL_LIMIT
 from worker.engine.pool import Pool
 from worker.flow.lanes import Lanes, OneLane
 from worker.flow.retry import Tier
-from worker.ports import Consumer, Producer, Table
+from worker.ports import Consumer, Producer, Table, Transactional
 from worker.settings import Pipeline
 
 
@@ -61,3 +61,5 @@ class Clients:
     """How many partitions these topics have, as last heard."""
     table: Callable[[], Table] | None = None
     """Makes a reader of the log of fences."""
+    transactional: Callable[[], Transactional] | None = None
+    """Makes the producer of a pipeline that delivers exactly once, in place of `producer`."""

@@ -11,6 +11,7 @@ from math import inf
 from worker.engine.apart import Apart
 from worker.engine.chunk import Chunk
 from worker.engine.commit import AtLeastOnce
+from worker.engine.exactly import ExactlyOnce
 from worker.engine.fences import FenceLog
 from worker.engine.inherited import ends_of, maps_of, named, warn_of
 from worker.engine.job import Clients, Job
@@ -102,6 +103,8 @@ class Runner:
         self._wake_at = inf
         """When the first of the lanes goes on that wait for a time, on the monotonic clock."""
         self._draining = False
+        self._mapless = False
+        """Whether the broker takes no maps beside offsets."""
         self._late = late
         self._lost: set[TopicPartition] = set()
         self._behind: dict[TopicPartition, int] = {}
@@ -539,31 +542,47 @@ class Runner:
     def _is_blocked(self) -> bool:
         return self._resume_at is not None
 
-    def _make_committer(self) -> AtLeastOnce:
-        return AtLeastOnce(
+    def _make_committer(self) -> AtLeastOnce | ExactlyOnce:
+        settings, make = self.job.settings, self._clients.transactional
+        if make is None:
+            return AtLeastOnce(
+                self.consumer,
+                self._clients.producer(),
+                settings.commit,
+                self._clock,
+                self.counts,
+                self._finished,
+                self.settlement.refused,
+                careful=self.settlement.careful,
+                mapless=self._mapless,
+            )
+        return ExactlyOnce(
             self.consumer,
-            self._clients.producer(),
-            self.job.settings.commit,
+            make(),
+            settings.transaction,
             self._clock,
             self.counts,
             self._finished,
             self.settlement.refused,
             careful=self.settlement.careful,
+            mapless=self._mapless,
         )
 
     def _rewind(self, reason: str) -> None:
         log.error("%s: a record could not be delivered, reading again: %s", self.job.name, reason)
         self.committer.settle()
+        self._mapless |= self.committer.mapless
         self._trial.close()
         self.counts.rewinds += 1
         self.settlement.careful |= self.committer.outbox.learnt
         self._recall()
         for source, partition in list(self.partitions.items()):
             self._behind[source] = max(self._behind.get(source, 0), partition.tracker.position)
-            successor = self._replace(partition, partition.tracker.committable)
+            start, kept = partition.tracker.committable, self.committer.kept(partition)
+            successor = self._replace(partition, start, kept)
             successor.attempts, successor.flood = partition.attempts, partition.flood
         self.committer.close(0.0)
-        if self.committer.outbox.learnt:
+        if self.committer.passes:
             self._try_again()
         else:
             self._back_off(reason)
@@ -572,6 +591,7 @@ class Runner:
         failed = self.committer
         try:
             self.committer = self._make_committer()
+            self._go_on_from(self.committer.found(self.partitions.values()))
             self._take_over_fences(self.partitions.values())
         except WorkerError as error:
             self.committer.close(0.0)
@@ -579,6 +599,12 @@ class Runner:
             self._back_off(str(error))
         else:
             self._resume_at = None
+
+    def _go_on_from(self, found: Mapping[Partition, Commit]) -> None:
+        """Read partitions from what turns out to be committed."""
+        for partition, commit in found.items():
+            kept = envelope.decode(commit.metadata, commit.offset) or ()
+            self._replace(partition, commit.offset, kept).committed = commit
 
     def _back_off(self, reason: str) -> None:
         self.blocked = reason
@@ -598,13 +624,13 @@ class Runner:
         log.info("%s: records can be delivered again", self.job.name)
         self.blocked, self._failures = None, 0
 
-    def _replace(self, partition: Partition, start: int) -> Partition:
+    def _replace(self, partition: Partition, start: int, finished: Ranges = ()) -> Partition:
         self._forget_all(partition)
         end = partition.lanes.end if isinstance(partition.lanes, GatedLanes) else None
         if self._trial.let_go(partition):
             partition.note = crashes.without_try(partition.note)
         successor = self._partition(
-            partition.source, start, partition.committed, (), partition.note, end
+            partition.source, start, partition.committed, finished, partition.note, end
         )
         successor.paused = partition.paused
         self.partitions[partition.source] = successor

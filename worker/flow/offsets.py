@@ -37,6 +37,12 @@ class OffsetTracker:
         self._starts = [first for first, _ in finished]
         self._ends = [end for _, end in finished]
 
+    def copy(self) -> OffsetTracker:
+        """Another one that knows the same."""
+        other = OffsetTracker(self.committable, self.ranges())
+        other.position = self.position
+        return other
+
     def take(self, first: int, last: int) -> None:
         """Note messages `first` to `last` as received, and the gap in front of them as finished."""
         self.skip_to(first)

@@ -107,6 +107,11 @@ class KafkaAdmin:
             behind[one.topic] += max(0, ends[one] - max(oldest[one], committed.get(one, 0)))
         return behind
 
+    def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
+        """The ends of partitions, behind what is in open transactions, too."""
+        uncommitted = IsolationLevel.READ_UNCOMMITTED
+        return self._offsets(partitions, OffsetSpec.latest(), uncommitted)
+
     def topic_id(self, topic: str) -> str:
         """Kafka's id of a topic, which one that is made again under its name does not get."""
         answers = self._client.describe_topics(
@@ -172,13 +177,18 @@ class KafkaAdmin:
                     found[topic] = frozenset(one.name for one in operations)
         return found
 
-    def _offsets(self, partitions: Sequence[TopicPartition], place: Any) -> Offsets:
+    def _offsets(
+        self,
+        partitions: Sequence[TopicPartition],
+        place: Any,
+        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+    ) -> Offsets:
         if not partitions:
             return {}
         ask = partial(
             self._client.list_offsets,
             dict.fromkeys(places(partitions), place),
-            isolation_level=IsolationLevel.READ_COMMITTED,
+            isolation_level=isolation,
             request_timeout=self._timeout,
         )
         found = self._answers(ask)

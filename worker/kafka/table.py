@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 from confluent_kafka import Consumer as Client
 
-from worker.errors import ClientError
-from worker.kafka.questions import find
+from worker.errors import ClientError, WorkerError
+from worker.kafka.admin import KafkaAdmin
+from worker.kafka.questions import ASK_TIMEOUT, find
 from worker.kafka.reader import outsider, records
 from worker.ports import Offsets
 from worker.settings import KafkaSettings
@@ -25,6 +26,8 @@ class KafkaTable:
         self._kafka = kafka
         self._group = group
         self._client: Client | None = None
+        self._admin: KafkaAdmin | None = None
+        """Asked for ends: the client knows those of its isolation only."""
         self._positions: dict[TopicPartition, int] = {}
 
     def read(self, partitions: Sequence[TopicPartition]) -> Sequence[RawMessage]:
@@ -46,8 +49,17 @@ class KafkaTable:
         """See `ports.Table`."""
         if not partitions:
             return {}
-        with self._sound() as client:
-            return find(client, partitions, "newest")
+        if self._admin is None:
+            self._admin = KafkaAdmin(self._kafka, ASK_TIMEOUT)
+        try:
+            return self._admin.ends(partitions)
+        except WorkerError:
+            self._admin = None
+            raise
+
+    def position(self, partition: TopicPartition) -> int:
+        """See `ports.Table`."""
+        return self._positions.get(partition, 0)
 
     def forget(self, partitions: Iterable[TopicPartition]) -> None:
         """See `ports.Table`."""

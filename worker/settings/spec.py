@@ -312,7 +312,11 @@ class Pipeline(Lifecycle):
     timestamps: Literal["now", "source"] = Field(
         "now", description="Time of the results: now, or that of their message."
     )
-    delivery: Literal["at_least_once"] = Field("at_least_once", description="The promise made.")
+    delivery: Literal["at_least_once", "exactly_once"] = Field(
+        "at_least_once",
+        description="The promise made: results, dead letters and retries of a message at least "
+        "once, or, for readers with `read_committed`, exactly once.",
+    )
     ordering: Literal["partition", "key", "none"] = Field(
         "partition",
         description="What is handled one after the other: the messages of a `partition`, those of "
@@ -371,7 +375,7 @@ class Pipeline(Lifecycle):
     commit: CommitSettings = Field(CommitSettings(), description="Committing of offsets.")
     transaction: TransactionSettings = Field(
         TransactionSettings(),
-        description="Transactions, with `delivery: exactly_once`: not supported yet.",
+        description="Transactions, with `delivery: exactly_once`.",
     )
     in_flight: InFlightSettings = Field(InFlightSettings(), description="Bound of memory.")
 

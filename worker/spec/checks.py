@@ -102,9 +102,19 @@ def _transaction(
     here: KeyPath, kafka: KafkaSettings, pipeline: Pipeline
 ) -> Iterator[Contradiction]:
     """What is set of transactions has to agree with when records fail."""
-    if "transaction" not in pipeline.model_fields_set:
+    if pipeline.delivery != "exactly_once":
+        if "transaction" in pipeline.model_fields_set:
+            yield here, "is for `delivery: exactly_once`"
         return
-    yield here, "is for `delivery: exactly_once`, which is not supported yet"
+    if "commit" in pipeline.model_fields_set:
+        words = "is for `delivery: at_least_once`; `transaction` says when to commit exactly once"
+        yield (*here[:-1], "commit"), words
+    if pipeline.isolation != "read_committed":
+        yield (
+            (*here[:-1], "isolation"),
+            f"{pipeline.isolation} would give `delivery: exactly_once` records that never were; "
+            "legal is read_committed",
+        )
     timeout, producer = pipeline.transaction.timeout, kafka.producer
     patient = "delivery_timeout" in producer.model_fields_set
     if patient and producer.delivery_timeout >= timeout:

@@ -19,10 +19,6 @@ LATER: Final = {
 }
 """Keys that a later version brings."""
 
-LATER_VALUES: Final = {
-    ("delivery", "exactly_once"),
-}
-
 _KINDS: Final = {
     "string_type": "a text",
     "int_type": "a whole number",
@@ -57,7 +53,7 @@ def sentence(
     shown = "the value" if hidden else _shown(value)
     if all(one["type"] in _KINDS for one in errors):
         return _wrong_kind(shown, value, errors, hidden=hidden)
-    return _not_legal(shown, path, value, error)
+    return _not_legal(shown, value, error)
 
 
 def misspelt(owner: type[BaseModel] | None, key: str) -> str | None:
@@ -84,10 +80,10 @@ def _wrong_kind(shown: str, value: Any, errors: Sequence[ErrorDetails], *, hidde
     return f"{shown} is not {legal}{hint}"
 
 
-def _not_legal(shown: str, path: KeyPath, value: Any, error: ErrorDetails) -> str:
+def _not_legal(shown: str, value: Any, error: ErrorDetails) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "literal_error":
-        return _not_one_of(shown, path, value, context["expected"])
+        return _not_one_of(shown, value, context["expected"])
     if kind == "value_error":
         return _in_our_words(shown, value, str(context["error"]))
     if kind == "string_pattern_mismatch":
@@ -131,9 +127,7 @@ def _unknown_key(owner: type[BaseModel] | None, key: str) -> str:
     return f"no such key; legal are {', '.join(sorted(fields(owner)))}"
 
 
-def _not_one_of(shown: str, path: KeyPath, value: Any, expected: str) -> str:
+def _not_one_of(shown: str, value: Any, expected: str) -> str:
     if value is None:
         return f"has no value; legal {'are' if ' or ' in expected else 'is'} {expected}"
-    if isinstance(value, str) and (path[-1], value) in LATER_VALUES:
-        return f"{shown} is not supported yet; legal is {expected}"
     return f"{shown} is not legal; legal {'are' if ' or ' in expected else 'is'} {expected}"

@@ -36,6 +36,10 @@ class MemoryTable:
                 raise ClientError("_TRANSPORT: no broker answers")
             return {source: self._cluster.log(source).end_for(ISOLATION) for source in partitions}
 
+    def position(self, partition: TopicPartition) -> int:
+        """Up to where it was read."""
+        return self._positions.get(partition, 0)
+
     def forget(self, partitions: Iterable[TopicPartition]) -> None:
         """Begin these anew."""
         for source in partitions:

@@ -1,0 +1,270 @@
+"""Results, dead letters, retry records and offsets in one transaction."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from typing import Final
+
+from worker.engine.chunk import Chunk
+from worker.engine.outbox import Outbox
+from worker.engine.partition import Partition
+from worker.errors import ClientError
+from worker.flow import envelope
+from worker.flow.health import Counts
+from worker.flow.offsets import OffsetTracker, Ranges
+from worker.ports import METADATA_TOO_LARGE, Clock, Commits, Consumer, Transactional
+from worker.settings import TransactionSettings
+from worker.types import ClientTotals, Commit, Failure
+
+log = logging.getLogger(__name__)
+
+MARGIN: Final = 5.0
+"""Seconds beyond the time-out of a transaction for which its end is waited for."""
+IDLE_COMMIT: Final = 1.0
+"""Seconds between two commits while nothing but offsets has changed."""
+QUEUE_WAIT: Final = 0.05
+"""Seconds to wait at a time for room in the producer's queue."""
+
+MOVED_ON: Final = frozenset(
+    {
+        "ILLEGAL_GENERATION",
+        "UNKNOWN_MEMBER_ID",
+        "REBALANCE_IN_PROGRESS",
+        "STALE_MEMBER_EPOCH",
+        METADATA_TOO_LARGE,
+    }
+)
+"""Errors of a commit after which there is nothing to wait for: the next one has another outcome."""
+
+
+class ExactlyOnce:
+    """Records are sent in a transaction that commits their messages' offsets, or nothing.
+
+    A chunk is finished when its transaction is committed. What is finished above `committable`
+    goes with it, too: the map says so. Where the broker takes no map, a chunk waits for those
+    before it. After a failure everything is read again from what is committed, with a new producer.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        producer: Transactional,
+        settings: TransactionSettings,
+        clock: Clock,
+        counts: Counts,
+        on_finished: Callable[[Chunk], None],
+        on_refused: Callable[[Chunk, int, Failure], bool],
+        *,
+        careful: bool = False,
+        mapless: bool = False,
+    ) -> None:
+        self.mapless = mapless
+        """Whether the broker takes no envelopes: it is set up to take less."""
+        self.outbox = Outbox(producer, counts, lambda _chunk: None, on_refused, careful=careful)
+        self._consumer = consumer
+        self._producer = producer
+        self._settings = settings
+        self._clock = clock
+        self._counts = counts
+        self._on_finished = on_finished
+        self._open: list[Chunk] = []
+        """The chunks of the transaction, in the order in which they were settled."""
+        self._held: dict[Partition, list[Chunk]] = {}
+        """Without a map, chunks that wait for others in front of them."""
+        self._begun: float | None = None
+        """When the transaction began; None without one."""
+        self._messages = 0
+        self._committed_at = clock.monotonic()
+        self._failure: str | None = None
+        self._passes = False
+        producer.take_over(settings.timeout)
+
+    @property
+    def failure(self) -> str | None:
+        """Why the transaction cannot be committed; then only a new committer helps."""
+        return self._failure or self.outbox.failure
+
+    @property
+    def passes(self) -> bool:
+        """Whether a new committer need not wait: it will fare better at once."""
+        return self._passes or self.outbox.learnt
+
+    def deliver(self, chunk: Chunk) -> None:
+        """Make a chunk durable; `on_finished` is told when it is."""
+        if self.failure is not None:
+            return
+        if not self.mapless:
+            self._add(chunk)
+            return
+        held = self._held.setdefault(chunk.partition, [])
+        held.append(chunk)
+        for one in self._in_order(chunk.partition, held):
+            held.remove(one)
+            self._add(one)
+
+    def has(self, partition: Partition) -> bool:
+        """Whether there are chunks of a partition that are not durable."""
+        return bool(self._held.get(partition)) or partition in self._partitions
+
+    def serve(self, timeout: float) -> None:
+        """Serve the producer, and commit when it is time to, or nothing else is to be done.
+
+        Without a transaction it waits for up to `timeout` seconds.
+        """
+        self._producer.poll(0.0 if self._open else timeout)
+        self.outbox.send()
+        if self._is_over or (timeout and self._open):
+            self.commit_now((), wait=True)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to commit, even if there are only offsets."""
+        return self._is_over or self._clock.monotonic() >= self._committed_at + IDLE_COMMIT
+
+    @property
+    def committing(self) -> bool:
+        """Whether an answer to a commit is outstanding: each is waited for."""
+        return False
+
+    def commit_now(self, partitions: Collection[Partition], *, wait: bool) -> None:  # noqa: ARG002
+        """Commit the transaction, and what else is committable of these partitions."""
+        self._committed_at = self._clock.monotonic()
+        if self.failure is not None:
+            return
+        if not all(partition.alive for partition in self._partitions):
+            self._fail("a partition was lost with its results on their way", passes=True)
+            return
+        of = {*partitions} | self._partitions
+        commits = self.uncommitted(of)
+        if not (commits or self._open):
+            return
+        try:
+            self._commit(commits)
+        except ClientError as error:
+            self._counts.commit_failures += 1
+            self.mapless |= METADATA_TOO_LARGE in str(error)
+            self._fail(str(error), passes=any(code in str(error) for code in MOVED_ON))
+        else:
+            self._counts.commits += 1
+            self._finish(commits, of)
+
+    def uncommitted(self, partitions: Collection[Partition]) -> Commits:
+        """What there is to commit."""
+        return {
+            p.source: commit
+            for p in partitions
+            if p.alive and (commit := self._commit_of(p)) != p.committed
+        }
+
+    def committed(
+        self, partitions: Collection[Partition], commits: Commits, error: str | None
+    ) -> None:
+        """Nothing is committed but in transactions."""
+
+    def totals(self) -> ClientTotals:
+        """The producer's own statistics."""
+        return self._producer.totals()
+
+    def kept(self, partition: Partition) -> Ranges:
+        """What stays finished above `committable` when a partition is read again."""
+        return partition.tracker.ranges()
+
+    def found(self, partitions: Collection[Partition]) -> Mapping[Partition, Commit]:
+        """Where partitions are read on that were committed without an answer; a `ClientError`.
+
+        That is for a committer whose predecessor has failed.
+        """
+        committed = self._consumer.committed([partition.source for partition in partitions])
+        return {
+            partition: commit
+            for partition in partitions
+            if (commit := committed[partition.source]) not in (None, partition.committed)
+        }
+
+    def settle(self) -> None:
+        """After a failure, abort the transaction."""
+        with suppress(ClientError):  # a new producer does it otherwise
+            self._producer.abort(self._settings.timeout + MARGIN)
+
+    def close(self, timeout: float) -> None:
+        """Let go of the producer, and of a transaction that is open."""
+        self.outbox.clear()
+        self._producer.close(timeout)
+
+    @property
+    def _partitions(self) -> set[Partition]:
+        return {chunk.partition for chunk in self._open}
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the transaction has been open for as long as it may, or is large enough."""
+        if self._begun is None:
+            return False
+        age = self._clock.monotonic() - self._begun
+        return age >= self._settings.interval or self._messages >= self._settings.messages
+
+    def _add(self, chunk: Chunk) -> None:
+        """Take a chunk into the transaction, its fences in front of its records."""
+        try:
+            self._begin()
+        except ClientError as error:
+            self._fail(str(error), passes=error.retriable)
+            return
+        self._open.append(chunk)
+        self._messages += chunk.messages
+        if chunk.fences is not None:
+            self.outbox.put(chunk.fences)
+        if chunk.number:
+            self.outbox.put(chunk)
+
+    def _begin(self) -> None:
+        if self._begun is None:
+            self._producer.begin()
+            self._begun = self._clock.monotonic()
+
+    def _commit(self, commits: Commits) -> None:
+        self._begin()
+        deadline = self._clock.monotonic() + self._settings.timeout
+        while self.outbox and self.failure is None and self._clock.monotonic() < deadline:
+            self._producer.poll(QUEUE_WAIT)
+            self.outbox.send()
+        if self.outbox or self.failure is not None:
+            raise ClientError(self.failure or "records were not taken in time")
+        membership = self._consumer.membership() if commits else None
+        self._producer.commit(commits, membership, self._settings.timeout + MARGIN)
+
+    def _finish(self, commits: Commits, partitions: Collection[Partition]) -> None:
+        chunks, self._open = self._open, []
+        self._begun, self._messages = None, 0
+        for chunk in chunks:
+            self._on_finished(chunk)
+        for partition in partitions:
+            if partition.source in commits:
+                partition.committed = commits[partition.source]
+
+    def _commit_of(self, partition: Partition) -> Commit:
+        tracker = self._after(partition, self._open)
+        if self.mapless:
+            return Commit(tracker.committable)
+        metadata = envelope.encode(tracker.committable, tracker.ranges(), partition.note)
+        return Commit(tracker.committable, metadata)
+
+    def _after(self, partition: Partition, chunks: Collection[Chunk]) -> OffsetTracker:
+        """What is finished of a partition when these chunks are."""
+        tracker = partition.tracker.copy()
+        for chunk in chunks:
+            if chunk.partition is partition:
+                for start, end in chunk.ranges:
+                    tracker.finish(start, end)
+        return tracker
+
+    def _in_order(self, partition: Partition, held: Collection[Chunk]) -> list[Chunk]:
+        """Those in front of which everything is in the transaction, or finished."""
+        end = self._after(partition, [*self._open, *held]).committable
+        return [chunk for chunk in held if all(last <= end for _, last in chunk.ranges)]
+
+    def _fail(self, reason: str, *, passes: bool = False) -> None:
+        self._failure = self._failure or reason
+        self._passes |= passes
