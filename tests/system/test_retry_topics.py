@@ -26,6 +26,8 @@ pytestmark = pytest.mark.kafka
 
 TWO_TIERS = {"ordering": "key", "retry": {"topics": ["1m", "10m"]}}
 ONE_TIER = {"ordering": "key", "retry": {"topics": ["1m"]}}
+LONGEST_TRANSACTION = 60
+"""Seconds that a transaction may last on the broker with access control."""
 USE = (AclOperation.DESCRIBE, AclOperation.READ, AclOperation.WRITE)
 
 
@@ -74,6 +76,7 @@ def running_guarded_kafka() -> Iterator[str]:
     properties = {
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": "User:ANONYMOUS",
+        "transaction.max.timeout.ms": f"{LONGEST_TRANSACTION}000",
     }
     security = BrokerSecurity({Guarded.user: Guarded.password})
     with KafkaCluster(heap="512m", properties=properties, security=security) as cluster:

@@ -24,7 +24,7 @@ from worker.app.retrytopics import (
     too_few_partitions,
     unfit,
 )
-from worker.app.rights import forbidden
+from worker.app.rights import forbidden, not_exactly_once
 from worker.engine.breaker import Breaker
 from worker.engine.floor import Floor
 from worker.engine.job import Clients, Job
@@ -36,7 +36,13 @@ from worker.engine.resources import Resources
 from worker.engine.threads import ThreadPool, Watch
 from worker.engine.topics import KnownTopics
 from worker.engine.worker import Worker
-from worker.errors import BadConfiguration, ConnectionFailed, TopicsRefused
+from worker.errors import (
+    BadConfiguration,
+    BrokersUnreachable,
+    ClientError,
+    ConnectionFailed,
+    TopicsRefused,
+)
 from worker.handlers import Handler
 from worker.kafka import config
 from worker.kafka.admin import KafkaAdmin
@@ -116,6 +122,8 @@ class _Assembly:
                 self._spec.kafka, min(ASK_TIMEOUT, self._spec.startup_timeout or ASK_TIMEOUT)
             )
         )
+        self._instance = uuid4().hex
+        """Of pipelines that do not say theirs."""
         self._there: Sequence[str] = ()
         self._redriven: Mapping[str, str] = {}
         self._known = KnownTopics(self._admin.describe, self._clock)
@@ -155,6 +163,7 @@ class _Assembly:
         self._there = self._admin.names()
         self._redriven = self._made_redrive_topics()
         self._prepare_retry_topics()
+        self._try_transactions()
         for name in self._names:
             for pattern in unmatched(self._spec.pipelines[name].source, self._there):
                 log.warning("%s: no topic matches %s yet", name, pattern)
@@ -186,6 +195,31 @@ class _Assembly:
         if problems:
             raise BadConfiguration(problems)
         self._known.take(known)
+
+    def _try_transactions(self) -> None:
+        """Begin to be who is to write in transactions, which says what is in the way of that."""
+        problems = []
+        for name in self._names:
+            if self._spec.pipelines[name].delivery != "exactly_once":
+                continue
+            producer = self._transactional(name)
+            try:
+                producer.take_over(ASK_TIMEOUT)
+            except ClientError as error:
+                if error.retriable:
+                    raise BrokersUnreachable(f"{name}: no transaction yet: {error}") from error
+                problems.append(not_exactly_once(self._document, name, error))
+            finally:
+                producer.close(0.0)
+        if problems:
+            raise BadConfiguration(problems)
+
+    def _transactional(self, name: str) -> KafkaTransactional:
+        pipeline, limits = self._spec.pipelines[name], self._known.limits
+        instance = pipeline.instance or self._instance
+        identity = config.identity(self._spec.group(name), instance, self._options.process or 0)
+        timeout = pipeline.transaction.timeout
+        return KafkaTransactional(config.transactional(self._spec.kafka, limits, identity, timeout))
 
     def _describe_retry_topics(self, name: str) -> None:
         """Learn anew what is known of those of a pipeline; one that is gone is made again."""
@@ -301,13 +335,8 @@ class _Assembly:
         def transactional() -> Transactional:
             self._describe([name])
             self._describe_retry_topics(name)
-            properties = config.transactional(
-                kafka, self._known.limits, identity, pipeline.transaction.timeout
-            )
-            return wrap.transactional(KafkaTransactional(properties))
+            return wrap.transactional(self._transactional(name))
 
-        instance = pipeline.instance or uuid4().hex
-        identity = config.identity(self._spec.group(name), instance, self._options.process or 0)
         return Clients(
             consumer,
             producer,

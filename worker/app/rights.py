@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from worker.app.retrytopics import fence_of, tiers_of
+from worker.errors import ClientError
 from worker.settings import Spec
 from worker.settings.patterns import is_pattern
 from worker.spec import Document
@@ -28,6 +29,13 @@ def forbidden(
         and (allowed := known[topic].allowed) is not None
         and operation not in allowed
     ]
+
+
+def not_exactly_once(document: Document, name: str, error: ClientError) -> Problem:
+    """Why a pipeline cannot write in transactions."""
+    prefix = f"{document.spec.group(name)}."
+    text = f"no transactions, whose ids would begin with {prefix!r}: {error}"
+    return document.problem(("pipelines", name, "delivery"), text)
 
 
 def _uses(spec: Spec, name: str) -> Iterator[tuple[Path, str, str, str]]:
