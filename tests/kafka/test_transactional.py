@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import TypeVar
 
 import pytest
@@ -20,6 +21,7 @@ from tests.kafka.transacting import ignore
 from worker.errors import ClientError, ClientFatal, CommitFailed, Fenced
 from worker.kafka import config, transactional
 from worker.kafka.admin import KafkaAdmin
+from worker.kafka.broker import KafkaCluster
 from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.table import KafkaTable
 from worker.kafka.transactional import KafkaTransactional
@@ -196,20 +198,37 @@ def test_of_who_is_killed_at_any_moment_records_count_exactly_as_far_as_offsets(
     assert len(place.read()) >= KILLS
 
 
-def test_after_an_answer_that_was_late_only_a_new_producer_begins(
+def test_after_an_answer_that_was_late_only_a_new_producer_begins() -> None:
+    with KafkaCluster() as cluster:
+        place = Place(cluster.address)
+        producer = place.producer()
+        place.write(producer, b"committed")
+
+        cluster.pause_node(0)
+        timer = Timer(2 * transactional.PROMPT, cluster.resume_node, [0])
+        timer.start()
+        producer.commit({}, None, DEADLINE)
+        timer.join()
+        with pytest.raises(ClientFatal, match="an answer was late") as raised:
+            producer.begin()
+        producer.close(DEADLINE)
+        heir = place.producer()
+        heir.begin()
+
+        assert raised.value.retriable
+        assert answered(place.read) == [b"committed"]
+
+
+def test_a_call_without_an_answer_is_made_again(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    producer = place.producer()
-    producer.begin()
-    producer.send([Encoded(place.target, b"committed")] * 100, ignore, ignore)
     monkeypatch.setattr(transactional, "ANSWER_WITHIN", 0.001)
 
-    producer.commit({}, None, DEADLINE)
-    with pytest.raises(ClientFatal, match="an answer was late") as raised:
-        producer.begin()
+    producer = place.producer()
 
-    assert raised.value.retriable
-    assert answered(place.read) == [b"committed"] * 100
+    place.write(producer, b"result")
+    producer.commit({}, None, DEADLINE)
+    assert answered(place.read) == [b"result"]
 
 
 def test_a_commit_without_an_answer_is_settled_by_the_next_producer(place: Place) -> None:

@@ -318,11 +318,14 @@ def test_after_commits_that_were_answered_late_a_run_goes_on_with_a_new_producer
     shop = Shop(kafka, tmp_path)
     shop.bury(1_200)
     dead_letters, plan = planned(shop)
-    monkeypatch.setattr(transactional, "ANSWER_WITHIN", 0.001)
+    monkeypatch.setattr(transactional, "PROMPT", 0.0)
 
     progress = dead_letters.mover(plan, Unlimited(), lambda _progress: None).run()
 
-    assert "beginning again with a new producer: an answer was late" in caplog.text
+    assert (
+        "beginning again with a new producer: as a transaction ended, an answer was late"
+        in caplog.text
+    )
     assert progress.moved == {("redriven", shop.redrive): 1_200}
     assert sorted(ids(kafka.read(shop.redrive))) == list(range(1_200))
 

@@ -20,6 +20,9 @@ from worker.types import Encoded
 
 ANSWER_WITHIN: Final = 10.0
 """Seconds of one call, after which the same call is made again: no other resumes it."""
+PROMPT: Final = 0.5
+"""Seconds that it may take to end a transaction; if it takes longer, the client may have asked
+again, which only its log tells. A coordinator that moves takes longer than this."""
 MOMENT: Final = 0.05
 """Seconds to wait before a call is made again that was refused at once."""
 
@@ -106,6 +109,7 @@ class KafkaTransactional(KafkaProducer):
             send = self._client.send_offsets_to_transaction
             sent = partial(send, committable(commits), membership)
             self._insist(sent, deadline, TransactionFailed)
+        self._called(self._client.flush, max(0.0, deadline - time.monotonic()))
         self._insist(self._client.commit_transaction, deadline, TransactionFailed)
         self._state = "idle"
         self._tell()
@@ -148,6 +152,7 @@ class KafkaTransactional(KafkaProducer):
         """Call until there is an answer, or the time is over; `otherwise` is what no flag says."""
         while True:
             self._require_sound()
+            began = time.monotonic()
             try:
                 call(max(0.001, min(ANSWER_WITHIN, deadline - time.monotonic())))
             except KafkaException as error:
@@ -157,9 +162,11 @@ class KafkaTransactional(KafkaProducer):
                     raise self._failed(problem, otherwise) from error
                 if time.monotonic() >= deadline:
                     raise self._unanswered(problem) from error
-                self._note_doubt("an answer was late", problem)
+                self._note_doubt(f"an answer was late: {describe(problem)}")
                 self.serve(MOMENT)
             else:
+                if time.monotonic() - began > PROMPT:
+                    self._note_doubt("an answer was late")
                 return
 
     def _is_answer(self, problem: KafkaError) -> bool:
@@ -190,11 +197,11 @@ class KafkaTransactional(KafkaProducer):
     def _on_error(self, error: KafkaError) -> None:
         super()._on_error(error)
         if error.code() in _CUT_OFF:
-            self._note_doubt("a connection was lost", error)
+            self._note_doubt(f"a connection was lost: {describe(error)}")
 
-    def _note_doubt(self, what: str, error: KafkaError) -> None:
+    def _note_doubt(self, why: str) -> None:
         if self._ending:
-            self._doubt = f"{what} as a transaction ended: {describe(error)}"
+            self._doubt = f"as a transaction ended, {why}"
 
     def _note_refusal(self, on_failed: OnFailed, error: object) -> None:
         if isinstance(error, KafkaError) and error.code() not in _PURGED:
