@@ -147,7 +147,7 @@ class Consumer(Protocol):
         """Commit; with `wait` raises `CommitFailed`, else the result reaches `committed`."""
 
     def membership(self) -> Membership:
-        """Who this member is to its group just now; one that is older than a rebalance is refused.
+        """Who this member is to its group just now; what is older than a rebalance may be refused.
 
         Whether the group still has it so is known only from an answer: a `commit` with `wait` of
         what is committed anyway succeeds for a member whose assignment is current, and no other.

@@ -152,11 +152,9 @@ class MemoryTransactional(MemoryProducer):
 
     def _add(self, commits: Commits, membership: Membership | None) -> None:
         group, member = cast("tuple[Group, Member | None]", membership)
-        error = group.refusal(member, commits)
-        if error is None:
-            transaction = self._cluster.transactions.transaction(self, self._timeout)
-            transaction.offsets.append((group, dict(commits)))
-        self._refused = self._refused or error
+        self._refused = self._refused or group.refusal(member, commits)
+        transaction = self._cluster.transactions.transaction(self, self._timeout)
+        transaction.offsets.append((group, dict(commits)))
 
     def _next_answer(self) -> tuple[bool, bool]:
         """Whether the commit is answered, and whether it is done."""
