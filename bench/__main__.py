@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import (
     concurrency,
+    exactly_once,
     growth,
     idle,
     lanes,
@@ -44,6 +45,9 @@ MODES: dict[str, Mode] = {
         throughput.measure(
             brokers, options.systems, options.records, options.repeats, options.limit
         )
+    ],
+    "exactly-once": lambda brokers, options: [
+        exactly_once.measure(brokers, options.records, options.repeats, options.limit)
     ],
     "latency": lambda brokers, options: latency.measure(
         brokers, options.systems, options.rate, options.seconds, options.repeats

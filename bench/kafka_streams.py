@@ -26,13 +26,15 @@ PROCESSORS = min(4, os.cpu_count() or 1)
 """As many stream threads as there are processors, and not more than partitions."""
 
 
-def streams(threads: int) -> Callable[[Job], list[str]]:
-    """The class with so many stream threads."""
+def streams(
+    threads: int, guarantee: str = "at_least_once", commit_ms: int = 1_000
+) -> Callable[[Job], list[str]]:
+    """The class with so many stream threads; it commits every so many milliseconds."""
 
     def command(job: Job) -> list[str]:
         java, classpath = _compiled()
         start = [str(java), *HEAP, "-cp", classpath, "KafkaStreams"]
-        return [*start, *job.arguments(), str(threads)]
+        return [*start, *job.arguments(), str(threads), guarantee, str(commit_ms)]
 
     return command
 

@@ -8,7 +8,7 @@ import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
 
-/** Kafka Streams, at least once. usage: KafkaStreams BROKERS GROUP SOURCE TARGET FOLDER THREADS */
+/** Kafka Streams. usage: KafkaStreams BROKERS GROUP SOURCE TARGET FOLDER THREADS GUARANTEE MS */
 public class KafkaStreams {
     private static final ObjectMapper JSON = new ObjectMapper();
 
@@ -18,7 +18,8 @@ public class KafkaStreams {
         settings.put(StreamsConfig.APPLICATION_ID_CONFIG, arguments[1]);
         settings.put(StreamsConfig.STATE_DIR_CONFIG, arguments[4]);
         settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, arguments[5]);
-        settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, 1000);
+        settings.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, arguments[6]);
+        settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, arguments[7]);
         settings.put(StreamsConfig.DEFAULT_KEY_SERDE_CLASS_CONFIG, Serdes.ByteArraySerde.class);
         settings.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.ByteArraySerde.class);
         settings.put(StreamsConfig.producerPrefix(ProducerConfig.LINGER_MS_CONFIG), 5);
