@@ -58,6 +58,8 @@ class FenceLog:
         self._clock = clock
         self._raised: Raised = {}
         self._known = NOTHING
+        self._has_changed = False
+        """Whether a lane was lifted in a tier since the fences were looked at."""
         self._due = 0.0
 
     def take_over(self, partitions: Iterable[Partition]) -> None:
@@ -103,13 +105,15 @@ class FenceLog:
         self, fenced: Mapping[Partition, Fences]
     ) -> Iterator[tuple[Partition, list[Encoded]]]:
         committed, self._known = self._known.committed, NOTHING
+        has_changed, self._has_changed = self._has_changed, False
         for partition, fences in fenced.items():
             is_above = self._is_above(partition)
             sources = {tier: self._source(partition, tier) for tier in fences.awaited}
             report = {
                 tier: committed[source] for tier, source in sources.items() if source in committed
             }
-            lanes = [*fences.look_above(is_above), *fences.report(report, is_above)]
+            free = fences.look_above(is_above) if has_changed else []
+            lanes = [*free, *fences.report(report, is_above)]
             if lanes:
                 topic, source = self._place.topic, partition.source
                 yield partition, [fence_record(topic, source, lane, None) for lane in lanes]
@@ -169,7 +173,9 @@ class FenceLog:
         for record in self._table.read([self._place]):
             place, tier = decode(record.key()), tier_of(record.value())
             if place is not None:
-                yield *place, tier if tier is not None and tier < len(self._tiers) else None
+                is_free = tier is None or tier >= len(self._tiers)
+                self._has_changed |= is_free
+                yield *place, None if is_free else tier
 
 
 def _note(raised: Raised, source: TopicPartition, lane: Lane, tier: int | None) -> None:
