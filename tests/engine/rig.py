@@ -138,6 +138,8 @@ class Rig:
             pipeline.timeout,
             pipeline.breaker,
         )
+        self.identity = f"{GROUP}.{len(self.broker.consumers)}"
+        """What its producers of transactions have in common."""
         self.pool = self._make_pool()
         self.counts = Counts()
         self.late: Late = {}
@@ -180,7 +182,9 @@ class Rig:
         return self.producer
 
     def _make_transactional(self) -> MemoryTransactional:
-        self.producer = producer = self.broker.transactional(f"{GROUP}.{id(self)}")
+        self.producer = producer = self.broker.transactional(
+            self.identity, timeout=self._job.settings.transaction.timeout, queue=self.queue
+        )
         return producer
 
     def _join(self) -> Runner:

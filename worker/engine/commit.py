@@ -151,6 +151,11 @@ class AtLeastOnce:
                 partition.committed = commits[partition.source]
 
     @property
+    def can_commit(self) -> bool:
+        """Whether anything can be committed: what is finished can, whatever has failed."""
+        return True
+
+    @property
     def committing(self) -> bool:
         """Whether an answer to a commit is outstanding."""
         return self._committing

@@ -79,7 +79,11 @@ class ExactlyOnce:
         self._committed_at = clock.monotonic()
         self._failure: str | None = None
         self._passes = False
-        producer.take_over(settings.timeout)
+        try:
+            producer.take_over(settings.timeout)
+        except ClientError:
+            producer.close(0.0)
+            raise
 
     @property
     def failure(self) -> str | None:
@@ -116,12 +120,17 @@ class ExactlyOnce:
         self._producer.poll(0.0 if self._open else timeout)
         self.outbox.send()
         if self._is_over or (timeout and self._open):
-            self.commit_now((), wait=True)
+            self._end(())
 
     @property
     def due(self) -> bool:
         """Whether it is time to commit, even if there are only offsets."""
         return self._is_over or self._clock.monotonic() >= self._committed_at + IDLE_COMMIT
+
+    @property
+    def can_commit(self) -> bool:
+        """Whether anything can be committed yet."""
+        return self.failure is None
 
     @property
     def committing(self) -> bool:
@@ -131,6 +140,9 @@ class ExactlyOnce:
     def commit_now(self, partitions: Collection[Partition], *, wait: bool) -> None:  # noqa: ARG002
         """Commit the transaction, and what else is committable of these partitions."""
         self._committed_at = self._clock.monotonic()
+        self._end(partitions)
+
+    def _end(self, partitions: Collection[Partition]) -> None:
         if self.failure is not None:
             return
         if not all(partition.alive for partition in self._partitions):

@@ -21,7 +21,7 @@ from worker.engine.pool import Pool
 from worker.engine.settlement import Postponed, Settlement
 from worker.engine.starts import starts_of
 from worker.engine.trial import Attempt, Trial
-from worker.errors import PipelineFailed, WorkerError
+from worker.errors import ClientError, PipelineFailed, WorkerError
 from worker.flow import crashes, envelope
 from worker.flow.backoff import backoff
 from worker.flow.crashes import Note
@@ -118,8 +118,12 @@ class Runner:
         if pool.in_process:
             job.floor.join(pool)
         self.consumer = clients.consumer()
+        try:
+            self.committer = self._make_committer()
+        except ClientError:
+            self.consumer.close()
+            raise
         self._fence_log = self._make_fence_log()
-        self.committer = self._make_committer()
         self.consumer.subscribe(job.topics, self)
 
     def step(self) -> None:
@@ -755,7 +759,7 @@ class Runner:
 
     def _commit_until(self, deadline: float) -> None:
         """Commit, be it late for once."""
-        while self._uncommitted:
+        while self._uncommitted and self.committer.can_commit:
             if not self.committer.committing:
                 self.committer.commit_now(self.partitions.values(), wait=False)
             self.consumer.poll(1, FULL_WAIT)
