@@ -316,6 +316,10 @@ class Clock:
         """Seconds since 1970."""
         return time.time()
 
+    def sleep(self, seconds: float) -> None:
+        """Do nothing for so long."""
+        time.sleep(seconds)
+
 
 class Observer:
     """Who watches the engine; each method does nothing and subclasses override what they need."""

@@ -182,6 +182,22 @@ def test_where_the_broker_takes_no_maps_results_wait_for_those_in_front() -> Non
     assert rig.runner.pressure.messages == 0
 
 
+def test_what_waits_for_others_in_front_is_forgotten_with_its_partition() -> None:
+    rig, _ = by_key()
+    producer_of(rig).fail_commits(TOO_LARGE)
+    rig.send("0", "1")
+    for _ in range(3):
+        at_once(rig)
+        commit(rig)
+    partition = rig.runner.partitions[SOURCE]
+    assert rig.runner.committer.has(partition)
+
+    rig.runner.lost([SOURCE])
+    later(rig, 1.0)
+
+    assert not rig.runner.committer.has(partition)
+
+
 def test_what_waits_for_others_in_front_takes_part_of_what_may_be_in_flight() -> None:
     rig, seen = by_key({"in_flight": {"messages": 4}})
     producer_of(rig).fail_commits(TOO_LARGE)
@@ -429,3 +445,61 @@ def test_who_finds_no_brokers_at_the_start_leaves_no_clients_behind() -> None:
         producer.send((), print, print)
     with pytest.raises(ClientError, match="is closed"):
         consumer.poll(1, 0.0)
+
+
+def test_a_map_that_was_taken_outlives_one_that_is_too_long() -> None:
+    rig, _ = by_key()
+    rig.pool.stuck = {b"0", b"2"}
+    rig.send("0", "1", "2", "3")
+    at_once(rig)
+    commit(rig)
+    producer_of(rig).fail_commits(TOO_LARGE)
+    rig.send("4")
+    for _ in range(3):
+        at_once(rig)
+        later(rig, 1.0)
+    rig.pool.stuck = {b"2"}
+    for _ in range(3):
+        at_once(rig)
+        later(rig, 1.0)
+    assert sorted(rig.values()) == ["1", "3"]
+
+    rig.restart()
+    rig.pool.stuck = set()
+    for _ in range(3):
+        at_once(rig)
+        later(rig, 1.0)
+
+    assert sorted(rig.values()) == ["0", "1", "2", "3", "4"]
+    assert rig.committed() == 5
+
+
+def test_what_fences_say_in_a_transaction_of_an_owner_that_was_killed_is_waited_for() -> None:
+    settings = {**RETRY, "transaction": {"timeout": "5s"}}
+    rig = exactly(Flaky({1: 1}).handler(), settings)
+    rig.broker.append("source", b"1", b"key")
+    at_once(rig)
+    assert end_of(rig, fence_topic(GROUP)) == 1
+    rig.consumer.kill()
+    rig.consumer.expire()
+    begun = rig.clock.monotonic()
+
+    heir = exactly(settings=settings, broker=rig.broker)
+    at_once(heir)
+    later(heir, 2 * INTERVAL)
+
+    assert rig.clock.monotonic() >= begun + 5
+    assert (heir.values(), heir.committed()) == (["1"], 1)
+
+
+def test_who_cannot_wait_for_the_fences_of_another_takes_no_partition_over() -> None:
+    rig = exactly(Flaky({1: 1}).handler(), RETRY)
+    rig.broker.append("source", b"1", b"key")
+    at_once(rig)
+    rig.consumer.kill()
+    rig.consumer.expire()
+
+    heir = exactly(settings=RETRY, broker=rig.broker)
+
+    with pytest.raises(ClientError, match="a transaction stays open"):
+        heir.runner.step()

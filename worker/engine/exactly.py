@@ -44,7 +44,8 @@ class ExactlyOnce:
 
     A chunk is finished when its transaction is committed. What is finished above `committable`
     goes with it, too: the map says so. Where the broker takes no map, a chunk waits for those
-    before it. After a failure everything is read again from what is committed, with a new producer.
+    before it, and for all that lies below what the last map says. After a failure everything is
+    read again from what is committed, with a new producer.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class ExactlyOnce:
         self._end(partitions)
 
     def _end(self, partitions: Collection[Partition]) -> None:
+        self._held = {p: chunks for p, chunks in self._held.items() if p.alive and chunks}
         if self.failure is not None:
             return
         if not all(partition.alive for partition in self._partitions):
@@ -259,6 +261,9 @@ class ExactlyOnce:
     def _commit_of(self, partition: Partition) -> Commit:
         tracker = self._after(partition, self._open)
         if self.mapless:
+            before = partition.committed
+            if before is not None and tracker.committable < _known(before):
+                return before
             return Commit(tracker.committable)
         metadata = envelope.encode(tracker.committable, tracker.ranges(), partition.note)
         return Commit(tracker.committable, metadata)
@@ -273,10 +278,21 @@ class ExactlyOnce:
         return tracker
 
     def _in_order(self, partition: Partition, held: Collection[Chunk]) -> list[Chunk]:
-        """Those in front of which everything is in the transaction, or finished."""
+        """Those in front of which everything is in the transaction, or finished.
+
+        None while a map is committed of which some lies above: the next commit is without it.
+        """
         end = self._after(partition, [*self._open, *held]).committable
+        if partition.committed is not None and end < _known(partition.committed):
+            return []
         return [chunk for chunk in held if all(last <= end for _, last in chunk.ranges)]
 
     def _fail(self, reason: str, *, passes: bool = False) -> None:
         self._failure = self._failure or reason
         self._passes |= passes
+
+
+def _known(commit: Commit) -> int:
+    """No offset from here on is finished, as far as a commit says."""
+    finished = envelope.decode(commit.metadata, commit.offset)
+    return finished[-1][1] if finished else commit.offset

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -162,7 +161,7 @@ class FenceLog:
             yield from self._read()
             if self._table.position(self._place) >= end:
                 return
-            time.sleep(READ_AGAIN_AFTER)
+            self._clock.sleep(READ_AGAIN_AFTER)
         raise ClientError("the log of fences cannot be read to its end: a transaction stays open")
 
     def _read(self) -> Iterator[Change]:

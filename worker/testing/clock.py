@@ -20,6 +20,10 @@ class ManualClock(Clock):
         """Seconds since 1970."""
         return self._start + self._passed
 
+    def sleep(self, seconds: float) -> None:
+        """Let time pass at once."""
+        self.advance(seconds)
+
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         if seconds < 0:

@@ -30,11 +30,11 @@ class MemoryTable:
             return [record for log in logs for record in self._read(log)]
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
-        """Tell the ends; raises `ClientError` when the broker is down."""
+        """Tell the ends, behind what is open; raises `ClientError` when the broker is down."""
         with self._cluster.lock:
             if partitions and not self._cluster.up:
                 raise ClientError("_TRANSPORT: no broker answers")
-            return {source: self._cluster.log(source).end_for(ISOLATION) for source in partitions}
+            return {source: self._cluster.log(source).end for source in partitions}
 
     def position(self, partition: TopicPartition) -> int:
         """Up to where it was read."""
