@@ -89,6 +89,23 @@ def test_the_dead_letter_says_why() -> None:
     )
 
 
+def test_the_transaction_that_moves_a_partition_on_ends_the_count_of_starts() -> None:
+    rig = rig_of(**DEAD, delivery="exactly_once")
+    rig.runner.step()
+    rig.restart()
+    rig.runner.step()
+    counted = note(rig).starts
+
+    rig.send("1")
+    while rig.committed() != 1:
+        rig.runner.step()
+        rig.clock.advance(0.1)
+    after = note(rig).starts
+    rig.step()
+
+    assert (counted, after, note(rig).starts) == (1, 0, 0)
+
+
 class Apart:
     """A process apart, which ends at the poison as often as it is told to."""
 

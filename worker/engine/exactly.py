@@ -11,7 +11,8 @@ from worker.engine.chunk import Chunk
 from worker.engine.outbox import Outbox
 from worker.engine.partition import Partition
 from worker.errors import ClientError
-from worker.flow import envelope
+from worker.flow import crashes, envelope
+from worker.flow.crashes import Note
 from worker.flow.health import Counts
 from worker.flow.offsets import OffsetTracker, Ranges
 from worker.ports import METADATA_TOO_LARGE, Clock, Commits, Consumer, Transactional
@@ -250,6 +251,9 @@ class ExactlyOnce:
         self._producer.commit(commits, membership, self._settings.timeout + MARGIN)
 
     def _finish(self, commits: Commits, partitions: Collection[Partition]) -> None:
+        for partition in partitions:
+            if partition.source in commits:
+                partition.note = self._note_of(partition)
         chunks, self._open = self._open, []
         self._begun, self._messages = None, 0
         for chunk in chunks:
@@ -265,8 +269,14 @@ class ExactlyOnce:
             if before is not None and tracker.committable < _known(before):
                 return before
             return Commit(tracker.committable)
-        metadata = envelope.encode(tracker.committable, tracker.ranges(), partition.note)
+        note = self._note_of(partition)
+        metadata = envelope.encode(tracker.committable, tracker.ranges(), note)
         return Commit(tracker.committable, metadata)
+
+    def _note_of(self, partition: Partition) -> Note:
+        """What the commit of the transaction notes: it moves `committable` itself."""
+        moves = self._after(partition, self._open).committable > partition.tracker.committable
+        return crashes.moved(partition.note) if moves else partition.note
 
     def _after(self, partition: Partition, chunks: Collection[Chunk]) -> OffsetTracker:
         """What is finished of a partition when these chunks are."""

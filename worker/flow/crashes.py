@@ -110,6 +110,11 @@ def passed(note: Note) -> Note:
     return Note(note.owner)
 
 
+def moved(note: Note) -> Note:
+    """What is written in the commit that moves `committable`; who tries messages alone goes on."""
+    return note if note.alone else passed(note)
+
+
 def patience(starts: int) -> float:
     """Seconds for which others wait; twice as many with each further start."""
     return min(LONGEST, PATIENCE * 2.0 ** min(starts - ALONE_FROM, 10))
