@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from itertools import chain
 from typing import Final
 
 from worker.engine.chunk import Chunk
@@ -71,8 +72,8 @@ class ExactlyOnce:
         self._clock = clock
         self._counts = counts
         self._on_finished = on_finished
-        self._open: list[Chunk] = []
-        """The chunks of the transaction, in the order in which they were settled."""
+        self._open: dict[Partition, list[Chunk]] = {}
+        """The chunks of the transaction, those of a partition in the order of their settlement."""
         self._held: dict[Partition, list[Chunk]] = {}
         """Without a map, chunks that wait for others in front of them."""
         self._begun: float | None = None
@@ -112,7 +113,7 @@ class ExactlyOnce:
 
     def has(self, partition: Partition) -> bool:
         """Whether there are chunks of a partition that are not durable."""
-        return bool(self._held.get(partition)) or partition in self._partitions
+        return bool(self._held.get(partition)) or partition in self._open
 
     def serve(self, timeout: float) -> None:
         """Serve the producer, and commit when it is time to, or nothing else is to be done.
@@ -148,10 +149,10 @@ class ExactlyOnce:
         self._held = {p: chunks for p, chunks in self._held.items() if p.alive and chunks}
         if self.failure is not None:
             return
-        if not all(partition.alive for partition in self._partitions):
+        if not all(partition.alive for partition in self._open):
             self._fail("a partition was lost with its results on their way", passes=True)
             return
-        of = {*partitions} | self._partitions
+        of = {*partitions, *self._open}
         commits = self.uncommitted(of)
         if not (commits or self._open):
             return
@@ -209,10 +210,6 @@ class ExactlyOnce:
         self._producer.close(timeout)
 
     @property
-    def _partitions(self) -> set[Partition]:
-        return {chunk.partition for chunk in self._open}
-
-    @property
     def _is_over(self) -> bool:
         """Whether the transaction has been open for as long as it may, or is large enough."""
         if self._begun is None:
@@ -227,7 +224,7 @@ class ExactlyOnce:
         except ClientError as error:
             self._fail(str(error), passes=error.retriable)
             return
-        self._open.append(chunk)
+        self._open.setdefault(chunk.partition, []).append(chunk)
         self._messages += chunk.messages
         if chunk.fences is not None:
             self.outbox.put(chunk.fences)
@@ -254,16 +251,16 @@ class ExactlyOnce:
         for partition in partitions:
             if partition.source in commits:
                 partition.note = self._note_of(partition)
-        chunks, self._open = self._open, []
+        through, self._open = self._open, {}
         self._begun, self._messages = None, 0
-        for chunk in chunks:
+        for chunk in chain.from_iterable(through.values()):
             self._on_finished(chunk)
         for partition in partitions:
             if partition.source in commits:
                 partition.committed = commits[partition.source]
 
     def _commit_of(self, partition: Partition) -> Commit:
-        tracker = self._after(partition, self._open)
+        tracker = self._after(partition)
         if self.mapless:
             before = partition.committed
             if before is not None and tracker.committable < _known(before):
@@ -275,16 +272,15 @@ class ExactlyOnce:
 
     def _note_of(self, partition: Partition) -> Note:
         """What the commit of the transaction notes: it moves `committable` itself."""
-        moves = self._after(partition, self._open).committable > partition.tracker.committable
+        moves = self._after(partition).committable > partition.tracker.committable
         return crashes.moved(partition.note) if moves else partition.note
 
-    def _after(self, partition: Partition, chunks: Collection[Chunk]) -> OffsetTracker:
-        """What is finished of a partition when these chunks are."""
+    def _after(self, partition: Partition, held: Collection[Chunk] = ()) -> OffsetTracker:
+        """What is finished of a partition when the transaction is committed, and what is held."""
         tracker = partition.tracker.copy()
-        for chunk in chunks:
-            if chunk.partition is partition:
-                for start, end in chunk.ranges:
-                    tracker.finish(start, end)
+        for chunk in (*self._open.get(partition, ()), *held):
+            for start, end in chunk.ranges:
+                tracker.finish(start, end)
         return tracker
 
     def _in_order(self, partition: Partition, held: Collection[Chunk]) -> list[Chunk]:
@@ -292,7 +288,7 @@ class ExactlyOnce:
 
         None while a map is committed of which some lies above: the next commit is without it.
         """
-        end = self._after(partition, [*self._open, *held]).committable
+        end = self._after(partition, held).committable
         if partition.committed is not None and end < _known(partition.committed):
             return []
         return [chunk for chunk in held if all(last <= end for _, last in chunk.ranges)]

@@ -53,9 +53,9 @@ class KafkaTable:
             self._admin = KafkaAdmin(self._kafka, ASK_TIMEOUT)
         try:
             return self._admin.ends(partitions)
-        except WorkerError:
+        except WorkerError as error:
             self._admin = None
-            raise
+            raise ClientError(str(error), retriable=True) from error
 
     def position(self, partition: TopicPartition) -> int:
         """See `ports.Table`."""
