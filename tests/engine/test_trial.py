@@ -90,7 +90,7 @@ def test_the_dead_letter_says_why() -> None:
 
 
 def test_the_transaction_that_moves_a_partition_on_ends_the_count_of_starts() -> None:
-    rig = rig_of(**DEAD, delivery="exactly_once")
+    rig = rig_of(dead_letter="dlq", delivery="exactly_once")
     rig.runner.step()
     rig.restart()
     rig.runner.step()

@@ -109,6 +109,18 @@ def failure(error: KafkaError) -> ClientError:
     return specific(ClientError, describe(error), error)
 
 
+def reason(error: KafkaException | SystemError) -> KafkaError:
+    """What the client says.
+
+    While it raises a fatal error it calls back, and what is called makes a `SystemError` of it.
+    """
+    cause = error.__cause__ if isinstance(error, SystemError) else error
+    if not isinstance(cause, KafkaException):
+        raise error
+    problem: KafkaError = cause.args[0]
+    return problem
+
+
 def made(make: Callable[[], Made]) -> Made:
     """What `make` makes; raises `ConnectionFailed` where librdkafka refuses to make a client."""
     try:

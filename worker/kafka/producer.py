@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
@@ -14,7 +13,7 @@ from confluent_kafka import Producer as Client
 from worker.errors import ClientError, QueueFull
 from worker.kafka.callbacks import Kept
 from worker.kafka.config import Properties
-from worker.kafka.failures import describe, failure, refusal
+from worker.kafka.failures import describe, failure, reason, refusal
 from worker.kafka.logs import ClientLog, client_logger
 from worker.kafka.stats import Statistics
 from worker.ports import OnFailed, OnStored
@@ -22,6 +21,9 @@ from worker.types import ClientTotals, Encoded, Failure, Headers
 
 OnDelivery = Callable[[Any, Any], None]
 """Called with the error of a record, None if there is none, and the report of its delivery."""
+
+News = tuple[Callable[[Any], None], object]
+"""Who is to be told, and what."""
 
 PURGE_TIMEOUT: Final = 1.0
 """Seconds to wait for the delivery reports of what was dropped."""
@@ -89,7 +91,11 @@ class ReportingProducer:
     def poll(self, timeout: float) -> int:
         """See `ports.Producer`."""
         self._kept.release()
-        return self.serve(timeout)
+        try:  # as `_called` does, without its call
+            return self._client.poll(timeout)
+        except (KafkaException, SystemError) as error:
+            self._on_error(reason(error))
+            return 0
 
     def serve(self, timeout: float) -> int:
         """Serve delivery reports as `poll` does, for any thread; raises nothing."""
@@ -135,8 +141,8 @@ class ReportingProducer:
         """What the client returns; it raises a fatal error once instead of calling back."""
         try:
             return call(timeout)
-        except KafkaException as error:
-            self._on_error(error.args[0])
+        except (KafkaException, SystemError) as error:
+            self._on_error(reason(error))
             return 0
 
     def _on_error(self, error: KafkaError) -> None:
@@ -163,13 +169,13 @@ class KafkaProducer(ReportingProducer):
         self, properties: Properties, on_error: Callable[[KafkaError], None] = lambda _: None
     ) -> None:
         super().__init__({**properties, "delivery.report.only.error": True}, on_error)
-        self._news: deque[Callable[[], object]] = deque()
+        self._news: deque[News] = deque()
 
     def send(self, records: Sequence[Encoded], on_stored: OnStored, on_failed: OnFailed) -> int:
         """See `ports.Producer`."""
         receipt = _Receipt(self._news, on_failed)
         sent = self.queue(records, receipt)
-        receipt.when_gone = partial(on_stored, sent)
+        receipt.when_gone = on_stored, sent
         return sent
 
     def poll(self, timeout: float) -> int:
@@ -185,23 +191,28 @@ class KafkaProducer(ReportingProducer):
 
     def _tell(self) -> None:
         while self._news:
-            self._news.popleft()()
+            tell, what = self._news.popleft()
+            tell(what)
 
 
 class _Receipt:
-    """What the client holds once for each record of a call; no exception may leave it."""
+    """What the client holds once for each record of a call; no exception may leave it.
+
+    Where the client is just raising a fatal error, every function called here has its effect and
+    then fails with a `SystemError`: so one is called, and it is the last thing.
+    """
 
     __slots__ = ("_news", "_on_failed", "when_gone")
 
-    def __init__(self, news: deque[Callable[[], object]], on_failed: OnFailed) -> None:
+    def __init__(self, news: deque[News], on_failed: OnFailed) -> None:
         self._news = news
         self._on_failed = on_failed
-        self.when_gone: Callable[[], object] | None = None
+        self.when_gone: News | None = None
         """What there is to tell when all records are stored; nothing after a failure."""
 
     def __call__(self, error: KafkaError, _report: object) -> None:
         self.when_gone = None
-        self._news.append(partial(self._on_failed, error))
+        self._news.append((self._on_failed, error))
 
     def __del__(self) -> None:
         if self.when_gone is not None:

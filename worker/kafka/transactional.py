@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from worker.errors import ClientError, ClientFatal, Fenced, TransactionFailed
 from worker.kafka.config import Properties
-from worker.kafka.failures import describe, failure, is_retriable, specific
+from worker.kafka.failures import describe, failure, is_retriable, reason, specific
 from worker.kafka.partitions import committable
 from worker.kafka.producer import KafkaProducer
 from worker.ports import Commits, Membership, OnFailed, OnStored
@@ -155,8 +155,8 @@ class KafkaTransactional(KafkaProducer):
             began = time.monotonic()
             try:
                 call(max(0.001, min(ANSWER_WITHIN, deadline - time.monotonic())))
-            except KafkaException as error:
-                problem: KafkaError = error.args[0]
+            except (KafkaException, SystemError) as error:
+                problem = reason(error)
                 self._tell()
                 if self._is_answer(problem):
                     raise self._failed(problem, otherwise) from error
