@@ -60,7 +60,7 @@ def producer_of(rig: Rig) -> MemoryTransactional:
 
 def commit(rig: Rig) -> None:
     """Let the time of a transaction pass."""
-    later(rig, INTERVAL)
+    later(rig, INTERVAL + 0.01)
 
 
 def end_of(rig: Rig, topic: str = "target") -> int:
@@ -503,3 +503,27 @@ def test_who_cannot_wait_for_the_fences_of_another_takes_no_partition_over() -> 
 
     with pytest.raises(ClientError, match="a transaction stays open"):
         heir.runner.step()
+
+
+def test_where_the_broker_takes_no_maps_nothing_passes_what_waits_itself() -> None:
+    rig, _ = by_key()
+    at_once(rig)
+    producer_of(rig).fail_commits(TOO_LARGE)
+    rig.send("9")
+    at_once(rig)
+    commit(rig)
+    at_once(rig)
+    commit(rig)
+    rig.send("0", "1", "2", "3", "4")
+    for stuck in ([b"0", b"2", b"3"], [b"0", b"3"], [b"3"]):
+        rig.pool.stuck = {*stuck}
+        at_once(rig)
+        commit(rig)
+    assert (rig.values(), rig.committed()) == (["9", "0"], 2)
+
+    rig.pool.stuck = set()
+    at_once(rig)
+    commit(rig)
+
+    assert sorted(rig.values()) == ["0", "1", "2", "3", "4", "9"]
+    assert rig.committed() == 6

@@ -284,14 +284,18 @@ class ExactlyOnce:
         return tracker
 
     def _in_order(self, partition: Partition, held: Collection[Chunk]) -> list[Chunk]:
-        """Those in front of which everything is in the transaction, or finished.
+        """Those in front of which everything is in the transaction, or finished, with them.
 
         None while a map is committed of which some lies above: the next commit is without it.
         """
-        end = self._after(partition, held).committable
+        able, before = list(held), -1
+        while len(able) != before:
+            before = len(able)
+            end = self._after(partition, able).committable
+            able = [chunk for chunk in able if all(last <= end for _, last in chunk.ranges)]
         if partition.committed is not None and end < _known(partition.committed):
             return []
-        return [chunk for chunk in held if all(last <= end for _, last in chunk.ranges)]
+        return able
 
     def _fail(self, reason: str, *, passes: bool = False) -> None:
         self._failure = self._failure or reason
