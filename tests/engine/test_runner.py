@@ -12,9 +12,11 @@ import pytest
 from tests.engine.rig import GROUP, Rig
 from worker.engine.partition import POLL_LIMIT
 from worker.errors import Reject
+from worker.flow import envelope
 from worker.observe.tracing import TraceContext
 from worker.testing import ManualClock, MemoryBroker
 from worker.testing.producer import MemoryProducer
+from worker.testing.transactional import MemoryTransactional
 from worker.types import Encoded, Message, Record, StoredMessage, TopicPartition
 
 SOURCE = TopicPartition("source", 0)
@@ -736,6 +738,29 @@ class Ticking(ManualClock):
     def monotonic(self) -> float:
         self.advance(0.01)
         return super().monotonic()
+
+
+def test_a_drain_whose_transaction_is_refused_gives_the_partitions_back_all_the_same() -> None:
+    settings = {"delivery": "exactly_once", "drain_timeout": "5s"}
+    rig = Rig(same, settings, MemoryBroker(Ticking()))
+    rig.step()
+    rig.send("1", "2")
+    rig.pool.hold = True
+    rig.runner.step()
+    rig.runner.step()
+    rig.pool.hold = False
+    assert isinstance(rig.producer, MemoryTransactional)
+    rig.producer.fail_commits("ILLEGAL_GENERATION")
+
+    assert rig.runner.drain()
+
+    assert rig.counts.rewinds == 1
+    commit = rig.broker.group(GROUP).committed[TopicPartition("source", 0)]
+    assert envelope.note_of(commit.metadata, commit.offset).owner == ""
+    rig.join_again()
+    rig.step()
+    assert sorted(rig.values()) == ["1", "2"]
+    assert rig.committed() == 2
 
 
 def test_a_drain_that_could_not_commit_says_so() -> None:

@@ -758,8 +758,12 @@ class Runner:
         return bool(self.committer.uncommitted(self.partitions.values()))
 
     def _commit_until(self, deadline: float) -> None:
-        """Commit, be it late for once."""
-        while self._uncommitted and self.committer.can_commit:
+        """Commit, be it late for once; a transaction that was refused is given up for another."""
+        while self._uncommitted:
+            if not self.committer.can_commit:
+                if self._is_blocked or not self.committer.passes:
+                    break
+                self._rewind(self.committer.failure or "")
             if not self.committer.committing:
                 self.committer.commit_now(self.partitions.values(), wait=False)
             self.consumer.poll(1, FULL_WAIT)
