@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from tests.engine.rig import InlinePool, Rig
 from worker.engine.partition import Finished, Run
 from worker.testing import ManualClock
-from worker.types import Failed, Outcome
+from worker.testing.cluster import Cluster
+from worker.testing.transactional import MemoryTransactional
+from worker.types import Encoded, Failed, Outcome
 
 Choice = tuple[int, int]
 """The place of a run among those that handlers have begun, and how many messages it handles."""
@@ -86,13 +88,47 @@ class ChosenPool(InlinePool):
         return outcomes
 
 
+class PatientProducer(MemoryTransactional):
+    """A producer of transactions: time passes while it waits, and its broker refuses some records.
+
+    It refuses them again and again, as it does those that are too large.
+    """
+
+    def __init__(
+        self, cluster: Cluster, queue: int, identity: str, timeout: float, member: Member
+    ) -> None:
+        super().__init__(cluster, queue, identity, timeout)
+        self._member = member
+
+    def poll(self, timeout: float) -> int:
+        served = super().poll(timeout)
+        if timeout and not served:
+            self._member.clock.advance(timeout)
+        return served
+
+    def _refusal(self, record: Encoded) -> str | None:
+        if self._member.refuses(record):
+            return "MSG_SIZE_TOO_LARGE: it is"
+        return super()._refusal(record)
+
+
 class Member(Rig):
     """One of several members: rigs that share a broker are in one group."""
 
     pool: ChosenPool
+    refuses: Callable[[Encoded], bool] = staticmethod(lambda _record: False)
+    """Whether the broker refuses a record of a transaction."""
 
     def _make_pool(self) -> ChosenPool:
         return ChosenPool(self.executor.execute, self.clock)
+
+    def _make_transactional(self) -> MemoryTransactional:
+        timeout = self._job.settings.transaction.timeout
+        self.producer = producer = PatientProducer(
+            self.broker, self.queue, self.identity, timeout, self
+        )
+        self.broker.transactionals.append(producer)
+        return producer
 
     @property
     def expired(self) -> bool:

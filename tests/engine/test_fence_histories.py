@@ -12,9 +12,17 @@ from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, rule
 
-from tests.engine.histories import WHOLE, GroupHistories, any_of_them, check, some_work, trouble
+from tests.engine.histories import (
+    WHOLE,
+    GroupHistories,
+    any_of_them,
+    check,
+    in_each_delivery,
+    some_work,
+    trouble,
+)
 from tests.engine.member import Member
 from tests.engine.rig import GROUP
 from worker.engine.chunk import Chunk
@@ -43,6 +51,8 @@ TIERS = [retry_topic(GROUP, place) for place in range(len(WAITS))]
 ROUNDS = 300
 ROUNDS_OF_A_MESSAGE = 20
 """Some more than the seconds that all tiers take."""
+EXAMPLES = {"at_least_once": 350, "exactly_once": 200}
+"""Of transactions each takes longer: more is written, and there is more to look at."""
 
 Place = tuple[int, int]
 """Partition and offset of a message in the source."""
@@ -184,8 +194,8 @@ class Watched(Member):
 class FenceHistories(GroupHistories):
     """A group that keeps the order of lanes with retry topics."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, delivery: str) -> None:
+        super().__init__(delivery)
         self._lanes: dict[Lane, list[Place]] = {}
         self._lane_of: dict[Place, Lane] = {}
         self._troubles: dict[Place, Trouble] = {}
@@ -218,8 +228,8 @@ class FenceHistories(GroupHistories):
         """
         self._left_fences = False
         """Whether such a record has raised a fence: nobody knows of it before the next owner."""
-        self._disturbed = False
-        """Whether messages may come again."""
+        self._disturbed = self._exactly_once
+        """Whether messages may come again, as they do when a transaction takes too long."""
         self._deliveries_failed = False
         self._others: list[list[int]] = []
         """Members that take steps in the middle of one of another, each time there is one."""
@@ -235,7 +245,8 @@ class FenceHistories(GroupHistories):
         concurrency=st.integers(1, 4),
         in_flight=st.sampled_from([4, 12, 10_000]),
         queue=st.sampled_from([2, 100_000]),
-        commit_after=st.sampled_from([1, 10_000]),
+        commit_after=st.sampled_from([1, 10_000, 10_000]),
+        interval=st.sampled_from(["100ms", "2s"]),
         members=st.integers(1, 2),
         crashes=st.booleans(),
         troubled=st.sampled_from([True, True, False]),
@@ -249,6 +260,7 @@ class FenceHistories(GroupHistories):
         in_flight: int,
         queue: int,
         commit_after: int,
+        interval: str,
         members: int,
         crashes: bool,
         troubled: bool,
@@ -257,6 +269,8 @@ class FenceHistories(GroupHistories):
         self._queue, self._crashes, self._may_be_troubled = queue, crashes, troubled
         self._settings = {
             "ordering": "key",
+            "delivery": self._delivery,
+            "transaction": {"interval": interval, "messages": commit_after, "timeout": "5s"},
             "in_flight": {"messages": in_flight},
             "commit": {"messages": commit_after},
             "revoke_timeout": "2s",
@@ -293,6 +307,10 @@ class FenceHistories(GroupHistories):
             if key is not None:
                 self._lane_of[place] = lane = Lane(partition, key)
                 self._lanes.setdefault(lane, []).append(place)
+
+    def _give_work(self) -> None:
+        for partition in range(PARTITIONS):
+            self.produce(partition, [(b"a", Trouble(again, 1)), (b"a", NONE), (b"b", NONE)])
 
     @rule(rounds=st.integers(1, 10))
     def work(self, rounds: int) -> None:
@@ -350,17 +368,6 @@ class FenceHistories(GroupHistories):
                     other.pool.finish((0, WHOLE))
                 other.runner.step()
         self._busy.remove(member)
-
-    @trouble
-    @rule()
-    def lose_the_brokers(self) -> None:
-        self._trouble()
-        self._broker.stop()
-
-    @precondition(lambda self: not self._broker.up)
-    @rule()
-    def find_the_brokers(self) -> None:
-        self._broker.start()
 
     def _make_member(self) -> Member:
         member = Watched(
@@ -424,7 +431,7 @@ class FenceHistories(GroupHistories):
         Not if it is behind a record that was refused: it lies in its tier, and that one does not.
         """
         places = self._lanes[lane]
-        if not self._deliveries_failed:
+        if self._exactly_once or not self._deliveries_failed:
             for earlier in places[: places.index(place)]:
                 known = earlier in self._settled or self._ends_alone[earlier] >= crashes.TRIES
                 assert known, f"{place} was tried before {earlier} was settled"
@@ -436,7 +443,7 @@ class FenceHistories(GroupHistories):
             self._owners.append(partition.attempts)  # kept, so that no other has its identity
         there = partition.source, id(partition.attempts), message.offset()
         self._attempts_there[there] += 1
-        if not self._deliveries_failed:
+        if not (self._deliveries_failed or self._exactly_once):
             limit = self._attempts_in_place(partition, message)
             assert self._attempts_there[there] <= limit, f"{place} has too many attempts"
         if not self._disturbed and self._generation == self._broker.group(GROUP).generation:
@@ -501,10 +508,46 @@ class FenceHistories(GroupHistories):
             if is_late and place in self._lane_of:
                 self._late.add(self._lane_of[place].digest)
 
+    def _see_what_is_committed(self) -> None:
+        """What transactions have written counts when they are committed, and all of it at once."""
+        if not self._exactly_once:
+            return
+        self._results = {*self._places_in("target")}
+        self._dead = {*self._places_in("dlq")}
+        self._tiers_of = {}
+        for tier, topic in enumerate(TIERS[: self._tiers]):
+            for place in self._places_in(topic):
+                self._tiers_of.setdefault(place, set()).add(tier)
+        last = {record.key: record.value for record in self._records(FENCES)}
+        self._fences = {key: value for key, value in last.items() if key and value is not None}
+
+    def _places_in(self, topic: str) -> list[Place]:
+        return [_place_of(record.value) for record in self._records(topic)]
+
     # --- what must hold ---
 
     @invariant()
+    def each_message_is_once_in_a_topic_and_given_up_or_handled(self) -> None:
+        if not self._exactly_once:
+            return
+        for topic in ["target", "dlq", *TIERS[: self._tiers]]:
+            places = self._places_in(topic)
+            assert len(places) == len({*places}), f"a message is twice in {topic}"
+        assert {*self._places_in("target")}.isdisjoint(self._places_in("dlq"))
+        for key, places in self._results_by_lane().items():
+            assert places == sorted(places), f"results of {key} are out of order"
+
+    def _results_by_lane(self) -> dict[Lane, list[Place]]:
+        """Those of messages with a key, in order: a lane has one partition of the target."""
+        found: dict[Lane, list[Place]] = {}
+        for place in self._places_in("target"):
+            if place in self._lane_of:
+                found.setdefault(self._lane_of[place], []).append(place)
+        return found
+
+    @invariant()
     def no_commit_passes_over_a_message_that_is_nowhere_else(self) -> None:
+        self._see_what_is_committed()
         for source, commit in self._broker.group(GROUP).committed.items():
             passed = TIERS.index(source.topic) + 1 if source.topic in TIERS else 0
             log, start = self._broker.log(source), self._checked[source]
@@ -564,6 +607,7 @@ class FenceHistories(GroupHistories):
         )
 
     def _is_through(self) -> bool:
+        self._see_what_is_committed()
         committed = self._broker.committed(GROUP)
         topics = ["source", *TIERS[: self._tiers]]
         sources = [TopicPartition(topic, n) for topic in topics for n in range(PARTITIONS)]
@@ -587,15 +631,23 @@ def _place_of(value: bytes | None) -> Place:
     return partition, offset
 
 
-def test_whatever_happens_nothing_is_lost_and_lanes_stay_in_order() -> None:
-    check(FenceHistories, examples=350, steps=60)
+@in_each_delivery
+def test_whatever_happens_nothing_is_lost_and_lanes_stay_in_order(delivery: str) -> None:
+    check(partial(FenceHistories, delivery), examples=EXAMPLES[delivery], steps=60)
 
 
 def of_two_members(**others: Any) -> FenceHistories:
     """A history in which the second member has the tiers of the partition that the first reads."""
-    history = FenceHistories()
+    history = FenceHistories("at_least_once")
     start = {"attempts": 1, "concurrency": 1, "in_flight": 10_000, "queue": 100_000}
-    more = {"commit_after": 1, "members": 2, "crashes": False, "troubled": True, "tiers": 2}
+    more = {
+        "commit_after": 1,
+        "interval": "1s",
+        "members": 2,
+        "crashes": False,
+        "troubled": True,
+        "tiers": 2,
+    }
     history.begin(**(start | more | others))
     history.win(0, "source", 0)
     for tier in TIERS[:2]:
@@ -652,5 +704,6 @@ def test_a_message_is_not_finished_while_one_in_front_of_it_is_on_its_way_to_the
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_nor_in_any_of_many_more_histories() -> None:
-    check(FenceHistories, examples=5_000, steps=60)
+@in_each_delivery
+def test_nor_in_any_of_many_more_histories(delivery: str) -> None:
+    check(partial(FenceHistories, delivery), examples=5_000, steps=60)

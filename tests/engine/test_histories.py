@@ -18,13 +18,13 @@ from hypothesis.stateful import (
     rule,
 )
 
-from tests.engine.histories import GroupHistories, any_of_them, check
+from tests.engine.histories import GroupHistories, any_of_them, check, in_each_delivery
 from tests.engine.member import Member
 from tests.engine.rig import GROUP
 from worker.engine.partition import Partition, Run
 from worker.flow import crashes, envelope
 from worker.flow.lanes import LANES
-from worker.types import Failed, Outcome, RawMessage, TopicPartition
+from worker.types import Encoded, Failed, Outcome, RawMessage, TopicPartition
 
 PARTITIONS = 3
 SOURCES = [TopicPartition("source", number) for number in range(PARTITIONS)]
@@ -35,6 +35,8 @@ WAIT = 0.5
 ROUNDS = 300
 """After so many rounds in which nothing bad happens, and some for each message, everything is
 through, or never will be."""
+EXAMPLES = {"at_least_once": 250, "exactly_once": 150}
+"""Of transactions each takes longer: more is written, and there is more to look at."""
 
 Place = tuple[int, int]
 """Partition and offset of a message."""
@@ -48,8 +50,8 @@ in_each_ordering = pytest.mark.parametrize("ordering", LANES)
 class Histories(GroupHistories):
     """A group of some members that share a topic, and all that can happen to them."""
 
-    def __init__(self, ordering: str) -> None:
-        super().__init__()
+    def __init__(self, ordering: str, delivery: str) -> None:
+        super().__init__(delivery)
         self._ordering = ordering
         self._results: dict[Place, int] = {}
         """How many results each message has; -1 for one that fails."""
@@ -61,6 +63,8 @@ class Histories(GroupHistories):
         self._deliveries_failed = False
         self._ends_alone: Counter[Place] = Counter()
         """How often an owner has ended while a message was named."""
+        self._refused: set[Place] = set()
+        """Messages whose results a broker refuses."""
         self._left: Counter[Place] = Counter()
         """How often messages fail before they are handled."""
         self._due: dict[tuple[Partition, Place], float] = {}
@@ -86,7 +90,8 @@ class Histories(GroupHistories):
         concurrency=st.integers(1, 4),
         in_flight=st.sampled_from([4, 12, 10_000]),
         queue=st.sampled_from([2, 100_000]),
-        commit_after=st.sampled_from([1, 10_000]),
+        commit_after=st.sampled_from([1, 10_000, 10_000]),
+        interval=st.sampled_from(["100ms", "2s"]),
         members=st.integers(1, 2),
     )
     def begin(
@@ -96,11 +101,14 @@ class Histories(GroupHistories):
         in_flight: int,
         queue: int,
         commit_after: int,
+        interval: str,
         members: int,
     ) -> None:
         self._dead_letters, self._concurrency, self._queue = dead_letters, concurrency, queue
         self._settings = {
             "ordering": self._ordering,
+            "delivery": self._delivery,
+            "transaction": {"interval": interval, "messages": commit_after, "timeout": "5s"},
             "in_flight": {"messages": in_flight},
             "commit": {"messages": commit_after},
             "revoke_timeout": "2s",
@@ -138,6 +146,10 @@ class Histories(GroupHistories):
             if key is None:
                 self._keyless.add(place)
 
+    def _give_work(self) -> None:
+        for source in SOURCES:
+            self.produce(source, [(b"a", 1, 0), (None, 2, 0), (b"b", 1, 0)])
+
     @rule(source=sources, count=st.integers(1, 3))
     def leave_a_gap(self, source: TopicPartition, count: int) -> None:
         self._broker.append_gap(source, count)
@@ -146,7 +158,14 @@ class Histories(GroupHistories):
     def abort(self, source: TopicPartition) -> None:
         self._broker.append_aborted(source, b"{}")
 
-    @precondition(lambda self: self._members and self._dead_letters)
+    @precondition(lambda self: self._exactly_once and self._dead_letters and self._results)
+    @rule(which=st.integers(0, 100))
+    def refuse_results(self, which: int) -> None:
+        """Let brokers refuse the results of a message for good, unless they have them."""
+        places = sorted(self._results)
+        self._refused.add(places[which % len(places)])
+
+    @precondition(lambda self: self._members and self._dead_letters and not self._exactly_once)
     @rule(who=any_of_them, messages=st.integers(1, 3))
     def refuse_records(self, who: int, messages: int) -> None:
         self._deliveries_fail()
@@ -157,7 +176,11 @@ class Histories(GroupHistories):
         member.pool.size = self._concurrency
         member.pool.on_submit = partial(self._submitted, member)
         member.pool.on_handled = self._handled_one
+        member.refuses = self._is_refused
         return member
+
+    def _is_refused(self, record: Encoded) -> bool:
+        return record.topic == "target" and _place_of(record.value) in self._refused
 
     def _falls_silent(self, member: Member) -> None:
         committed = self._broker.group(GROUP).committed
@@ -179,9 +202,20 @@ class Histories(GroupHistories):
             below = {place for place in here if place[1] < commit.offset}
             above = {place for place in here if any(a <= place[1] < b for a, b in finished)}
             assert below | above <= self._finished(), f"{source} was committed at {commit}"
+            if self._exactly_once:
+                seen = {place for place in self._seen() if place[0] == source.partition}
+                assert seen <= below | above, f"{source} was committed at {commit}"
             self._covered |= below
             if not self._deliveries_failed:  # after which what is above is done again
                 self._covered |= above
+
+    @invariant()
+    def each_result_is_there_once_or_one_dead_letter(self) -> None:
+        if self._exactly_once:
+            results = Counter((place, part) for place, part, _ in self._written())
+            letters = Counter(_place_of(record.value) for record in self._records("dlq"))
+            assert {*results.values(), *letters.values()} <= {1}
+            assert letters.keys().isdisjoint(place for place, _ in results)
 
     @invariant()
     def what_a_pipeline_holds_is_what_its_partitions_hold(self) -> None:
@@ -194,6 +228,8 @@ class Histories(GroupHistories):
             assert all(one.in_flight >= 0 and one.size >= 0 for one in held)
 
     def _deliveries_fail(self) -> None:
+        if self._exactly_once:  # what is finished stays so
+            return
         self._deliveries_failed = True
         committed = self._broker.group(GROUP).committed
         starts = {source.partition: commit.offset for source, commit in committed.items()}
@@ -245,7 +281,8 @@ class Histories(GroupHistories):
             self.no_commit_passes_over_a_message_that_is_not_finished()
             self.what_a_pipeline_holds_is_what_its_partitions_hold()
             assert self._finished() == self._results.keys()
-            assert self._given_up_as_crashed() <= {
+            assert not self._exactly_once or self._given_up(b"too_large") <= self._refused
+            assert self._given_up(b"crash") <= {
                 place for place, ends in self._ends_alone.items() if ends >= crashes.TRIES
             }
             assert self._deliveries_failed or self._results_are_in_order()
@@ -279,7 +316,7 @@ class Histories(GroupHistories):
         written: dict[Place, set[int]] = {}
         for place, part, _ in self._written():
             written.setdefault(place, set()).add(part)
-        given_up = {_place_of(record.value) for record in self._broker.records("dlq")}
+        given_up = {_place_of(record.value) for record in self._records("dlq")}
         silent = (-1, 0) if not self._dead_letters else (0,)
         return {
             place
@@ -289,18 +326,23 @@ class Histories(GroupHistories):
             or (results > 0 and len(written.get(place, ())) == results)
         }
 
-    def _given_up_as_crashed(self) -> set[Place]:
+    def _seen(self) -> set[Place]:
+        """Messages of which there is a result or a dead letter."""
+        letters = {_place_of(record.value) for record in self._records("dlq")}
+        return letters | {place for place, _, _ in self._written()}
+
+    def _given_up(self, reason: bytes) -> set[Place]:
         return {
             _place_of(record.value)
-            for record in self._broker.records("dlq")
-            if dict(record.headers)["dlq.reason"] == b"crash"
+            for record in self._records("dlq")
+            if dict(record.headers)["dlq.reason"] == reason
         }
 
     def _written(self) -> list[tuple[Place, int, int]]:
         """Of each result its message, which of its results it is, and the partition it is in."""
         return [
             (_place_of(record.value), json.loads(record.value or b"")["part"], record.partition)
-            for record in self._broker.records("target")
+            for record in self._records("target")
         ]
 
     def _results_are_in_order(self) -> bool:
@@ -327,12 +369,16 @@ def _place_of(value: bytes | None) -> Place:
 
 
 @in_each_ordering
-def test_whatever_happens_nothing_is_lost_out_of_order_or_done_again(ordering: str) -> None:
-    check(partial(Histories, ordering), examples=250, steps=60)
+@in_each_delivery
+def test_whatever_happens_nothing_is_lost_out_of_order_or_done_again(
+    delivery: str, ordering: str
+) -> None:
+    check(partial(Histories, ordering, delivery), examples=EXAMPLES[delivery], steps=60)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @in_each_ordering
-def test_nor_in_any_of_many_more_histories(ordering: str) -> None:
-    check(partial(Histories, ordering), examples=2_000, steps=60)
+@in_each_delivery
+def test_nor_in_any_of_many_more_histories(delivery: str, ordering: str) -> None:
+    check(partial(Histories, ordering, delivery), examples=2_000, steps=60)

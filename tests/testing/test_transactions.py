@@ -61,6 +61,15 @@ def test_a_transaction_that_is_open_for_too_long_is_aborted_and_its_producer_shu
     assert broker.committed("group") == {SOURCE: 1}
 
 
+def test_a_producer_can_be_shut_out_by_another_of_its_identity(broker: MemoryBroker) -> None:
+    producer = writing(broker, b"early")
+    producer.shut_out()
+
+    with pytest.raises(Fenced):
+        producer.commit({}, None, 0.0)
+    assert values(broker) == []
+
+
 @pytest.mark.parametrize("committed", [True, False])
 def test_a_commit_without_an_answer_was_done_or_was_not_and_the_next_producer_can_tell(
     broker: MemoryBroker, *, committed: bool

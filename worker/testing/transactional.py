@@ -127,6 +127,12 @@ class MemoryTransactional(MemoryProducer):
         """Let the answer to the last commit or abort, or to the next, have been late."""
         self._doubted = True
 
+    def shut_out(self) -> None:
+        """Let another producer take the identity over, as the coordinator sees it."""
+        with self._cluster.lock:
+            self._cluster.transactions.take_over(self._identity, object())
+            self._cluster.changed()
+
     # --- inside ---
 
     def _append(self, log: Log, record: Encoded, timestamp: int) -> None:
