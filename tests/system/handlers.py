@@ -287,3 +287,37 @@ def refused() -> Iterator[None]:
 @handler
 def with_refused(_payload: dict[str, Any], refused: None) -> None:
     """Never be called."""
+
+
+def _slots(payload: dict[str, Any]) -> list[dict[str, Any]]:
+    """As many results as the payload says, unless it fails."""
+    if payload["fails"]:
+        raise ValueError("for good")
+    return [{**payload, "slot": slot} for slot in range(payload["results"])]
+
+
+@handler
+async def give_slots(payload: dict[str, Any], message: Message) -> list[dict[str, Any]]:
+    """Give as many results as the payload says, after failures in as many topics, or fail."""
+    await asyncio.sleep(payload["id"] % 7 / 1000)
+    if _tier(message) < payload["failures"]:
+        raise ConnectionError("for now")
+    return _slots(payload)
+
+
+@handler
+def give_slots_in_processes(payload: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give as many results as the payload says, or fail."""
+    return _slots(payload)
+
+
+@handler(batch=20)
+def give_slots_in_batches(payloads: list[dict[str, Any]]) -> list[list[dict[str, Any]] | Exception]:
+    """Do the same with each of a batch."""
+    found: list[list[dict[str, Any]] | Exception] = []
+    for payload in payloads:
+        try:
+            found.append(_slots(payload))
+        except ValueError as error:
+            found.append(error)
+    return found

@@ -238,6 +238,11 @@ class Worker:
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
+    def is_stopped(self) -> bool:
+        """Whether it stands still after a SIGSTOP."""
+        stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "T"
+
     def ended(self) -> int:
         """Wait for the exit code."""
         return self._process.wait(DEADLINE)

@@ -56,7 +56,7 @@ class Tiers:
 
     def trapped(self, moment: str, times: int) -> Worker:
         """Start a worker that ends at this moment."""
-        program = ("tests.system.killed", moment, str(times))
+        program = ("tests.system.killed", "SIGKILL", moment, str(times))
         return replace(self.spec, program=program).worker(**ALONE)
 
     def killed_at(self, moment: str, times: int) -> None:

@@ -1,0 +1,91 @@
+"""Coordinators of transactions that are lost, or stand still, while a worker commits."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from tests.conftest import real
+from tests.system.exactly import NODES, SOON, Story, started, trapped
+from tests.system.rig import Kafka, Worker
+from worker.kafka.broker import KafkaCluster
+
+pytestmark = pytest.mark.kafka
+
+LOG = "__transaction_state"
+QUICK = {
+    "network": {"read_timeout": "1200ms", "write_timeout": "1200ms"},
+    "consumer": {"max_wait": "100ms"},
+}
+STILL = 2.0
+"""Seconds for which a coordinator stands still: longer than a request may take."""
+
+
+@pytest.fixture
+def cluster() -> Iterator[KafkaCluster]:
+    made = KafkaCluster(NODES, heap="192m", properties=SOON)
+    with real(lambda: started(made)):
+        yield made
+
+
+def coordinator(cluster: KafkaCluster, identity: str) -> int:
+    """The node that has the transactions of this identity, as Kafka tells by Java's `hashCode`."""
+    partitions = AdminClient({"bootstrap.servers": cluster.address}).list_topics(LOG, 10)
+    number = 0
+    for letter in identity:
+        number = (31 * number + ord(letter)) & 0xFFFFFFFF
+    leaders = partitions.topics[LOG].partitions
+    return int(leaders[(number & 0x7FFFFFFF) % len(leaders)].leader)
+
+
+def until_it_commits(worker: Worker) -> None:
+    worker.until(worker.is_stopped)
+
+
+@pytest.mark.parametrize("moment", [pytest.param("offsets", marks=pytest.mark.long), "end"])
+def test_a_transaction_whose_coordinator_is_killed_as_it_is_committed_counts_once(
+    cluster: KafkaCluster, tmp_path: Path, moment: str
+) -> None:
+    story = Story(Kafka(cluster.address), tmp_path)
+    story.write(3_000)
+
+    with trapped(story, moment, 3, "SIGSTOP") as worker:
+        until_it_commits(worker)
+        cluster.kill_node(coordinator(cluster, f"{story.spec.group}.one.0"))
+        worker.send(signal.SIGCONT)
+        until_it_commits(worker)
+        worker.send(signal.SIGKILL)
+    cluster.start()
+    story.go_through()
+
+    assert story.faults() == {}
+    assert story.hanging(range(NODES)) == []
+
+
+@pytest.mark.parametrize("times", [3, pytest.param(200, marks=pytest.mark.long)])
+def test_transactions_whose_coordinator_stands_still_as_they_are_committed_count_once(
+    cluster: KafkaCluster, tmp_path: Path, times: int
+) -> None:
+    story = Story(Kafka(cluster.address), tmp_path, client=QUICK)
+    node = coordinator(cluster, f"{story.spec.group}.one.0")
+
+    with trapped(story, "end", 3, "SIGSTOP") as worker:
+        for _ in range(times):
+            story.write(400)
+            until_it_commits(worker)
+            cluster.pause_node(node)
+            worker.send(signal.SIGCONT)
+            time.sleep(STILL)
+            cluster.resume_node(node)
+        late = worker.log.count("as a transaction ended")
+        worker.send(signal.SIGKILL)
+    story.go_through()
+
+    assert late >= times - 1
+    assert story.faults() == {}
+    assert story.hanging(range(NODES)) == []
