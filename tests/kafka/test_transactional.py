@@ -13,6 +13,7 @@ from threading import Timer
 from typing import TypeVar
 
 import pytest
+from confluent_kafka import TopicPartition as ClientPartition
 
 from tests.contract.member import DEADLINE, Member, until
 from tests.contract.rig import Layout, unique
@@ -245,3 +246,22 @@ def test_a_commit_without_an_answer_is_settled_by_the_next_producer(place: Place
 
     outcome = place.committed(), place.read()
     assert outcome in [(None, []), (Commit(1), [b"result"])]
+
+
+def test_after_a_seek_a_partition_is_read_on_behind_a_transaction_that_was_aborted(
+    place: Place,
+) -> None:
+    member, producer = place.member(), place.producer()
+    producer.begin()
+    member.consumer.seek(place.source, 0)
+    deliveries = Deliveries()
+    producer.send([Encoded(place.source.topic, b"aborted")], deliveries.stored, deliveries.failed)
+    producer.client.flush(DEADLINE)
+    producer.abort(DEADLINE)
+    there = [ClientPartition(*place.source)]
+    assert isinstance(member.consumer, KafkaConsumer)
+    client = member.consumer.client
+
+    until(lambda: client.position(there)[0].offset == 2, member)
+
+    assert member.consumer.positions([place.source]) == {place.source: 2}
