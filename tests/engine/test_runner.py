@@ -721,6 +721,19 @@ def test_control_records_at_the_end_are_committed_so_that_their_removal_loses_no
     assert following.runner.failed is None
 
 
+def test_control_records_that_were_passed_are_not_read_again_after_a_failure() -> None:
+    rig = Rig(same, {"commit": {"interval": "1h"}})
+    rig.send("1")
+    rig.step()
+    rig.broker.append_gap(SOURCE)
+    rig.runner.step()
+    before = rig.runner.partitions[SOURCE].tracker.committable
+
+    rig.runner._rewind("for good")
+
+    assert (before, rig.runner.partitions[SOURCE].tracker.committable) == (1, 2)
+
+
 def test_a_drain_passes_control_records_that_came_since_the_last_commit() -> None:
     rig = Rig(same, {"commit": {"interval": "1h"}})
     rig.send("1")

@@ -575,6 +575,7 @@ class Runner:
     def _rewind(self, reason: str) -> None:
         log.error("%s: a record could not be delivered, reading again: %s", self.job.name, reason)
         self.committer.settle()
+        self._pass_control_records()
         self._mapless |= self.committer.mapless
         self._trial.close()
         self.counts.rewinds += 1
