@@ -47,7 +47,8 @@ def until_it_commits(worker: Worker) -> None:
     worker.until(worker.is_stopped)
 
 
-@pytest.mark.parametrize("moment", [pytest.param("offsets", marks=pytest.mark.long), "end"])
+@pytest.mark.long
+@pytest.mark.parametrize("moment", ["offsets", "end"])
 def test_a_transaction_whose_coordinator_is_killed_as_it_is_committed_counts_once(
     cluster: KafkaCluster, tmp_path: Path, moment: str
 ) -> None:
