@@ -16,11 +16,12 @@ from worker.errors import (
     Fenced,
     QueueFull,
     TopicsRefused,
+    TransactionFailed,
 )
 
 pytestmark = pytest.mark.kafka
 
-PORTS = {QueueFull, CommitFailed, ClientFatal, Fenced, TopicsRefused}
+PORTS = {QueueFull, CommitFailed, ClientFatal, Fenced, TopicsRefused, TransactionFailed}
 """Errors of the engine's ports, which no operation of the client raises."""
 PAGE = Path(__file__).parents[2] / "docs" / "client.md"
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
