@@ -310,7 +310,12 @@ class Worker:
 
     def owned(self) -> int:
         """How many partitions the pipeline has."""
-        return len(self.pipeline().get("partitions", ()))
+        return len(self.places())
+
+    def places(self) -> set[str]:
+        """The partitions that the pipeline has."""
+        found = self.pipeline().get("partitions", ())
+        return {f"{one['topic']}[{one['partition']}]" for one in found}
 
 
 def ids(messages: Iterable[Message]) -> list[int]:
