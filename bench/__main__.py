@@ -46,9 +46,9 @@ MODES: dict[str, Mode] = {
             brokers, options.systems, options.records, options.repeats, options.limit
         )
     ],
-    "exactly-once": lambda brokers, options: [
-        exactly_once.measure(brokers, options.records, options.repeats, options.limit)
-    ],
+    "exactly-once": lambda brokers, options: exactly_once.measure(
+        brokers, options.records, options.repeats, options.limit, options.seconds
+    ),
     "latency": lambda brokers, options: latency.measure(
         brokers, options.systems, options.rate, options.seconds, options.repeats
     ),

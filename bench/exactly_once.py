@@ -7,12 +7,14 @@ from typing import Final
 
 from bench.flights import through_flights
 from bench.kafka_streams import PROCESSORS, streams
+from bench.latency import at
 from bench.section import Section
 from bench.systems import Job, System, worker
 from bench.table import compared
 
 BARE: Final = "bare-transactions"
-EXACTLY: Final = ("delivery: exactly_once",)
+EXACTLY: Final = ("delivery: exactly_once", "transaction: {messages: 50000}")
+"""By time alone, as the others do."""
 HEAD: Final = [
     "system",
     "messages/s, median (range)",
@@ -43,9 +45,13 @@ SYSTEMS: Final = [
 ]
 
 
-def measure(brokers: str, records: int, repeats: int, limit: float) -> Section:
+RATE: Final = 1_000
+"""Messages per second at which the latency is measured."""
+
+
+def measure(brokers: str, records: int, repeats: int, limit: float, seconds: int) -> list[Section]:
     """Every system `repeats` times in turn; all commit about every 100 ms."""
-    return through_flights(
+    fast = through_flights(
         "Exactly once",
         brokers,
         SYSTEMS,
@@ -54,3 +60,4 @@ def measure(brokers: str, records: int, repeats: int, limit: float) -> Section:
         repeats,
         limit,
     )
+    return [fast, at(brokers, [*SYSTEMS], RATE, seconds, repeats, " in transactions")]

@@ -41,19 +41,23 @@ def measure(
     brokers: str, systems: list[System], rates: list[int], seconds: int, repeats: int
 ) -> list[Section]:
     """Every system `repeats` times in turn, at one rate after the other."""
-    return [_at(brokers, systems, rate, seconds, repeats) for rate in rates]
+    return [at(brokers, systems, rate, seconds, repeats) for rate in rates]
 
 
-def _at(brokers: str, systems: list[System], rate: int, seconds: int, repeats: int) -> Section:
-    say(f"latency at {rate:,}/s")
+def at(
+    brokers: str, systems: list[System], rate: int, seconds: int, repeats: int, how: str = ""
+) -> Section:
+    """Every system `repeats` times in turn, at one rate; `how` is added to the title."""
+    title = f"Latency at {rate:,}/s{how}"
+    say(title)
     attempts = rounds([DIRECT, *systems], repeats, _measuring(brokers, rate, seconds))
     return Section(
-        f"Latency at {rate:,}/s",
+        title,
         {"rate": rate, "seconds": seconds, "warm": WARM_SECONDS, "repeats": repeats},
         [asdict(one) for one in attempts],
         table(attempts),
         [],
-        [chart(f"Latency at {rate:,}/s, p99 in ms", attempts, "p99", 1)],
+        [chart(f"{title}, p99 in ms", attempts, "p99", 1)],
     )
 
 
