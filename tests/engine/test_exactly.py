@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.flaky import Flaky, at_once, later, letters
+from tests.engine.flaky import Flaky, at_once, later, letters, send
 from tests.engine.rig import GROUP, Rig
 from worker.errors import ClientError
 from worker.flow import envelope
@@ -527,3 +527,61 @@ def test_where_the_broker_takes_no_maps_nothing_passes_what_waits_itself() -> No
 
     assert sorted(rig.values()) == ["0", "1", "2", "3", "4", "9"]
     assert rig.committed() == 6
+
+
+def wait_a_minute(rig: Rig) -> None:
+    """Until what waits in the retry topic is due, and a little longer."""
+    for _ in range(65):
+        later(rig, 1.0)
+
+
+def test_where_the_broker_takes_no_maps_no_message_waits_for_a_fence_that_waits_for_it() -> None:
+    rig = exactly(Flaky({1: 1}).handler(), RETRY)
+    rig.pool.size = 100
+    at_once(rig)
+    producer_of(rig).fail_commits(TOO_LARGE)
+    send(rig, 9, key=b"other")
+    for _ in range(3):
+        at_once(rig)
+        commit(rig)
+    send(rig, 1, key=b"fenced")
+    at_once(rig)
+    for _ in range(3):
+        later(rig, 1.0)
+    rig.pool.stuck = {b"5", b"6"}
+    send(rig, 5, key=b"slow")
+    send(rig, 2, key=b"fenced")
+    wait_a_minute(rig)
+    send(rig, 3, key=b"fenced")
+    send(rig, 6, key=b"slow too")
+    later(rig, 1.0)
+    assert rig.values() == ["9", "1"]
+
+    rig.pool.stuck = set()
+    for _ in range(3):
+        wait_a_minute(rig)
+
+    assert sorted(rig.values()) == ["1", "2", "3", "5", "6", "9"]
+    assert rig.committed() == 6
+
+
+def test_what_is_stored_is_not_in_flight_any_more_although_its_transaction_is_open() -> None:
+    rig = exactly(settings={"in_flight": {"messages": 2}})
+    rig.send("1", "2", "3", "4", "5")
+    at_once(rig)
+    before = (end_of(rig), rig.values(), rig.runner.pressure.messages)
+
+    commit(rig)
+
+    assert before == (5, [], 0)
+    assert (rig.values(), rig.committed()) == (["1", "2", "3", "4", "5"], 5)
+
+
+def test_a_runner_that_has_nothing_to_do_wakes_for_its_transaction() -> None:
+    rig = exactly(settings={"transaction": {"interval": "40ms"}})
+    rig.send("1")
+    at_once(rig)
+
+    assert rig.runner._poll_wait() == pytest.approx(0.04)
+    rig.clock.advance(0.03)
+    assert rig.runner._poll_wait() == pytest.approx(0.01)

@@ -50,7 +50,8 @@ def test_wherever_gaps_fetches_and_runs_meet_everything_finished_is_committable(
     for fetch in pieces(messages, fetches):
         partition.take(Fetch(partition.source, fetch, len(fetch)))
     for chunk in pieces(messages, runs)[::direction]:
-        partition.finish(ranges_of(one.offset() for one in chunk), len(chunk), len(chunk))
+        partition.finish(ranges_of(one.offset() for one in chunk))
+        partition.let_go(len(chunk), len(chunk))
 
     assert partition.tracker.committable == offsets[-1] + 1
     assert partition.tracker.ranges() == []
@@ -66,7 +67,8 @@ def test_a_partition_that_holds_its_share_is_read_on_when_it_is_down_to_half() -
     for waiting in range(10, 3, -1):
         run = partition.lanes.take(1)
         partition.lanes.release(run, 1)
-        partition.finish(ranges_of([10 - waiting]), 1, 10)
+        partition.finish(ranges_of([10 - waiting]))
+        partition.let_go(1, 10)
         partition.hold(Share(9, 1_000))
         held.append((waiting, partition.held))
 
@@ -81,7 +83,8 @@ def test_a_partition_whose_map_could_grow_too_long_is_read_on_at_half_of_what_is
 
     held = []
     for left in range(1_000, 0, -10):
-        partition.finish([(left + 1, 30_000)], partition.in_flight - left, 0)
+        partition.finish([(left + 1, 30_000)])
+        partition.let_go(partition.in_flight - left, 0)
         partition.hold(Share(10_000, 1_000))
         held.append((left, partition.held))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
+from math import inf
 
 from worker.engine.chunk import Chunk
 from worker.engine.outbox import Outbox
@@ -38,6 +39,7 @@ class AtLeastOnce:
         settings: CommitSettings,
         clock: Clock,
         counts: Counts,
+        on_stored: Callable[[Chunk], None],
         on_finished: Callable[[Chunk], None],
         on_refused: Callable[[Chunk, int, Failure], bool],
         *,
@@ -49,6 +51,7 @@ class AtLeastOnce:
         self._settings = settings
         self._clock = clock
         self._counts = counts
+        self._on_stored = on_stored
         self._on_finished = on_finished
         self.outbox = Outbox(producer, counts, self._answered, on_refused, careful=careful)
         self._unfinished: dict[Partition, deque[Chunk]] = {}
@@ -98,6 +101,11 @@ class AtLeastOnce:
             return False
         enough = self._since_commit >= self._settings.messages
         return enough or self._clock.monotonic() >= self._commit_due
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until a commit is due that must not be late: there is none."""
+        return inf
 
     def commit_now(self, partitions: Collection[Partition], *, wait: bool) -> None:
         """Commit what is committable; a commit that fails is counted, its messages come again."""
@@ -221,6 +229,7 @@ class AtLeastOnce:
         while chunks and chunks[0].is_durable:
             chunk = chunks.popleft()
             self._since_commit += chunk.messages
+            self._on_stored(chunk)
             self._on_finished(chunk)
         if not chunks:
             self._unfinished.pop(partition, None)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from itertools import chain
+from math import inf
 from typing import Final
 
 from worker.engine.chunk import Chunk
@@ -57,6 +58,7 @@ class ExactlyOnce:
         settings: TransactionSettings,
         clock: Clock,
         counts: Counts,
+        on_stored: Callable[[Chunk], None],
         on_finished: Callable[[Chunk], None],
         on_refused: Callable[[Chunk, int, Failure], bool],
         *,
@@ -65,12 +67,13 @@ class ExactlyOnce:
     ) -> None:
         self.mapless = mapless
         """Whether the broker takes no envelopes: it is set up to take less."""
-        self.outbox = Outbox(producer, counts, lambda _chunk: None, on_refused, careful=careful)
+        self.outbox = Outbox(producer, counts, self._answered, on_refused, careful=careful)
         self._consumer = consumer
         self._producer = producer
         self._settings = settings
         self._clock = clock
         self._counts = counts
+        self._on_stored = on_stored
         self._on_finished = on_finished
         self._open: dict[Partition, list[Chunk]] = {}
         """The chunks of the transaction, those of a partition in the order of their settlement."""
@@ -112,23 +115,27 @@ class ExactlyOnce:
             self._add(one)
 
     def has(self, partition: Partition) -> bool:
-        """Whether there are chunks of a partition that are not durable."""
-        return bool(self._held.get(partition)) or partition in self._open
+        """Whether there are chunks of a partition that not even `commit_now` would commit."""
+        return bool(self._held.get(partition))
 
     def serve(self, timeout: float) -> None:
-        """Serve the producer, and commit when it is time to, or nothing else is to be done.
-
-        Without a transaction it waits for up to `timeout` seconds.
-        """
-        self._producer.poll(0.0 if self._open else timeout)
+        """Take acknowledgements in, for up to `timeout` seconds, and commit when it is time to."""
+        self._producer.poll(max(0.0, min(timeout, self.due_in)))
         self.outbox.send()
-        if self._is_over or (timeout and self._open):
+        if self._is_over:
             self._end(())
 
     @property
     def due(self) -> bool:
         """Whether it is time to commit, even if there are only offsets."""
         return self._is_over or self._clock.monotonic() >= self._committed_at + IDLE_COMMIT
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until the transaction has been open for as long as it may."""
+        if self._begun is None:
+            return inf
+        return self._begun + self._settings.interval - self._clock.monotonic()
 
     @property
     def can_commit(self) -> bool:
@@ -230,6 +237,12 @@ class ExactlyOnce:
             self.outbox.put(chunk.fences)
         if chunk.number:
             self.outbox.put(chunk)
+        else:
+            self._on_stored(chunk)
+
+    def _answered(self, chunk: Chunk) -> None:
+        if chunk.partition.alive:
+            self._on_stored(chunk)
 
     def _begin(self) -> None:
         if self._begun is None:

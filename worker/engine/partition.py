@@ -150,10 +150,13 @@ class Partition:
             if after > before + 1:
                 self.tracker.finish(before + 1, after)
 
-    def finish(self, ranges: Ranges, messages: int, size: int) -> None:
-        """Note the offsets of so many messages, of `size` bytes in all, as finished."""
+    def let_go(self, messages: int, size: int) -> None:
+        """Count so many messages, of `size` bytes in all, as no longer in flight."""
         self.in_flight -= messages
         self.size -= size
+
+    def finish(self, ranges: Ranges) -> None:
+        """Note offsets as finished."""
         for start, end in ranges:
             self.tracker.finish(start, end)
         if self.attempts:

@@ -297,7 +297,7 @@ class Runner:
             self.committer.serve(FULL_WAIT if waits_only_for_acks else 0.0)
 
     def _commit(self) -> None:
-        if self.committer.due:
+        if self.committer.due or (self._trial.turn is not None and self._hurries):
             self._pass_control_records()
             self.committer.commit_now(self.partitions.values(), wait=False)
 
@@ -336,9 +336,10 @@ class Runner:
         busy = busy or self._trial.turn is not None
         if busy and not self._is_blocked:
             return 0.0
-        if self._wake_at == inf or self._is_blocked:
+        if self._is_blocked:
             return IDLE_WAIT
-        return min(IDLE_WAIT, max(WAKE_EVERY, self._wake_at - self._clock.monotonic()))
+        wake_in = min(self._wake_at - self._clock.monotonic(), self.committer.due_in)
+        return min(IDLE_WAIT, max(WAKE_EVERY, wake_in))
 
     def _partition(
         self,
@@ -359,10 +360,7 @@ class Runner:
             partition.flood = Flood(self.job.settings.flood_limit)
         partition.closing = self._draining
         if not self._draining:
-            settings = self.job.settings
-            self._trial.watch(
-                partition, settings.in_flight.messages + settings.commit.messages, end
-            )
+            self._trial.watch(partition, self.job.settings.at_stake, end)
         return partition
 
     def _has_work(self) -> bool:
@@ -490,9 +488,12 @@ class Runner:
         if chunk.messages:
             self.committer.deliver(chunk)
 
-    def _finished(self, chunk: Chunk) -> None:
-        chunk.partition.finish(chunk.ranges, chunk.messages, chunk.size)
+    def _stored(self, chunk: Chunk) -> None:
+        chunk.partition.let_go(chunk.messages, chunk.size)
         self.pressure.remove(chunk.messages, chunk.size)
+
+    def _finished(self, chunk: Chunk) -> None:
+        chunk.partition.finish(chunk.ranges)
         self.settlement.finished(chunk)
         if chunk.number and self.blocked is not None:
             self._unblock()
@@ -523,10 +524,12 @@ class Runner:
     ) -> list[RawMessage]:
         """What of a run may be handled; the rest follows its lane, or waits for its fence to end.
 
-        It waits while there is room: with ever more that follow, the fence would never end.
+        It waits while there is room: with ever more that follow, the fence would never end. Not
+        where the broker takes no maps: what ends the fence may wait for the message itself.
         """
         has_room = 2 * len(partition.lanes) <= self.pressure.share(len(self.partitions)).messages
-        free, followers, held = self._moves.past_fences(partition, messages, may_wait=has_room)
+        may_wait = has_room and not self.committer.mapless
+        free, followers, held = self._moves.past_fences(partition, messages, may_wait=may_wait)
         for message in held:
             partition.lanes.postpone(message, now + HELD_FOR)
             self._wake_at = min(self._wake_at, now + HELD_FOR)
@@ -555,6 +558,7 @@ class Runner:
                 settings.commit,
                 self._clock,
                 self.counts,
+                self._stored,
                 self._finished,
                 self.settlement.refused,
                 careful=self.settlement.careful,
@@ -566,6 +570,7 @@ class Runner:
             settings.transaction,
             self._clock,
             self.counts,
+            self._stored,
             self._finished,
             self.settlement.refused,
             careful=self.settlement.careful,
@@ -717,6 +722,12 @@ class Runner:
             if partition.note.owner == self.job.floor.process:
                 at_work = self._trial.let_go(partition)
                 partition.note = crashes.given_back(partition.note, at_work=at_work)
+
+    @property
+    def _hurries(self) -> bool:
+        """Whether only a commit is missing before the next message is tried alone."""
+        at_work = self._pool.outstanding or self.committer.committing
+        return self._trial.waits and not at_work
 
     # --- finishing and forgetting ---
 

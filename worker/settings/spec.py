@@ -385,6 +385,12 @@ class Pipeline(Lifecycle):
         wanted = self.retry.keep_order is not False
         return bool(self.retry.topics) and self.ordering == "key" and wanted
 
+    @property
+    def at_stake(self) -> int:
+        """How many messages a crash may find between poll and commit, at most."""
+        by_commit = self.transaction if self.delivery == "exactly_once" else self.commit
+        return self.in_flight.messages + by_commit.messages
+
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         if self.dead_letter is not None and self.on_error is not None:
