@@ -60,18 +60,31 @@ class Kafka:
             future.result()
 
     def grow(self, topic: str, partitions: int) -> None:
-        """Let a topic have so many partitions."""
+        """Let a topic have so many partitions, and wait until the cluster shows them.
+
+        Until then a producer is told of the old ones, and refuses records for others.
+        """
         client = AdminClient({"bootstrap.servers": self.address})
         client.create_partitions([NewPartitions(topic, partitions)])[topic].result()
+        deadline = time.monotonic() + DEADLINE
+        while len(client.list_topics(topic, timeout=10).topics[topic].partitions) < partitions:
+            assert time.monotonic() < deadline, f"not there yet: {partitions} of {topic}"
 
     def produce(self, topic: str, records: Iterable[tuple[bytes | None, bytes, int]]) -> None:
         """Write records given as key, value and partition (-1: by key), each partition in order."""
         properties = {"bootstrap.servers": self.address, "linger.ms": 5, "enable.idempotence": True}
         producer = Producer({**properties, "queue.buffering.max.messages": 0})
+        refused: list[str] = []
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                refused.append(f"{topic}[{message.partition()}]: {error}")
+
         for key, value, partition in records:
-            producer.produce(topic, value, key, partition)
+            producer.produce(topic, value, key, partition, on_delivery=delivered)
             producer.poll(0)
         assert producer.flush(DEADLINE) == 0
+        assert not refused, f"{len(refused)} records, such as for {refused[0]}"
 
     def read(self, topic: str) -> list[Message]:
         """Every record of a topic up to its present end."""
