@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from math import inf
 
 from worker.engine.chunk import Chunk
@@ -29,40 +30,47 @@ SETTLE_WAIT = 0.1
 SETTLE_FOR = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a committer has of the runner, whatever the delivery."""
+
+    consumer: Consumer
+    clock: Clock
+    counts: Counts
+    on_stored: Callable[[Chunk], None]
+    """Told of chunks whose records are stored: nothing of them is held in memory any more."""
+    on_finished: Callable[[Chunk], None]
+    """Told of chunks that are durable."""
+    on_refused: Callable[[Chunk, int, Failure], bool]
+    """Told of a record that no broker will ever take, as `Outbox` says."""
+    careful: bool
+    """Whether to know the place of each record in its chunk."""
+    mapless: bool
+    """Whether the broker takes no envelopes: it is set up to take less."""
+
+
 class AtLeastOnce:
     """Records are sent at once; an offset is committable when its records are acknowledged."""
 
-    def __init__(
-        self,
-        consumer: Consumer,
-        producer: Producer,
-        settings: CommitSettings,
-        clock: Clock,
-        counts: Counts,
-        on_stored: Callable[[Chunk], None],
-        on_finished: Callable[[Chunk], None],
-        on_refused: Callable[[Chunk, int, Failure], bool],
-        *,
-        careful: bool = False,
-        mapless: bool = False,
-    ) -> None:
-        self._consumer = consumer
+    def __init__(self, needs: Needs, producer: Producer, settings: CommitSettings) -> None:
+        self._consumer = needs.consumer
         self._producer = producer
         self._settings = settings
-        self._clock = clock
-        self._counts = counts
-        self._on_stored = on_stored
-        self._on_finished = on_finished
-        self.outbox = Outbox(producer, counts, self._answered, on_refused, careful=careful)
+        self._clock = needs.clock
+        self._counts = needs.counts
+        self._on_stored = needs.on_stored
+        self._on_finished = needs.on_finished
+        self.outbox = Outbox(
+            producer, needs.counts, self._answered, needs.on_refused, careful=needs.careful
+        )
         self._unfinished: dict[Partition, deque[Chunk]] = {}
         """Chunks in the order in which they were settled."""
         self._waiting: dict[Partition, deque[Chunk]] = {}
         """Of these, those whose records wait for fences, or behind such."""
         self._since_commit = 0
-        self._commit_due = clock.monotonic() + settings.interval
+        self._commit_due = needs.clock.monotonic() + settings.interval
         self._committing = False
-        self.mapless = mapless
-        """Whether the broker takes no envelopes: it is set up to take less."""
+        self.mapless = needs.mapless
 
     @property
     def failure(self) -> str | None:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from itertools import chain
 from math import inf
 from typing import Final
 
 from worker.engine.chunk import Chunk
+from worker.engine.commit import Needs
 from worker.engine.outbox import Outbox
 from worker.engine.partition import Partition
 from worker.errors import ClientError
 from worker.flow import crashes, envelope
 from worker.flow.crashes import Note
-from worker.flow.health import Counts
 from worker.flow.offsets import OffsetTracker, Ranges
-from worker.ports import METADATA_TOO_LARGE, Clock, Commits, Consumer, Transactional
+from worker.ports import METADATA_TOO_LARGE, Commits, Transactional
 from worker.settings import TransactionSettings
-from worker.types import ClientTotals, Commit, Failure
-
-log = logging.getLogger(__name__)
+from worker.types import ClientTotals, Commit
 
 MARGIN: Final = 5.0
 """Seconds beyond the time-out of a transaction for which its end is waited for."""
@@ -52,29 +49,19 @@ class ExactlyOnce:
     """
 
     def __init__(
-        self,
-        consumer: Consumer,
-        producer: Transactional,
-        settings: TransactionSettings,
-        clock: Clock,
-        counts: Counts,
-        on_stored: Callable[[Chunk], None],
-        on_finished: Callable[[Chunk], None],
-        on_refused: Callable[[Chunk, int, Failure], bool],
-        *,
-        careful: bool = False,
-        mapless: bool = False,
+        self, needs: Needs, producer: Transactional, settings: TransactionSettings
     ) -> None:
-        self.mapless = mapless
-        """Whether the broker takes no envelopes: it is set up to take less."""
-        self.outbox = Outbox(producer, counts, self._answered, on_refused, careful=careful)
-        self._consumer = consumer
+        self.mapless = needs.mapless
+        self.outbox = Outbox(
+            producer, needs.counts, self._answered, needs.on_refused, careful=needs.careful
+        )
+        self._consumer = needs.consumer
         self._producer = producer
         self._settings = settings
-        self._clock = clock
-        self._counts = counts
-        self._on_stored = on_stored
-        self._on_finished = on_finished
+        self._clock = needs.clock
+        self._counts = needs.counts
+        self._on_stored = needs.on_stored
+        self._on_finished = needs.on_finished
         self._open: dict[Partition, list[Chunk]] = {}
         """The chunks of the transaction, those of a partition in the order of their settlement."""
         self._held: dict[Partition, list[Chunk]] = {}
@@ -82,7 +69,7 @@ class ExactlyOnce:
         self._begun: float | None = None
         """When the transaction began; None without one."""
         self._messages = 0
-        self._committed_at = clock.monotonic()
+        self._committed_at = needs.clock.monotonic()
         self._failure: str | None = None
         self._passes = False
         try:

@@ -10,7 +10,7 @@ from math import inf
 
 from worker.engine.apart import Apart
 from worker.engine.chunk import Chunk
-from worker.engine.commit import AtLeastOnce
+from worker.engine.commit import AtLeastOnce, Needs
 from worker.engine.exactly import ExactlyOnce
 from worker.engine.fences import FenceLog
 from worker.engine.inherited import ends_of, maps_of, named, warn_of
@@ -551,31 +551,19 @@ class Runner:
 
     def _make_committer(self) -> AtLeastOnce | ExactlyOnce:
         settings, make = self.job.settings, self._clients.transactional
-        if make is None:
-            return AtLeastOnce(
-                self.consumer,
-                self._clients.producer(),
-                settings.commit,
-                self._clock,
-                self.counts,
-                self._stored,
-                self._finished,
-                self.settlement.refused,
-                careful=self.settlement.careful,
-                mapless=self._mapless,
-            )
-        return ExactlyOnce(
+        needs = Needs(
             self.consumer,
-            make(),
-            settings.transaction,
             self._clock,
             self.counts,
             self._stored,
             self._finished,
             self.settlement.refused,
-            careful=self.settlement.careful,
-            mapless=self._mapless,
+            self.settlement.careful,
+            self._mapless,
         )
+        if make is None:
+            return AtLeastOnce(needs, self._clients.producer(), settings.commit)
+        return ExactlyOnce(needs, make(), settings.transaction)
 
     def _rewind(self, reason: str) -> None:
         log.error("%s: a record could not be delivered, reading again: %s", self.job.name, reason)
