@@ -566,7 +566,7 @@ class Runner:
         return ExactlyOnce(needs, make(), settings.transaction)
 
     def _rewind(self, reason: str) -> None:
-        log.error("%s: a record could not be delivered, reading again: %s", self.job.name, reason)
+        log.error("%s: reads again from what is committed: %s", self.job.name, reason)
         self.committer.settle()
         self._pass_control_records()
         self._mapless |= self.committer.mapless
