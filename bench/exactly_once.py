@@ -33,11 +33,6 @@ SYSTEMS: Final = [
     System("worker-exactly", "worker", worker("seen", EXACTLY)),
     System("worker-exactly-batch", "worker, batch handler", worker("seen_batch", EXACTLY)),
     System(
-        "worker-exactly-2",
-        "worker, batch handler, two processes",
-        worker("seen_batch", EXACTLY, processes=2),
-    ),
-    System(
         "kafka-streams-exactly",
         "Kafka Streams",
         streams(PROCESSORS, "exactly_once_v2", 100),
