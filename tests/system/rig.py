@@ -261,7 +261,8 @@ class Worker:
         return self._process.wait(DEADLINE)
 
     def stop(self) -> int:
-        """Ask for a drain; returns the exit code."""
+        """Ask for a drain, once it listens to signals; returns the exit code."""
+        self.until(lambda: self.get("/livez") is not None)
         self.send(signal.SIGTERM)
         return self.ended()
 
