@@ -11,6 +11,7 @@ from worker.version import __version__
 if TYPE_CHECKING:
     from worker.kafka.client import Kafka
     from worker.kafka.topics import TopicConfig
+    from worker.observe.spans import current_span
     from worker.settings import KafkaSettings
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Retry",
     "TopicConfig",
     "__version__",
+    "current_span",
     "handler",
     "lane",
     "resource",
@@ -32,6 +34,7 @@ _LATER = {
     "Kafka": "worker.kafka.client",
     "KafkaSettings": "worker.settings",
     "TopicConfig": "worker.kafka.topics",
+    "current_span": "worker.observe.spans",
 }
 """What takes long to import, and where it is, so that `worker --help` is quick."""
 

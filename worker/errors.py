@@ -2,6 +2,7 @@
 
 * WorkerError
   - BadConfiguration            exit code 78, carries every Problem
+  - BadEnvironment              a variable of the environment cannot work: exit code 78
   - BrokersUnreachable          exit code 69
   - CannotListen                the HTTP endpoint's address cannot be had: exit code 78
   - ClientError                 carries Kafka's error code, whether to try again, what to do
@@ -56,6 +57,10 @@ class BadConfiguration(WorkerError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = tuple(problems)
+
+
+class BadEnvironment(WorkerError):
+    """A variable of the environment says what cannot be."""
 
 
 class BrokersUnreachable(WorkerError):

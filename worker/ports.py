@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from types import TracebackType
 from typing import Final, Literal, NewType, Protocol
 
 from worker.types import (
@@ -17,6 +18,7 @@ from worker.types import (
     Failure,
     Fetch,
     Headers,
+    Outcome,
     RawMessage,
     TopicInfo,
     TopicPartition,
@@ -321,13 +323,83 @@ class Clock:
         time.sleep(seconds)
 
 
+class Attempt(Protocol):
+    """A call of a handler that is watched: it begins and ends with the `with` block."""
+
+    @property
+    def offsets(self) -> Collection[int]:
+        """Those of its messages that are followed."""
+
+    @property
+    def headers(self) -> Headers:
+        """By which records that come of these messages are known to do so, once it has begun."""
+
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Take note of what has come of it, inside the block."""
+
+
+class Sends(Protocol):
+    """Records that are followed on their way; let go of untold, they count as not stored."""
+
+    def stored(self) -> None:
+        """Take note that all in-sync replicas have them."""
+
+
 class Observer:
     """Who watches the engine; each method does nothing and subclasses override what they need."""
 
+    follows: bool = False
+    """Whether any message may be followed; what is below `added` is not called otherwise."""
+
     def headers_for(self, raw: RawMessage, record: Encoded) -> Headers:
-        """Headers to add to a result or a dead letter of a message, which `Message(raw)` reads."""
+        """Headers to add to a result of a message."""
         return ()
 
-    def may_add_headers(self, raws: Sequence[RawMessage]) -> bool:
-        """Whether `headers_for` gives any for results of these messages, as far as is known."""
-        return type(self).headers_for is not Observer.headers_for
+    def added(self, raws: Sequence[RawMessage]) -> Sequence[Headers]:
+        """The same for results of these messages that have no headers; nothing where all are empty.
+
+        For `raws` of one class, at least one.
+        """
+        return ()
+
+    def attempts(self, source: TopicPartition, raws: Sequence[RawMessage]) -> Mapping[int, Attempt]:
+        """By their places, calls of a handler for one message each that are to be watched."""
+        return {}
+
+    def batch(self, source: TopicPartition, raws: Sequence[RawMessage]) -> Attempt | None:
+        """The same for one call for all of these."""
+        return None
+
+    def remember(self, source: TopicPartition, contexts: Mapping[int, Headers]) -> None:
+        """Keep, by offsets, what `Attempt.headers` said of messages; in one thread at a time."""
+
+    def remembered(
+        self, source: TopicPartition, raws: Sequence[RawMessage]
+    ) -> Mapping[int, Headers]:
+        """What is kept of those that are tried again."""
+        return {}
+
+    def tried_again(self, raw: RawMessage) -> None:
+        """Take note that a message is tried again where it is."""
+
+    def again(self, source: TopicPartition, contexts: Mapping[int, Headers]) -> None:
+        """Take over, from another process, what is kept of those that are tried again."""
+
+    def unwatched(self, raw: RawMessage, failure: Failure) -> None:
+        """Take note of a failure that no watched call has told of, as when a process has ended."""
+
+    def headers_moved(self, raw: RawMessage) -> Headers:
+        """Headers that replace those of a message in its dead letter or retry record."""
+        return ()
+
+    def sending(self, records: Sequence[Encoded]) -> Sends | None:
+        """Follow those records whose headers say so, and have the headers say where they are."""
+        return None

@@ -23,14 +23,15 @@ from worker.engine.pipeline import PipelineLoop
 from worker.engine.processes import LONGEST, ProcessPool
 from worker.engine.topics import KnownTopics
 from worker.flow.lanes import LANES
-from worker.observe.tracing import TraceContext
-from worker.ports import Clock
+from worker.observe.tracing import Facts, TraceContext
+from worker.ports import Clock, Observer
 from worker.settings import Pipeline
 from worker.testing import ManualClock, MemoryBroker
 from worker.types import Headers, TopicInfo
 
 PATIENCE = 60.0
 LIMIT = 10_000
+FACTS = Facts("pipeline", "group", "handler", "client", ())
 
 
 class Running:
@@ -66,13 +67,14 @@ class Running:
         topics.take(self.known)
         self.pool = ProcessPool(
             "pipeline",
-            Recipe((module,), (), pipeline, nothing),
+            Recipe((module,), (), pipeline, FACTS, "test", nothing),
             topics,
             pipeline.concurrency or 1,
             batch=batch,
             retry=pipeline.retry,
             timeout=pipeline.timeout,
             breaker=pipeline.breaker,
+            observer=Observer(),
         )
         clients = Clients(
             lambda: self.broker.consumer("group"), self.broker.producer, topics.limits

@@ -105,10 +105,10 @@ def test_without_order_it_names_no_lane() -> None:
     assert "retry.lane" not in ours(moved(read(moved()), NEXT, lane=None))
 
 
-def test_headers_are_added_that_the_message_has_not() -> None:
+def test_headers_that_are_added_replace_those_of_the_message() -> None:
     record = moved(extra=[("traceparent", "00-2"), ("tracestate", "a=b")])
 
-    assert [value for name, value in record.headers if name == "traceparent"] == [b"00-1"]
+    assert [value for name, value in record.headers if name == "traceparent"] == ["00-2"]
     assert ("tracestate", "a=b") in record.headers
 
 

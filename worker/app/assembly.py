@@ -50,8 +50,8 @@ from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.producer import KafkaProducer
 from worker.kafka.table import KafkaTable
 from worker.kafka.transactional import KafkaTransactional
-from worker.observe.tracing import TraceContext
-from worker.ports import Admin, Clock, Consumer, Observer, Producer, Transactional
+from worker.observe.tracing import Facts, tracers
+from worker.ports import Admin, Clock, Consumer, Producer, Transactional
 from worker.settings import Pipeline, TopicSettings
 from worker.settings.librdkafka import key_of
 from worker.settings.patterns import is_pattern, unmatched
@@ -116,7 +116,8 @@ class _Assembly:
         self._watch = Watch()
         self._floor = Floor()
         self._clock = Clock()
-        self._observer: Observer = TraceContext()
+        self._tracers = tracers(self._spec.name)
+        self._watching = {name: self._tracers.watching(self._facts(name)) for name in self._names}
         self._admin = options.wrap.admin(
             KafkaAdmin(
                 self._spec.kafka, min(ASK_TIMEOUT, self._spec.startup_timeout or ASK_TIMEOUT)
@@ -152,6 +153,7 @@ class _Assembly:
             serve=endpoint(self._spec.server)
             if self._options.process is None
             else lambda _snapshot: nullcontext(),
+            close=self._tracers.close,
         )
 
     def _handler(self, pipeline: Pipeline) -> Handler:
@@ -275,7 +277,20 @@ class _Assembly:
             fence=fence_of(self._spec, name),
         )
         pool = self._pool(name, pipeline, handler, resources)
-        return PipelineLoop(job, self._clients(name), pool, self._clock, self._observer)
+        return PipelineLoop(
+            job, self._clients(name), pool, self._clock, self._watching[name].observer
+        )
+
+    def _facts(self, name: str) -> Facts:
+        kafka, pipeline = self._spec.kafka, self._spec.pipelines[name]
+        return Facts(
+            name,
+            self._spec.group(name),
+            pipeline.handler,
+            kafka.client_id,
+            tuple(kafka.brokers),
+            self._spec.tracing.incoming,
+        )
 
     def _breaker(self, pipeline: Pipeline) -> Breaker | None:
         """That of the name, which all pipelines share that have it."""
@@ -292,7 +307,7 @@ class _Assembly:
             handler,
             self._known.limits,
             self._known.partitions,
-            self._observer,
+            self._watching[name].observer,
             resources.values,
         )
         if handler.is_async:
@@ -302,29 +317,40 @@ class _Assembly:
 
     def _apart(self, name: str, pipeline: Pipeline, handler: Handler) -> Pool:
         """One process, for messages that may have ended the worker."""
-        return self._process_pool(f"{name}-apart", pipeline, handler, 1)
+        return self._process_pool(name, pipeline, handler, 1, "-apart")
 
-    def _process_pool(self, name: str, pipeline: Pipeline, handler: Handler, size: int) -> Pool:
+    def _process_pool(
+        self, name: str, pipeline: Pipeline, handler: Handler, size: int, suffix: str = ""
+    ) -> Pool:
         options = self._options
         path = (os.getcwd(), *options.path)  # noqa: PTH109 - sys.path
         return ProcessPool(
-            name,
-            Recipe(tuple(self._spec.handlers), path, pipeline, options.prepare),
+            name + suffix,
+            Recipe(
+                tuple(self._spec.handlers),
+                path,
+                pipeline,
+                self._facts(name),
+                self._spec.name,
+                options.prepare,
+            ),
             self._known,
             size,
             batch=None if handler.batch is None else _run_limit(pipeline, handler),
             retry=pipeline.retry,
             timeout=pipeline.timeout,
             breaker=pipeline.breaker,
+            observer=self._watching[name].observer,
         )
 
     def _clients(self, name: str) -> Clients:
         kafka, pipeline, wrap = self._spec.kafka, self._spec.pipelines[name], self._options.wrap
+        watching = self._watching[name]
 
         def consumer() -> Consumer:
             process = self._options.process or 0
             properties = config.consumer(kafka, self._spec.group(name), pipeline, process)
-            return wrap.consumer(KafkaConsumer(properties))
+            return watching.consumer(wrap.consumer(KafkaConsumer(properties)))
 
         def producer() -> Producer:
             # Records may name any topic of the spec, so batches have to fit into all of them.
@@ -335,7 +361,7 @@ class _Assembly:
         def transactional() -> Transactional:
             self._describe([name])
             self._describe_retry_topics(name)
-            return wrap.transactional(self._transactional(name))
+            return watching.transactional(wrap.transactional(self._transactional(name)))
 
         return Clients(
             consumer,

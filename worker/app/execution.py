@@ -13,7 +13,7 @@ from worker.engine.resources import Resources
 from worker.engine.results import Results
 from worker.errors import WorkerError
 from worker.handlers import REGISTRY, Handler, load
-from worker.observe.tracing import TraceContext
+from worker.observe.tracing import Facts, tracers
 from worker.ports import Observer
 from worker.serdes import SERDES
 from worker.settings import Pipeline
@@ -55,6 +55,10 @@ class Recipe:
     modules: tuple[str, ...]
     path: tuple[str, ...]
     pipeline: Pipeline
+    facts: Facts
+    """What spans say of the pipeline."""
+    service: str
+    """Their service, where the environment names none."""
     prepare: Callable[[], object]
 
     def __call__(
@@ -70,7 +74,18 @@ class Recipe:
             raise WorkerError(f"no module of `handlers` has the handler {self.pipeline.handler!r}")
         resources = Resources(REGISTRY.needed(handler.resources), LoopThread())
         resources.set_up()
+        spans = tracers(self.service)
         executor = executor_of(
-            self.pipeline, handler, limits, partitions, TraceContext(), resources.values
+            self.pipeline,
+            handler,
+            limits,
+            partitions,
+            spans.watching(self.facts).observer,
+            resources.values,
         )
-        return executor, resources.tear_down
+
+        def tear_down() -> None:
+            resources.tear_down()
+            spans.close()
+
+        return executor, tear_down

@@ -9,6 +9,7 @@ import click
 from worker.cli.exit_codes import BAD_CONFIGURATION, FAILED, FATAL, UNREACHABLE
 from worker.errors import (
     BadConfiguration,
+    BadEnvironment,
     BrokersUnreachable,
     BrokerUnavailable,
     CannotListen,
@@ -20,6 +21,7 @@ from worker.observe.text import escaped
 
 CODES: Final = (
     (BadConfiguration, BAD_CONFIGURATION),
+    (BadEnvironment, BAD_CONFIGURATION),
     (CannotListen, BAD_CONFIGURATION),
     (BrokersUnreachable, UNREACHABLE),
     (BrokerUnavailable, UNREACHABLE),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from worker.engine.partition import Partition
 from worker.flow.fence import Lane
 from worker.flow.offsets import Ranges
+from worker.ports import Sends
 from worker.types import DeadLetter, Done, Encoded, RawMessage, RetryLater, Settled
 
 
@@ -33,6 +34,8 @@ class Chunk:
     """The lanes of messages whose records go to retry topics; what else there is are results."""
     fences: Chunk | None = None
     """Records that have to be durable before those of this chunk are sent."""
+    sends: Sends | None = None
+    """Those of its records that are followed."""
     number: int = field(init=False)
     """Records in all."""
     sent: int = field(init=False, default=0)

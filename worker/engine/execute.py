@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import repeat
 from typing import Any, cast
 
 from worker.engine.batches import Batch, told_of_each, wrong_result
@@ -20,6 +21,7 @@ from worker.errors import Reject, Retry
 from worker.flow.breaker import is_away
 from worker.flow.retry import is_retried, too_late
 from worker.handlers import Handler
+from worker.ports import Attempt
 from worker.settings import BreakerSettings, DeadLetterSettings, RetrySettings
 from worker.types import Failed, Failure, Message, Outcome, RawMessage, each
 
@@ -64,11 +66,13 @@ class Executor:
     def execute(self, run: Run) -> list[Outcome]:
         """Handle a run; the outcomes are those of its first messages, of all if time allows."""
         run.begun = time.monotonic()
+        follows = self.results.observer.follows
         if self.handler.batch is not None:
-            return self._batch(run.messages)
-        one, partition, monotonic = self._one, run.partition, time.monotonic
+            return self._followed_batch(run) if follows else self._batch(run.messages)
+        partition, monotonic = run.partition, time.monotonic
         found, deadline = run.found, run.begun + SLICE
-        for raw in run.messages:
+        calls = self._calls(run) if follows else repeat(self._one)
+        for one, raw in zip(calls, run.messages, strict=False):
             outcome = one(raw)
             found.append(outcome)
             if partition.closing or monotonic() > deadline:
@@ -80,16 +84,77 @@ class Executor:
     async def execute_async(self, run: Run) -> list[Outcome]:
         """Do the same with an async handler."""
         run.begun = time.monotonic()
+        follows = self.results.observer.follows
         if self.handler.batch is not None:
-            return await self._batch_async(run.messages)
+            call = self._followed_batch_async(run) if follows else self._batch_async(run.messages)
+            return await call
         outcomes, deadline = run.found, run.begun + SLICE
-        for raw in run.messages:
-            outcome = await self._one_async(raw)
+        calls = self._calls_async(run) if follows else repeat(self._one_async)
+        for one, raw in zip(calls, run.messages, strict=False):
+            outcome = await one(raw)
             outcomes.append(outcome)
             if time.monotonic() > deadline or run.partition.closing:
                 break
             if type(outcome) is Failed and self._comes_first_again(outcome):
                 break
+        return outcomes
+
+    def _calls(self, run: Run) -> Iterable[Callable[[RawMessage], bytes | Outcome]]:
+        """What handles each of the messages: the few that are followed have a call of their own."""
+        attempts = self.results.observer.attempts(run.partition.source, run.messages[:])
+        if not attempts:
+            return repeat(self._one)
+        calls: list[Callable[[RawMessage], bytes | Outcome]] = [self._one] * len(run.messages)
+        for place, attempt in attempts.items():
+            calls[place] = partial(self._followed, run, attempt)
+        return calls
+
+    def _followed(self, run: Run, attempt: Attempt, raw: RawMessage) -> Outcome:
+        with attempt:
+            found = self._one(raw)
+            if isinstance(found, bytes):
+                found = self._outcome(self.results.record, raw, found)
+            attempt.tell([found])
+        _note_context(run, attempt)
+        return found
+
+    def _followed_batch(self, run: Run) -> list[Outcome]:
+        attempt = self.results.observer.batch(run.partition.source, run.messages)
+        if attempt is None:
+            return self._batch(run.messages)
+        with attempt:
+            outcomes = self._batch(run.messages)
+            attempt.tell(outcomes)
+        _note_context(run, attempt)
+        return outcomes
+
+    def _calls_async(
+        self, run: Run
+    ) -> Iterable[Callable[[RawMessage], Coroutine[Any, Any, Outcome]]]:
+        attempts = self.results.observer.attempts(run.partition.source, run.messages[:])
+        if not attempts:
+            return repeat(self._one_async)
+        calls: list[Callable[[RawMessage], Coroutine[Any, Any, Outcome]]]
+        calls = [self._one_async] * len(run.messages)
+        for place, attempt in attempts.items():
+            calls[place] = partial(self._followed_async, run, attempt)
+        return calls
+
+    async def _followed_async(self, run: Run, attempt: Attempt, raw: RawMessage) -> Outcome:
+        with attempt:
+            found = await self._one_async(raw)
+            attempt.tell([found])
+        _note_context(run, attempt)
+        return found
+
+    async def _followed_batch_async(self, run: Run) -> list[Outcome]:
+        attempt = self.results.observer.batch(run.partition.source, run.messages)
+        if attempt is None:
+            return await self._batch_async(run.messages)
+        with attempt:
+            outcomes = await self._batch_async(run.messages)
+            attempt.tell(outcomes)
+        _note_context(run, attempt)
         return outcomes
 
     def _one(self, raw: RawMessage) -> bytes | Outcome:
@@ -217,13 +282,26 @@ class Executor:
         self, raws: Sequence[RawMessage], found: Sequence[bytes | Outcome]
     ) -> list[Outcome]:
         """The outcomes, of messages that resulted in one value with the record around it."""
-        if {*map(type, found)} == {bytes}:
-            records = self.results.records(raws, cast("Sequence[bytes]", found))
-            if records is not None:
-                return records
+        kinds = {*map(type, found)}
+        if bytes not in kinds:
+            return list(cast("Sequence[Outcome]", found))
+        if kinds == {bytes}:
+            return self._records(raws, cast("Sequence[bytes]", found))
+        places = [place for place, one in enumerate(found) if type(one) is bytes]
+        values = [cast("bytes", found[place]) for place in places]
+        outcomes = list(found)
+        records = self._records([raws[place] for place in places], values)
+        for place, record in zip(places, records, strict=True):
+            outcomes[place] = record
+        return cast("list[Outcome]", outcomes)
+
+    def _records(self, raws: Sequence[RawMessage], values: Sequence[bytes]) -> list[Outcome]:
+        records = self.results.records(raws, values)
+        if records is not None:
+            return records
         return [
-            self._outcome(self.results.record, raw, one) if isinstance(one, bytes) else one
-            for raw, one in zip(raws, found, strict=True)
+            self._outcome(self.results.record, raw, value)
+            for raw, value in zip(raws, values, strict=True)
         ]
 
     def _told(self, raw: RawMessage, result: Any) -> Outcome:
@@ -271,6 +349,12 @@ class Executor:
     def _comes_first_again(self, outcome: Outcome) -> bool:
         """Whether nothing may be handled before this message is tried again."""
         return isinstance(outcome, Failed) and (outcome.again or outcome.away) and self.in_order
+
+
+def _note_context(run: Run, attempt: Attempt) -> None:
+    if run.contexts is None:
+        run.contexts = {}
+    run.contexts.update(dict.fromkeys(attempt.offsets, attempt.headers))
 
 
 def _limited(call: Callable[..., Awaitable[Any]], timeout: float) -> Callable[..., Awaitable[Any]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import wait
 from time import monotonic
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from worker.engine import wire
 from worker.engine.inside import NOWHERE, Make, serve
@@ -16,7 +16,7 @@ from worker.engine.topics import KnownTopics
 from worker.flow.retry import too_late
 from worker.flow.suspects import crashed
 from worker.spawn import CONTEXT, signals_held_back
-from worker.types import Failure, RawMessage, TopicPartition
+from worker.types import Failure, Headers, RawMessage, TopicPartition
 
 LOOK_EVERY: Final = 0.05
 """Seconds between two looks at a hand that says nothing."""
@@ -42,6 +42,13 @@ class Broken(Exception):
 
 class Dismissed(Exception):
     """The pool was closed while the hand was at work."""
+
+
+class Answer(NamedTuple):
+    """What has become of the first messages, as plain outcomes, and by what they are followed."""
+
+    outcomes: Sequence[Any]
+    contexts: dict[int, Headers]
 
 
 class Hand:
@@ -92,19 +99,25 @@ class Hand:
         """Wait for its first word; raises `Gone` or `Broken`."""
         self._hear(lambda: False)
 
-    def handle(self, source: TopicPartition, messages: Sequence[RawMessage]) -> Sequence[Any]:
-        """Have messages handled; returns the plain outcomes of the first ones.
+    def handle(
+        self,
+        source: TopicPartition,
+        messages: Sequence[RawMessage],
+        again: Mapping[int, Headers],
+    ) -> Answer:
+        """Have messages handled; raises `Gone` or `Dismissed`.
 
-        Raises `Gone` or `Dismissed`.
+        `again` is what is known of those that are tried again.
         """
-        self._say(self._news(), *source, wire.plain_messages(messages))
+        contexts = wire.plain_contexts(again)
+        self._say(self._news(), *source, wire.plain_messages(messages), contexts)
         while True:
             match self._hear(self._closed.is_set):
                 case ("partitions", topic, wanted):
                     self._say(self._topics.partitions(topic, wanted))
                     self._place[1] = monotonic()  # its message did not take the time, we did
-                case (_, outcomes):
-                    return list(outcomes)
+                case (_, outcomes, contexts):
+                    return Answer(outcomes, contexts)
 
     def end(self) -> None:
         """Have it tear its resources down, and wait for that."""

@@ -15,7 +15,7 @@ from worker.engine.partition import Partition, Run
 from worker.errors import WorkerError
 from worker.flow.lanes import OneLane
 from worker.spawn import end_with_parent, leave_signals_to_parent
-from worker.types import Outcome, RawMessage, TopicPartition
+from worker.types import Headers, Outcome, RawMessage, TopicPartition
 
 NOWHERE = -1.0
 
@@ -90,8 +90,9 @@ def serve(connection: Connection, place: Place, make: Make) -> None:
     with suppress(EOFError, OSError):
         wire.send(connection, "ready")
         while request := wire.receive(connection):
-            outcomes = _handled(executor, topics, place, *request)
-            wire.send(connection, "done", [*map(wire.plain_outcome, outcomes)])
+            run, outcomes = _handled(executor, topics, place, *request)
+            plain = [*map(wire.plain_outcome, outcomes)]
+            wire.send(connection, "done", plain, wire.plain_contexts(run.contexts or {}))
         tear_down()
         wire.send(connection, "over")
 
@@ -104,15 +105,19 @@ def _handled(
     topic: str,
     partition: int,
     plain: Sequence[Any],
-) -> Sequence[Outcome]:
+    again: Mapping[int, Headers],
+) -> tuple[Run, Sequence[Outcome]]:
     topics.take(known)
     messages = wire.messages_of(topic, partition, plain)
     source = Partition(TopicPartition(topic, partition), messages[0].offset(), None, OneLane())
+    if executor.results.observer.follows:
+        executor.results.observer.again(source.source, again)
+    is_batch = executor.handler.batch is not None
+    run = Run(source, messages if is_batch else Noted(messages, place))
     try:
-        if executor.handler.batch is None:
-            return executor.execute(Run(source, Noted(messages, place)))
-        note(place, 0)
-        return executor.execute(Run(source, messages))
+        if is_batch:
+            note(place, 0)
+        return run, executor.execute(run)
     finally:
         place[0] = NOWHERE
 

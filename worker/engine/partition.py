@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import inf
 from typing import Any, Final
 
@@ -16,7 +16,16 @@ from worker.flow.flood import Flood
 from worker.flow.lanes import Lanes
 from worker.flow.offsets import OffsetTracker, Ranges
 from worker.flow.pressure import Share
-from worker.types import Commit, Failed, Fetch, Outcome, RawMessage, TopicPartition, bytes_of
+from worker.types import (
+    Commit,
+    Failed,
+    Fetch,
+    Headers,
+    Outcome,
+    RawMessage,
+    TopicPartition,
+    bytes_of,
+)
 
 NOTHING: Final = Note()
 POLL_LIMIT: Final = 500
@@ -186,6 +195,8 @@ class Run:
 
     Of a batch there is none before it is over: the handler is at the first.
     """
+    contexts: dict[int, Headers] | None = None
+    """By offsets, the headers by which records that come of its messages are followed."""
 
 
 @dataclass(slots=True)
@@ -223,4 +234,7 @@ def _joined(finished: Sequence[Finished]) -> Finished:
     if len(finished) == 1:
         return finished[0]
     run = Run(finished[0].run.partition, [m for one in finished for m in one.run.messages])
+    contexts = [one.run.contexts for one in finished if one.run.contexts]
+    if contexts:
+        run.contexts = dict(chain.from_iterable(one.items() for one in contexts))
     return Finished(run, [outcome for one in finished for outcome in one.outcomes])

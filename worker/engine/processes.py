@@ -6,14 +6,14 @@ import logging
 import queue
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from worker.engine import wire
 from worker.engine.execute import SLICE
-from worker.engine.hand import Broken, Dismissed, Gone, Hand
+from worker.engine.hand import Answer, Broken, Dismissed, Gone, Hand
 from worker.engine.inside import Make
 from worker.engine.partition import Finished, Run
 from worker.engine.pool import waiting_in
@@ -23,8 +23,9 @@ from worker.flow.backoff import backoff
 from worker.flow.breaker import is_away
 from worker.flow.retry import is_retried
 from worker.flow.suspects import Place, Suspects
+from worker.ports import Observer
 from worker.settings import BreakerSettings, RetrySettings
-from worker.types import Failed, RawMessage
+from worker.types import Failed, Headers, RawMessage
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ class Portion:
 
     run: Run
     messages: Sequence[RawMessage]
+    again: Mapping[int, Headers]
+    """What is known of those that are tried again, see `Observer.remembered`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Back:
     """A portion that has come back from its hand, and what with: outcomes, or what went wrong."""
 
     portion: Portion
-    answer: Sequence[Any] | BaseException
+    answer: Answer | BaseException
     seconds: float
 
 
@@ -71,6 +74,7 @@ class ProcessPool:
         retry: RetrySettings,
         timeout: float | None,
         breaker: BreakerSettings | None,
+        observer: Observer,
     ) -> None:
         self.outstanding = 0
         self.appetite = 1 if batch is None else batch
@@ -83,6 +87,7 @@ class ProcessPool:
         self._retry = retry
         self._timeout = timeout
         self._breaker = breaker
+        self._observer = observer
         self._suspects = Suspects()
         self._done: list[Finished] = []
         self._portions: queue.SimpleQueue[Portion | None] = queue.SimpleQueue()
@@ -136,7 +141,9 @@ class ProcessPool:
                 self._done.append(Finished(run, [Failed(fate, again, away=away)]))
                 return
             messages = messages[: self._suspects.together(places)]
-        self._portions.put(Portion(run, messages))
+        follows, source = self._observer.follows, run.partition.source
+        known = self._observer.remembered(source, messages) if follows else {}
+        self._portions.put(Portion(run, messages, known))
 
     def collect(self, timeout: float) -> list[Finished]:
         """See `Pool`; raises `PipelineFailed` when no hand can be had any more."""
@@ -170,7 +177,8 @@ class ProcessPool:
                 return Finished(run, ())
             case BaseException() as error:
                 return Finished(run, (), error)
-            case plain:
+            case Answer(plain, contexts):
+                run.contexts = contexts
                 if self._suspects:
                     self._suspects.acquit(_places(run, messages[: len(plain)]))
                 if not self._is_batch:
@@ -227,7 +235,8 @@ class ProcessPool:
         while (portion := self._portions.get()) is not None and not self._closed.is_set():
             begun = monotonic()
             try:
-                answer = hand.handle(portion.run.partition.source, portion.messages)
+                source = portion.run.partition.source
+                answer = hand.handle(source, portion.messages, portion.again)
             except BaseException as error:
                 self._back.put(Back(portion, error, monotonic() - begun))
                 raise

@@ -8,7 +8,7 @@ from itertools import repeat
 from types import NoneType
 from typing import Any, Final
 
-from worker.flow.deadletter import first_time_of, size_of
+from worker.flow.deadletter import first_time_of, size_of, size_of_headers
 from worker.ports import Observer
 from worker.serdes import Encoder
 from worker.types import Done, Encoded, Headers, Outcome, RawMessage, Record, SameKey, each
@@ -64,13 +64,14 @@ class Results:
 
         What a batch saves in this way is a tenth of the time of a message.
         """
-        if self.source_time or self.observer.may_add_headers(raws):
+        if self.source_time:
             return None
-        topic, keys = self.to or "", list(each("key", raws))
+        topic, keys, headers = self.to or "", list(each("key", raws)), self.observer.added(raws)
         size = max(map(len, values)) + max(map(len, filter(None, keys)), default=0) + ENVELOPE
+        size += max(map(size_of_headers, filter(None, headers)), default=0)
         if size > self.limits.get(topic, 0):
             return None
-        return list(map(Encoded, repeat(topic), values, keys))
+        return list(map(Encoded, repeat(topic), values, keys, headers or repeat(())))
 
     def _one(self, raw: RawMessage, result: Any) -> Encoded:
         if type(result) is Record:

@@ -82,6 +82,8 @@ class Settlement:
     ) -> tuple[Chunk, Sequence[Postponed], str | None]:
         """What is to become durable of a run, what comes again, and why the pipeline is to stop."""
         partition, messages = run.partition, run.messages[: len(outcomes)]
+        if run.contexts:
+            self._observer.remember(partition.source, run.contexts)
         if self._condemned:
             outcomes = self._without_condemned(run, outcomes)
         if _have_one_result_each(outcomes):
@@ -114,6 +116,8 @@ class Settlement:
 
     def finished(self, chunk: Chunk) -> None:
         """Count the records of a chunk that is durable."""
+        if chunk.sends is not None:
+            chunk.sends.stored()
         dead = sum(chunk.dead_letters.values())
         self._counts.produced += chunk.number - dead - len(chunk.moved)
         self._counts.moved += len(chunk.moved)
@@ -141,6 +145,8 @@ class Settlement:
         for message, outcome in zip(run.messages, outcomes, strict=False):
             judged: Settled | Postponed
             if isinstance(outcome, Failed):
+                if self._observer.follows and message.offset() not in (run.contexts or ()):
+                    self._observer.unwatched(message, outcome.failure)
                 judged = self._judge(run.partition, message, outcome, now, draw)
             else:
                 judged = outcome
@@ -155,6 +161,8 @@ class Settlement:
                 settled.append(judged)
         for one in postponed:
             self._note("tried again", Message(one.message), one.failure)
+            if self._observer.follows:
+                self._observer.tried_again(one.message)
         self._counts.retried += len(postponed)
         return messages, settled, postponed
 
@@ -260,7 +268,10 @@ class Settlement:
     ) -> Chunk:
         ranges, size = partition.lanes.ranges(messages), bytes_of(messages)
         told_apart = (messages, outcomes) if self.careful else ()
-        return Chunk(partition, ranges, len(messages), size, records, dead_letters, *told_apart)
+        chunk = Chunk(partition, ranges, len(messages), size, records, dead_letters, *told_apart)
+        if self._observer.follows:
+            chunk.sends = self._observer.sending(records)
+        return chunk
 
     def _without_condemned(self, run: Run, outcomes: Sequence[Outcome]) -> list[Outcome]:
         left = list(outcomes)
@@ -284,7 +295,7 @@ class Settlement:
             topic=topic,
             limit=self._limits[topic],
             tried=partition.attempts[raw.offset()],
-            extra=self._observer.headers_for(raw, Encoded(topic, None)),
+            extra=self._observer.headers_moved(raw),
         )
 
     def _note_moved(self, message: Message, moved: RetryLater) -> None:

@@ -6,7 +6,7 @@ Nothing of users can cross, and both ends run the same Python.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import Any
@@ -16,6 +16,7 @@ from worker.types import (
     Encoded,
     Failed,
     Failure,
+    Headers,
     Outcome,
     RawMessage,
     StoredMessage,
@@ -67,6 +68,11 @@ def outcome_of(plain: Any) -> Outcome:
     if type(plain) is list:
         return Done([Encoded(*record) for record in plain])
     return Failed(Failure(**plain["failure"]), plain["again"], plain["delay"], plain["away"])
+
+
+def plain_contexts(contexts: Mapping[int, Headers]) -> dict[int, Any]:
+    """What is known of messages, by their offsets."""
+    return {offset: list(headers) for offset, headers in contexts.items()}
 
 
 def _plain_record(record: Encoded) -> tuple[Any, ...]:

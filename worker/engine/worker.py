@@ -43,6 +43,7 @@ class Worker:
         drain_timeout: float,
         startup_timeout: float | None,
         serve: Callable[[Callable[[], Snapshot]], AbstractContextManager[object]],
+        close: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
         self._version = version
@@ -54,6 +55,7 @@ class Worker:
         self._drain_timeout = drain_timeout
         self._startup_timeout = startup_timeout
         self._serve = serve
+        self._close = close
         self._started = clock.time()
         self._starting: str | None = "starting"
         self._pipelines: Sequence[PipelineLoop] = ()
@@ -148,6 +150,7 @@ class Worker:
             return False
         self._aside.close()
         self._loop.close()
+        self._close()
         return True
 
     def _wait_for(self, done: Future[None]) -> bool:

@@ -74,9 +74,12 @@ def topic_of(target: DeadLetterSettings, failure: Failure) -> str:
 def size_of(record: Encoded) -> int:
     """Bytes that an encoded record takes in a batch of its own, before compression; at most."""
     size = _BATCH_OVERHEAD + _RECORD_OVERHEAD + len(record.key or b"") + len(record.value or b"")
-    for name, value in record.headers:
-        size += _HEADER_OVERHEAD + len(name.encode()) + len(value or b"")
-    return size
+    return size + size_of_headers(record.headers)
+
+
+def size_of_headers(headers: Headers) -> int:
+    """Bytes that headers take in a record, at most."""
+    return sum(_HEADER_OVERHEAD + len(name.encode()) + len(value or b"") for name, value in headers)
 
 
 def dead_letter(
@@ -92,10 +95,10 @@ def dead_letter(
 ) -> Encoded:
     """Build the dead letter of a message: its key, bytes and headers, and the `dlq.` headers.
 
-    `limit` is the topic's `max.message.bytes`, `extra` further headers. What does not fit goes in
-    this order: stack, payload, original headers, key; `dlq.truncated` names what the message lacks,
-    `dlq.redacted` what was left out on purpose. The record's own time is left to the client: dated
-    back, retention would delete it.
+    `limit` is the topic's `max.message.bytes`; `extra` headers replace its own. What does not fit
+    goes in this order: stack, payload, original headers, key; `dlq.truncated` names what the
+    message lacks, `dlq.redacted` what was left out on purpose. The record's own time is left to the
+    client: dated back, retention would delete it.
     """
     about = _about(message, failure, origin, tried) | _texts(failure, target)
     kept = headers.of_message(message, _replaced(message), extra)

@@ -40,10 +40,10 @@ def text(value: bytes | None) -> str:
 def of_message(
     message: Message, is_replaced: Callable[[str], bool], extra: Headers
 ) -> list[tuple[str, str | bytes | None]]:
-    """The headers of a message without those that are replaced, and `extra` that it has not."""
-    own = [header for header in message.headers if not is_replaced(header[0])]
-    names = {name for name, _ in own}
-    return [*own, *(header for header in extra if header[0] not in names)]
+    """The headers of a message, and `extra`, without those that either of the two replaces."""
+    names = {name for name, _ in extra}
+    own = [one for one in message.headers if one[0] not in names and not is_replaced(one[0])]
+    return [*own, *extra]
 
 
 def beginning(text: str) -> bytes:

@@ -135,8 +135,8 @@ def retry_record(
 
     It has the key, bytes and headers of the message; the `retry.` headers are replaced. `due` is in
     milliseconds since 1970, `tried` its attempts where it is now, `failure` that of the last one.
-    Without a failure the message only follows another one of its lane. `extra` are further headers.
-    The record's own time is left to the client: dated back, retention would delete it.
+    Without a failure the message only follows another one of its lane. `extra` headers replace its
+    own. The record's own time is left to the client: dated back, retention would delete it.
     """
     history = history_of(message).after(tried, failure)
     said = {name: value for name, value in history._asdict().items() if value not in (None, "")}

@@ -1,17 +1,28 @@
-"""Trace context that goes from a message to what results from it."""
+"""Trace context that goes from a message to what results from it, and who follows messages."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar
 
-from worker.ports import Observer
+from worker.observe import semconv
+from worker.observe.semconv import Attributes
+from worker.ports import Consumer, Observer, Transactional
 from worker.types import Encoded, Headers, RawMessage, each, headers_of
 
 PARENT: Final = "traceparent"
 STATE: Final = "tracestate"
 CONTEXT: Final = frozenset({PARENT, STATE})
 """Header names of the W3C recommendation Trace Context."""
+
+EXPORTER: Final = "OTEL_TRACES_EXPORTER"
+ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+
+Incoming = Literal["link", "parent"]
+T = TypeVar("T")
 
 
 class TraceContext(Observer):
@@ -24,12 +35,95 @@ class TraceContext(Observer):
             return ()
         if record.headers and any(name in CONTEXT for name, _ in record.headers):
             return ()
-        context = {name: value for name, value in inherited if name in CONTEXT}
-        return list(context.items()) if PARENT in context else ()
+        return _context_in(inherited)
 
-    def may_add_headers(self, raws: Sequence[RawMessage]) -> bool:
+    def added(self, raws: Sequence[RawMessage]) -> Sequence[Headers]:
         """See `ports.Observer`; a message without headers has no context."""
-        try:
-            return any(each("headers", raws))
-        except SystemError:  # see `headers_of`
-            return True
+        found = headers_of_each(raws)
+        if not any(found):
+            return ()
+        return [_context_in(headers) if headers else () for headers in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the spans of a pipeline have in common."""
+
+    pipeline: str
+    group: str
+    handler: str
+    client: str
+    brokers: Sequence[str]
+    incoming: Incoming = "link"
+    """Whether what a producer has begun is linked to, or gone on with."""
+
+    @property
+    def server(self) -> Attributes:
+        """The first of the brokers that are asked first."""
+        host, _, port = self.brokers[0].rpartition(":") if self.brokers else ("", "", "")
+        if not host or not port.isdecimal():
+            return {}
+        return {semconv.SERVER: host.strip("[]"), semconv.SERVER_PORT: int(port)}
+
+
+def _as_it_is(client: T) -> T:
+    return client
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """How a pipeline is watched: beside its engine, and around its clients."""
+
+    observer: Observer
+    consumer: Callable[[Consumer], Consumer] = _as_it_is
+    transactional: Callable[[Transactional], Transactional] = _as_it_is
+
+
+class Tracers:
+    """Makes what watches pipelines; one for a process. Here nobody wants spans.
+
+    Then contexts are passed on, and nothing of OpenTelemetry's is loaded.
+    """
+
+    def watching(self, facts: Facts) -> Watching:  # noqa: ARG002
+        """What watches a pipeline."""
+        return Watching(TraceContext())
+
+    def close(self) -> None:
+        """Export what is left, as far as there is time."""
+
+
+def tracers(name: str) -> Tracers:
+    """The tracers of a process, by its environment; raises `BadEnvironment`.
+
+    `name` is that of the service where the environment gives none.
+    """
+    environment = os.environ
+    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return Tracers()
+    if not exporter_names(environment) and "opentelemetry.sdk.trace" not in sys.modules:
+        return Tracers()
+    from worker.observe.provider import made  # noqa: PLC0415 - takes a tenth of a second
+
+    return made(name) or Tracers()
+
+
+def exporter_names(environment: Mapping[str, str]) -> list[str]:
+    """The exporters that are wanted; none where nothing says so."""
+    named = environment.get(EXPORTER, "").strip()
+    if not named:
+        return ["otlp"] if any(environment.get(one) for one in ENDPOINTS) else []
+    names = [name.strip() for name in named.split(",") if name.strip()]
+    return [] if "none" in names else names
+
+
+def headers_of_each(raws: Sequence[RawMessage]) -> Sequence[Headers | None]:
+    try:
+        return list(each("headers", raws))
+    except SystemError:  # see `headers_of`
+        return [headers_of(raw) for raw in raws]
+
+
+def _context_in(headers: Headers) -> Headers:
+    context = {name: value for name, value in headers if name in CONTEXT}
+    return list(context.items()) if PARENT in context else ()

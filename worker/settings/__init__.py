@@ -29,6 +29,7 @@ from worker.settings.spec import (
     Server,
     Spec,
     TopicSettings,
+    TracingSettings,
     TransactionSettings,
 )
 from worker.settings.values import WRITTEN, ItemProblems, Model
@@ -59,5 +60,6 @@ __all__ = [
     "Server",
     "Spec",
     "TopicSettings",
+    "TracingSettings",
     "TransactionSettings",
 ]

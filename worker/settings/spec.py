@@ -398,6 +398,16 @@ class Pipeline(Lifecycle):
         return self
 
 
+class TracingSettings(Model):
+    """How messages are followed; where spans go is said by the variables of OpenTelemetry."""
+
+    incoming: Literal["link", "parent"] = Field(
+        "link",
+        description="What the span of a message has to do with that of its producer: a `link` to "
+        "it, in a trace of its own, or it is the `parent` and its trace goes on.",
+    )
+
+
 class Server(Model):
     """The HTTP endpoint."""
 
@@ -424,6 +434,9 @@ class Spec(Lifecycle):
         min_length=1, description="The pipelines by their names."
     )
     server: Server = Field(Server(), description="Health, statistics and metrics over HTTP.")
+    tracing: TracingSettings = Field(
+        TracingSettings(), description="Spans of messages, once an exporter is set up."
+    )
     startup_timeout: Duration | None = Field(
         None, description="Exit with code 69 when no broker answers for so long; off by default."
     )

@@ -1,0 +1,437 @@
+"""Messages that are followed: their spans, and what records of theirs carry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
+from opentelemetry.trace import SpanKind, StatusCode
+
+from tests.observe.followed import (
+    PARENT,
+    SAMPLED,
+    TRACE,
+    UNSAMPLED,
+    Followed,
+    attributes,
+    context,
+    parent_of,
+    rig,
+    traceparent,
+)
+from worker import Record, Reject, current_span
+from worker.flow.suspects import crashed
+from worker.types import Encoded, Message
+
+
+def same(payload: Any) -> Any:
+    return payload
+
+
+def carried(message: Message) -> bytes | None:
+    (value,) = [value for name, value in message.headers if name == "traceparent"]
+    return value
+
+
+def test_a_message_is_linked_to_its_producer_in_a_trace_of_its_own() -> None:
+    followed = Followed()
+    pipeline = rig(followed, same)
+    pipeline.broker.append("source", b"1", headers=SAMPLED)
+
+    pipeline.step()
+
+    span = followed.one("process source")
+    (link,) = span.links
+    assert span.kind is SpanKind.CONSUMER
+    assert span.parent is None
+    assert f"{link.context.trace_id:032x}" == TRACE != f"{context(span).trace_id:032x}"
+    assert f"{link.context.span_id:016x}" == PARENT
+
+
+def test_a_message_goes_on_with_the_trace_of_its_producer_where_that_is_wanted() -> None:
+    followed = Followed("parent")
+    pipeline = rig(followed, same)
+    pipeline.broker.append("source", b"1", headers=SAMPLED)
+
+    pipeline.step()
+
+    span = followed.one("process source")
+    assert f"{context(span).trace_id:032x}" == TRACE
+    assert parent_of(span) == int(PARENT, 16)
+    assert span.links == ()
+
+
+@pytest.mark.parametrize("incoming", ["link", "parent"])
+def test_the_result_carries_the_context_of_its_own_send_and_no_other(incoming: Any) -> None:
+    followed = Followed(incoming)
+    pipeline = rig(followed, same)
+    pipeline.broker.append("source", b"1", headers=[*SAMPLED, ("tracestate", b"vendor=1")])
+
+    pipeline.step()
+
+    process, send = followed.one("process source"), followed.one("send target")
+    assert send.kind is SpanKind.PRODUCER
+    assert parent_of(send) == context(process).span_id
+    (record,) = pipeline.broker.records("target")
+    assert carried(record) == traceparent(send)
+
+
+def test_the_state_of_a_vendor_goes_on_with_the_trace() -> None:
+    followed = Followed("parent")
+    pipeline = rig(followed, same)
+    pipeline.broker.append("source", b"1", headers=[*SAMPLED, ("tracestate", b"vendor=1")])
+
+    pipeline.step()
+
+    (record,) = pipeline.broker.records("target")
+    assert ("tracestate", b"vendor=1") in record.headers
+
+
+def test_what_its_producer_has_not_sampled_has_no_span_and_passes_its_context_on() -> None:
+    followed = Followed()
+    pipeline = rig(followed, same)
+    pipeline.broker.append("source", b"1", headers=UNSAMPLED)
+
+    pipeline.step()
+
+    assert followed.spans == []
+    (record,) = pipeline.broker.records("target")
+    assert record.headers == UNSAMPLED
+
+
+def test_of_messages_handled_together_only_those_that_are_sampled_have_spans() -> None:
+    followed = Followed()
+    pipeline = rig(followed, same)
+    for number in range(6):
+        headers = (SAMPLED, UNSAMPLED, [])[number % 3]
+        pipeline.broker.append("source", b"%d" % number, headers=headers)
+
+    pipeline.step()
+
+    assert pipeline.values() == ["0", "1", "2", "3", "4", "5"]
+    offsets = [attributes(span)["kafka.offset"] for span in followed.named("process source")]
+    assert offsets == [0, 3]
+    sends = [traceparent(span) for span in followed.named("send target")]
+    assert [
+        dict(record.headers).get("traceparent") for record in pipeline.broker.records("target")
+    ] == [
+        sends[0],
+        UNSAMPLED[0][1],
+        None,
+        sends[1],
+        UNSAMPLED[0][1],
+        None,
+    ]
+
+
+@pytest.mark.parametrize("headers", [[], [("traceparent", b"nonsense")], [("other", b"x")]])
+def test_without_a_context_the_sampler_of_the_process_decides(headers: Any) -> None:
+    none, all_of_them = Followed(), Followed(sampler=ParentBased(ALWAYS_ON))
+    for followed in (none, all_of_them):
+        pipeline = rig(followed, same)
+        pipeline.broker.append("source", b"1", headers=headers)
+        pipeline.step()
+
+    assert none.spans == []
+    assert [span.name for span in all_of_them.spans][:1] == ["process source"]
+    assert all_of_them.one("process source").links == ()
+
+
+def test_a_sampler_that_minds_no_parent_is_asked_about_each_message() -> None:
+    followed = Followed(sampler=TraceIdRatioBased(0.0))
+    pipeline = rig(followed, same)
+    pipeline.broker.append("source", b"1", headers=SAMPLED)
+
+    pipeline.step()
+
+    assert followed.spans == []
+    (record,) = pipeline.broker.records("target")
+    assert int((carried(record) or b"")[-2:], 16) & 1 == 0
+
+
+def test_a_span_says_where_its_message_lies_by_current_names_and_by_older_ones() -> None:
+    followed = Followed()
+    pipeline = rig(followed, same)
+    pipeline.broker.append("source", b"1", headers=SAMPLED)
+
+    pipeline.step()
+
+    assert attributes(followed.one("process source")) == {
+        "messaging.system.name": "kafka",
+        "messaging.system": "kafka",
+        "messaging.operation.name": "process",
+        "messaging.operation": "process",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": "source",
+        "messaging.destination.partition.id": "0",
+        "messaging.kafka.destination.partition": "0",
+        "messaging.consumer.group.name": "test.pipeline",
+        "messaging.kafka.consumer.group": "test.pipeline",
+        "messaging.client.id": "client",
+        "kafka.offset": 0,
+        "messaging.kafka.offset": 0,
+        "messaging.kafka.message.offset": 0,
+        "server.address": "broker",
+        "server.port": 9092,
+        "worker.pipeline": "pipeline",
+        "worker.handler": "handler",
+    }
+
+
+@pytest.mark.parametrize(("opt_in", "older"), [("messaging", False), ("http,messaging/dup", True)])
+def test_older_names_are_written_unless_only_current_ones_are_wanted(
+    monkeypatch: pytest.MonkeyPatch, opt_in: str, *, older: bool
+) -> None:
+    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", opt_in)
+    followed = Followed()
+    pipeline = rig(followed, same)
+    pipeline.broker.append("source", b"1", headers=SAMPLED)
+
+    pipeline.step()
+
+    found = attributes(followed.one("process source"))
+    assert ("messaging.system" in found) is older
+    assert found["messaging.system.name"] == "kafka"
+
+
+def test_the_current_span_in_a_handler_is_that_of_its_message() -> None:
+    def handler(payload: int) -> int:
+        current_span().set_attribute("payload", payload)
+        with trace.get_tracer("user", tracer_provider=followed.provider).start_as_current_span(
+            "own"
+        ):
+            pass
+        return payload
+
+    followed = Followed()
+    pipeline = rig(followed, handler)
+    pipeline.broker.append("source", b"1", headers=SAMPLED)
+    pipeline.broker.append("source", b"2", headers=UNSAMPLED)
+
+    pipeline.step()
+
+    span = followed.one("process source")
+    assert attributes(span)["payload"] == 1
+    own = followed.named("own")
+    assert parent_of(own[0]) == context(span).span_id
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+def test_a_result_with_a_context_of_the_handler_is_sent_as_a_child_of_that() -> None:
+    def handler(payload: int) -> Record:
+        tracer = trace.get_tracer("user", tracer_provider=followed.provider)
+        with tracer.start_as_current_span("own") as span:
+            found = span.get_span_context()
+        parent = f"00-{found.trace_id:032x}-{found.span_id:016x}-01"
+        return Record(payload, headers=[("traceparent", parent), ("kept", b"x")])
+
+    followed = Followed()
+    pipeline = rig(followed, handler)
+    pipeline.broker.append("source", b"1", headers=SAMPLED)
+
+    pipeline.step()
+
+    assert parent_of(followed.one("send target")) == context(followed.one("own")).span_id
+    (record,) = pipeline.broker.records("target")
+    assert carried(record) == traceparent(followed.one("send target"))
+    assert ("kept", b"x") in record.headers
+
+
+def test_a_failure_is_told_by_its_class_and_never_by_its_text() -> None:
+    def handler(payload: int) -> None:
+        raise ValueError(f"secret {payload}")
+
+    followed = Followed()
+    pipeline = rig(followed, handler, {"dead_letter": "dlq"})
+    pipeline.broker.append("source", b"1", headers=SAMPLED)
+
+    pipeline.step()
+
+    span = followed.one("process source")
+    assert span.status.status_code is StatusCode.ERROR
+    assert attributes(span)["error.type"] == "ValueError"
+    assert attributes(span)["worker.reason"] == "handler_error"
+    assert "secret" not in span.to_json()
+
+
+def test_a_dead_letter_carries_the_trace_of_the_attempt_that_failed() -> None:
+    def handler(payload: int) -> None:
+        raise Reject("no")
+
+    followed = Followed()
+    pipeline = rig(followed, handler, {"dead_letter": "dlq"})
+    pipeline.broker.append("source", b"1", headers=SAMPLED)
+
+    pipeline.step()
+
+    send = followed.one("send dlq")
+    assert parent_of(send) == context(followed.one("process source")).span_id
+    (letter,) = pipeline.broker.records("dlq")
+    assert carried(letter) == traceparent(send)
+
+
+def test_a_dead_letter_of_a_message_that_is_not_followed_keeps_its_context() -> None:
+    def handler(payload: int) -> None:
+        raise Reject("no")
+
+    followed = Followed()
+    pipeline = rig(followed, handler, {"dead_letter": "dlq"})
+    pipeline.broker.append("source", b"1", headers=UNSAMPLED)
+
+    pipeline.step()
+
+    assert followed.spans == []
+    (letter,) = pipeline.broker.records("dlq")
+    assert carried(letter) == UNSAMPLED[0][1]
+
+
+def test_one_trace_shows_attempts_retry_topic_dead_letter_and_redrive() -> None:
+    def handler(payload: int) -> int:
+        if not mended:
+            raise ValueError
+        return payload
+
+    mended: list[bool] = []
+    followed = Followed()
+    settings = {
+        "dead_letter": "dlq",
+        "retry": {"attempts": 2, "topics": ["1m"], "keep_order": False},
+    }
+    pipeline = rig(followed, handler, settings)
+    pipeline.broker.append("source", b"1", headers=SAMPLED)
+
+    for _ in range(3):
+        pipeline.step()
+        pipeline.clock.advance(60)
+    (letter,) = pipeline.broker.records("dlq")
+    mended.append(True)
+    redriven = [*letter.headers, ("dlq.redrives", b"1")]
+    pipeline.broker.append("source", letter.value, headers=redriven)
+    pipeline.step()
+
+    way = [
+        "process source",
+        "process source",
+        "send test.pipeline.retry.0",
+        "process test.pipeline.retry.0",
+        "send dlq",
+        "process source",
+        "send target",
+    ]
+    spans = {context(span).span_id: span for span in followed.spans}
+    (last,) = followed.named("send target")
+    found = [last]
+    while found[-1].parent is not None:
+        found.append(spans[found[-1].parent.span_id])
+    assert [span.name for span in reversed(found)] == way
+    assert len({context(span).trace_id for span in found}) == 1
+
+
+def test_a_message_whose_process_has_ended_has_a_span_that_says_so() -> None:
+    followed = Followed()
+    watching = followed.watching().observer
+    raw = Message.of(b"1", topic="source", headers=SAMPLED)._raw
+
+    watching.unwatched(raw, crashed(-9))
+
+    span = followed.one("process source")
+    assert attributes(span)["error.type"] == "crash"
+    assert dict(watching.headers_moved(raw))["traceparent"] == traceparent(span)
+
+
+def batch(payloads: list[Any]) -> list[Any]:
+    return payloads
+
+
+def test_a_batch_has_one_span_with_links_to_all_its_messages() -> None:
+    followed = Followed()
+    pipeline = rig(followed, batch, batch=10)
+    for number, headers in enumerate([UNSAMPLED, SAMPLED, [], UNSAMPLED]):
+        pipeline.broker.append("source", b"%d" % number, headers=headers)
+
+    pipeline.step()
+
+    span = followed.one("process source")
+    assert span.parent is None
+    assert len(span.links) == 3
+    assert attributes(span)["messaging.batch.message_count"] == 4
+    send = followed.one("send target")
+    found = [
+        dict(record.headers).get("traceparent") for record in pipeline.broker.records("target")
+    ]
+    assert found == [UNSAMPLED[0][1], traceparent(send), None, UNSAMPLED[0][1]]
+
+
+def test_a_batch_without_a_sampled_message_has_no_span() -> None:
+    followed = Followed()
+    pipeline = rig(followed, batch, batch=10)
+    pipeline.broker.append("source", b"1", headers=UNSAMPLED)
+
+    pipeline.step()
+
+    assert followed.spans == []
+
+
+def test_a_batch_of_one_message_goes_on_with_its_trace_where_that_is_wanted() -> None:
+    followed = Followed("parent")
+    pipeline = rig(followed, batch, batch=10)
+    pipeline.broker.append("source", b"1", headers=SAMPLED)
+
+    pipeline.step()
+
+    assert parent_of(followed.one("process source")) == int(PARENT, 16)
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+def test_polls_and_commits_have_spans_where_something_sampled_is_in_them(delivery: str) -> None:
+    followed = Followed()
+    pipeline = rig(followed, same, {"delivery": delivery})
+    pipeline.broker.append("source", b"1", headers=UNSAMPLED)
+    watch = pipeline.clock
+
+    def go() -> None:
+        for _ in range(4):
+            pipeline.runner.step()
+        watch.advance(2.0)
+        for _ in range(3):
+            pipeline.runner.step()
+
+    go()
+    assert followed.spans == []
+
+    pipeline.broker.append("source", b"2", headers=SAMPLED)
+    go()
+
+    poll, commit = followed.one("poll source"), followed.one("commit source")
+    assert poll.kind is commit.kind is SpanKind.CLIENT
+    assert f"{poll.links[0].context.span_id:016x}" == PARENT
+    assert commit.links[0].context.span_id == context(followed.one("process source")).span_id
+    assert attributes(poll)["messaging.operation.type"] == "receive"
+    assert attributes(commit)["messaging.operation.type"] == "settle"
+    go()
+    assert len(followed.named("commit source")) == 1
+
+
+def test_a_send_that_is_never_acknowledged_is_told_as_failed() -> None:
+    followed = Followed()
+    observer = followed.watching().observer
+
+    observer.sending([Encoded("target", b"1", headers=SAMPLED)])
+
+    span = followed.one("send target")
+    assert span.status.status_code is StatusCode.ERROR
+    assert attributes(span)["error.type"] == "not_stored"
+
+
+def test_a_send_ends_when_the_record_is_stored() -> None:
+    followed = Followed()
+    observer = followed.watching().observer
+    sends = observer.sending([Encoded("target", b"1", headers=SAMPLED)])
+    assert sends is not None
+    assert followed.spans == []
+
+    sends.stored()
+
+    assert followed.one("send target").status.status_code is StatusCode.UNSET

@@ -1,0 +1,417 @@
+"""Spans of messages on their way, where they are followed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final
+
+from opentelemetry.context import (
+    Context,
+    attach,
+    create_key,
+    detach,
+    get_value,
+    set_value,
+)
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Link,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    get_current_span,
+    set_span_in_context,
+)
+
+from worker.observe import semconv
+from worker.observe.propagation import EMPTY, Propagation
+from worker.observe.sampling import Gate, decided
+from worker.observe.semconv import Attributes
+from worker.observe.tracing import Facts, TraceContext, headers_of_each
+from worker.ports import Attempt
+from worker.settings.topics import REDRIVE, is_retry_topic
+from worker.types import (
+    Commit,
+    Encoded,
+    Failed,
+    Failure,
+    Fetch,
+    Headers,
+    Outcome,
+    RawMessage,
+    TopicPartition,
+    headers_of,
+)
+
+KEPT: Final = 1_000
+"""Messages of a partition whose contexts are kept until they are committed."""
+REDRIVES: Final = "dlq.redrives"
+
+_ATTEMPT: Final = create_key("worker-attempt")
+
+
+def current_span() -> Span:
+    """The span of the message, or batch, that the handler is called for.
+
+    Attributes and events can be added to it. Where the message is not followed it is a span that
+    takes everything and keeps nothing.
+    """
+    return get_current_span()
+
+
+class Spans(TraceContext):
+    """Follows the messages of one pipeline that are sampled.
+
+    In-process it is shared by the threads of handlers, which only read what the leading thread has
+    written, each about messages that it was given.
+    """
+
+    follows = True
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        gate: Gate,
+        propagation: Propagation,
+        facts: Facts,
+        *,
+        older_names: bool = True,
+    ) -> None:
+        self._tracer = tracer
+        self._gate = gate
+        self._propagation = propagation
+        self._facts = facts
+        self._older_names = older_names
+        self._common: dict[tuple[str, str], Attributes] = {}
+        self._contexts: dict[TopicPartition, dict[int, Headers]] = {}
+        """By offsets, what is known of messages that are not committed."""
+        self._again: dict[TopicPartition, dict[int, Headers]] = {}
+        """Of these, the messages that are tried again."""
+
+    # --- at the handler ---
+
+    def headers_for(self, raw: RawMessage, record: Encoded) -> Headers:
+        """See `ports.Observer`."""
+        attempt = get_value(_ATTEMPT)
+        if not isinstance(attempt, _Attempt) or raw.offset() not in attempt.offsets:
+            return super().headers_for(raw, record)
+        if any(name in self._propagation.names for name, _ in record.headers):
+            return ()
+        return attempt.headers
+
+    def added(self, raws: Sequence[RawMessage]) -> Sequence[Headers]:
+        """See `ports.Observer`."""
+        attempt = get_value(_ATTEMPT)
+        found = super().added(raws)
+        if not isinstance(attempt, _Attempt):
+            return found
+        return [
+            attempt.headers if raw.offset() in attempt.offsets else headers
+            for raw, headers in zip(raws, found or [()] * len(raws), strict=True)
+        ]
+
+    def attempts(self, source: TopicPartition, raws: Sequence[RawMessage]) -> Mapping[int, Attempt]:
+        """See `ports.Observer`."""
+        again = self.remembered(source, raws)
+        return {
+            place: self._attempt(source, raws[place], again.get(raws[place].offset()))
+            for place in self._chosen(raws, again)
+        }
+
+    def batch(self, source: TopicPartition, raws: Sequence[RawMessage]) -> Attempt | None:
+        """See `ports.Observer`."""
+        again = self.remembered(source, raws)
+        chosen = set(self._chosen(raws, again))
+        if not chosen:
+            return None
+        if len(raws) == 1:
+            return self._attempt(source, raws[0], again.get(raws[0].offset()))
+        in_order = sorted(range(len(raws)), key=lambda place: place in chosen)  # the last are kept
+        contexts = (
+            self._propagation.read(again.get(raws[place].offset()) or headers_of(raws[place]) or ())
+            for place in in_order
+        )
+        about: Attributes = {semconv.MESSAGES: len(raws), semconv.PARTITION: str(source.partition)}
+        offsets = frozenset(raws[place].offset() for place in chosen)
+        return _Attempt(self, source.topic, about, offsets, EMPTY, _links(contexts))
+
+    def remember(self, source: TopicPartition, contexts: Mapping[int, Headers]) -> None:
+        """See `ports.Observer`."""
+        known = self._contexts.setdefault(source, {})
+        known.update(contexts)
+        while len(known) > KEPT:
+            del known[next(iter(known))]
+
+    def remembered(
+        self, source: TopicPartition, raws: Sequence[RawMessage]
+    ) -> Mapping[int, Headers]:
+        """See `ports.Observer`."""
+        again = self._again.get(source)
+        if not again:
+            return {}
+        offsets = {raw.offset() for raw in raws}
+        return {offset: headers for offset, headers in again.copy().items() if offset in offsets}
+
+    def again(self, source: TopicPartition, contexts: Mapping[int, Headers]) -> None:
+        """See `ports.Observer`."""
+        self._again[source] = dict(contexts)
+
+    def _chosen(self, raws: Sequence[RawMessage], again: Collection[int]) -> Iterable[int]:
+        """The places of messages that are followed."""
+        if self._gate.by_parent:
+            found = headers_of_each(raws)
+            if any(found):
+                sampled, without = self._propagation.sampled(found)
+                chosen = [*sampled, *self._gate.some(without)]
+            else:
+                chosen = list(self._gate.some(range(len(raws))))
+        else:
+            chosen = list(range(len(raws)))
+        if not again:
+            return chosen
+        return {*chosen, *(place for place, raw in enumerate(raws) if raw.offset() in again)}
+
+    def _attempt(self, source: TopicPartition, raw: RawMessage, again: Headers | None) -> _Attempt:
+        """An attempt at one message; whatever has already happened to it is in front in its trace.
+
+        That is the attempt before, or what has sent it to a topic of ours.
+        """
+        context = self._propagation.read(again or headers_of(raw) or ())
+        about: Attributes = {
+            semconv.PARTITION: str(source.partition),
+            semconv.OFFSET: raw.offset(),
+        }
+        if raw.value() is None:
+            about[semconv.TOMBSTONE] = True
+        links: Sequence[Link] = ()
+        if not (again or self._facts.incoming == "parent" or _comes_again(raw)):
+            links = _links([context])
+            context = set_span_in_context(INVALID_SPAN, context)
+        return _Attempt(self, source.topic, about, frozenset([raw.offset()]), context, links)
+
+    # --- in the leading thread ---
+
+    def tried_again(self, raw: RawMessage) -> None:
+        """See `ports.Observer`."""
+        source = TopicPartition(raw.topic(), raw.partition())
+        headers = self._contexts.get(source, {}).get(raw.offset())
+        if headers:
+            self._again.setdefault(source, {})[raw.offset()] = headers
+
+    def unwatched(self, raw: RawMessage, failure: Failure) -> None:
+        """See `ports.Observer`."""
+        source = TopicPartition(raw.topic(), raw.partition())
+        for attempt in self.attempts(source, [raw]).values():
+            with attempt:
+                attempt.tell([Failed(failure)])
+            self.remember(source, {raw.offset(): attempt.headers})
+
+    def headers_moved(self, raw: RawMessage) -> Headers:
+        """See `ports.Observer`."""
+        source = TopicPartition(raw.topic(), raw.partition())
+        return self._contexts.get(source, {}).get(raw.offset(), ())
+
+    def sending(self, records: Sequence[Encoded]) -> Sending | None:
+        """See `ports.Observer`."""
+        with_headers = [record for record in records if record.headers]
+        if not with_headers:
+            return None
+        sampled, _ = self._propagation.sampled(record.headers for record in with_headers)
+        spans = [self._send(with_headers[place]) for place in sampled]
+        return Sending(spans) if spans else None
+
+    def _send(self, record: Encoded) -> Span:
+        about: Attributes = {}
+        if record.partition is not None:
+            about[semconv.PARTITION] = str(record.partition)
+        if record.value is None:
+            about[semconv.TOMBSTONE] = True
+        context = self._propagation.read(record.headers)
+        span = self.start("send", record.topic, SpanKind.PRODUCER, about, context)
+        context = set_span_in_context(span, context)
+        record.headers = self._propagation.replaced(record.headers, context)
+        return span
+
+    # --- at the clients ---
+
+    def polled(self, fetches: Sequence[Fetch], begun: int) -> None:
+        """Record a poll, begun at a time in nanoseconds, for each topic with what is sampled."""
+        links: dict[str, list[Link]] = {}
+        messages: dict[str, int] = {}
+        for fetch in fetches:
+            found = headers_of_each(fetch.messages) if fetch.messages else ()
+            topic = fetch.source.topic
+            messages[topic] = messages.get(topic, 0) + len(fetch.messages)
+            if any(found):
+                sampled, _ = self._propagation.sampled(found)
+                contexts = (self._propagation.read(found[place] or ()) for place in sampled)
+                links.setdefault(topic, []).extend(_links(contexts))
+        for topic, some in links.items():
+            if some:
+                about: Attributes = {semconv.MESSAGES: messages[topic]}
+                self.start("poll", topic, SpanKind.CLIENT, about, EMPTY, some, begun).end()
+
+    def committing(self, commits: Mapping[TopicPartition, Commit]) -> list[Span]:
+        """Begin a span for each topic of which messages that are followed are committed."""
+        links: dict[str, list[Link]] = {}
+        for source, commit in commits.items():
+            _taken(self._again.get(source, {}), commit.offset)
+            done = _taken(self._contexts.get(source, {}), commit.offset)
+            links.setdefault(source.topic, []).extend(_links(map(self._propagation.read, done)))
+        return [
+            self.start("commit", topic, SpanKind.CLIENT, {}, EMPTY, some)
+            for topic, some in links.items()
+            if some
+        ]
+
+    # --- spans ---
+
+    def start(
+        self,
+        operation: str,
+        topic: str,
+        kind: SpanKind,
+        about: Attributes,
+        context: Context,
+        links: Sequence[Link] = (),
+        begun: int | None = None,
+    ) -> Span:
+        """Begin a span; `begun` is in nanoseconds since 1970, None for now."""
+        attributes = {**self._common_of(operation, topic), **self._named(about)}
+        if self._gate.decides:
+            context = decided(context)
+        name = f"{operation} {topic}"
+        return self._tracer.start_span(name, context, kind, attributes, links, begun)
+
+    def _common_of(self, operation: str, topic: str) -> Attributes:
+        common = self._common.get((operation, topic))
+        if common is None:
+            common = self._common[operation, topic] = self._named(self._facts_of(operation, topic))
+        return common
+
+    def _facts_of(self, operation: str, topic: str) -> Attributes:
+        about: Attributes = {
+            semconv.SYSTEM: "kafka",
+            semconv.OPERATION: operation,
+            semconv.OPERATION_TYPE: semconv.OPERATION_TYPES[operation],
+            semconv.DESTINATION: topic,
+            semconv.CLIENT: self._facts.client,
+            **self._facts.server,
+            semconv.PIPELINE: self._facts.pipeline,
+        }
+        if operation != "send":
+            about[semconv.GROUP] = self._facts.group
+        if operation == "process":
+            about[semconv.HANDLER] = self._facts.handler
+        return about
+
+    def _named(self, attributes: Attributes) -> Attributes:
+        return semconv.with_older(attributes) if self._older_names else attributes
+
+    def written(self, context: Context) -> Headers:
+        """The headers that say this context."""
+        return self._propagation.write(context)
+
+
+class _Attempt:
+    """See `ports.Attempt`; meanwhile its span is the current one."""
+
+    __slots__ = (
+        "_about",
+        "_context",
+        "_links",
+        "_span",
+        "_spans_of",
+        "_token",
+        "_topic",
+        "headers",
+        "offsets",
+    )
+
+    def __init__(
+        self,
+        spans: Spans,
+        topic: str,
+        about: Attributes,
+        offsets: frozenset[int],
+        context: Context,
+        links: Sequence[Link],
+    ) -> None:
+        self.offsets = offsets
+        self.headers: Headers = ()
+        self._spans_of = spans
+        self._topic = topic
+        self._about = about
+        self._context = context
+        self._links = links
+        self._span: Span = INVALID_SPAN
+        self._token: Any = None
+
+    def __enter__(self) -> None:
+        self._span = self._spans_of.start(
+            "process", self._topic, SpanKind.CONSUMER, self._about, self._context, self._links
+        )
+        context = set_span_in_context(self._span, self._context)
+        self.headers = self._spans_of.written(context)
+        self._token = attach(set_value(_ATTEMPT, self, context))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        detach(self._token)
+        self._span.end()
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """See `ports.Attempt`; the text of an exception may hold payload, so it stays here."""
+        failure = next((one.failure for one in outcomes if isinstance(one, Failed)), None)
+        if failure is not None:
+            self._span.set_attribute(semconv.ERROR, failure.error or failure.reason)
+            self._span.set_attribute(semconv.REASON, failure.reason)
+            text = failure.text if failure.harmless else None
+            self._span.set_status(Status(StatusCode.ERROR, text))
+
+
+class Sending:
+    """See `ports.Sends`."""
+
+    __slots__ = ("_spans",)
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self._spans = spans
+
+    def stored(self) -> None:
+        """See `ports.Sends`."""
+        for span in self._spans:
+            span.end()
+        self._spans = ()
+
+    def __del__(self) -> None:
+        """End what nobody has told of: its partition is gone, or it is to be sent anew."""
+        for span in self._spans:
+            span.set_attribute(semconv.ERROR, "not_stored")
+            span.set_status(StatusCode.ERROR)
+            span.end()
+
+
+def _comes_again(raw: RawMessage) -> bool:
+    """Whether a message was sent by a worker, to be handled again."""
+    topic = raw.topic()
+    if is_retry_topic(topic) or topic.endswith(REDRIVE):
+        return True
+    return any(name == REDRIVES for name, _ in headers_of(raw) or ())
+
+
+def _taken(contexts: dict[int, Headers], end: int) -> list[Headers]:
+    """Take out what is known of messages in front of an offset."""
+    return [contexts.pop(offset) for offset in list(contexts) if offset < end]
+
+
+def _links(contexts: Iterable[Context]) -> list[Link]:
+    spans = (get_current_span(context).get_span_context() for context in contexts)
+    return [Link(span) for span in spans if span.is_valid]
