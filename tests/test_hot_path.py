@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from confluent_kafka import Message as Raw
 from confluent_kafka import TopicPartition
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
 import worker
 from tests.engine.rig import InlinePool
+from tests.observe.followed import Followed
 from worker.app.lanes import lanes_of, tier_lanes_of
 from worker.engine.execute import Executor
 from worker.engine.job import Clients, Job
@@ -25,7 +27,8 @@ from worker.flow.retry import Tier
 from worker.handlers import Registry
 from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.producer import KafkaProducer
-from worker.observe.tracing import TraceContext
+from worker.observe.tracing import TraceContext, Watching
+from worker.ports import Consumer
 from worker.serdes import SERDES, decoder
 from worker.settings import Pipeline
 from worker.settings.topics import fence_topic, retry_topic
@@ -121,6 +124,7 @@ class Sink:
     def close(self) -> None: ...
 
 
+UNWATCHED = Watching(TraceContext())
 PLAIN: Mapping[str, Any] = {}
 RETRIES = {"retry": {"attempts": 5}}
 TIERS = {"retry": {"attempts": 5, "topics": ["1m", "10m"], "keep_order": False}}
@@ -130,7 +134,7 @@ FENCES = {"ordering": "key", "retry": {"attempts": 5, "topics": ["1m", "10m"]}}
 
 @contextmanager
 def running(
-    monkeypatch: pytest.MonkeyPatch, more: Mapping[str, Any]
+    monkeypatch: pytest.MonkeyPatch, more: Mapping[str, Any], watching: Watching
 ) -> Iterator[tuple[Iterator[None], Sink]]:
     """The steps of a pipeline on the real adapters, from a source that never ends to a sink."""
     monkeypatch.setattr("worker.kafka.consumer.Client", Source)
@@ -151,7 +155,7 @@ def running(
     broker = MemoryBroker()
     if fence is not None:
         broker.create(fence, 1)
-    observer = TraceContext()
+    observer = watching.observer
     results = Results(
         SERDES["json"].encode, "target", limits, lambda _topic, _wanted: 1, observer, False
     )
@@ -178,8 +182,12 @@ def running(
         tier_lanes=tier_lanes_of(settings, registry),
         fence=fence,
     )
+
+    def consumer() -> Consumer:
+        return watching.consumer(KafkaConsumer({}))
+
     partitions = dict.fromkeys((tier.topic for tier in tiers), 1)
-    clients = Clients(lambda: KafkaConsumer({}), producer, limits, partitions, broker.table)
+    clients = Clients(consumer, producer, limits, partitions, broker.table)
     loop = PipelineLoop(job, clients, pool, ManualClock(), observer)
     loop.start()
     next(pool.steps)
@@ -215,9 +223,11 @@ def calls_of_ours(work: Callable[[], None]) -> Counter[str]:
     return calls
 
 
-def handled(monkeypatch: pytest.MonkeyPatch, more: Mapping[str, Any]) -> tuple[Counter[str], int]:
+def handled(
+    monkeypatch: pytest.MonkeyPatch, more: Mapping[str, Any], watching: Watching = UNWATCHED
+) -> tuple[Counter[str], int]:
     """The calls for many messages that are handled, and how many these are."""
-    with running(monkeypatch, more) as (steps, sink):
+    with running(monkeypatch, more, watching) as (steps, sink):
 
         def work() -> None:
             while sink.acknowledged < MESSAGES:
@@ -241,6 +251,20 @@ def test_a_message_passes_these_functions_and_no_others(
     others = sum(n for name, n in calls.items() if name not in per_message)
     assert others <= PER_RUN * calls["Settlement.chunk"]
     assert calls["KafkaConsumer.joined"] <= calls["PipelineLoop._publish"]  # 10 ms when busy
+
+
+def test_a_message_that_is_not_followed_passes_no_more_functions_where_others_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    followed = Followed(sampler=ParentBased(TraceIdRatioBased(0.005)))
+
+    calls, acknowledged = handled(monkeypatch, PLAIN, followed.watching())
+
+    per_message = {name for name, number in calls.items() if number >= MESSAGES / 2}
+    assert per_message == PER_MESSAGE
+    assert 0 < len(followed.named("process source")) < acknowledged / 100
+    spans = len(followed.named("process source")) + len(followed.named("send target"))
+    assert calls["Spans.start"] <= spans + len(followed.named("commit source")) + 1
 
 
 def test_by_key_a_message_passes_no_more_functions_where_lanes_may_be_fenced(

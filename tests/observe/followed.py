@@ -14,7 +14,6 @@ from opentelemetry.trace import SpanContext
 
 from tests.engine.rig import Rig
 from worker.observe.provider import Provided
-from worker.observe.sampling import ByMessage
 from worker.observe.tracing import Facts, Incoming, Watching
 from worker.types import Headers
 
@@ -35,7 +34,7 @@ class Followed:
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
 
     def __post_init__(self) -> None:
-        self.provider = TracerProvider(sampler=ByMessage(self.sampler), shutdown_on_exit=False)
+        self.provider = TracerProvider(sampler=self.sampler, shutdown_on_exit=False)
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
 
     def watching(self) -> Watching:

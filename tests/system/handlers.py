@@ -13,13 +13,30 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from worker import Message, Record, handler, resource
+from opentelemetry import trace
+
+from worker import Message, Record, current_span, handler, resource
 
 
 @handler
 def echo(payload: dict[str, Any]) -> dict[str, Any]:
     """Give the payload back."""
     return payload
+
+
+@handler
+def spans(payload: dict[str, Any]) -> dict[str, Any]:
+    """Say the payload's id in the span of the message, and begin one of its own."""
+    current_span().set_attribute("payload", payload["id"])
+    with trace.get_tracer("tests").start_as_current_span("own"):
+        return payload
+
+
+@handler
+async def spans_async(payload: dict[str, Any]) -> dict[str, Any]:
+    """Do the same."""
+    await asyncio.sleep(0)
+    return spans(payload)
 
 
 @handler

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 from opentelemetry import propagate, trace
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
@@ -42,20 +42,25 @@ _OTLP: Final = {
 """By protocol, the name of the exporter and what to install for it."""
 
 
+class _Provider(TracerProvider):
+    """One that ends with the worker; others are those of users."""
+
+
 @dataclass(frozen=True, slots=True)
 class Provided(Tracers):
     """Spans go to a provider."""
 
     provider: TracerProvider
-    ours: bool = True
-    """Whether it ends with the worker; one that users have set up is theirs."""
 
     def watching(self, facts: Facts) -> Watching:
         """See `Tracers`."""
-        environment = os.environ
+        environment, sampler = os.environ, self.provider.sampler
+        tracer = self.provider.get_tracer("stream-worker", __version__, semconv.SCHEMA_URL)
+        if isinstance(tracer, Tracer):
+            tracer.sampler = ByMessage(sampler)
         spans = Spans(
-            self.provider.get_tracer("stream-worker", __version__, semconv.SCHEMA_URL),
-            gate_of(self.provider.sampler, ours=self.ours),
+            tracer,
+            gate_of(sampler),
             agreed(propagate.get_global_textmap(), environment.get("OTEL_PROPAGATORS", "")),
             facts,
             older_names=semconv.wants_older(environment.get("OTEL_SEMCONV_STABILITY_OPT_IN", "")),
@@ -68,7 +73,8 @@ class Provided(Tracers):
 
     def close(self) -> None:
         """See `Tracers`; it takes `FLUSH_WITHIN` seconds at most."""
-        end = self.provider.shutdown if self.ours else self.provider.force_flush
+        ours = isinstance(self.provider, _Provider)
+        end = self.provider.shutdown if ours else self.provider.force_flush
         thread = threading.Thread(target=end, name="flush-spans", daemon=True)
         thread.start()
         thread.join(FLUSH_WITHIN)
@@ -84,7 +90,7 @@ def made(name: str) -> Tracers | None:
     """
     known = trace.get_tracer_provider()
     if isinstance(known, TracerProvider):
-        return Provided(known, ours=isinstance(known.sampler, ByMessage))
+        return Provided(known)
     environment = os.environ
     exporters = [exporter_of(one, environment) for one in exporter_names(environment)]
     if not exporters:
@@ -96,10 +102,9 @@ def made(name: str) -> Tracers | None:
 
 def provider_for(name: str, exporters: Sequence[SpanExporter]) -> TracerProvider:
     """A provider with these exporters and everything else as the environment says."""
-    provider = TracerProvider(
+    provider = _Provider(
         resource=_resource(name), span_limits=_limits(os.environ), shutdown_on_exit=False
     )
-    provider.sampler = ByMessage(provider.sampler)
     for exporter in exporters:
         provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider

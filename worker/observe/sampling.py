@@ -16,7 +16,7 @@ from opentelemetry.util.types import Attributes
 
 DECIDED: Final = create_key("worker-decided")
 _PARENT_BASED: Final = re.compile(
-    r"ParentBased\{root:(AlwaysOn|AlwaysOff|TraceIdRatioBased\{([0-9.e+-]+)\}),"
+    r"ParentBased\{root:(?:(AlwaysOnSampler)|(AlwaysOffSampler)|TraceIdRatioBased\{(.+?)\}),"
 )
 
 T = TypeVar("T")
@@ -44,19 +44,14 @@ class Gate:
                 place += 1 + _skipped(self.share)
 
 
-def gate_of(sampler: Sampler, *, ours: bool) -> Gate:
-    """The gate of a sampler, which is asked about each message where it is not known.
-
-    One that is not `ours`, no `ByMessage`, is asked again about what was drawn; so nothing is.
-    """
+def gate_of(sampler: Sampler) -> Gate:
+    """The gate of a sampler; one that minds no parent is asked about each message."""
     found = _PARENT_BASED.match(sampler.get_description())
     if found is None:
         return Gate(by_parent=False, share=1.0, decides=False)
-    root, ratio = found.groups()
-    share = {"AlwaysOn": 1.0, "AlwaysOff": 0.0}.get(root)
-    if share is None:
-        share = float(ratio) if ours else 1.0
-    return Gate(by_parent=True, share=share, decides=ours)
+    everything, nothing, ratio = found.groups()
+    share = 1.0 if everything else 0.0 if nothing else float(ratio)
+    return Gate(by_parent=True, share=share, decides=True)
 
 
 def _skipped(share: float) -> int:

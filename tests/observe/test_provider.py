@@ -1,0 +1,204 @@
+"""Where spans go, by the environment of a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+
+from tests.observe.followed import FACTS, SAMPLED, Followed, rig
+from worker.errors import BadEnvironment
+from worker.observe import provider
+from worker.observe.propagation import Agreed, agreed
+from worker.observe.provider import Provided, exporter_of
+from worker.observe.tracing import exporter_names
+from worker.types import Message
+
+OTLP = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+
+
+def told(program: str, environ: Mapping[str, str]) -> str:
+    """What a process with this environment writes."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**clean, **environ},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"OTEL_TRACES_EXPORTER": "none"},
+        {**OTLP, "OTEL_TRACES_EXPORTER": "none"},
+        {**OTLP, "OTEL_SDK_DISABLED": "true"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": ""},
+    ],
+)
+def test_where_nobody_wants_spans_nothing_of_the_sdk_is_loaded(environ: Mapping[str, str]) -> None:
+    program = (
+        "import sys, worker.app\n"
+        "from worker.observe.tracing import tracers\n"
+        "print(type(tracers('name')).__name__, 'opentelemetry.sdk.trace' in sys.modules)"
+    )
+
+    assert told(program, environ) == "Tracers False"
+
+
+@pytest.mark.parametrize(
+    ("environ", "names"),
+    [
+        ({}, []),
+        (OTLP, ["otlp"]),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://x"}, ["otlp"]),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, ["otlp"]),
+        ({"OTEL_TRACES_EXPORTER": "otlp, console"}, ["otlp", "console"]),
+        ({**OTLP, "OTEL_TRACES_EXPORTER": "console"}, ["console"]),
+        ({"OTEL_TRACES_EXPORTER": "console,none"}, []),
+    ],
+)
+def test_exporters_are_those_that_the_environment_names(
+    environ: Mapping[str, str], names: Sequence[str]
+) -> None:
+    assert exporter_names(environ) == names
+
+
+RESOURCE = (
+    "from worker.observe.tracing import tracers\n"
+    "found = tracers('flights').provider.resource.attributes\n"
+    "print(found['service.name'], found.get('team'), sep=' ')"
+)
+
+
+@pytest.mark.parametrize(
+    ("environ", "resource"),
+    [
+        ({}, "flights None"),
+        ({"OTEL_SERVICE_NAME": "other"}, "other None"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "team=blue"}, "flights blue"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "team=blue,service.name=third"}, "third blue"),
+    ],
+)
+def test_the_resource_is_that_of_the_environment_and_else_the_name_of_the_spec(
+    environ: Mapping[str, str], resource: str
+) -> None:
+    assert told(RESOURCE, {"OTEL_TRACES_EXPORTER": "console", **environ}) == resource
+
+
+def test_a_process_that_samples_nothing_ever_has_no_spans() -> None:
+    program = "from worker.observe.tracing import tracers\nprint(type(tracers('flights')).__name__)"
+    environ = {"OTEL_TRACES_EXPORTER": "console", "OTEL_TRACES_SAMPLER": "always_off"}
+
+    assert told(program, environ) == "Tracers"
+
+
+def test_the_provider_that_a_module_of_handlers_has_set_up_is_used_and_not_ended() -> None:
+    program = (
+        "from opentelemetry import trace\n"
+        "from opentelemetry.sdk.trace import TracerProvider\n"
+        "theirs = TracerProvider()\n"
+        "trace.set_tracer_provider(theirs)\n"
+        "from worker.observe.tracing import tracers\n"
+        "ours = tracers('flights')\n"
+        "ours.close()\n"
+        "print(ours.provider is theirs, theirs._disabled, theirs._atexit_handler is not None)"
+    )
+
+    assert told(program, {}) == "True False True"
+
+
+def test_an_exporter_that_is_not_installed_is_told_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(provider, "entry_points", lambda **_: [])
+
+    with pytest.raises(BadEnvironment, match=r"pip install 'stream-worker\[otlp-grpc\]'"):
+        exporter_of("otlp", {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"})
+
+
+class Hanging(SpanExporter):
+    """Exports nothing until it is let go."""
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+
+    def export(self, _spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.let_go.wait()
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        self.let_go.wait()
+
+
+def test_an_exporter_that_hangs_does_not_keep_the_process_from_ending(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(provider, "FLUSH_WITHIN", 0.01)
+    exporter = Hanging()
+    provided = Provided(provider.provider_for("name", [exporter]))
+
+    provided.close()
+
+    assert "not all spans were exported" in caplog.text
+    exporter.let_go.set()
+
+
+def test_what_a_producer_says_beside_its_span_goes_on_only_where_that_is_named() -> None:
+    class Unused:
+        fields = frozenset[str]()
+
+    unused: object = Unused()
+    for named in ("", "tracecontext"):
+        assert not isinstance(agreed(unused, named), Agreed)  # type: ignore[arg-type]
+    assert isinstance(agreed(unused, "tracecontext,baggage"), Agreed)  # type: ignore[arg-type]
+
+
+BAGGAGE = ("baggage", b"tenant=blue")
+
+
+@pytest.mark.parametrize(
+    ("propagators", "passed"), [("tracecontext", False), ("tracecontext,baggage", True)]
+)
+def test_baggage_reaches_results_where_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, propagators: str, *, passed: bool
+) -> None:
+    monkeypatch.setenv("OTEL_PROPAGATORS", propagators)
+    followed = Followed("parent")
+    pipeline = rig(followed, lambda payload: payload)
+    pipeline.broker.append("source", b"1", headers=[*SAMPLED, BAGGAGE])
+
+    pipeline.step()
+
+    assert len(followed.named("send target")) == 1
+    (record,) = pipeline.broker.records("target")
+    assert (BAGGAGE in record.headers) is passed
+    assert len(names(record)) == len(set(names(record)))
+
+
+def names(message: Message) -> list[str]:
+    return [name for name, _ in message.headers]
+
+
+def test_spans_of_a_provider_of_users_follow_the_flag_too() -> None:
+    followed = Followed()
+    theirs = TracerProvider(sampler=followed.sampler, shutdown_on_exit=False)
+    theirs.add_span_processor(SimpleSpanProcessor(followed.exporter))
+    observer = Provided(theirs).watching(FACTS).observer
+    raw = Message.of(b"1", topic="source", headers=SAMPLED)._raw
+
+    (attempt,) = observer.attempts(Message(raw).source, [raw]).values()
+    with attempt:
+        pass
+
+    assert len(followed.named("process source")) == 1
