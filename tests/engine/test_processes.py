@@ -16,6 +16,7 @@ from typing import Any, Self
 import pytest
 
 from tests.engine import steps
+from tests.observe.followed import FACTS, SAMPLED, Followed, attributes, context, parent_of
 from worker.app.execution import Recipe
 from worker.app.options import nothing
 from worker.engine.job import Clients, Job
@@ -23,15 +24,15 @@ from worker.engine.pipeline import PipelineLoop
 from worker.engine.processes import LONGEST, ProcessPool
 from worker.engine.topics import KnownTopics
 from worker.flow.lanes import LANES
-from worker.observe.tracing import Facts, TraceContext
-from worker.ports import Clock, Observer
+from worker.observe.tracing import TraceContext, Watching
+from worker.ports import Clock
 from worker.settings import Pipeline
 from worker.testing import ManualClock, MemoryBroker
 from worker.types import Headers, TopicInfo
 
 PATIENCE = 60.0
 LIMIT = 10_000
-FACTS = Facts("pipeline", "group", "handler", "client", ())
+UNWATCHED = Watching(TraceContext())
 
 
 class Running:
@@ -44,6 +45,7 @@ class Running:
         module: str = "tests.engine.risky",
         batch: int | None = None,
         headers: Headers = (),
+        watching: Watching = UNWATCHED,
         **settings: Any,
     ) -> None:
         self.broker = MemoryBroker(ManualClock())
@@ -74,14 +76,14 @@ class Running:
             retry=pipeline.retry,
             timeout=pipeline.timeout,
             breaker=pipeline.breaker,
-            observer=Observer(),
+            observer=watching.observer,
         )
         clients = Clients(
             lambda: self.broker.consumer("group"), self.broker.producer, topics.limits
         )
         limit, lanes = batch or LONGEST, LANES[pipeline.ordering]
         job = Job("pipeline", "group", ["source"], handler, pipeline, limit, lanes=lanes)
-        self.loop = PipelineLoop(job, clients, self.pool, Clock(), TraceContext())
+        self.loop = PipelineLoop(job, clients, self.pool, Clock(), watching.observer)
 
     def __enter__(self) -> Self:
         self.loop.start()
@@ -177,6 +179,18 @@ def test_a_message_that_ends_its_process_is_a_dead_letter_and_the_others_stay_in
 
     assert running.letters() == [(payloads[20], "crash", how)]
     assert running.results() == [n for n in range(50) if n != 20]
+
+
+def test_a_message_that_ends_its_process_has_a_span_that_says_so() -> None:
+    followed = Followed()
+    with Running(
+        "risky", {"n": 0, "do": "kill"}, headers=SAMPLED, watching=followed.watching()
+    ) as running:
+        running.until_through(1)
+
+    span = followed.one("process source")
+    assert attributes(span)["error.type"] == "crash"
+    assert parent_of(followed.one("send dlq")) == context(span).span_id
 
 
 def test_dead_letters_tell_where_in_the_process_it_failed_and_go_where_the_exception_says() -> None:

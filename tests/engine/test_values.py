@@ -68,6 +68,18 @@ def test_the_one_with_a_trace_passes_it_on(rig: Rig) -> None:
     assert headers == [[], [("traceparent", trace)], []]
 
 
+def test_one_that_is_too_large_with_its_trace_is_a_dead_letter(rig: Rig) -> None:
+    rig.limits["target"] = 1_000
+    trace = [("traceparent", b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01")]
+    rig.broker.append("source", b"1", headers=[*trace, ("tracestate", b"s" * 1_000)])
+    rig.broker.append("source", b"2", headers=trace)
+
+    rig.step()
+
+    assert rig.values() == ['{"n":2}']
+    assert rig.counts.dead_lettered == {"too_large": 1}
+
+
 def test_each_carries_the_time_of_its_message_if_asked_for(rig: Rig) -> None:
     rig.executor.results.source_time = True
     for time in (1_000, 2_000):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, TraceIdRatioBased
@@ -31,10 +31,15 @@ class Followed:
 
     incoming: Incoming = "link"
     sampler: Sampler = ONLY_SAMPLED
+    links: int = 1_000
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
 
     def __post_init__(self) -> None:
-        self.provider = TracerProvider(sampler=self.sampler, shutdown_on_exit=False)
+        self.provider = TracerProvider(
+            sampler=self.sampler,
+            span_limits=SpanLimits(max_links=self.links),
+            shutdown_on_exit=False,
+        )
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
 
     def watching(self) -> Watching:

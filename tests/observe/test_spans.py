@@ -23,7 +23,8 @@ from tests.observe.followed import (
 )
 from worker import Record, Reject, current_span
 from worker.flow.suspects import crashed
-from worker.types import Encoded, Message
+from worker.observe.spans import KEPT
+from worker.types import Commit, Encoded, Message, StoredMessage, TopicPartition
 
 
 def same(payload: Any) -> Any:
@@ -74,6 +75,7 @@ def test_the_result_carries_the_context_of_its_own_send_and_no_other(incoming: A
     process, send = followed.one("process source"), followed.one("send target")
     assert send.kind is SpanKind.PRODUCER
     assert parent_of(send) == context(process).span_id
+    assert send.status.status_code is StatusCode.UNSET
     (record,) = pipeline.broker.records("target")
     assert carried(record) == traceparent(send)
 
@@ -435,3 +437,94 @@ def test_a_send_ends_when_the_record_is_stored() -> None:
     sends.stored()
 
     assert followed.one("send target").status.status_code is StatusCode.UNSET
+
+
+def test_results_of_a_batch_belong_to_its_span_where_their_messages_are_followed() -> None:
+    def records(payloads: list[Any]) -> list[Record]:
+        return list(map(Record, payloads))
+
+    followed = Followed()
+    pipeline = rig(followed, records, batch=10)
+    for number, headers in enumerate([UNSAMPLED, SAMPLED, []]):
+        pipeline.broker.append("source", b"%d" % number, headers=headers)
+
+    pipeline.step()
+
+    found = [
+        dict(record.headers).get("traceparent") for record in pipeline.broker.records("target")
+    ]
+    assert found == [UNSAMPLED[0][1], traceparent(followed.one("send target")), None]
+
+
+def test_a_batch_in_which_a_message_fails_says_so() -> None:
+    def failing(payloads: list[Any]) -> list[Any]:
+        return [ValueError() if payload == 1 else payload for payload in payloads]
+
+    followed = Followed()
+    pipeline = rig(followed, failing, {"dead_letter": "dlq"}, batch=10)
+    for number in range(2):
+        pipeline.broker.append("source", b"%d" % number, headers=SAMPLED)
+
+    pipeline.step()
+
+    assert attributes(followed.one("process source"))["error.type"] == "ValueError"
+    assert parent_of(followed.one("send dlq")) == context(followed.one("process source")).span_id
+
+
+def test_of_the_links_of_a_batch_those_to_sampled_messages_are_kept_first() -> None:
+    followed = Followed(links=1)
+    pipeline = rig(followed, batch, batch=10)
+    other = [("traceparent", f"00-{TRACE}-{'c' * 16}-00".encode())]
+    for headers in (other, SAMPLED, other):
+        pipeline.broker.append("source", b"1", headers=headers)
+
+    pipeline.step()
+
+    (link,) = followed.one("process source").links
+    assert f"{link.context.span_id:016x}" == PARENT
+
+
+def test_what_is_handled_beside_each_other_is_committed_together() -> None:
+    followed = Followed()
+    pipeline = rig(followed, same, {"ordering": "key"})
+    pipeline.pool.size = 10
+    for key in (b"a", b"b"):
+        pipeline.broker.append("source", b"1", key, headers=SAMPLED)
+
+    pipeline.step()
+
+    processed = {context(span).span_id for span in followed.named("process source")}
+    commit = followed.one("commit source")
+    assert {link.context.span_id for link in commit.links} == processed
+    assert len(processed) == 2
+
+
+SOURCE = TopicPartition("source", 0)
+
+
+def committed(observer: Any, offset: int) -> int:
+    """How many spans a commit has."""
+    return len(observer.committing({SOURCE: Commit(offset)}))
+
+
+def test_a_message_belongs_to_the_first_commit_behind_it_and_to_no_other() -> None:
+    observer = Followed().watching().observer
+    raw = StoredMessage("source", 0, 5, headers=SAMPLED)
+    observer.remember(SOURCE, {5: SAMPLED})
+    observer.tried_again(raw)
+
+    assert committed(observer, 5) == 0
+    assert observer.remembered(SOURCE, [raw]) == {5: SAMPLED}
+    assert committed(observer, 6) == 1
+    assert observer.remembered(SOURCE, [raw]) == {}
+    assert committed(observer, 7) == 0
+
+
+def test_of_messages_that_are_never_committed_not_all_are_remembered() -> None:
+    observer = Followed().watching().observer
+
+    for offset in range(2 * KEPT):
+        observer.remember(SOURCE, {offset: SAMPLED})
+
+    assert observer.headers_moved(StoredMessage("source", 0, 0)) == ()
+    assert observer.headers_moved(StoredMessage("source", 0, 2 * KEPT - 1)) == SAMPLED

@@ -134,8 +134,9 @@ def test_spans_of_handlers_are_part_of_the_trace(
     assert poll["links"] == [[TRACE, PARENT]]
 
 
-def test_one_trace_shows_a_process_that_ended_retries_a_dead_letter_and_its_redrive(
-    kafka: Kafka, tmp_path: Path, over_http: Received
+@pytest.mark.parametrize("pool", ["thread", "process"])
+def test_one_trace_shows_attempts_a_retry_topic_a_dead_letter_and_its_redrive(
+    kafka: Kafka, tmp_path: Path, over_http: Received, pool: str
 ) -> None:
     spec = Spec(kafka, tmp_path, "need_file")
     letters = f"{spec.name}.dlq"
@@ -143,6 +144,7 @@ def test_one_trace_shows_a_process_that_ended_retries_a_dead_letter_and_its_redr
         "dead_letter": letters,
         "retry": {"attempts": 2, "backoff": {"initial": "10ms"}, "topics": ["100ms"]},
         "ordering": "key",
+        "pool": pool,
     }
     spec.create_topics()
     kafka.create(letters)
