@@ -401,5 +401,5 @@ class Observer:
         return ()
 
     def sending(self, records: Sequence[Encoded]) -> Sends | None:
-        """Follow those records whose headers say so, and have the headers say where they are."""
+        """Follow those records that come of messages which are remembered, by their headers."""
         return None

@@ -32,6 +32,7 @@ class Followed:
     incoming: Incoming = "link"
     sampler: Sampler = ONLY_SAMPLED
     links: int = 1_000
+    limit: float = 1_000.0
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
 
     def __post_init__(self) -> None:
@@ -43,7 +44,9 @@ class Followed:
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
 
     def watching(self) -> Watching:
-        return Provided(self.provider).watching(replace(FACTS, incoming=self.incoming))
+        return Provided(self.provider).watching(
+            replace(FACTS, incoming=self.incoming, limit=self.limit)
+        )
 
     @property
     def spans(self) -> list[ReadableSpan]:

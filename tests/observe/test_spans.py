@@ -26,6 +26,8 @@ from worker.flow.suspects import crashed
 from worker.observe.spans import KEPT
 from worker.types import Commit, Encoded, Message, StoredMessage, TopicPartition
 
+SOURCE = TopicPartition("source", 0)
+
 
 def same(payload: Any) -> Any:
     return payload
@@ -419,6 +421,7 @@ def test_polls_and_commits_have_spans_where_something_sampled_is_in_them(deliver
 def test_a_send_that_is_never_acknowledged_is_told_as_failed() -> None:
     followed = Followed()
     observer = followed.watching().observer
+    observer.remember(SOURCE, {0: SAMPLED})
 
     observer.sending([Encoded("target", b"1", headers=SAMPLED)])
 
@@ -430,6 +433,7 @@ def test_a_send_that_is_never_acknowledged_is_told_as_failed() -> None:
 def test_a_send_ends_when_the_record_is_stored() -> None:
     followed = Followed()
     observer = followed.watching().observer
+    observer.remember(SOURCE, {0: SAMPLED})
     sends = observer.sending([Encoded("target", b"1", headers=SAMPLED)])
     assert sends is not None
     assert followed.spans == []
@@ -499,9 +503,6 @@ def test_what_is_handled_beside_each_other_is_committed_together() -> None:
     assert len(processed) == 2
 
 
-SOURCE = TopicPartition("source", 0)
-
-
 def committed(observer: Any, offset: int) -> int:
     """How many spans a commit has."""
     return len(observer.committing({SOURCE: Commit(offset)}))
@@ -528,3 +529,39 @@ def test_of_messages_that_are_never_committed_not_all_are_remembered() -> None:
 
     assert observer.headers_moved(StoredMessage("source", 0, 0)) == ()
     assert observer.headers_moved(StoredMessage("source", 0, 2 * KEPT - 1)) == SAMPLED
+
+
+@pytest.mark.parametrize("batch_size", [None, 10])
+def test_beyond_the_limit_messages_are_not_followed_and_pass_their_context_on(
+    batch_size: int | None,
+) -> None:
+    followed = Followed(limit=1e-6)
+    handler = same if batch_size is None else batch
+    pipeline = rig(followed, handler, batch=batch_size)
+    pipeline.broker.append("source", b"0", headers=SAMPLED)
+    pipeline.step()
+    for number in range(1, 20):
+        pipeline.broker.append("source", b"%d" % number, headers=SAMPLED)
+        pipeline.step(2)
+
+    assert len(followed.named("process source")) == 1
+    first, *others = pipeline.broker.records("target")
+    assert carried(first) == traceparent(followed.one("send target"))
+    assert [carried(record) for record in others] == [SAMPLED[0][1]] * 19
+
+
+def test_what_has_failed_while_it_was_followed_is_followed_beyond_the_limit() -> None:
+    def handler(payload: int) -> int:
+        attempts.append(payload)
+        if len(attempts) < 3:
+            raise ValueError
+        return payload
+
+    attempts: list[int] = []
+    followed = Followed(limit=1e-6)
+    pipeline = rig(followed, handler, {"retry": {"attempts": 3}})
+    pipeline.broker.append("source", b"0", headers=SAMPLED)
+    for _ in range(4):
+        pipeline.step()
+
+    assert len(followed.named("process source")) == 3

@@ -290,6 +290,7 @@ class _Assembly:
             kafka.client_id,
             tuple(kafka.brokers),
             self._spec.tracing.incoming,
+            self._spec.tracing.limit,
         )
 
     def _breaker(self, pipeline: Pipeline) -> Breaker | None:

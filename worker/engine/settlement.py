@@ -82,6 +82,8 @@ class Settlement:
     ) -> tuple[Chunk, Sequence[Postponed], str | None]:
         """What is to become durable of a run, what comes again, and why the pipeline is to stop."""
         partition, messages = run.partition, run.messages[: len(outcomes)]
+        postponed: Sequence[Postponed] = ()
+        stop = None
         if run.contexts:
             self._observer.remember(partition.source, run.contexts)
         if self._condemned:
@@ -90,14 +92,16 @@ class Settlement:
             self._counts.handled += len(outcomes)
             if self._notes_success:
                 self._note_success(partition, len(outcomes))
-            return self._chunk(partition, messages, outcomes, outcomes, Counter()), (), None
-        if _none_failed(outcomes):
+            chunk = self._chunk(partition, messages, outcomes, outcomes, Counter())
+        elif _none_failed(outcomes):
             if self._notes_success:
                 self._note_success(partition, len(outcomes))
             chunk, stop = self._match_each(partition, messages, outcomes)
-            return chunk, (), stop
-        messages, settled, postponed = self._judged(run, outcomes)
-        chunk, stop = self._match_each(partition, messages, settled)
+        else:
+            messages, settled, postponed = self._judged(run, outcomes)
+            chunk, stop = self._match_each(partition, messages, settled)
+        if self._observer.follows and (run.contexts or chunk.dead_letters or chunk.moved):
+            chunk.sends = self._observer.sending(chunk.records)
         return chunk, postponed, stop
 
     def moved(
@@ -268,10 +272,7 @@ class Settlement:
     ) -> Chunk:
         ranges, size = partition.lanes.ranges(messages), bytes_of(messages)
         told_apart = (messages, outcomes) if self.careful else ()
-        chunk = Chunk(partition, ranges, len(messages), size, records, dead_letters, *told_apart)
-        if self._observer.follows:
-            chunk.sends = self._observer.sending(records)
-        return chunk
+        return Chunk(partition, ranges, len(messages), size, records, dead_letters, *told_apart)
 
     def _without_condemned(self, run: Run, outcomes: Sequence[Outcome]) -> list[Outcome]:
         left = list(outcomes)

@@ -18,18 +18,19 @@ class Rate:
     """At most so many messages a second, by the generic cell rate algorithm (ITU-T I.371).
 
     Kept is the moment at which the next message would go at an even pace; one may go when that is
-    no more than `CREDIT` ahead of the clock.
+    no more than `credit` seconds ahead of the clock.
     """
 
-    __slots__ = ("_ahead", "_interval")
+    __slots__ = ("_ahead", "_credit", "_interval")
 
-    def __init__(self, per_second: float) -> None:
+    def __init__(self, per_second: float, credit: float = CREDIT) -> None:
         self._interval = 1 / per_second
+        self._credit = credit
         self._ahead = float("-inf")
 
     def room(self, now: float) -> int:
         """How many messages may go now."""
-        free = now + CREDIT - max(self._ahead, now)
+        free = now + self._credit - max(self._ahead, now)
         return max(0, floor(free / self._interval + 1e-6) + 1)
 
     def take(self, messages: int, now: float) -> None:

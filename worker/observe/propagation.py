@@ -27,6 +27,8 @@ _PARENT: Final = re.compile(
 _SAMPLED: Final = frozenset([*b"13579bdf", *"13579bdf"])
 _FLAGS_AT: Final = 54
 """Where the digit of a `traceparent` is that says whether it is sampled."""
+_TRACE: Final = slice(3, 35)
+"""Where its trace is."""
 EMPTY: Final = Context()
 
 
@@ -44,6 +46,9 @@ class Propagation(Protocol):
 
     def write(self, context: Context) -> Headers:
         """The headers that say this context."""
+
+    def trace_of(self, headers: Headers) -> str | bytes | int | None:
+        """What tells the trace of a record from others; None where it has none."""
 
     def replaced(self, headers: Headers, context: Context) -> Headers:
         """The headers of a record with this context instead of any other."""
@@ -97,6 +102,11 @@ class W3C(Propagation):
             headers.append((STATE, span.trace_state.to_header().encode()))
         return headers
 
+    def trace_of(self, headers: Headers) -> bytes | None:
+        """See `Propagation`."""
+        parent = dict(headers).get(PARENT)
+        return None if parent is None else _bytes(parent)[_TRACE]
+
 
 class Agreed(Propagation):
     """Whatever `OTEL_PROPAGATORS` names, such as `b3`, and `baggage` where that is asked for."""
@@ -129,6 +139,10 @@ class Agreed(Propagation):
         carrier: dict[str, str] = {}
         self._propagator.inject(carrier, context)
         return [(name, value.encode()) for name, value in carrier.items()]
+
+    def trace_of(self, headers: Headers) -> int | None:
+        """See `Propagation`."""
+        return get_current_span(self.read(headers)).get_span_context().trace_id or None
 
 
 def agreed(propagator: TextMapPropagator, named: str) -> Propagation:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from time import monotonic
 from types import TracebackType
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from worker.flow.rate import Rate
 from worker.observe import semconv
 from worker.observe.propagation import EMPTY, Propagation
 from worker.observe.sampling import Gate, decided
@@ -46,6 +48,10 @@ from worker.types import (
     headers_of,
 )
 
+BURST: Final = 1.0
+"""Seconds whose messages may be followed at once."""
+POLLS: Final = 10.0
+"""Polls a second that have a span at most."""
 KEPT: Final = 1_000
 """Messages of a partition whose contexts are kept until they are committed."""
 REDRIVES: Final = "dlq.redrives"
@@ -90,6 +96,10 @@ class Spans(TraceContext):
         """By offsets, what is known of messages that are not committed."""
         self._again: dict[TopicPartition, dict[int, Headers]] = {}
         """Of these, the messages that are tried again."""
+        self._traces: dict[object, None] = {}
+        """Those of messages that were followed lately."""
+        self.rate = Rate(facts.limit, BURST)
+        self._polls = Rate(POLLS)
 
     # --- at the handler ---
 
@@ -116,15 +126,21 @@ class Spans(TraceContext):
     def attempts(self, source: TopicPartition, raws: Sequence[RawMessage]) -> Mapping[int, Attempt]:
         """See `ports.Observer`."""
         again = self.remembered(source, raws)
+        room = self.rate.room(monotonic())
+        chosen = self._sampled(raws)[:room] if room else []
+        if again:
+            chosen += [place for place, raw in enumerate(raws) if raw.offset() in again]
         return {
             place: self._attempt(source, raws[place], again.get(raws[place].offset()))
-            for place in self._chosen(raws, again)
+            for place in chosen
         }
 
     def batch(self, source: TopicPartition, raws: Sequence[RawMessage]) -> Attempt | None:
         """See `ports.Observer`."""
         again = self.remembered(source, raws)
-        chosen = set(self._chosen(raws, again))
+        chosen = {place for place, raw in enumerate(raws) if again and raw.offset() in again}
+        if chosen or self.rate.room(monotonic()):
+            chosen.update(self._sampled(raws))
         if not chosen:
             return None
         if len(raws) == 1:
@@ -142,8 +158,9 @@ class Spans(TraceContext):
         """See `ports.Observer`."""
         known = self._contexts.setdefault(source, {})
         known.update(contexts)
-        while len(known) > KEPT:
-            del known[next(iter(known))]
+        _bound(known)
+        self._traces.update(dict.fromkeys(map(self._propagation.trace_of, contexts.values())))
+        _bound(self._traces)
 
     def remembered(
         self, source: TopicPartition, raws: Sequence[RawMessage]
@@ -159,20 +176,15 @@ class Spans(TraceContext):
         """See `ports.Observer`."""
         self._again[source] = dict(contexts)
 
-    def _chosen(self, raws: Sequence[RawMessage], again: Collection[int]) -> Iterable[int]:
-        """The places of messages that are followed."""
-        if self._gate.by_parent:
-            found = headers_of_each(raws)
-            if any(found):
-                sampled, without = self._propagation.sampled(found)
-                chosen = [*sampled, *self._gate.some(without)]
-            else:
-                chosen = list(self._gate.some(range(len(raws))))
-        else:
-            chosen = list(range(len(raws)))
-        if not again:
-            return chosen
-        return {*chosen, *(place for place, raw in enumerate(raws) if raw.offset() in again)}
+    def _sampled(self, raws: Sequence[RawMessage]) -> list[int]:
+        """The places of messages that are to be followed, those whose producers say so first."""
+        if not self._gate.by_parent:
+            return list(range(len(raws)))
+        found = headers_of_each(raws)
+        if not any(found):
+            return list(self._gate.some(range(len(raws))))
+        sampled, without = self._propagation.sampled(found)
+        return [*sampled, *self._gate.some(without)]
 
     def _attempt(self, source: TopicPartition, raw: RawMessage, again: Headers | None) -> _Attempt:
         """An attempt at one message; whatever has already happened to it is in front in its trace.
@@ -216,11 +228,13 @@ class Spans(TraceContext):
 
     def sending(self, records: Sequence[Encoded]) -> Sending | None:
         """See `ports.Observer`."""
-        with_headers = [record for record in records if record.headers]
-        if not with_headers:
-            return None
-        sampled, _ = self._propagation.sampled(record.headers for record in with_headers)
-        spans = [self._send(with_headers[place]) for place in sampled]
+        followed = [
+            record
+            for record in records
+            if record.headers and self._propagation.trace_of(record.headers) in self._traces
+        ]
+        sampled, _ = self._propagation.sampled(record.headers for record in followed)
+        spans = [self._send(followed[place]) for place in sampled]
         return Sending(spans) if spans else None
 
     def _send(self, record: Encoded) -> Span:
@@ -239,6 +253,8 @@ class Spans(TraceContext):
 
     def polled(self, fetches: Sequence[Fetch], begun: int) -> None:
         """Record a poll, begun at a time in nanoseconds, for each topic with what is sampled."""
+        if not self._polls.room(monotonic()):
+            return
         links: dict[str, list[Link]] = {}
         messages: dict[str, int] = {}
         for fetch in fetches:
@@ -253,6 +269,7 @@ class Spans(TraceContext):
             if some:
                 about: Attributes = {semconv.MESSAGES: messages[topic]}
                 self.start("poll", topic, SpanKind.CLIENT, about, EMPTY, some, begun).end()
+                self._polls.take(1, monotonic())
 
     def committing(self, commits: Mapping[TopicPartition, Commit]) -> list[Span]:
         """Begin a span for each topic of which messages that are followed are committed."""
@@ -354,6 +371,8 @@ class _Attempt:
         self._span = self._spans_of.start(
             "process", self._topic, SpanKind.CONSUMER, self._about, self._context, self._links
         )
+        if self._span.is_recording():
+            self._spans_of.rate.take(1, monotonic())
         context = set_span_in_context(self._span, self._context)
         self.headers = self._spans_of.written(context)
         self._token = attach(set_value(_ATTEMPT, self, context))
@@ -405,6 +424,12 @@ def _comes_again(raw: RawMessage) -> bool:
     if is_retry_topic(topic) or topic.endswith(REDRIVE):
         return True
     return any(name == REDRIVES for name, _ in headers_of(raw) or ())
+
+
+def _bound(known: dict[Any, Any]) -> None:
+    """Forget what was kept first."""
+    while len(known) > KEPT:
+        del known[next(iter(known))]
 
 
 def _taken(contexts: dict[int, Headers], end: int) -> list[Headers]:

@@ -406,6 +406,11 @@ class TracingSettings(Model):
         description="What the span of a message has to do with that of its producer: a `link` to "
         "it, in a trace of its own, or it is the `parent` and its trace goes on.",
     )
+    limit: Rate = Field(
+        100.0,
+        description="Messages of a pipeline that are followed at most, in each process; the others "
+        "pass their context on.",
+    )
 
 
 class Server(Model):
