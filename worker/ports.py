@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from types import TracebackType
 from typing import Final, Literal, NewType, Protocol
@@ -321,6 +322,23 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         """Do nothing for so long."""
         time.sleep(seconds)
+
+
+class AtHand(Protocol):
+    """Messages that a handler takes one after the other."""
+
+    @property
+    def messages(self) -> Sequence[RawMessage]: ...
+    @property
+    def found(self) -> Sequence[object]:
+        """What the first of them resulted in; the handler is at the next one."""
+
+
+AT_HAND: Final[ContextVar[tuple[str, AtHand | None] | None]] = ContextVar("at_hand", default=None)
+"""The pipeline that is at work here, and what its handler has: so log lines say where they are.
+
+It is set once for a run; which message is at hand is only asked when a line is logged.
+"""
 
 
 class Attempt(Protocol):

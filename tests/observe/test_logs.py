@@ -8,7 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.engine.rig import Rig
+from tests.observe.followed import SAMPLED, TRACE, Followed, context, rig
+from worker.engine.pipeline import PipelineLoop
 from worker.observe.logs import Format, JsonFormatter, TextFormatter, configure
+from worker.observe.redaction import Redaction
 
 log = logging.getLogger("worker.tests.logs")
 
@@ -147,3 +151,99 @@ def test_every_line_says_its_process_where_there_are_several(
     configure("info", "text", 3)
     log.warning("lost it")
     assert written(capsys)[-1].endswith("WARNING [3] worker.tests.logs: lost it")
+
+
+SECRET = "c4n4ry-s3cr3t"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_secret_of_the_spec_is_never_shown(
+    capsys: pytest.CaptureFixture[str], form: Format
+) -> None:
+    configure("info", form, secrets=[SECRET])
+
+    try:
+        raise ValueError(f"refused: {SECRET}")
+    except ValueError:
+        log.exception("it broke with %s", SECRET, extra={"topic": SECRET})
+
+    (*lines,) = written(capsys)
+    assert SECRET not in "".join(lines)
+    assert "it broke with ***" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("sasl.password=hunter22, next", "sasl.password=***, next"),
+        ("PASSWORD = 'hunter22'", "PASSWORD = '***'"),
+        ("http://user:hunter22@host/path", "http://user:***@host/path"),
+        ("Authorization: Bearer abc.def-ghi", "Authorization: Bearer ***"),
+        ("api_key=abc&x=1", "api_key=***&x=1"),
+        ("broker://host:9092/path", "broker://host:9092/path"),
+        ("token is invalid", "token is invalid"),
+        ("a basic idea", "a basic idea"),
+    ],
+)
+def test_what_looks_like_a_secret_is_hidden_and_nothing_else_is(text: str, shown: str) -> None:
+    assert Redaction()(text) == shown
+
+
+def test_a_secret_within_a_longer_one_hides_neither_half_of_it() -> None:
+    assert Redaction(["secret", "secret-long", "abc"])("secret-long abc secret") == "*** abc ***"
+
+
+def logging_handler(payload: int) -> int:
+    log.info("at %d", payload)
+    return payload
+
+
+def test_a_line_of_a_handler_says_which_message_it_is_about(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure("info", "json")
+    plain = Rig(logging_handler)
+    plain.executor.pipeline = "delays"
+    plain.broker.append("source", b"1")
+    plain.broker.append("source", b"2", headers=SAMPLED)
+
+    plain.step()
+    log.info("afterwards")
+
+    first, second, after = [json.loads(line) for line in written(capsys) if '"worker.tests' in line]
+    where = {"pipeline": "delays", "topic": "source", "partition": 0}
+    assert first.items() >= {**where, "offset": 0}.items()
+    assert second.items() >= {**where, "offset": 1, "trace_id": TRACE}.items()
+    assert "trace_id" not in first
+    assert "offset" not in after
+
+
+def test_a_line_of_a_handler_says_the_span_of_its_message(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure("info", "json")
+    followed = Followed()
+    pipeline = rig(followed, logging_handler)
+    pipeline.broker.append("source", b"1", headers=SAMPLED)
+
+    pipeline.step()
+
+    (line,) = [json.loads(line) for line in written(capsys) if '"worker.tests' in line]
+    span = context(followed.one("process source"))
+    assert line["trace_id"] == f"{span.trace_id:032x}" != TRACE
+    assert line["span_id"] == f"{span.span_id:016x}"
+
+
+def test_the_last_failure_is_logged_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    def failing(payload: int) -> None:
+        raise ValueError
+
+    configure("info", "json")
+    one = Rig(failing, {"dead_letter": "dlq"})
+    loop = PipelineLoop(one._job, one._clients, one.pool, one.clock, one.observer)
+    one.send("1", "2")
+
+    one.step()
+    loop._report_failures(one.runner)
+
+    assert last(capsys).items() >= {"topic": "source", "partition": 0, "offset": 1}.items()

@@ -304,6 +304,7 @@ class _Assembly:
         if pipeline.pool == "process":
             return self._process_pool(name, pipeline, handler, _cores(pipeline))
         executor = executor_of(
+            name,
             pipeline,
             handler,
             self._known.limits,

@@ -20,6 +20,7 @@ from worker.settings import Pipeline
 
 
 def executor_of(
+    name: str,
     pipeline: Pipeline,
     handler: Handler,
     limits: Mapping[str, int],
@@ -45,6 +46,7 @@ def executor_of(
         resources,
         pipeline.timeout,
         pipeline.breaker,
+        name,
     )
 
 
@@ -76,6 +78,7 @@ class Recipe:
         resources.set_up()
         spans = tracers(self.service)
         executor = executor_of(
+            self.facts.pipeline,
             self.pipeline,
             handler,
             limits,

@@ -26,6 +26,7 @@ from worker.kafka.reader import Reader
 from worker.observe import logs
 from worker.settings import Spec
 from worker.settings.patterns import is_pattern
+from worker.settings.secrets import secrets_of
 from worker.spec.testfile import topics_of
 from worker.types import Message
 
@@ -83,13 +84,14 @@ def command(
       worker dev config/flights.yaml --feed flights=flights.jsonl.gz --feed-key flights=tailnum
     """  # noqa: D301 - click's own mark
     logs.configure(log_level, log_format)
-    prepare = partial(logs.configure, log_level, log_format)
-    options = Options(only=only, path=[str(folder) for folder in path], prepare=prepare)
+    options = Options(only=only, path=[str(folder) for folder in path])
     document = load(spec, os.environ, options, REFUSED[broker])
+    prepare = partial(logs.configure, log_level, log_format, secrets=secrets_of(document.spec))
+    prepare()
     sources = _sources(document.spec, only)
     files = feeds_of(feeds, keys, {topic for topics in sources.values() for topic in topics})
     with BROKERS[broker](document) as cluster:
-        worker = build(cluster.document, replace(options, wrap=cluster.wrap))
+        worker = build(cluster.document, replace(options, prepare=prepare, wrap=cluster.wrap))
         code = _run(cluster, worker, files, sources)
     leave(code)
 

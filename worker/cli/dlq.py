@@ -24,6 +24,7 @@ from worker.kafka.mover import Mover, Progress
 from worker.observe import logs
 from worker.operate.deadletters import DeadLetters, Plan
 from worker.settings.librdkafka import key_of
+from worker.settings.secrets import secrets_of
 from worker.settings.topics import parking_topic
 from worker.spec import load
 
@@ -221,6 +222,7 @@ def drop_(topic: str, spec: Path, **others: Any) -> None:
 def _opened(spec: Path, allow: Sequence[str] = ()) -> DeadLetters:
     """The dead letters of a spec's cluster; its handlers are not looked at."""
     document = load(spec, os.environ)
+    logs.configure("warning", "auto", secrets=secrets_of(document.spec))
     problems = unreadable(document)
     if problems:
         raise BadConfiguration(problems)

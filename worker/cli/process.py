@@ -12,6 +12,7 @@ from worker.cli.failures import report
 from worker.errors import WorkerError
 from worker.observe import logs
 from worker.processes.link import Link
+from worker.settings.secrets import secrets_of
 from worker.spec import Document
 
 
@@ -29,7 +30,8 @@ class Work:
 
 def run(work: Work, index: int, connection: Connection) -> None:
     """Run the worker of a spec as one process of several."""
-    prepare = partial(logs.configure, work.log_level, work.log_format, index)
+    secrets = secrets_of(work.document.spec)
+    prepare = partial(logs.configure, work.log_level, work.log_format, index, secrets)
     prepare()
     link = Link(connection, longest_drain(work.document.spec, work.only))
     link.take_signals()

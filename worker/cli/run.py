@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from worker.cli.options import SETTINGS, log_options, only_option, path_option, 
 from worker.engine.worker import Worker
 from worker.observe import logs
 from worker.processes.supervisor import Supervisor
+from worker.settings.secrets import secrets_of
 from worker.spec import Document, survey
 
 MOST_PROCESSES: Final = 128
@@ -56,22 +58,25 @@ def command(
     """  # noqa: D301 - click's own mark
     logs.configure(log_level, log_format)
     folders = tuple(str(folder) for folder in path)
-    options = Options(
-        only=only,
-        create_topics=create_topics,
-        path=folders,
-        prepare=partial(logs.configure, log_level, log_format),
-    )
+    options = Options(only=only, create_topics=create_topics, path=folders)
+    read = _read if processes > 1 else _load
+    document = read(spec, options)
+    secrets = secrets_of(document.spec)
+    prepare = partial(logs.configure, log_level, log_format, secrets=secrets)
+    prepare()
     worker: Worker | Supervisor
     if processes == 1:
-        worker = build(load(spec, os.environ, options, unreadable), options)
+        worker = build(document, replace(options, prepare=prepare))
     else:
-        document = _read(spec, options)
         work = process.Work(document, only, create_topics, folders, log_level, log_format)
         worker = supervise(document.spec, only, processes, partial(process.run, work))
     with stopped_by_signals(worker):
         code = worker.run()
     leave(code)
+
+
+def _load(spec: Path, options: Options) -> Document:
+    return load(spec, os.environ, options, unreadable)
 
 
 def _read(spec: Path, options: Options) -> Document:
@@ -81,5 +86,5 @@ def _read(spec: Path, options: Options) -> Document:
     """
     document, problems = survey(spec, os.environ)
     if document is None or problems:
-        return load(spec, os.environ, options, unreadable)
+        return _load(spec, options)
     return document

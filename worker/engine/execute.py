@@ -21,7 +21,7 @@ from worker.errors import Reject, Retry
 from worker.flow.breaker import is_away
 from worker.flow.retry import is_retried, too_late
 from worker.handlers import Handler
-from worker.ports import Attempt
+from worker.ports import AT_HAND, Attempt
 from worker.settings import BreakerSettings, DeadLetterSettings, RetrySettings
 from worker.types import Failed, Failure, Message, Outcome, RawMessage, each
 
@@ -54,6 +54,8 @@ class Executor:
     """Seconds after which an attempt of an async handler is cancelled."""
     breaker: BreakerSettings | None = None
     """What failures tell of a dependency."""
+    pipeline: str = ""
+    """The name of the pipeline, for the log."""
     _call: Callable[..., Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,38 +68,48 @@ class Executor:
     def execute(self, run: Run) -> list[Outcome]:
         """Handle a run; the outcomes are those of its first messages, of all if time allows."""
         run.begun = time.monotonic()
-        follows = self.results.observer.follows
-        if self.handler.batch is not None:
-            return self._followed_batch(run) if follows else self._batch(run.messages)
-        partition, monotonic = run.partition, time.monotonic
-        found, deadline = run.found, run.begun + SLICE
-        calls = self._calls(run) if follows else repeat(self._one)
-        for one, raw in zip(calls, run.messages, strict=False):
-            outcome = one(raw)
-            found.append(outcome)
-            if partition.closing or monotonic() > deadline:
-                break
-            if type(outcome) is Failed and self._comes_first_again(outcome):
-                break
-        return self._with_records(run.messages[: len(found)], found)
+        token = AT_HAND.set((self.pipeline, run))
+        try:
+            follows = self.results.observer.follows
+            if self.handler.batch is not None:
+                return self._followed_batch(run) if follows else self._batch(run.messages)
+            partition, monotonic = run.partition, time.monotonic
+            found, deadline = run.found, run.begun + SLICE
+            calls = self._calls(run) if follows else repeat(self._one)
+            for one, raw in zip(calls, run.messages, strict=False):
+                outcome = one(raw)
+                found.append(outcome)
+                if partition.closing or monotonic() > deadline:
+                    break
+                if type(outcome) is Failed and self._comes_first_again(outcome):
+                    break
+            return self._with_records(run.messages[: len(found)], found)
+        finally:
+            AT_HAND.reset(token)
 
     async def execute_async(self, run: Run) -> list[Outcome]:
         """Do the same with an async handler."""
         run.begun = time.monotonic()
-        follows = self.results.observer.follows
-        if self.handler.batch is not None:
-            call = self._followed_batch_async(run) if follows else self._batch_async(run.messages)
-            return await call
-        outcomes, deadline = run.found, run.begun + SLICE
-        calls = self._calls_async(run) if follows else repeat(self._one_async)
-        for one, raw in zip(calls, run.messages, strict=False):
-            outcome = await one(raw)
-            outcomes.append(outcome)
-            if time.monotonic() > deadline or run.partition.closing:
-                break
-            if type(outcome) is Failed and self._comes_first_again(outcome):
-                break
-        return outcomes
+        token = AT_HAND.set((self.pipeline, run))
+        try:
+            follows = self.results.observer.follows
+            if self.handler.batch is not None:
+                call = (
+                    self._followed_batch_async(run) if follows else self._batch_async(run.messages)
+                )
+                return await call
+            outcomes, deadline = run.found, run.begun + SLICE
+            calls = self._calls_async(run) if follows else repeat(self._one_async)
+            for one, raw in zip(calls, run.messages, strict=False):
+                outcome = await one(raw)
+                outcomes.append(outcome)
+                if time.monotonic() > deadline or run.partition.closing:
+                    break
+                if type(outcome) is Failed and self._comes_first_again(outcome):
+                    break
+            return outcomes
+        finally:
+            AT_HAND.reset(token)
 
     def _calls(self, run: Run) -> Iterable[Callable[[RawMessage], bytes | Outcome]]:
         """What handles each of the messages: the few that are followed have a call of their own."""

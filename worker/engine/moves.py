@@ -11,6 +11,7 @@ from worker.engine.partition import Partition
 from worker.flow.attempts import Tried
 from worker.flow.deadletter import size_of
 from worker.flow.fence import Fences, fence_record
+from worker.flow.headers import place_of
 from worker.flow.later import history_of, retry_record
 from worker.flow.retry import attempts_in_place, tier_after
 from worker.ports import Clock, Observer
@@ -154,4 +155,5 @@ class Moves:
         """Say now and then why a message goes to no tier, since nothing else would tell."""
         if self._clock.monotonic() >= self._report_due:
             self._report_due = self._clock.monotonic() + REPORT_EVERY
-            log.warning("%r cannot wait in %s: %s", Message(raw), topic, why)
+            message = Message(raw)
+            log.warning("%r cannot wait in %s: %s", message, topic, why, extra=place_of(message))

@@ -22,7 +22,7 @@ from worker.flow.health import (
     PipelineState,
     PipelineStatus,
 )
-from worker.ports import Clock, Consumer, Observer
+from worker.ports import AT_HAND, Clock, Consumer, Observer
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +98,7 @@ class PipelineLoop:
 
     def _run_once(self) -> Generator[None, None, bool]:
         """Join the group and work; whether that ended in good order."""
+        AT_HAND.set((self.job.name, None))
         self._publish("joining", None)
         runner: Runner | None = None
         try:
@@ -131,7 +132,9 @@ class PipelineLoop:
         )
 
     def _work(self, runner: Runner) -> Iterator[None]:
+        here = self.job.name, None
         while runner.failed is None and not self._stopping.is_set():
+            AT_HAND.set(here)  # in whichever thread leads
             runner.step()
             self._publish_if_due("running", runner)
             yield
@@ -236,6 +239,7 @@ class PipelineLoop:
                 topic,
                 partition,
                 offset,
+                extra={"topic": topic, "partition": partition, "offset": offset},
             )
         self._overrunning = places
         return found
@@ -260,7 +264,8 @@ class PipelineLoop:
         for why, number in failures.most_common(KINDS_LOGGED):
             log.warning("%s: %d messages %s", self.job.name, number, why)
         if failures:
-            log.warning("%s: the last of them was %s", self.job.name, last)
+            place = runner.settlement.last_place
+            log.warning("%s: the last of them was %s", self.job.name, last, extra=place)
         failures.clear()
 
 

@@ -21,11 +21,12 @@ from worker.engine.topics import KnownTopics
 from worker.errors import PipelineFailed
 from worker.flow.backoff import backoff
 from worker.flow.breaker import is_away
+from worker.flow.headers import place_of
 from worker.flow.retry import is_retried
 from worker.flow.suspects import Place, Suspects
 from worker.ports import Observer
 from worker.settings import BreakerSettings, RetrySettings
-from worker.types import Failed, Headers, RawMessage
+from worker.types import Failed, Headers, Message, RawMessage
 
 log = logging.getLogger(__name__)
 
@@ -194,7 +195,8 @@ class ProcessPool:
         at_hand = messages if self._is_batch else messages[gone.at : gone.at + 1]
         places = _places(run, at_hand)
         self._suspects.blame(places, gone.failure, certain=gone.certain)
-        log.warning("%s: a process was at %s@%d: %s", self._name, *places[0], gone)
+        where = place_of(Message(at_hand[0]))
+        log.warning("%s: a process was at %s@%d: %s", self._name, *places[0], gone, extra=where)
 
     # --- in the thread of a hand ---
 

@@ -14,6 +14,7 @@ from worker.engine.moves import Moves
 from worker.engine.partition import Partition, Run
 from worker.flow.condemned import Condemned
 from worker.flow.deadletter import Origin, dead_letter, topic_of
+from worker.flow.headers import place_of
 from worker.flow.health import Counts
 from worker.flow.retry import decide, delay, policy
 from worker.ports import Clock, Observer
@@ -63,6 +64,8 @@ class Settlement:
         self.failures: Counter[str] = Counter()
         """Failures since they were last logged, by what became of the messages and why."""
         self.last_failure: str | None = None
+        self.last_place: Mapping[str, object] = {}
+        """Where the message of it lies."""
         self._settings = job.settings
         self._limits = limits
         self._moves = moves
@@ -309,6 +312,7 @@ class Settlement:
         why = f"{what}: {text_of(failure)}"
         self.failures[why] += 1
         self.last_failure = f"{message!r} {why}"
+        self.last_place = place_of(message)
 
 
 def _have_one_result_each(outcomes: Sequence[Outcome]) -> TypeGuard[Sequence[Encoded]]:

@@ -15,6 +15,8 @@ TEXT_LIMIT = 512
 """Bytes that such a header holds at most, of a text its beginning."""
 
 _NUMBER: Final = re.compile(rb"-?[0-9]{1,19}")
+_TRACE: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+"""The header `traceparent` of the W3C's recommendation Trace Context."""
 _END_OF_NUMBERS: Final = 2**63
 """Kafka's own numbers have 64 bits at most."""
 
@@ -44,6 +46,13 @@ def of_message(
     names = {name for name, _ in extra}
     own = [one for one in message.headers if one[0] not in names and not is_replaced(one[0])]
     return [*own, *extra]
+
+
+def place_of(message: Message) -> dict[str, object]:
+    """Where a message lies, and its trace as far as its headers tell, as fields of a log line."""
+    place = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
+    trace = _TRACE.fullmatch(dict(message.headers).get("traceparent") or b"")
+    return place if trace is None else {**place, "trace_id": trace[1].decode()}
 
 
 def beginning(text: str) -> bytes:

@@ -5,34 +5,40 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 import orjson
 
+from worker.flow.headers import place_of
+from worker.observe.redaction import NOTHING_KNOWN, Redaction
 from worker.observe.text import CONTROL, escaped
+from worker.ports import AT_HAND
+from worker.types import Message
 
 Format = Literal["text", "json", "auto"]
 
-FIELDS: Final = ("pipeline", "topic", "partition", "offset")
-"""What `extra` of a log call may name beside the text."""
+FIELDS: Final = ("pipeline", "topic", "partition", "offset", "trace_id", "span_id")
+"""What a line says beside its text: what `extra` names, else what is at hand where it is logged."""
 
 
 def configure(
     level: str,
     format: Format,  # noqa: A002 - the word of the option
     process: int | None = None,
+    secrets: Collection[str] = (),
 ) -> None:
     """Send the log of the process to standard error; a second call replaces the first.
 
     `level` is a name such as INFO; `auto` is text on a terminal and JSON otherwise; `process` is
-    the index that every line says where several processes write.
+    the index that every line says where several processes write. `secrets` are never shown.
     """
     terminal = sys.stderr is not None and sys.stderr.isatty()  # `2>&-` leaves none
     text = format == "text" or (format == "auto" and terminal)
     handler = _ToStandardError()
-    handler.setFormatter(TextFormatter(process) if text else JsonFormatter(process))
+    formatter = TextFormatter if text else JsonFormatter
+    handler.setFormatter(formatter(process, Redaction(secrets)))
     root = logging.getLogger()
     for other in root.handlers[:]:
         if isinstance(other, _ToStandardError):
@@ -44,8 +50,9 @@ def configure(
 class TextFormatter(logging.Formatter):
     """Time, level, process, logger, text and fields in one line; a traceback follows, indented."""
 
-    def __init__(self, process: int | None = None) -> None:
+    def __init__(self, process: int | None = None, redacted: Redaction = NOTHING_KNOWN) -> None:
         super().__init__()
+        self._redacted = redacted
         self._process = "" if process is None else f"[{process}] "
 
     def format(self, record: logging.LogRecord) -> str:
@@ -53,17 +60,19 @@ class TextFormatter(logging.Formatter):
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         milliseconds = int(record.msecs)
         line = f"{time}.{milliseconds:03d} {record.levelname:<7} {self._process}{record.name}: "
-        line += escaped(record.getMessage())
-        line += "".join(f" {name}={escaped(str(value))}" for name, value in _fields(record))
-        trace = "".join(f"\n    {escaped(part)}" for part in _trace(self, record).splitlines())
-        return line + trace
+        line += escaped(self._redacted(record.getMessage()))
+        fields = ((name, self._redacted(str(value))) for name, value in _fields(record))
+        line += "".join(f" {name}={escaped(value)}" for name, value in fields)
+        trace = self._redacted(_trace(self, record)).splitlines()
+        return line + "".join(f"\n    {escaped(part)}" for part in trace)
 
 
 class JsonFormatter(logging.Formatter):
     """One JSON object: time, level, logger, message, fields and the traceback as `exception`."""
 
-    def __init__(self, process: int | None = None) -> None:
+    def __init__(self, process: int | None = None, redacted: Redaction = NOTHING_KNOWN) -> None:
         super().__init__()
+        self._redacted = redacted
         self._process = {} if process is None else {"process": process}
 
     def format(self, record: logging.LogRecord) -> str:
@@ -74,13 +83,16 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             **self._process,
             "logger": record.name,
-            "message": _encodable(record.getMessage()),
-            **{name: _plain(value) for name, value in _fields(record)},
+            "message": _encodable(self._redacted(record.getMessage())),
+            **{name: self._plain(value) for name, value in _fields(record)},
         }
         trace = _trace(self, record)
         if trace:
-            entry["exception"] = _encodable(trace)
+            entry["exception"] = _encodable(self._redacted(trace))
         return CONTROL.sub(_json_escape, orjson.dumps(entry).decode())
+
+    def _plain(self, value: object) -> object:
+        return value if isinstance(value, int) else _encodable(self._redacted(str(value)))
 
 
 class _ToStandardError(logging.Handler):
@@ -95,7 +107,31 @@ class _ToStandardError(logging.Handler):
 
 
 def _fields(record: logging.LogRecord) -> Iterator[tuple[str, object]]:
-    return ((name, record.__dict__[name]) for name in FIELDS if name in record.__dict__)
+    known = {**_at_hand(), **record.__dict__}
+    return ((name, known[name]) for name in FIELDS if name in known)
+
+
+def _at_hand() -> dict[str, object]:
+    """The pipeline that logs, the message that its handler is at, and their trace."""
+    at_hand = AT_HAND.get()
+    if at_hand is None:
+        return _span()
+    pipeline, run = at_hand
+    known: dict[str, object] = {"pipeline": pipeline} if pipeline else {}
+    if run is not None and len(run.found) < len(run.messages):
+        known |= place_of(Message(run.messages[len(run.found)]))
+    return known | _span()
+
+
+def _span() -> dict[str, object]:
+    """The trace and the span that are current, if anybody uses OpenTelemetry at all."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return {}
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return {}
+    return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
 
 
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
@@ -105,10 +141,6 @@ def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     if record.stack_info:
         parts.append(formatter.formatStack(record.stack_info))
     return "\n".join(parts)
-
-
-def _plain(value: object) -> object:
-    return value if isinstance(value, int) else _encodable(str(value))
 
 
 def _json_escape(found: re.Match[str]) -> str:

@@ -43,7 +43,8 @@ def _as_written(node: Any) -> Any:
     node = {key: _as_written(value) for key, value in node.items()}
     default = node.get("default")
     if node.get("type") == "string" and isinstance(default, (int, float)):
-        node["default"] = united(default)
+        is_rate = "/" in "".join(node.get("examples", ()))
+        node["default"] = f"{default:g}/s" if is_rate else united(default)
     if "patternProperties" in node:
         node["additionalProperties"] = False
     return node
