@@ -3,6 +3,7 @@
 import asyncio
 import builtins
 import ctypes
+import logging
 import mmap
 import os
 import threading
@@ -37,6 +38,20 @@ async def spans_async(payload: dict[str, Any]) -> dict[str, Any]:
     """Do the same."""
     await asyncio.sleep(0)
     return spans(payload)
+
+
+@handler
+def says(payload: dict[str, Any]) -> dict[str, Any]:
+    """Log the payload's id."""
+    logging.getLogger("tests").info("handling %d", payload["id"])
+    return payload
+
+
+@handler
+async def says_async(payload: dict[str, Any]) -> dict[str, Any]:
+    """Do the same, after others have had their turn."""
+    await asyncio.sleep(0.01)
+    return says(payload)
 
 
 @handler

@@ -247,3 +247,30 @@ def test_an_exporter_that_cannot_be_stops_the_start(
 
     assert told in worker.log
     assert "Traceback" not in worker.log
+
+
+@pytest.mark.parametrize(
+    ("handler", "settings"),
+    [("says", {}), ("says_async", {}), ("says", {"pool": "process", "concurrency": 1})],
+    ids=["sync", "async", "in a process"],
+)
+def test_lines_of_handlers_say_their_message_and_its_trace(
+    kafka: Kafka, tmp_path: Path, handler: str, settings: dict[str, Any]
+) -> None:
+    spec = Spec(kafka, tmp_path, handler, settings)
+    spec.create_topics()
+    send(kafka, spec.source, {"id": 1}, {"id": 2})
+
+    with started(spec, {}, "--log-format", "json") as worker:
+        worker.until(lambda: is_through(kafka, spec, 2))
+        assert worker.stop() == 0
+
+    lines = [json.loads(line) for line in worker.log.splitlines()]
+    said = [line for line in lines if line["message"].startswith("handling")]
+    for place, line in enumerate(said):
+        assert line["message"] == f"handling {place + 1}"
+        about = {"topic": spec.source, "partition": 0, "offset": place, "trace_id": TRACE}
+        assert line.items() >= {"pipeline": "pipeline", **about}.items()
+    assert len(said) == 2
+    (joined,) = [line for line in lines if "assigned" in line["message"]]
+    assert joined["pipeline"] == "pipeline"
