@@ -247,3 +247,16 @@ def test_the_last_failure_is_logged_with_its_place(capsys: pytest.CaptureFixture
     loop._report_failures(one.runner)
 
     assert last(capsys).items() >= {"topic": "source", "partition": 0, "offset": 1}.items()
+
+
+def test_a_line_that_begins_with_its_pipeline_does_not_name_it_twice(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure("info", "text")
+
+    log.info("delays: it goes on", extra={"pipeline": "delays"})
+    log.info("it goes on", extra={"pipeline": "delays"})
+
+    first, second = written(capsys)
+    assert first.endswith(": delays: it goes on")
+    assert second.endswith(": it goes on pipeline=delays")

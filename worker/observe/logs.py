@@ -61,7 +61,12 @@ class TextFormatter(logging.Formatter):
         milliseconds = int(record.msecs)
         line = f"{time}.{milliseconds:03d} {record.levelname:<7} {self._process}{record.name}: "
         line += escaped(self._redacted(record.getMessage()))
-        fields = ((name, self._redacted(str(value))) for name, value in _fields(record))
+        known = _fields(record)
+        fields = [
+            (name, self._redacted(str(value)))
+            for name, value in known
+            if name != "pipeline" or not record.getMessage().startswith(f"{value}: ")
+        ]
         line += "".join(f" {name}={escaped(value)}" for name, value in fields)
         trace = self._redacted(_trace(self, record)).splitlines()
         return line + "".join(f"\n    {escaped(part)}" for part in trace)

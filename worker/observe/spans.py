@@ -125,7 +125,7 @@ class Spans(TraceContext):
 
     def attempts(self, source: TopicPartition, raws: Sequence[RawMessage]) -> Mapping[int, Attempt]:
         """See `ports.Observer`."""
-        again = self.remembered(source, raws)
+        again = self.remembered(source, raws) if self._again else {}
         room = self.rate.room(monotonic())
         chosen = self._sampled(raws)[:room] if room else []
         if again:
@@ -372,7 +372,7 @@ class _Attempt:
             "process", self._topic, SpanKind.CONSUMER, self._about, self._context, self._links
         )
         if self._span.is_recording():
-            self._spans_of.rate.take(1, monotonic())
+            self._spans_of.rate.take(len(self.offsets), monotonic())
         context = set_span_in_context(self._span, self._context)
         self.headers = self._spans_of.written(context)
         self._token = attach(set_value(_ATTEMPT, self, context))
