@@ -5,7 +5,7 @@ BIN := .venv/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check lint types validate docs bench lock clean
+.PHONY: help demo test test-long check lint types validate docs picture bench lock clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ docs: .venv/.dev ## write the generated pages anew
 	$(BIN)/python -m worker.spec > docs/spec.md
 	$(BIN)/python -m worker.observe > docs/metrics.md
 	$(BIN)/worker schema > pipeline.schema.json
+
+picture: .venv/.dev ## take the picture of the page for the docs anew
+	$(BIN)/python -m tests.page docs/page.webp
 
 bench: .venv/.dev ## measure beside the bare client and others (BENCH="throughput --repeats 5")
 	$(BIN)/python -m bench $(BENCH)

@@ -37,6 +37,7 @@ _ROUNDS: Final = 5
 is closed before that loses the socket."""
 
 TEXT: Final = "text/plain; charset=utf-8"
+HTML: Final = "text/html; charset=utf-8"
 JSON: Final = "application/json"
 METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The media type of Prometheus' text format."""
@@ -52,6 +53,14 @@ class Response:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page for people; `policy` is its Content-Security-Policy."""
+
+    body: bytes
+    policy: str
+
+
 Route = Callable[[], Response]
 Routes = Mapping[str, Route]
 """Routes by path; they are called in the server's thread, so they must be quick."""
@@ -61,16 +70,19 @@ def routes(
     snapshot: Callable[[], Snapshot],
     stats: Callable[[Snapshot], bytes],
     metrics: Callable[[Snapshot], bytes],
+    history: Callable[[], bytes],
+    page: Page,
 ) -> Routes:
-    """The worker's endpoint: /livez, /readyz, /stats, /metrics, and / with a list of them."""
-    paths: dict[str, Route] = {
+    """The worker's endpoint: what probes, machines and people look at."""
+    policy = (("Content-Security-Policy", page.policy), ("Referrer-Policy", "no-referrer"))
+    return {
+        "/": lambda: Response(200, page.body, HTML, policy),
         "/livez": lambda: _live(snapshot()),
         "/readyz": lambda: _ready(snapshot()),
         "/stats": lambda: Response(200, stats(snapshot()), JSON),
+        "/history": lambda: Response(200, history(), JSON),
         "/metrics": lambda: Response(200, metrics(snapshot()), METRICS),
     }
-    paths["/"] = lambda: Response(200, _listed(paths))
-    return paths
 
 
 def _live(snapshot: Snapshot) -> Response:
@@ -89,7 +101,7 @@ def _verdict(good: bool, reasons: tuple[str, ...]) -> Response:  # noqa: FBT001 
 
 
 def _listed(paths: Routes) -> bytes:
-    return "".join(f"{path}\n" for path in paths if path != "/").encode()
+    return "".join(f"{path}\n" for path in paths).encode()
 
 
 class Server:

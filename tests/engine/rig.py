@@ -15,6 +15,7 @@ from worker.engine.partition import Finished, Run
 from worker.engine.pool import ANY_NUMBER
 from worker.engine.results import Results
 from worker.engine.runner import Late, Runner
+from worker.flow.failures import FailureGroups
 from worker.flow.health import Counts
 from worker.flow.retry import Tier
 from worker.handlers import Registry
@@ -142,6 +143,7 @@ class Rig:
         """What its producers of transactions have in common."""
         self.pool = self._make_pool()
         self.counts = Counts()
+        self.groups = FailureGroups()
         self.late: Late = {}
         clients = Clients(
             lambda: self.broker.consumer(GROUP),
@@ -189,7 +191,14 @@ class Rig:
 
     def _join(self) -> Runner:
         return Runner(
-            self._job, self._clients, self.pool, self.clock, self.observer, self.counts, self.late
+            self._job,
+            self._clients,
+            self.pool,
+            self.clock,
+            self.observer,
+            self.counts,
+            self.groups,
+            self.late,
         )
 
     def restart(self) -> None:

@@ -129,3 +129,18 @@ def test_a_stack_tells_where_the_handler_failed_and_not_with_what() -> None:
     assert stack.splitlines()[-1] == "KeyError"
     assert "worker/engine" not in stack
     assert "secret" not in stack
+
+
+def test_what_failed_is_grouped_by_class_with_the_last_message_as_an_example() -> None:
+    rig = Rig(raising(ValueError("secret payload")), {"dead_letter": "dlq"})
+    rig.send("1", "2", "no json")
+
+    rig.step()
+
+    assert [
+        (g.became, g.reason, g.error, g.count, g.offset) for g in rig.groups.latest_first()
+    ] == [
+        ("dead-lettered", "undecodable", "JSONDecodeError", 1, 2),
+        ("dead-lettered", "handler_error", "ValueError", 2, 1),
+    ]
+    assert "secret" not in str(rig.groups.latest_first())

@@ -179,7 +179,14 @@ class Watched(Member):
         others_go_on = partial(self._watcher.others_go_on, self)
         clients = replace(self._clients, table=lambda: WatchedTable(self.broker, others_go_on))
         runner = WatchedRunner(
-            self._job, clients, self.pool, self.clock, self.observer, self.counts, self.late
+            self._job,
+            clients,
+            self.pool,
+            self.clock,
+            self.observer,
+            self.counts,
+            self.groups,
+            self.late,
         )
         runner.given_back = self.given_back
         return runner

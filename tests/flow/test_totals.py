@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from worker.flow.health import Counts, PartitionState, PipelineState, ProcessState, Snapshot
+from worker.flow.failures import FailureGroup
+from worker.flow.health import Counts, Flow, PartitionState, PipelineState, ProcessState, Snapshot
 from worker.flow.totals import ended, reported, totals
 from worker.types import ClientTotals
 
@@ -155,3 +156,21 @@ def test_what_a_client_has_counted_stays_when_another_takes_its_place() -> None:
 
 def test_processes_that_have_told_nothing_yet_have_no_pipelines() -> None:
     assert totals([ProcessState(0), ProcessState(1, snapshot=told())]) == ()
+
+
+def test_failures_of_all_processes_are_added_be_they_of_ended_ones() -> None:
+    group = FailureGroup("skipped", "timeout", "", "", 2, "flights", 0, 7, last=1.0)
+    first = process(0, failures=(group,))
+    other = process(1, failures=(replace(group, count=3, offset=9, last=2.0),))
+    gone = ended(first, "ended with signal SIGKILL")
+    again = reported(replace(gone, pid=2), told(replace(PIPELINE, failures=(group,))))
+
+    (found,) = total(again, other).failures
+
+    assert (found.count, found.offset) == (7, 9)
+
+
+def test_the_flow_is_that_of_any_process() -> None:
+    flow = Flow(("flights",), "delays", "delays")
+
+    assert total(process(0, flow=flow), process(1, flow=flow)).flow == flow

@@ -14,7 +14,7 @@ import pytest
 
 from worker.errors import CannotListen
 from worker.flow.health import PipelineState, Snapshot
-from worker.http import CONNECTIONS, HEADER_BYTES, Response, Routes, Server, routes, serve
+from worker.http import CONNECTIONS, HEADER_BYTES, Page, Response, Routes, Server, routes, serve
 
 READY = PipelineState("delays", "g", "running", joined=True, connected=True, stepped=100.0)
 
@@ -28,7 +28,13 @@ def failing() -> Response:
 
 
 PATHS: Routes = {
-    **routes(lambda: snapshot(READY), lambda _: b"{}\n", lambda found: found.name.encode()),
+    **routes(
+        lambda: snapshot(READY),
+        lambda _: b"{}\n",
+        lambda found: found.name.encode(),
+        lambda: b"[]\n",
+        Page(b"<title>", "default-src 'none'"),
+    ),
     "/broken": failing,
 }
 
@@ -62,7 +68,8 @@ def everything(client: socket.socket) -> bytes:
 
 
 def health(current: Snapshot, path: str) -> tuple[int, dict[str, object]]:
-    response = routes(lambda: current, lambda _: b"", lambda _: b"")[path]()
+    page = Page(b"", "")
+    response = routes(lambda: current, lambda _: b"", lambda _: b"", lambda: b"", page)[path]()
     return response.status, json.loads(response.body)
 
 
@@ -71,15 +78,13 @@ def health(current: Snapshot, path: str) -> tuple[int, dict[str, object]]:
     [
         ("/stats", "application/json", b"{}\n"),
         ("/metrics", "text/plain; version=0.0.4; charset=utf-8", b"flights"),
-        ("/", "text/plain; charset=utf-8", b"/livez\n/readyz\n/stats\n/metrics\n/broken\n"),
+        ("/history", "application/json", b"[]\n"),
+        ("/", "text/html; charset=utf-8", b"<title>"),
     ],
 )
 def test_each_path_answers_with_its_own_type(
     server: Server, path: str, media_type: str, content: bytes
 ) -> None:
-    if path == "/":
-        content = content.replace(b"/broken\n", b"")
-
     response, body = ask(server, path)
 
     assert (response.status, body) == (200, content)
@@ -144,7 +149,14 @@ def test_an_unknown_path_is_answered_with_those_that_are_there(server: Server) -
     response, body = ask(server, "/nothing")
 
     assert response.status == 404
-    assert b"/readyz\n" in body
+    assert body == b"there are:\n/\n/livez\n/readyz\n/stats\n/history\n/metrics\n/broken\n"
+
+
+def test_the_page_may_only_ask_its_own_worker(server: Server) -> None:
+    response, _ = ask(server, "/")
+
+    assert response.headers["Content-Security-Policy"] == "default-src 'none'"
+    assert response.headers["Referrer-Policy"] == "no-referrer"
 
 
 def test_a_route_that_raises_is_logged_and_its_detail_stays_inside(

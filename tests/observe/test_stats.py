@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from worker.flow.failures import FailureGroup
 from worker.flow.health import (
     Counts,
+    Flow,
     Overrunning,
     PartitionState,
     PipelineState,
@@ -31,6 +33,8 @@ PIPELINE = PipelineState(
     counts=Counts(received=7, dead_lettered={"rejected": 2}),
     partitions=(PartitionState("flights", 0, 9, 8, None, 20, in_flight=1, paused=False),),
     clients={"consumer": ClientTotals(requests=3, brokers={"localhost:9092": "UP"})},
+    flow=Flow(("flights",), "delays", None, ("dlq",), ("flights.delays.retry.0",)),
+    failures=(FailureGroup("skipped", "timeout", "", "", 2, "flights", 0, 7, last=1.5),),
 )
 
 
@@ -77,6 +81,32 @@ def test_the_snapshot_comes_out_whole() -> None:
             "flooded": False,
             "starts": 0,
             "suspect": None,
+        }
+    ]
+
+
+def test_where_messages_go_and_what_failed_of_them_is_told() -> None:
+    delays = stats(PIPELINE)["pipelines"]["delays"]
+
+    assert delays["flow"] == {
+        "from": ["flights"],
+        "handler": "delays",
+        "to": None,
+        "dead_letter": ["dlq"],
+        "retry": ["flights.delays.retry.0"],
+        "delivery": "at_least_once",
+    }
+    assert delays["failures"] == [
+        {
+            "became": "skipped",
+            "reason": "timeout",
+            "error": "",
+            "text": "",
+            "count": 2,
+            "topic": "flights",
+            "partition": 0,
+            "offset": 7,
+            "last": 1.5,
         }
     ]
 

@@ -150,7 +150,7 @@ class _Assembly:
             clock=self._clock,
             drain_timeout=max(pipeline.drain_timeout for pipeline in pipelines),
             startup_timeout=self._spec.startup_timeout,
-            serve=endpoint(self._spec.server)
+            serve=endpoint(self._spec.server, self._clock)
             if self._options.process is None
             else lambda _snapshot: nullcontext(),
             close=self._tracers.close,

@@ -14,14 +14,15 @@ from worker.version import __version__
 
 def supervise(spec: Spec, only: Sequence[str], processes: int, target: Target) -> Supervisor:
     """Make the supervisor of so many processes, each of which runs `target`."""
+    clock = Clock()
     return Supervisor(
         spec.name,
         __version__,
         processes,
         target,
-        Clock(),
+        clock,
         longest_drain(spec, only),
-        endpoint(spec.server),
+        endpoint(spec.server, clock),
     )
 
 

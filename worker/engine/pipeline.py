@@ -14,9 +14,11 @@ from worker.engine.pool import Pool
 from worker.engine.runner import Late, Runner
 from worker.errors import Fenced, PipelineFailed, WorkerError
 from worker.flow.backoff import backoff, failures_in_a_row
+from worker.flow.failures import FailureGroups
 from worker.flow.health import (
     STALLED_AFTER,
     Counts,
+    Flow,
     Overrunning,
     PartitionState,
     PipelineState,
@@ -48,7 +50,7 @@ class PipelineLoop:
         self, job: Job, clients: Clients, pool: Pool, clock: Clock, observer: Observer
     ) -> None:
         self.job = job
-        self.state = PipelineState(job.name, job.group, "starting")
+        self.state = PipelineState(job.name, job.group, "starting", flow=flow_of(job))
         """The state as last published."""
         self.fenced = False
         """Whether another process has taken over this one's identity."""
@@ -60,6 +62,7 @@ class PipelineLoop:
         self._clock = clock
         self._observer = observer
         self._counts = Counts()
+        self._groups = FailureGroups()
         self._late: Late = {}
         self._stopping = threading.Event()
         self._failed: str | None = None
@@ -128,6 +131,7 @@ class PipelineLoop:
             self._clock,
             self._observer,
             self._counts,
+            self._groups,
             self._late,
         )
 
@@ -177,6 +181,8 @@ class PipelineLoop:
             received_rate=received_rate,
             produced_rate=produced_rate,
             counts=counts,
+            flow=self.state.flow,
+            failures=self._groups.latest_first(),
         )
         self.state = state if runner is None else self._with_runner(state, runner)
 
@@ -267,6 +273,19 @@ class PipelineLoop:
             place = runner.settlement.last_place
             log.warning("%s: the last of them was %s", self.job.name, last, extra=place)
         failures.clear()
+
+
+def flow_of(job: Job) -> Flow:
+    """Where the messages of a pipeline come from and go, as its settings say."""
+    settings = job.settings
+    return Flow(
+        tuple(settings.source),
+        job.handler,
+        settings.to,
+        () if settings.dead_letter is None else tuple(settings.dead_letter.topics),
+        tuple(tier.topic for tier in job.tiers),
+        settings.delivery,
+    )
 
 
 def overrunning(runs: Iterable[Run], now: float, longest: float) -> tuple[Overrunning, ...]:

@@ -25,6 +25,7 @@ from worker.errors import ClientError, PipelineFailed, WorkerError
 from worker.flow import crashes, envelope
 from worker.flow.backoff import backoff
 from worker.flow.crashes import Note
+from worker.flow.failures import FailureGroups
 from worker.flow.flood import Flood
 from worker.flow.gate import GatedLanes
 from worker.flow.health import Counts
@@ -77,6 +78,7 @@ class Runner:
         clock: Clock,
         observer: Observer,
         counts: Counts,
+        groups: FailureGroups,
         late: Late,
     ) -> None:
         self.job = job
@@ -88,7 +90,9 @@ class Runner:
         self.blocked: str | None = None
         """Why records cannot be delivered at the moment."""
         self._moves = Moves(job, clients.limits, clients.partitions, clock, observer)
-        self.settlement = Settlement(job, clients.limits, self._moves, clock, observer, counts)
+        self.settlement = Settlement(
+            job, clients.limits, self._moves, clock, observer, counts, groups
+        )
         self._tiers = {tier.topic: place for place, tier in enumerate(job.tiers)}
         self._clients = clients
         self._pool = pool

@@ -14,6 +14,7 @@ from worker.engine.moves import Moves
 from worker.engine.partition import Partition, Run
 from worker.flow.condemned import Condemned
 from worker.flow.deadletter import Origin, dead_letter, topic_of
+from worker.flow.failures import FailureGroups
 from worker.flow.headers import place_of
 from worker.flow.health import Counts
 from worker.flow.retry import decide, delay, policy
@@ -58,6 +59,7 @@ class Settlement:
         clock: Clock,
         observer: Observer,
         counts: Counts,
+        groups: FailureGroups,
     ) -> None:
         self.careful = False
         """Whether chunks tell records apart, since one was refused of messages that come again."""
@@ -72,6 +74,7 @@ class Settlement:
         self._clock = clock
         self._observer = observer
         self._counts = counts
+        self._groups = groups
         self._origin = Origin(job.group, job.name, job.handler)
         self._on_error = policy(job.settings)
         self._retry = job.settings.retry
@@ -311,6 +314,7 @@ class Settlement:
     def _note(self, what: str, message: Message, failure: Failure) -> None:
         why = f"{what}: {text_of(failure)}"
         self.failures[why] += 1
+        self._groups.note(what, message, failure, self._clock.time())
         self.last_failure = f"{message!r} {why}"
         self.last_place = place_of(message)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from worker.flow.failures import FailureGroup
 from worker.settings.topics import is_retry_topic
 from worker.types import ClientTotals
 
@@ -101,6 +102,21 @@ class Overrunning:
 
 
 @dataclass(frozen=True, slots=True)
+class Flow:
+    """Where a pipeline's messages come from, who handles them, and where results go."""
+
+    sources: tuple[str, ...] = ()
+    """Topics and patterns of `from`."""
+    handler: str = ""
+    target: str | None = None
+    """The topic of results that name none."""
+    dead_letters: tuple[str, ...] = ()
+    retries: tuple[str, ...] = ()
+    """Its retry topics, the one with the shortest wait first."""
+    delivery: str = "at_least_once"
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineState:
     """One pipeline as its runner last published it."""
 
@@ -140,6 +156,9 @@ class PipelineState:
     counts: Counts = field(default_factory=Counts)
     partitions: tuple[PartitionState, ...] = ()
     clients: Mapping[str, ClientTotals] = field(default_factory=dict)
+    flow: Flow = Flow()
+    failures: tuple[FailureGroup, ...] = ()
+    """What failed lately by kind, the latest first."""
 
     @property
     def lag(self) -> int:

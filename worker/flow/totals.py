@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final
 
+from worker.flow.failures import merged
 from worker.flow.health import (
     Counts,
     Overrunning,
@@ -85,7 +86,12 @@ def _with(
         counts = _counts([part.counts for part in parts])
         past = {name: _past(totals) for name, totals in _clients(parts).items()}
         result[state.name] = PipelineState(
-            state.name, state.group, "stopped", counts=counts, clients=past
+            state.name,
+            state.group,
+            "stopped",
+            counts=counts,
+            clients=past,
+            failures=merged(one for part in parts for one in part.failures),
         )
     return result
 
@@ -120,6 +126,8 @@ def _total(numbered: Numbered, earlier: Sequence[PipelineState]) -> PipelineStat
         counts=_counts([state.counts for state in (*earlier, *states)]),
         partitions=_partitions(states),
         clients=_clients([*earlier, *states]),
+        flow=states[0].flow,
+        failures=merged(one for state in (*earlier, *states) for one in state.failures),
     )
 
 

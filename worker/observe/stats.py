@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import orjson
 
+from worker.flow.failures import FailureGroup
 from worker.flow.health import (
+    Flow,
     Overrunning,
     PartitionState,
     PipelineState,
@@ -62,6 +64,7 @@ def _state(snapshot: Snapshot) -> dict[str, Any]:
 def _pipeline(pipeline: PipelineState, now: float) -> dict[str, Any]:
     return {
         "group": pipeline.group,
+        "flow": _flow(pipeline.flow),
         "status": pipeline.status,
         "joined": pipeline.joined,
         "connected": pipeline.connected,
@@ -72,6 +75,7 @@ def _pipeline(pipeline: PipelineState, now: float) -> dict[str, Any]:
         "overrunning": [_overrunning(one) for one in pipeline.overrunning],
         "failed": pipeline.failed,
         "last_error": pipeline.last_error,
+        "failures": [_failure(group) for group in pipeline.failures],
         "stepped_ago": round(max(0.0, now - pipeline.stepped), 3),
         "in_flight": pipeline.in_flight,
         "in_flight_bytes": pipeline.in_flight_bytes,
@@ -81,6 +85,31 @@ def _pipeline(pipeline: PipelineState, now: float) -> dict[str, Any]:
         "counts": pipeline.counts,
         "partitions": [_partition(partition) for partition in pipeline.partitions],
         "clients": dict(pipeline.clients),
+    }
+
+
+def _flow(flow: Flow) -> dict[str, Any]:
+    return {
+        "from": flow.sources,
+        "handler": flow.handler,
+        "to": flow.target,
+        "dead_letter": flow.dead_letters,
+        "retry": flow.retries,
+        "delivery": flow.delivery,
+    }
+
+
+def _failure(group: FailureGroup) -> dict[str, Any]:
+    return {
+        "became": group.became,
+        "reason": group.reason,
+        "error": group.error,
+        "text": group.text,
+        "count": group.count,
+        "topic": group.topic,
+        "partition": group.partition,
+        "offset": group.offset,
+        "last": round(group.last, 3),
     }
 
 
