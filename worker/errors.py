@@ -4,6 +4,7 @@
   - BadConfiguration            exit code 78, carries every Problem
   - BadEnvironment              a variable of the environment cannot work: exit code 78
   - BrokersUnreachable          exit code 69
+  - NoWorker                    no worker answers where one was asked: exit code 69
   - CannotListen                the HTTP endpoint's address cannot be had: exit code 78
   - ClientError                 carries Kafka's error code, whether to try again, what to do
     + QueueFull                 the producer's queue is full: poll, then send the same record again
@@ -65,6 +66,10 @@ class BadEnvironment(WorkerError):
 
 class BrokersUnreachable(WorkerError):
     """No broker answered in time."""
+
+
+class NoWorker(WorkerError):
+    """No worker answers where one was asked, or one of another release."""
 
 
 class CannotListen(WorkerError):

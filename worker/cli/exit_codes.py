@@ -18,7 +18,7 @@ TABLE: Final = {
     USAGE: "the command line is wrong",
     FATAL: "fatal error of a client, or fenced by another process",
     FORCED: "forced: what was in flight will be handled again",
-    UNREACHABLE: "no broker can be reached, or none can be had on this machine",
+    UNREACHABLE: "no broker or worker can be reached, or no broker can be had on this machine",
     BAD_CONFIGURATION: "the spec, its handlers or its topics cannot work",
 }
 """What each code means."""

@@ -15,6 +15,7 @@ from worker.errors import (
     CannotListen,
     ClientFatal,
     Fenced,
+    NoWorker,
     WorkerError,
 )
 from worker.observe.text import escaped
@@ -25,6 +26,7 @@ CODES: Final = (
     (CannotListen, BAD_CONFIGURATION),
     (BrokersUnreachable, UNREACHABLE),
     (BrokerUnavailable, UNREACHABLE),
+    (NoWorker, UNREACHABLE),
     (ClientFatal, FATAL),
     (Fenced, FATAL),
     (WorkerError, FAILED),

@@ -15,6 +15,7 @@ from worker.version import __version__
 COMMANDS: Final = {
     "run": "Run the pipelines of a spec until stopped.",
     "dev": "Run a spec on a broker of its own, fed with files.",
+    "top": "Show a running worker, here or elsewhere, in the terminal.",
     "validate": "Check specs and files of tests.",
     "schema": "Print the JSON Schema of the spec.",
     "dlq": "See dead letters, and have them handled again.",

@@ -1,0 +1,113 @@
+"""`worker top`: what the page shows, in a terminal."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import termios
+import time
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from worker.cli.options import SETTINGS
+from worker.cli.panel import panel
+from worker.errors import NoWorker
+from worker.operate.watching import Past, Stats, address_of, past_of, stats_of
+
+EVERY: Final = 2.0
+"""Seconds between two looks."""
+WIDTH: Final = 160
+"""Columns where standard output is no terminal."""
+
+
+class Address(click.ParamType[str]):
+    """Where a worker's endpoint is."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Complete it; what is no address is an error."""
+        address = address_of(str(value))
+        if address is None:
+            self.fail(f"{value!r} is no address such as http://host:8080", param, ctx)
+        return address
+
+
+@click.command("top", context_settings=SETTINGS)
+@click.argument("url", type=Address(), default="http://127.0.0.1:8080", envvar="WORKER_URL")
+def command(url: str) -> None:
+    """Show a running worker, here or elsewhere, in the terminal.
+
+    URL is that of its endpoint: `server.host` and `server.port` of its spec. It is asked each two
+    seconds until q or Ctrl-C; where standard output is no terminal, once.
+
+    \b
+    Example:
+      worker top http://10.1.2.3:8080
+    """  # noqa: D301 - click's own mark
+    stats, past = stats_of(url), _past(url)
+    if not sys.stdout.isatty():
+        Console(width=WIDTH, highlight=False).print(panel(stats, past, time.time(), WIDTH))
+        return
+    with suppress(KeyboardInterrupt), _keys():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        _watch(url, stats, past)
+
+
+def _watch(url: str, stats: Stats, past: Past | None) -> None:
+    console = Console(highlight=False)
+    away: str | None = None
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            shown = panel(stats, past, time.time(), console.width, console.height, away)
+            live.update(shown, refresh=True)
+            if _is_over(EVERY):
+                return
+            try:
+                stats, past, away = stats_of(url), _past(url), None
+            except NoWorker as error:
+                away = away or f"{error}, since {time.strftime('%H:%M:%S')}"
+
+
+def _past(url: str) -> Past | None:
+    """None of a worker that has no history yet, as one of an earlier release."""
+    try:
+        return past_of(url)
+    except NoWorker:
+        return None
+
+
+@contextmanager
+def _keys() -> Iterator[None]:
+    """Take each key as it comes, and show none."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    tty.setcbreak(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _is_over(seconds: float) -> bool:
+    """Wait, and say whether q was pressed meanwhile."""
+    if not sys.stdin.isatty():
+        time.sleep(seconds)
+        return False
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        if select.select([sys.stdin], [], [], left)[0]:
+            keys = os.read(sys.stdin.fileno(), 64)
+            if not keys or b"q" in keys:
+                return True
+    return False

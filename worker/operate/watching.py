@@ -1,0 +1,177 @@
+"""What a worker here or elsewhere says of itself over HTTP, checked before anybody shows it."""
+
+from __future__ import annotations
+
+from http.client import HTTPException
+from typing import Any, Final, TypeVar
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from pydantic import BaseModel, Field, ValidationError
+
+from worker.errors import NoWorker
+
+VERSION: Final = 1
+"""Of `/stats` and `/history`, as understood here."""
+TIMEOUT: Final = 5.0
+"""Seconds that a worker has for an answer."""
+LONGEST: Final = 64 * 1024 * 1024
+"""Bytes of an answer."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Overrun(BaseModel):
+    """A message whose handler takes longer than `timeout`."""
+
+    topic: str
+    partition: int
+    offset: int
+    seconds: float
+
+
+class PartitionStats(BaseModel):
+    """One assigned partition."""
+
+    topic: str
+    partition: int
+    position: int
+    committed: int | None
+    end: int | None
+    lag: int | None
+    in_flight: int
+    paused: bool
+    held_by: int | None
+    due_in: float | None
+    fenced: int
+    flooded: bool
+    starts: int
+    suspect: int | None
+
+
+class FailureStats(BaseModel):
+    """Failures of one kind, and where the last of them is."""
+
+    became: str
+    reason: str
+    error: str
+    text: str
+    count: int
+    topic: str
+    partition: int
+    offset: int
+    last: float
+
+
+class CountStats(BaseModel):
+    """Totals since the start of the process."""
+
+    received: int
+    produced: int
+    retried: int
+    moved: int
+    dead_lettered: dict[str, int]
+    skipped: dict[str, int]
+
+
+class FlowStats(BaseModel):
+    """Where messages come from and go."""
+
+    sources: list[str] = Field([], alias="from")
+    handler: str = ""
+    to: str | None = None
+
+
+class PipelineStats(BaseModel):
+    """One pipeline."""
+
+    group: str
+    status: str
+    connected: bool
+    blocked: str | None
+    hindered: str | None
+    breaker_open: str | None
+    overrunning: list[Overrun]
+    failed: str | None
+    in_flight: int
+    lag: int
+    received_rate: float
+    produced_rate: float
+    counts: CountStats
+    partitions: list[PartitionStats]
+    flow: FlowStats = FlowStats()
+    failures: list[FailureStats] = []
+
+
+class Stats(BaseModel):
+    """A worker, as far as it is shown; docs/http.md describes every field."""
+
+    version: int
+    name: str
+    worker: str
+    started: float
+    ready: bool
+    live: bool
+    reasons: list[str]
+    draining: bool
+    pipelines: dict[str, PipelineStats]
+
+
+class Past(BaseModel):
+    """The last minutes, column by column."""
+
+    version: int
+    pipelines: dict[str, dict[str, list[float | None]]]
+
+
+def stats_of(url: str) -> Stats:
+    """Ask a worker for `/stats`; `url` is that of its endpoint. Raises `NoWorker`."""
+    return _ask(url, "/stats", Stats)
+
+
+def past_of(url: str) -> Past:
+    """Ask a worker for `/history`. Raises `NoWorker`."""
+    return _ask(url, "/history", Past)
+
+
+def address_of(text: str) -> str | None:
+    """The URL of an endpoint from what a user writes, such as `host:8080`; None if it is none."""
+    url = text if "://" in text else f"http://{text}"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        return None
+    return url.partition("?")[0].partition("#")[0].rstrip("/")
+
+
+def _ask(url: str, path: str, model: type[Model]) -> Model:
+    where = url + path
+    try:
+        with urlopen(where, timeout=TIMEOUT) as answer:  # noqa: S310 - see `address_of`
+            body = answer.read(LONGEST)
+    except HTTPError as error:
+        raise NoWorker(f"{where} answers {error.code} {error.reason}") from error
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise NoWorker(f"no worker answers at {where}: {reason}") from error
+    return _parsed(where, body, model)
+
+
+def _parsed(where: str, body: bytes, model: type[Model]) -> Model:
+    try:
+        found = model.model_validate_json(body)
+    except ValidationError as error:
+        first: Any = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the answer"
+        raise NoWorker(f"{where} does not answer like a worker: {place}: {first['msg']}") from error
+    version = found.model_dump(include={"version"})["version"]
+    if version != VERSION:
+        raise NoWorker(
+            f"{where} is of version {version}, and version {VERSION} is what is understood here: "
+            "use the `worker top` of that worker's release"
+        )
+    return found
