@@ -1,4 +1,4 @@
-"""One real broker for a whole run, shared by all its processes."""
+"""One real broker for a whole run, shared by all its processes, and a browser for each."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from subprocess import SubprocessError
 
 import pytest
 from hypothesis import settings
 
+from tests.chromium import Browser, running_chromium
 from tests.secure import SecureKafka, running_secure_kafka
 from worker.errors import BrokerUnavailable
 from worker.kafka.broker import running_broker
@@ -38,6 +40,18 @@ def secure_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKaf
     start = partial(running_secure_kafka, tmp_path_factory.mktemp("secure"))
     with one_for_all(tmp_path_factory, "secure", start) as text:
         yield SecureKafka.parse(text)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real Chromium; without one tests skip, and fail where CI=true."""
+    with ExitStack() as stack:
+        try:
+            browser = stack.enter_context(running_chromium())
+        except (OSError, SubprocessError) as error:
+            give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+            give_up(f"no Chromium: {error}")
+        yield browser
 
 
 @contextmanager

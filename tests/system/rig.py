@@ -270,11 +270,15 @@ class Worker:
     def log(self) -> str:
         return self._log.read_text()
 
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
     def get(self, path: str) -> Any:
         """The JSON of a path, whatever its status; None while nothing answers."""
         with suppress(OSError):
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}") as answer:
+                with urllib.request.urlopen(self.address + path) as answer:
                     return json.load(answer)
             except HTTPError as answer:
                 with answer:
@@ -292,7 +296,7 @@ class Worker:
 
     def metric(self, name: str) -> float:
         """The sum of a metric's samples."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics") as answer:
+        with urllib.request.urlopen(self.address + "/metrics") as answer:
             lines = answer.read().decode().splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name}{{"))
 
