@@ -130,6 +130,8 @@ def test_figures_and_plots_change_while_one_looks(visit: Visit) -> None:
     page.until("document.querySelector('.totals').innerText.includes('4,321')")
     page.until(f"document.querySelector('svg .line.in').getAttribute('d') !== '{before}'")
     assert "432/s" in page.run("document.querySelector('.before').innerText")
+    told = page.run("document.querySelector('svg').getAttribute('aria-label')")
+    assert "in now 864/s, lowest 0/s, highest 864/s; out now 0/s" in told
 
 
 def test_what_is_wrong_comes_first_and_says_why(visit: Visit) -> None:
@@ -465,6 +467,8 @@ def test_several_processes_are_listed_with_how_each_one_is(visit: Visit) -> None
     scene.forward(6)
     page = visit.to(scene)
 
+    assert page.run("document.getElementById('processes').getClientRects().length") == 1
+    assert "Processes" in page.run("document.querySelector('nav').innerText")
     assert rows(page, "t-processes") == [
         ["0", "17", "2", "ready"],
         ["1", "\N{EN DASH}", "0", "ended with signal SIGKILL, starts again"],
