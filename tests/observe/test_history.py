@@ -203,3 +203,14 @@ def test_a_recording_looks_by_itself_and_survives_a_snapshot_that_fails(
             pass
 
     assert "the history has lost a point" in caplog.text
+
+
+def test_the_answer_is_made_once_for_all_who_ask_until_there_is_another_point(
+    watch: Watch,
+) -> None:
+    watch.look(PIPELINE, seconds=6)
+    first = watch.history.json()
+    assert watch.history.json() is first
+
+    watch.look(PIPELINE, seconds=5)
+    assert watch.answer["points"] == 2

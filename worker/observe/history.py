@@ -51,6 +51,13 @@ class Point(NamedTuple):
 BLANK: Final = Point((), array("d"))
 
 
+class Kept(NamedTuple):
+    """The points, the oldest first, and when the last one was, in seconds since 1970."""
+
+    points: tuple[Point, ...]
+    end: float
+
+
 class History:
     """Points at a fixed step; one thread looks, any thread may ask for the answer.
 
@@ -58,8 +65,9 @@ class History:
     """
 
     def __init__(self) -> None:
-        self._points: tuple[Point, ...] = ()
-        self._end = 0.0
+        self._kept = Kept((), 0.0)
+        self._answer: tuple[object, bytes] = (None, b"")
+        """The last one, and what it was made of."""
         self._step: int | None = None
         """The number of the step that is going on."""
         self._begun = 0.0
@@ -75,35 +83,20 @@ class History:
             self._begin(snapshot, step)
         elif step > self._step:
             missed = min(step - self._step - 1, STEPS)
-            points = (*self._points, *[BLANK] * missed, self._point(snapshot))
-            self._points, self._end = points[-STEPS:], time
+            points = (*self._kept.points, *[BLANK] * missed, self._point(snapshot))
+            self._kept = Kept(points[-STEPS:], time)
             self._begin(snapshot, step)
         self._looks += 1
         for pipeline in snapshot.pipelines:
             self._in_flight[pipeline.name] += pipeline.in_flight
 
     def json(self) -> bytes:
-        """The points as columns per pipeline, the oldest first."""
-        points, width = self._points, len(COLUMNS)
-        names = next((point.pipelines for point in reversed(points) if point.pipelines), ())
-        blank = array("d", [nan]) * (len(names) * width)
-        values = array("d")
-        for point in points:
-            values.extend(point.values if point.pipelines == names else blank)
-        document = {
-            "version": VERSION,
-            "step": STEP,
-            "end": round(self._end, 3),
-            "points": len(points),
-            "pipelines": {
-                name: {
-                    column: values[place * width + number :: len(names) * width].tolist()
-                    for number, column in enumerate(COLUMNS)
-                }
-                for place, name in enumerate(names)
-            },
-        }
-        return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+        """The points as columns per pipeline, the oldest first; made once for all who ask."""
+        kept, (answered, answer) = self._kept, self._answer
+        if answered is not kept:
+            answer = _json(kept)
+            self._answer = kept, answer
+        return answer
 
     def _begin(self, snapshot: Snapshot, step: int) -> None:
         self._step = step
@@ -145,6 +138,29 @@ def recording(snapshot: Callable[[], Snapshot], clock: Clock) -> Iterator[Histor
     finally:
         ending.set()
         thread.join()
+
+
+def _json(kept: Kept) -> bytes:
+    points, width = kept.points, len(COLUMNS)
+    names = next((point.pipelines for point in reversed(points) if point.pipelines), ())
+    blank = array("d", [nan]) * (len(names) * width)
+    values = array("d")
+    for point in points:
+        values.extend(point.values if point.pipelines == names else blank)
+    document = {
+        "version": VERSION,
+        "step": STEP,
+        "end": round(kept.end, 3),
+        "points": len(points),
+        "pipelines": {
+            name: {
+                column: values[place * width + number :: len(names) * width].tolist()
+                for number, column in enumerate(COLUMNS)
+            }
+            for place, name in enumerate(names)
+        },
+    }
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _columns(
