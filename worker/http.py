@@ -1,4 +1,4 @@
-"""The HTTP endpoint: health, statistics and metrics for whoever may reach its address, read-only.
+"""The HTTP endpoint: health, figures and a page for whoever may reach its address, read-only.
 
 One thread with an event loop of its own serves every connection; a connection serves one request.
 It only ever looks at the snapshot function that it is given, never at a client.

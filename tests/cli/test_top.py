@@ -204,6 +204,17 @@ def test_a_worker_without_history_is_shown_without_it(tmp_path: Path) -> None:
     assert "last 15 min" not in out
 
 
+def test_closed_streams_are_no_terminal(tmp_path: Path) -> None:
+    with served(scene()) as address:
+        command = [sys.executable, "-m", "worker", "top", address]
+        shell = ["/bin/sh", "-c", 'exec "$@" <&- >&-', "sh", *command]
+        done = subprocess.run(
+            shell, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("ends", ["q", "ctrl-c", "sigterm"])
 def test_in_a_terminal_it_stays_current_until_told_to_end(tmp_path: Path, ends: str) -> None:
     received = {"now": 1111}

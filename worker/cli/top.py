@@ -11,7 +11,7 @@ import time
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
 from rich.console import Console
@@ -54,7 +54,7 @@ def command(url: str) -> None:
       worker top http://10.1.2.3:8080
     """  # noqa: D301 - click's own mark
     stats, past = stats_of(url), _past(url)
-    if not sys.stdout.isatty():
+    if not _is_terminal(sys.stdout):
         Console(width=WIDTH, highlight=False).print(panel(stats, past, time.time(), WIDTH))
         return
     with suppress(KeyboardInterrupt), _keys():
@@ -85,10 +85,15 @@ def _past(url: str) -> Past | None:
         return None
 
 
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether there is a stream, and it is a terminal; `<&-` and `>&-` leave none."""
+    return stream is not None and stream.isatty()
+
+
 @contextmanager
 def _keys() -> Iterator[None]:
     """Take each key as it comes, and show none."""
-    if not sys.stdin.isatty():
+    if not _is_terminal(sys.stdin):
         yield
         return
     before = termios.tcgetattr(sys.stdin)
@@ -101,7 +106,7 @@ def _keys() -> Iterator[None]:
 
 def _is_over(seconds: float) -> bool:
     """Wait, and say whether q was pressed meanwhile."""
-    if not sys.stdin.isatty():
+    if not _is_terminal(sys.stdin):
         time.sleep(seconds)
         return False
     deadline = time.monotonic() + seconds
