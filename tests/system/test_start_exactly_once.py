@@ -8,10 +8,8 @@ import pytest
 from confluent_kafka.admin._acl import AclOperation  # not re-exported for type checkers
 from confluent_kafka.admin._resource import ResourceType
 
+from tests.system.guarded import LONGEST_TRANSACTION, USE, Guarded
 from tests.system.rig import Spec
-from tests.system.test_retry_topics import LONGEST_TRANSACTION, USE, Guarded, guarded
-
-__all__ = ["guarded"]
 
 pytestmark = pytest.mark.kafka
 
