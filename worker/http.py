@@ -11,7 +11,7 @@ import contextlib
 import logging
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -19,7 +19,7 @@ from typing import Final
 import orjson
 
 from worker.errors import CannotListen
-from worker.flow.health import Snapshot, judge
+from worker.flow.health import Reason, Snapshot, judge
 
 log = logging.getLogger(__name__)
 
@@ -86,18 +86,16 @@ def routes(
 
 
 def _live(snapshot: Snapshot) -> Response:
-    health = judge(snapshot)
-    return _verdict(health.live, () if health.live else health.reasons)
+    return _verdict(judge(snapshot).hopeless)
 
 
 def _ready(snapshot: Snapshot) -> Response:
-    health = judge(snapshot)
-    return _verdict(health.ready, health.reasons)
+    return _verdict(judge(snapshot).reasons)
 
 
-def _verdict(good: bool, reasons: tuple[str, ...]) -> Response:  # noqa: FBT001 - the verdict itself
-    body = orjson.dumps({"status": "ok" if good else "unavailable", "reasons": reasons})
-    return Response(200 if good else 503, body + b"\n", JSON)
+def _verdict(reasons: Sequence[Reason]) -> Response:
+    body = orjson.dumps({"status": "unavailable" if reasons else "ok", "reasons": reasons})
+    return Response(503 if reasons else 200, body + b"\n", JSON)
 
 
 def _listed(paths: Routes) -> bytes:

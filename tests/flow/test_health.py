@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from worker.flow.health import (
     STALLED_AFTER,
+    Health,
     Overrunning,
     PartitionState,
     PipelineState,
     ProcessState,
+    Reason,
     Snapshot,
     judge,
 )
+
+
+def texts(health: Health) -> tuple[str, ...]:
+    return tuple(reason.text for reason in health.reasons)
 
 
 def snapshot(*pipelines: PipelineState, now: float = 0.0, broken: str | None = None) -> Snapshot:
@@ -27,7 +36,7 @@ def test_a_pipeline_that_makes_no_step_is_not_live() -> None:
 
     assert (fresh.live, fresh.ready) == (True, True)
     assert stalled.live is False
-    assert stalled.reasons == ("pipeline: no step for 61 s",)
+    assert texts(stalled) == ("pipeline: no step for 61 s",)
 
 
 def test_a_pipeline_whose_topics_are_gone_is_live_but_not_ready() -> None:
@@ -38,14 +47,14 @@ def test_a_pipeline_whose_topics_are_gone_is_live_but_not_ready() -> None:
     health = judge(snapshot(pipeline))
 
     assert (health.live, health.ready) == (True, False)
-    assert health.reasons == ("pipeline: topics to read do not exist: flights",)
+    assert texts(health) == ("pipeline: topics to read do not exist: flights",)
 
 
 def test_what_only_a_restart_helps_against_is_not_live() -> None:
     health = judge(snapshot(broken="the asyncio loop has ended"))
 
     assert (health.live, health.ready) == (False, False)
-    assert health.reasons == ("the asyncio loop has ended",)
+    assert texts(health) == ("the asyncio loop has ended",)
 
 
 def test_a_rebalance_may_take_as_long_as_it_was_allowed_to() -> None:
@@ -66,7 +75,7 @@ def test_a_handler_that_takes_too_long_is_named_and_a_restart_would_not_help() -
     health = judge(snapshot(replace(GOOD, timeout=30.0, overrunning=late)))
 
     assert (health.live, health.ready) == (True, False)
-    assert health.reasons == (
+    assert texts(health) == (
         "pipeline: its handler has been at orders[3]@1234 for 95 s, longer than timeout: 30s",
     )
 
@@ -77,7 +86,7 @@ def test_a_pipeline_whose_breaker_is_open_is_live_but_not_ready() -> None:
     health = judge(snapshot(replace(GOOD, breaker_open=why)))
 
     assert (health.live, health.ready) == (True, False)
-    assert health.reasons == (f"pipeline: {why}",)
+    assert texts(health) == (f"pipeline: {why}",)
 
 
 def test_a_flooded_partition_is_named() -> None:
@@ -86,7 +95,36 @@ def test_a_flooded_partition_is_named() -> None:
     health = judge(snapshot(replace(GOOD, partitions=(flooded,))))
 
     assert (health.live, health.ready) == (True, False)
-    assert health.reasons == ("pipeline: orders[3] is flooded: too many of its messages fail",)
+    assert texts(health) == ("pipeline: orders[3] is flooded: too many of its messages fail",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"failed": "a poison pill"}, Reason("failed", "stopped: a poison pill")),
+        ({"status": "draining"}, Reason("draining", "draining")),
+        ({"connected": False, "joined": False}, Reason("no_broker", "no broker is connected")),
+        ({"missing": ("a", "b")}, Reason("no_topic", "topics to read do not exist: a, b")),
+        ({"blocked": "dlq is full"}, Reason("cannot_deliver", "cannot deliver: dlq is full")),
+        ({"hindered": "no hands"}, Reason("cannot_handle", "cannot handle: no hands")),
+        ({"breaker_open": "breaker a is open"}, Reason("breaker_open", "breaker a is open")),
+        ({"joined": False}, Reason("not_joined", "has not joined its group yet")),
+    ],
+    ids=lambda value: value.code if isinstance(value, Reason) else "",
+)
+def test_what_a_restart_would_not_help_against_is_told_with_a_code_and_a_text(
+    changes: dict[str, Any], reason: Reason
+) -> None:
+    health = judge(snapshot(replace(GOOD, **changes)))
+
+    assert (health.live, health.ready) == (True, False)
+    assert health.reasons == (Reason(reason.code, f"pipeline: {reason.text}"),)
+
+
+def test_a_pipeline_that_has_ended_for_good_is_not_helped_by_a_restart() -> None:
+    ended = replace(GOOD, status="failed", failed="a poison pill")
+
+    assert judge(snapshot(ended, now=1_000.0)).live
 
 
 def several(*processes: ProcessState, now: float = 0.0, draining: bool = False) -> Snapshot:
@@ -96,7 +134,7 @@ def several(*processes: ProcessState, now: float = 0.0, draining: bool = False) 
 def test_several_processes_are_ready_when_all_are() -> None:
     health = judge(several(*(ProcessState(n, snapshot=snapshot(GOOD)) for n in range(2))))
 
-    assert (health.live, health.ready, health.reasons) == (True, True, ())
+    assert (health.live, health.ready, texts(health)) == (True, True, ())
 
 
 def test_reasons_name_the_process() -> None:
@@ -111,7 +149,7 @@ def test_reasons_name_the_process() -> None:
     )
 
     assert (health.live, health.ready) == (True, False)
-    assert health.reasons == (
+    assert texts(health) == (
         "process 1: pipeline: has not joined its group yet",
         "process 2: ended with signal SIGKILL, starts again",
         "process 3: starting",
@@ -124,10 +162,10 @@ def test_a_process_that_tells_nothing_any_more_is_not_live() -> None:
     health = judge(several(silent, now=STALLED_AFTER + 1))
 
     assert health.live is False
-    assert health.reasons == ("process 1: pipeline: no step for 61 s",)
+    assert texts(health) == ("process 1: pipeline: no step for 61 s",)
 
 
 def test_processes_that_are_drained_are_not_ready() -> None:
     health = judge(several(ProcessState(0, snapshot=snapshot(GOOD)), draining=True))
 
-    assert health.reasons == ("draining",)
+    assert texts(health) == ("draining",)

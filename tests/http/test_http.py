@@ -109,7 +109,10 @@ def test_a_failed_pipeline_is_live_but_not_ready_and_says_why() -> None:
     assert health(snapshot(failed), "/livez") == (200, {"status": "ok", "reasons": []})
     assert health(snapshot(failed), "/readyz") == (
         503,
-        {"status": "unavailable", "reasons": ["delays: stopped: a poison pill"]},
+        {
+            "status": "unavailable",
+            "reasons": [{"code": "failed", "text": "delays: stopped: a poison pill"}],
+        },
     )
 
 
@@ -117,7 +120,7 @@ def test_a_pipeline_that_makes_no_step_is_not_live() -> None:
     status, answer = health(snapshot(READY, now=1000.0), "/livez")
 
     assert status == 503
-    assert answer["reasons"] == ["delays: no step for 900 s"]
+    assert answer["reasons"] == [{"code": "no_step", "text": "delays: no step for 900 s"}]
 
 
 def test_head_has_the_headers_of_get_and_no_body(server: Server) -> None:

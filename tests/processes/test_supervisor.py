@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import bodies
-from worker.flow.health import judge
+from worker.flow.health import Reason, judge
 from worker.ports import Clock
 from worker.processes.child import Target
 from worker.processes.supervisor import Supervisor
@@ -114,7 +114,8 @@ def test_a_process_whose_pipelines_have_all_stopped_is_left_alone_and_the_others
         run.until(lambda: len(run.supervisor.snapshot().pipelines) == 1)
         run.until(
             lambda: (
-                judge(run.supervisor.snapshot()).reasons == ("process 0: ended with exit code 1",)
+                judge(run.supervisor.snapshot()).reasons
+                == (Reason("process_ended", "process 0: ended with exit code 1"),)
             )
         )
         assert run.stop() == 1

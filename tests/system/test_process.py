@@ -165,7 +165,7 @@ def test_a_pipeline_that_stops_for_good_says_so_and_leaves_the_others_running(
     with spec.worker(pipelines=pipelines) as worker:
         kafka.produce(spec.source, numbered(100))
         worker.until(lambda: worker.pipeline("stops").get("status") == "failed")
-        reasons = " ".join(worker.get("/readyz")["reasons"])
+        reasons = " ".join(one["text"] for one in worker.get("/readyz")["reasons"])
         assert "stops: stopped: Message(" in reasons
         assert "give the pipeline a `dead_letter` topic" in reasons
         worker.until(lambda: worker.count("produced") == 100)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -209,12 +209,33 @@ class ProcessState:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """The verdict: not `live` means that a restart would help; `reasons` says why not ready."""
+class Reason:
+    """Why a worker is not ready; docs/health.md lists the codes."""
 
-    live: bool
-    ready: bool
-    reasons: tuple[str, ...]
+    code: str
+    text: str
+    """The same for people, beginning with the process and the pipeline if it is of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The verdict: not `live` means that a restart would help, which `hopeless` gives reasons for.
+
+    `reasons` says why not ready, those of `hopeless` first.
+    """
+
+    reasons: tuple[Reason, ...]
+    hopeless: tuple[Reason, ...] = ()
+
+    @property
+    def live(self) -> bool:
+        """Whether a restart would not help."""
+        return not self.hopeless
+
+    @property
+    def ready(self) -> bool:
+        """Whether all pipelines do their work, or can as soon as there is some."""
+        return not self.reasons
 
 
 def judge(snapshot: Snapshot) -> Health:
@@ -224,57 +245,71 @@ def judge(snapshot: Snapshot) -> Health:
 
 def _judge_processes(snapshot: Snapshot) -> Health:
     """All must be well; a process that has ended is its supervisor's to start again."""
-    reasons = ["draining"] if snapshot.draining else []
-    live = True
+    reasons = [Reason("draining", "draining")] if snapshot.draining else []
+    hopeless: list[Reason] = []
     for process in snapshot.processes:
+        name = f"process {process.index}"
         if process.snapshot is None:
-            reasons.append(f"process {process.index}: {process.ended or 'starting'}")
+            code = "process_starting" if process.ended is None else "process_ended"
+            reasons.append(Reason(code, f"{name}: {process.ended or 'starting'}"))
             continue
         health = _judge_one(replace(process.snapshot, now=snapshot.now))
-        reasons += [f"process {process.index}: {reason}" for reason in health.reasons]
-        live = live and health.live
-    return Health(live, ready=not reasons, reasons=tuple(reasons))
+        reasons += [_of(name, reason) for reason in health.reasons]
+        hopeless += [_of(name, reason) for reason in health.hopeless]
+    return Health(tuple(reasons), tuple(hopeless))
 
 
 def _judge_one(snapshot: Snapshot) -> Health:
-    stalled = [
-        f"{pipeline.name}: no step for {snapshot.now - pipeline.stepped:.0f} s"
-        for pipeline in snapshot.pipelines
-        if pipeline.status in ("joining", "running")
-        and snapshot.now - pipeline.stepped > pipeline.patience
-    ]
-    hopeless = stalled if snapshot.broken is None else [snapshot.broken, *stalled]
+    hopeless = [] if snapshot.broken is None else [Reason("broken", snapshot.broken)]
+    for pipeline in snapshot.pipelines:
+        hopeless += [_of(pipeline.name, one) for one in _hopeless(pipeline, snapshot.now)]
     reasons = list(hopeless)
     if snapshot.starting is not None:
-        reasons.append(snapshot.starting)
+        reasons.append(Reason("starting", snapshot.starting))
     if snapshot.draining:
-        reasons.append("draining")
+        reasons.append(Reason("draining", "draining"))
     for pipeline in snapshot.pipelines:
         reason = _why_not_ready(pipeline)
         if reason is not None:
-            reasons.append(f"{pipeline.name}: {reason}")
-    return Health(live=not hopeless, ready=not reasons, reasons=tuple(reasons))
+            reasons.append(_of(pipeline.name, reason))
+    return Health(tuple(reasons), tuple(hopeless))
 
 
-def _why_not_ready(pipeline: PipelineState) -> str | None:
+def _of(name: str, reason: Reason) -> Reason:
+    return Reason(reason.code, f"{name}: {reason.text}")
+
+
+def _hopeless(pipeline: PipelineState, now: float) -> Iterator[Reason]:
+    """What a new process may get over, and this one does not."""
+    if pipeline.status not in ("joining", "running"):
+        return
+    if now - pipeline.stepped > pipeline.patience:
+        yield Reason("no_step", f"no step for {now - pipeline.stepped:.0f} s")
+
+
+def _why_not_ready(pipeline: PipelineState) -> Reason | None:
     """The first that holds of all that can keep a pipeline from its work."""
+    topics, allowed = ", ".join(pipeline.missing), f"timeout: {pipeline.timeout or 0:g}s"
     hindrances = (
-        (pipeline.failed is not None, f"stopped: {pipeline.failed}"),
-        (pipeline.status in ("starting", "stopped", "draining"), pipeline.status),
-        (not pipeline.connected, "no broker is connected"),
-        (pipeline.missing, f"topics to read do not exist: {', '.join(pipeline.missing)}"),
-        (pipeline.blocked is not None, f"cannot deliver: {pipeline.blocked}"),
-        (pipeline.hindered is not None, f"cannot handle: {pipeline.hindered}"),
-        (pipeline.breaker_open is not None, str(pipeline.breaker_open)),
+        ("failed", pipeline.failed is not None, f"stopped: {pipeline.failed}"),
+        (pipeline.status, pipeline.status in ("starting", "stopped", "draining"), pipeline.status),
+        ("no_broker", not pipeline.connected, "no broker is connected"),
+        ("no_topic", pipeline.missing, f"topics to read do not exist: {topics}"),
+        ("cannot_deliver", pipeline.blocked is not None, f"cannot deliver: {pipeline.blocked}"),
+        ("cannot_handle", pipeline.hindered is not None, f"cannot handle: {pipeline.hindered}"),
+        ("breaker_open", pipeline.breaker_open is not None, str(pipeline.breaker_open)),
         *(
-            (True, f"{one.topic}[{one.partition}] is flooded: too many of its messages fail")
+            ("flooded", one.flooded, f"{_place(one)} is flooded: too many of its messages fail")
             for one in pipeline.partitions
-            if one.flooded
         ),
         *(
-            (True, f"its handler has been at {one}, longer than timeout: {pipeline.timeout:g}s")
+            ("overrunning", True, f"its handler has been at {one}, longer than {allowed}")
             for one in pipeline.overrunning[:1]
         ),
-        (not pipeline.joined, "has not joined its group yet"),
+        ("not_joined", not pipeline.joined, "has not joined its group yet"),
     )
-    return next((text for holds, text in hindrances if holds), None)
+    return next((Reason(code, text) for code, holds, text in hindrances if holds), None)
+
+
+def _place(partition: PartitionState) -> str:
+    return f"{partition.topic}[{partition.partition}]"

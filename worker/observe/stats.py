@@ -52,7 +52,7 @@ def _state(snapshot: Snapshot) -> dict[str, Any]:
         "started": snapshot.started,
         "live": health.live,
         "ready": health.ready,
-        "reasons": health.reasons,
+        "reasons": [reason.text for reason in health.reasons],
         "starting": snapshot.starting,
         "draining": snapshot.draining,
         "pipelines": {
