@@ -19,6 +19,7 @@ from worker.types import (
     Failure,
     Fetch,
     Headers,
+    Isolation,
     Outcome,
     RawMessage,
     TopicInfo,
@@ -291,6 +292,13 @@ class Admin(Protocol):
 
         At most: of the offsets in between some may have none. Counted are those that are kept and
         of no open transaction; topics that do not exist are left out. Raises `ClientError`.
+        """
+
+    def ends(self, partitions: Sequence[TopicPartition], isolation: Isolation) -> Offsets:
+        """Where partitions end for a reader of this isolation.
+
+        With `read_committed` that is in front of the first transaction that is open. Those of
+        which the cluster does not say it are left out, as those of a topic that is gone.
         """
 
     def close(self) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 Headers = Sequence[tuple[str, str | bytes | None]]
 """Record headers in the order of the record; names may repeat."""
+
+Isolation = Literal["read_committed", "read_uncommitted"]
+"""Whether records of open or aborted transactions are read."""
 
 
 class TopicPartition(NamedTuple):

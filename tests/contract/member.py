@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tests.contract.rig import Rig
 from worker.ports import Commits, Consumer, Offsets, Place
-from worker.types import Commit, Message, TopicPartition
+from worker.types import Commit, Isolation, Message, TopicPartition
 
 DEADLINE = 30.0
 """Seconds after which what a test waits for has failed to come."""
@@ -95,7 +95,11 @@ class Members:
         self.journal: list[tuple[str, Event]] = []
 
     def join(
-        self, group: str, *topics: str, start: Place = "oldest", isolation: str = "read_committed"
+        self,
+        group: str,
+        *topics: str,
+        start: Place = "oldest",
+        isolation: Isolation = "read_committed",
     ) -> Member:
         consumer = self._rig.consumer(group, isolation=isolation)
         member = Member(f"member {len(self._members)}", consumer, self.journal)

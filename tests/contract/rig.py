@@ -25,7 +25,7 @@ from worker.ports import Admin, Consumer, Producer, Table, Transactional
 from worker.settings import GroupSettings, KafkaSettings, MetadataSettings, Pipeline
 from worker.testing import ManualClock, MemoryBroker
 from worker.testing.consumer import MemoryConsumer
-from worker.types import Headers, TopicPartition
+from worker.types import Headers, Isolation, TopicPartition
 
 NOBODY: Final = "127.0.0.1:1"
 """Where no broker answers."""
@@ -50,7 +50,7 @@ class Layout:
 class Rig(Protocol):
     """What the suite needs besides the ports."""
 
-    def consumer(self, group: str, *, isolation: str = "read_committed") -> Consumer: ...
+    def consumer(self, group: str, *, isolation: Isolation = "read_committed") -> Consumer: ...
     def stranded_consumer(self) -> Consumer:
         """A consumer whose broker does not answer."""
         ...
@@ -73,6 +73,10 @@ class Rig(Protocol):
         ...
 
     def admin(self) -> Admin: ...
+    def stranded_admin(self) -> Admin:
+        """One whose broker does not answer."""
+        ...
+
     def append(
         self,
         source: TopicPartition,
@@ -97,7 +101,7 @@ class MemoryRig:
     def __init__(self) -> None:
         self._broker = MemoryBroker(ManualClock())
 
-    def consumer(self, group: str, *, isolation: str = "read_committed") -> Consumer:
+    def consumer(self, group: str, *, isolation: Isolation = "read_committed") -> Consumer:
         return self._broker.consumer(group, isolation=isolation)
 
     def stranded_consumer(self) -> Consumer:
@@ -127,6 +131,9 @@ class MemoryRig:
 
     def admin(self) -> Admin:
         return self._broker.admin()
+
+    def stranded_admin(self) -> Admin:
+        return _stopped().admin()
 
     def append(
         self,
@@ -173,7 +180,7 @@ class KafkaRig:
         self._admin = KafkaAdmin(self._settings)
         self._client = Client(self._raw | {"linger.ms": 0})
 
-    def consumer(self, group: str, *, isolation: str = "read_committed") -> Consumer:
+    def consumer(self, group: str, *, isolation: Isolation = "read_committed") -> Consumer:
         return KafkaConsumer(self._member(group, isolation) | {"max.poll.interval.ms": 6000})
 
     def stranded_consumer(self) -> Consumer:
@@ -206,6 +213,9 @@ class KafkaRig:
 
     def admin(self) -> Admin:
         return self._admin
+
+    def stranded_admin(self) -> Admin:
+        return KafkaAdmin(KafkaSettings(brokers=[NOBODY]), timeout=0.5)
 
     def append(
         self,
@@ -243,7 +253,7 @@ class KafkaRig:
     def fall_silent(self, consumer: Consumer) -> None:
         """`max.poll.interval.ms` does it."""
 
-    def _member(self, group: str, isolation: str) -> config.Properties:
+    def _member(self, group: str, isolation: Isolation) -> config.Properties:
         pipeline = Pipeline.model_validate(
             {"from": "unused", "handler": "unused", "isolation": isolation}
         )

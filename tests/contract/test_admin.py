@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.contract.member import Members
 from tests.contract.rig import Layout, Rig, unique
+from worker.errors import BrokersUnreachable
 from worker.types import Commit, TopicPartition
 
 
@@ -73,6 +76,41 @@ def test_records_that_are_deleted_do_not_count(rig: Rig) -> None:
     rig.delete_records(source, 2)
 
     assert rig.admin().uncommitted(unique("group"), [source.topic]) == {source.topic: 1}
+
+
+def test_the_ends_of_partitions_are_told_to_who_reads_none_of_them(rig: Rig) -> None:
+    topic = unique("topic")
+    empty, filled = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    rig.admin().create({topic: Layout(2)})
+    for number in range(3):
+        rig.append(filled, b"%d" % number)
+
+    assert rig.admin().ends([empty, filled], "read_committed") == {empty: 0, filled: 3}
+    assert rig.admin().ends([], "read_committed") == {}
+
+
+def test_the_end_behind_a_control_record_is_behind_it(rig: Rig) -> None:
+    source = TopicPartition(unique("topic"), 0)
+    rig.admin().create({source.topic: Layout(1)})
+    rig.append_transaction(source, b"committed")
+    rig.append_aborted(source, b"aborted")
+
+    assert rig.admin().ends([source], "read_committed") == {source: 4}
+
+
+def test_partitions_without_an_end_do_not_hide_those_of_others(rig: Rig) -> None:
+    here, gone = TopicPartition(unique("topic"), 0), TopicPartition(unique("topic"), 0)
+    rig.admin().create({here.topic: Layout(1)})
+    rig.append(here, b"")
+    beyond = TopicPartition(here.topic, 7)
+
+    assert rig.admin().ends([gone, here, beyond], "read_committed") == {here: 1}
+    assert rig.admin().ends([gone], "read_uncommitted") == {}
+
+
+def test_who_does_not_answer_is_no_answer(rig: Rig) -> None:
+    with pytest.raises(BrokersUnreachable):
+        rig.stranded_admin().ends([TopicPartition("topic", 0)], "read_committed")
 
 
 def test_closing_is_idempotent(rig: Rig) -> None:

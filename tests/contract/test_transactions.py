@@ -129,6 +129,8 @@ def test_whoever_reads_what_is_committed_takes_the_first_open_transaction_for_th
     assert [record.value() for record in table.read([source])] == [b"0.0", b"0.1", b"0.2"]
     assert (table.position(source), table.ends([source])) == (3, {source: 5})
     assert rig.admin().uncommitted(unique("group"), [source.topic]) == {source.topic: 3}
+    assert rig.admin().ends([source], "read_committed") == {source: 3}
+    assert rig.admin().ends([source], "read_uncommitted") == {source: 5}
     until(lambda: member.consumer.positions([source]) == {source: 3}, member)
     producer.commit({}, None, DEADLINE)
     until(lambda: [record.value() for record in table.read([source])], member)

@@ -15,11 +15,11 @@ from worker.kafka.admin import KafkaAdmin
 from worker.kafka.broker import KafkaCluster
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES
 from worker.kafka.embedded import EmbeddedBroker
-from worker.ports import NewTopic
+from worker.ports import NewTopic, Offsets
 from worker.settings import Security, Spec, TopicSettings
 from worker.spec import Document
 from worker.spec.testfile import topics_of
-from worker.types import Problem, TopicInfo
+from worker.types import Isolation, Problem, TopicInfo, TopicPartition
 
 DELIVERIES: Final = frozenset({"at_least_once"})
 """What the embedded broker can promise."""
@@ -121,6 +121,10 @@ class EmbeddedAdmin:
     def uncommitted(self, _group: str, topics: Sequence[str]) -> Mapping[str, int]:
         """See `ports.Admin`; the broker has nothing of an earlier run."""
         return dict.fromkeys(topics, 0)
+
+    def ends(self, _partitions: Sequence[TopicPartition], _isolation: Isolation) -> Offsets:
+        """See `ports.Admin`; the broker is not asked."""
+        return {}
 
     def close(self) -> None:
         """See `ports.Admin`; the broker is closed by who made it."""

@@ -29,7 +29,7 @@ from worker.kafka.logs import ClientLog, client_logger
 from worker.kafka.partitions import offsets, places
 from worker.ports import NewTopic, Offsets
 from worker.settings import KafkaSettings
-from worker.types import TopicInfo, TopicPartition
+from worker.types import Isolation, TopicInfo, TopicPartition
 
 OffsetSpec: Final[Any] = _OffsetSpec  # its methods have no types
 
@@ -107,10 +107,20 @@ class KafkaAdmin:
             behind[one.topic] += max(0, ends[one] - max(oldest[one], committed.get(one, 0)))
         return behind
 
-    def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
-        """The ends of partitions, behind what is in open transactions, too."""
-        uncommitted = IsolationLevel.READ_UNCOMMITTED
-        return self._offsets(partitions, OffsetSpec.latest(), uncommitted)
+    def ends(self, partitions: Sequence[TopicPartition], isolation: Isolation) -> Offsets:
+        """See `ports.Admin`; asked for once more while a leader is being found."""
+        if not partitions:
+            return {}
+        deadline = time.monotonic() + self._timeout
+        self._client.poll(0)  # what there is to be logged
+        while True:
+            found, errors = self._ends(partitions, IsolationLevel[isolation.upper()])
+            passing = [error for error in errors if is_retriable(error)]
+            if not passing or (found and time.monotonic() >= deadline):
+                return found
+            if time.monotonic() >= deadline:
+                raise self._unreachable(passing[0])
+            time.sleep(LOOK_AGAIN_AFTER)
 
     def topic_id(self, topic: str) -> str:
         """Kafka's id of a topic, which one that is made again under its name does not get."""
@@ -177,22 +187,34 @@ class KafkaAdmin:
                     found[topic] = frozenset(one.name for one in operations)
         return found
 
-    def _offsets(
-        self,
-        partitions: Sequence[TopicPartition],
-        place: Any,
-        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
-    ) -> Offsets:
+    def _offsets(self, partitions: Sequence[TopicPartition], place: Any) -> Offsets:
         if not partitions:
             return {}
         ask = partial(
             self._client.list_offsets,
             dict.fromkeys(places(partitions), place),
-            isolation_level=isolation,
+            isolation_level=IsolationLevel.READ_COMMITTED,
             request_timeout=self._timeout,
         )
         found = self._answers(ask)
         return {TopicPartition(p.topic, p.partition): found[p].offset for p in found}
+
+    def _ends(
+        self, partitions: Sequence[TopicPartition], isolation: IsolationLevel
+    ) -> tuple[Offsets, list[KafkaError]]:
+        """The ends that the cluster says, and why it does not say the others."""
+        answers = self._client.list_offsets(
+            dict.fromkeys(places(partitions), OffsetSpec.latest()),
+            isolation_level=isolation,
+            request_timeout=self._timeout,
+        )
+        found, errors = {}, []
+        for place, answer in answers.items():
+            try:
+                found[TopicPartition(place.topic, place.partition)] = answer.result().offset
+            except KafkaException as error:
+                errors.append(error.args[0])
+        return found, errors
 
     def _committed(self, group: str, partitions: Sequence[TopicPartition]) -> Offsets:
         if not partitions:

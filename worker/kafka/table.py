@@ -52,10 +52,14 @@ class KafkaTable:
         if self._admin is None:
             self._admin = KafkaAdmin(self._kafka, ASK_TIMEOUT)
         try:
-            return self._admin.ends(partitions)
+            ends = self._admin.ends(partitions, "read_uncommitted")
         except WorkerError as error:
             self._admin = None
             raise ClientError(str(error), retriable=True) from error
+        for source in partitions:
+            if source not in ends:
+                raise ClientError(f"the cluster does not say where {source} ends", retriable=True)
+        return ends
 
     def position(self, partition: TopicPartition) -> int:
         """See `ports.Table`."""

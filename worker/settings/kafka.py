@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from worker.settings.librdkafka import refusal
 from worker.settings.values import NAME, Brokers, Duration, ItemProblems, Model, Size
+from worker.types import Isolation
 
 Property = str | int | float | bool
 
@@ -261,7 +262,7 @@ class ConsumerSettings(Model):
         description="Where the client starts without a committed offset; pipelines have `start`, "
         "which is `oldest` by default.",
     )
-    isolation: Literal["read_committed", "read_uncommitted"] = Field(
+    isolation: Isolation = Field(
         "read_committed",
         description="Whether the client reads records of open or aborted transactions; pipelines "
         "have an `isolation` of their own.",

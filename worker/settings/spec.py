@@ -24,6 +24,7 @@ from worker.settings.values import (
     Version,
     growing,
 )
+from worker.types import Isolation
 
 LONGEST_TRANSACTION: Final = 900.0
 """Seconds: what brokers allow by default."""
@@ -270,7 +271,7 @@ class Lifecycle(Model):
         description="Name of this process, unique in its group, for static membership; "
         "`group.instance.id` is `{group}.{instance}.{process index}`.",
     )
-    isolation: Literal["read_committed", "read_uncommitted"] = Field(
+    isolation: Isolation = Field(
         "read_committed", description="Whether records of open or aborted transactions are read."
     )
     drain_timeout: Duration = Field(

@@ -11,8 +11,15 @@ from worker.ports import Commits, Membership, Offsets, Place, Rebalance
 from worker.settings.patterns import is_pattern, unmatched
 from worker.testing.cluster import Cluster
 from worker.testing.group import Member
-from worker.testing.log import Isolation
-from worker.types import ClientTotals, Commit, Fetch, StoredMessage, TopicPartition, bytes_of
+from worker.types import (
+    ClientTotals,
+    Commit,
+    Fetch,
+    Isolation,
+    StoredMessage,
+    TopicPartition,
+    bytes_of,
+)
 
 
 @dataclass(slots=True)

@@ -6,10 +6,7 @@ from bisect import bisect_left
 from datetime import datetime
 
 from worker.ports import Place
-from worker.types import Headers, StoredMessage, TopicPartition
-
-Isolation = str
-"""`read_committed` or `read_uncommitted`."""
+from worker.types import Headers, Isolation, StoredMessage, TopicPartition
 
 
 class Log:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from worker.errors import BrokersUnreachable
-from worker.ports import Clock, NewTopic
+from worker.ports import Clock, NewTopic, Offsets
 from worker.testing.cluster import Cluster
 from worker.testing.consumer import MemoryConsumer
-from worker.testing.log import Isolation
 from worker.testing.producer import MemoryProducer, as_bytes
 from worker.testing.table import MemoryTable
 from worker.testing.transactional import MemoryTransactional
-from worker.types import Commit, Headers, Message, TopicInfo, TopicPartition
+from worker.types import Commit, Headers, Isolation, Message, TopicInfo, TopicPartition
 
 MAX_MESSAGE_BYTES = 1_048_588
 """What a broker takes when nothing else is configured."""
@@ -201,6 +200,14 @@ class MemoryAdmin:
             for name in topics
             if name in self._broker.topics
         }
+
+    def ends(self, partitions: Sequence[TopicPartition], isolation: Isolation) -> Offsets:
+        """Tell the ends; what does not exist is left out."""
+        self._require_broker()
+        with self._broker.lock:
+            logs = (log for topic in self._broker.topics.values() for log in topic.logs)
+            ends = {log.source: log.end_for(isolation) for log in logs}
+        return {source: ends[source] for source in partitions if source in ends}
 
     def close(self) -> None:
         """Nothing is held."""
