@@ -19,6 +19,7 @@ import worker
 from tests.engine.rig import InlinePool
 from tests.observe.followed import Followed
 from worker.app.lanes import lanes_of, tier_lanes_of
+from worker.engine.ends import LogEnds
 from worker.engine.execute import Executor
 from worker.engine.job import Clients, Job
 from worker.engine.pipeline import PipelineLoop
@@ -49,7 +50,7 @@ Each costs about 50 ns, a hundredth of what the whole message takes. Who adds on
 `python -m bench throughput`.
 """
 
-PER_RUN = 115
+PER_RUN = 116
 """Calls for a run: of 500 messages, or of fewer on a slow machine."""
 
 
@@ -187,7 +188,8 @@ def running(
         return watching.consumer(KafkaConsumer({}))
 
     partitions = dict.fromkeys((tier.topic for tier in tiers), 1)
-    clients = Clients(consumer, producer, limits, partitions, broker.table)
+    ends = LogEnds(broker.admin().ends, broker.clock)
+    clients = Clients(consumer, producer, limits, ends, partitions, broker.table)
     loop = PipelineLoop(job, clients, pool, ManualClock(), observer)
     loop.start()
     next(pool.steps)

@@ -8,6 +8,7 @@ from typing import Any
 
 from worker.app.lanes import lanes_of, tier_lanes_of
 from worker.engine.breaker import Breaker
+from worker.engine.ends import LogEnds
 from worker.engine.execute import Executor
 from worker.engine.floor import Floor
 from worker.engine.job import Clients, Job
@@ -145,10 +146,13 @@ class Rig:
         self.counts = Counts()
         self.groups = FailureGroups()
         self.late: Late = {}
+        self.log_ends = LogEnds(self.broker.admin().ends, self.clock)
+        """Asked where tests say so."""
         clients = Clients(
             lambda: self.broker.consumer(GROUP),
             self._make_producer,
             self.limits,
+            self.log_ends,
             dict.fromkeys(own, self.partitions),
             self.broker.table,
             self._make_transactional if pipeline.delivery == "exactly_once" else None,

@@ -19,6 +19,7 @@ from tests.engine import steps
 from tests.observe.followed import FACTS, SAMPLED, Followed, attributes, context, parent_of
 from worker.app.execution import Recipe
 from worker.app.options import nothing
+from worker.engine.ends import LogEnds
 from worker.engine.job import Clients, Job
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.processes import LONGEST, ProcessPool
@@ -79,7 +80,10 @@ class Running:
             observer=watching.observer,
         )
         clients = Clients(
-            lambda: self.broker.consumer("group"), self.broker.producer, topics.limits
+            lambda: self.broker.consumer("group"),
+            self.broker.producer,
+            topics.limits,
+            LogEnds(self.broker.admin().ends, Clock()),
         )
         limit, lanes = batch or LONGEST, LANES[pipeline.ordering]
         job = Job("pipeline", "group", ["source"], handler, pipeline, limit, lanes=lanes)

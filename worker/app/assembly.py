@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from uuid import uuid4
 
@@ -26,6 +26,7 @@ from worker.app.retrytopics import (
 )
 from worker.app.rights import forbidden, not_exactly_once
 from worker.engine.breaker import Breaker
+from worker.engine.ends import LogEnds
 from worker.engine.floor import Floor
 from worker.engine.job import Clients, Job
 from worker.engine.partition import POLL_LIMIT
@@ -43,6 +44,7 @@ from worker.errors import (
     ConnectionFailed,
     TopicsRefused,
 )
+from worker.flow.health import Snapshot
 from worker.handlers import Handler
 from worker.kafka import config
 from worker.kafka.admin import KafkaAdmin
@@ -128,6 +130,7 @@ class _Assembly:
         self._there: Sequence[str] = ()
         self._redriven: Mapping[str, str] = {}
         self._known = KnownTopics(self._admin.describe, self._clock)
+        self._log_ends = LogEnds(self._admin.ends, self._clock)
 
     def worker(self) -> Worker:
         pipelines = [self._spec.pipelines[name] for name in self._names]
@@ -150,11 +153,17 @@ class _Assembly:
             clock=self._clock,
             drain_timeout=max(pipeline.drain_timeout for pipeline in pipelines),
             startup_timeout=self._spec.startup_timeout,
-            serve=endpoint(self._spec.server, self._clock)
-            if self._options.process is None
-            else lambda _snapshot: nullcontext(),
+            serve=self._serve,
             close=self._tracers.close,
         )
+
+    @contextmanager
+    def _serve(self, snapshot: Callable[[], Snapshot]) -> Iterator[None]:
+        """What goes on beside the pipelines; one of several processes has no endpoint."""
+        show = endpoint(self._spec.server, self._clock)
+        shown = show(snapshot) if self._options.process is None else nullcontext()
+        with self._log_ends.asking(), shown:
+            yield
 
     def _handler(self, pipeline: Pipeline) -> Handler:
         return self._options.registry.handlers[pipeline.handler]
@@ -369,6 +378,7 @@ class _Assembly:
             consumer,
             producer,
             self._known.limits,
+            self._log_ends,
             self._known.numbers,
             partial(KafkaTable, kafka, self._spec.group(name)),
             transactional if pipeline.delivery == "exactly_once" else None,

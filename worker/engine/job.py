@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from worker.engine.breaker import Breaker
+from worker.engine.ends import LogEnds
 from worker.engine.floor import Floor
 from worker.engine.partition import POLL_LIMIT
 from worker.engine.pool import Pool
@@ -57,6 +58,8 @@ class Clients:
     producer: Callable[[], Producer]
     limits: Mapping[str, int]
     """`max.message.bytes` of every topic produced to, kept current by `producer`."""
+    log_ends: LogEnds
+    """Where the partitions end that are read, be it that nothing is fetched."""
     partitions: Mapping[str, int] = field(default_factory=dict)
     """How many partitions these topics have, as last heard."""
     table: Callable[[], Table] | None = None

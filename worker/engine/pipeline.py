@@ -163,6 +163,8 @@ class PipelineLoop:
     def _publish(self, status: PipelineStatus, runner: Runner | None) -> None:
         now = self._clock.monotonic()
         self._publish_due = now + PUBLISH_EVERY
+        partitions = () if runner is None else runner.partitions
+        self._clients.log_ends.want(self.job.name, partitions, self.job.settings.isolation)
         received_rate, produced_rate = self._measure(now)
         counts = replace(
             self._counts,
