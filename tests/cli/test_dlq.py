@@ -14,6 +14,7 @@ from tests.cli.rig import SPEC, shop, worker
 from worker.cli import letters as views
 from worker.cli import main
 from worker.cli.selection import Moment
+from worker.cli.shown import age
 from worker.flow.ledger import Entry
 from worker.flow.letters import read
 from worker.kafka.mover import Progress
@@ -119,7 +120,7 @@ def test_times_are_given_as_they_are_or_as_how_long_ago_they_were() -> None:
     [(0, "0s"), (-5, "0s"), (59, "59s"), (60, "1m"), (7_199, "1h"), (86_400 * 3, "3d")],
 )
 def test_an_age_is_told_in_the_largest_unit_that_it_fills(seconds: int, text: str) -> None:
-    assert views.age(0, seconds) == text
+    assert age(0, seconds) == text
 
 
 def test_what_a_dead_letter_holds_gives_the_terminal_no_orders(

@@ -7,28 +7,25 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import click
 from click.shell_completion import CompletionItem
 
-from worker.app import unreadable
 from worker.cli import letters as views
 from worker.cli.ending import leave, stopped_by_signals
 from worker.cli.exit_codes import FAILED, FORCED
+from worker.cli.opening import opened
+from worker.cli.options import Output, output_option, spec_option
 from worker.cli.selection import selection_options
-from worker.errors import BadConfiguration, ConnectionFailed, WorkerError
+from worker.errors import WorkerError
 from worker.flow.rate import Rate, Unlimited
 from worker.flow.redrive import ORIGIN, Decide, Selection, drop, park
 from worker.kafka.mover import Mover, Progress
 from worker.observe import logs
 from worker.operate.deadletters import DeadLetters, Plan
-from worker.settings.librdkafka import key_of
-from worker.settings.secrets import secrets_of
 from worker.settings.topics import parking_topic
 from worker.spec import load
-
-Output = Literal["table", "json"]
 
 SETTINGS: Final[dict[str, Any]] = {"show_default": True}
 REDRIVES: Final = 3
@@ -62,19 +59,8 @@ def _topics_of(ctx: click.Context, _param: object, incomplete: str) -> list[Comp
     return [CompletionItem(topic) for topic in sorted(topics) if topic.startswith(incomplete)]
 
 
-_SPEC = click.option(
-    "--spec",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    required=True,
-    is_eager=True,
-    envvar="WORKER_SPEC",
-    show_envvar=True,
-    metavar="FILE",
-    help="The spec: the cluster, the pipelines, and the topics that may be written to.",
-)
-_OUTPUT = click.option(
-    "--output", type=click.Choice(["table", "json"]), default="table", help="How to print."
-)
+_SPEC = spec_option("The spec: the cluster, the pipelines, and the topics that may be written to.")
+_OUTPUT = output_option()
 _TOPIC = click.argument("topic", shell_complete=_topics_of)
 
 
@@ -219,18 +205,8 @@ def drop_(topic: str, spec: Path, **others: Any) -> None:
     _move(_opened(spec), topic, drop(), **others)
 
 
-def _opened(spec: Path, allow: Sequence[str] = ()) -> DeadLetters:
-    """The dead letters of a spec's cluster; its handlers are not looked at."""
-    document = load(spec, os.environ)
-    logs.configure("warning", "auto", secrets=secrets_of(document.spec))
-    problems = unreadable(document)
-    if problems:
-        raise BadConfiguration(problems)
-    try:
-        return DeadLetters(document.spec, allow)
-    except ConnectionFailed as error:  # nobody was asked yet: no client can be made
-        key = key_of(error.text) or ("security",)
-        raise BadConfiguration([document.problem(("kafka", *key), error.text)]) from error
+def _opened(file: Path, allow: Sequence[str] = ()) -> DeadLetters:
+    return opened(file, lambda spec: DeadLetters(spec, allow))
 
 
 def _move(

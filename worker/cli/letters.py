@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import time
-from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import click
-from rich.console import Console
 
-from worker.cli.tables import laid_out
+from worker.cli.shown import age, as_json, moment, print_json, readable
+from worker.cli.tables import print_table
 from worker.flow.ledger import Entry
 from worker.flow.letters import Letter
 from worker.kafka.mover import Progress
 from worker.observe.text import escaped
 from worker.operate.deadletters import Plan, Survey
 
-WIDTH: Final = 120
-"""Columns where there is no terminal."""
-SHOWN: Final = 2_000
-"""Characters of a payload, a key or a header that are shown to people."""
 UNKNOWN: Final = "?"
-
-_UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
-
-
-def age(milliseconds: int, now: float) -> str:
-    """How long ago that was, in the largest unit that it fills: 3d, 4h, 12m, 8s."""
-    seconds = max(0, round(now - milliseconds / 1000))
-    unit, size = next((u for u in _UNITS if seconds >= u[1]), _UNITS[-1])
-    return f"{seconds // size}{unit}"
 
 
 def show_surveys(surveys: Sequence[Survey]) -> None:
@@ -51,7 +35,7 @@ def show_surveys(surveys: Sequence[Survey]) -> None:
         for (reason, handler), kind in sorted(survey.waiting.items(), key=lambda one: str(one[0]))
     ]
     if kinds:
-        _print_table(("topic", "reason", "handler", "waiting", "oldest"), kinds, texts=3)
+        print_table(("topic", "reason", "handler", "waiting", "oldest"), kinds, texts=3)
         click.echo()
     totals = [
         (
@@ -61,12 +45,12 @@ def show_surveys(surveys: Sequence[Survey]) -> None:
         )
         for survey in surveys
     ]
-    _print_table(("topic", "waiting", "redriven", "parked", "dropped"), totals, texts=1)
+    print_table(("topic", "waiting", "redriven", "parked", "dropped"), totals, texts=1)
 
 
 def show_surveys_as_json(surveys: Sequence[Survey]) -> None:
     """Print the same as a JSON array."""
-    _print_json(
+    print_json(
         [
             {
                 "topic": survey.topic,
@@ -91,7 +75,7 @@ def show_letter_as_json(letter: Letter, entry: Entry | None) -> None:
     """Print a dead letter as a line of JSON; bytes that are no UTF-8 are written in base 64."""
     message = letter.message
     origin = {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
-    _print_json(
+    print_json(
         {
             "topic": message.topic,
             "partition": message.partition,
@@ -108,9 +92,9 @@ def show_letter_as_json(letter: Letter, entry: Entry | None) -> None:
             "failed": message.timestamp,
             "first_failure": letter.first_failure,
             "settled": None if entry is None else entry._asdict(),
-            "key": _as_json(message.key),
-            "value": _as_json(message.value),
-            "headers": [[name, _as_json(value)] for name, value in message.headers],
+            "key": as_json(message.key),
+            "value": as_json(message.value),
+            "headers": [[name, as_json(value)] for name, value in message.headers],
         }
     )
 
@@ -122,7 +106,7 @@ def show_plan(plan: Plan, *, err: bool) -> None:
         for (kind, move), number in plan.moves.items()
     ]
     if rows:
-        _print_table(("reason", "to be", "to", "messages"), rows, texts=3, err=err)
+        print_table(("reason", "to be", "to", "messages"), rows, texts=3, err=err)
     else:
         click.echo(f"nothing to move in {escaped(plan.task.topic)}", err=err)
     _print_stays(plan.stays, err=err)
@@ -134,7 +118,7 @@ def show_plan_as_json(plan: Plan) -> None:
         {"reason": kind, "fate": move.fate, "to": move.topic, "count": number}
         for (kind, move), number in plan.moves.items()
     ]
-    _print_json({"topic": plan.task.topic, "moves": moves, "stays": _counts(plan.stays)})
+    print_json({"topic": plan.task.topic, "moves": moves, "stays": _counts(plan.stays)})
 
 
 def show_progress(topic: str, progress: Progress) -> None:
@@ -153,7 +137,7 @@ def show_progress_as_json(topic: str, progress: Progress) -> None:
         {"fate": fate, "to": target, "count": number}
         for (fate, target), number in progress.moved.items()
     ]
-    _print_json({"topic": topic, "moved": moved, "stays": _counts(progress.stayed)})
+    print_json({"topic": topic, "moved": moved, "stays": _counts(progress.stayed)})
 
 
 def _lines(letter: Letter, entry: Entry | None) -> Iterator[str]:
@@ -163,49 +147,22 @@ def _lines(letter: Letter, entry: Entry | None) -> Iterator[str]:
     yield escaped(f"{message.topic}[{message.partition}]@{message.offset} {why}{text}")
     about = {
         "from": f"{letter.topic}[{letter.partition}]@{letter.offset}" if letter.topic else None,
-        "failed": _when(message.timestamp),
-        "first": None if letter.first_failure is None else _when(letter.first_failure),
+        "failed": moment(message.timestamp),
+        "first": None if letter.first_failure is None else moment(letter.first_failure),
         "group": letter.group,
         "handler": letter.handler,
         "redrives": str(letter.redrives),
         "settled": None if entry is None else _fate(entry),
-        "key": _readable(message.key),
-        "value": _readable(message.value),
+        "key": readable(message.key),
+        "value": readable(message.value),
     }
     yield from (f"  {name:9}{escaped(value)}" for name, value in about.items() if value is not None)
     for name, value in message.headers:
-        yield f"  {'header':9}{escaped(name)}: {escaped(_readable(value) or 'null')}"
-
-
-def _when(milliseconds: int) -> str:
-    """The time in UTC; the number where it is none that a calendar has."""
-    try:
-        time = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return str(milliseconds)
-    return time.isoformat(timespec="seconds")
+        yield f"  {'header':9}{escaped(name)}: {escaped(readable(value) or 'null')}"
 
 
 def _fate(entry: Entry) -> str:
     return entry.fate if entry.to is None else f"{entry.fate} to {entry.to}"
-
-
-def _readable(value: bytes | None) -> str | None:
-    if value is None:
-        return None
-    text = value.decode("utf-8", "backslashreplace")
-    if len(text) <= SHOWN:
-        return text
-    return f"{text[:SHOWN]}... ({len(value):,} bytes; all with --output json)"
-
-
-def _as_json(value: bytes | None) -> str | dict[str, str] | None:
-    if value is None:
-        return None
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return {"base64": b64encode(value).decode()}
 
 
 def _counts(stays: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -215,17 +172,3 @@ def _counts(stays: Mapping[str, int]) -> list[dict[str, Any]]:
 def _print_stays(stays: Counter[str], *, err: bool) -> None:
     for why, number in stays.items():
         click.echo(f"{number:,} cannot be moved: {escaped(why)}", err=err)
-
-
-def _print_table(
-    names: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int, err: bool = False
-) -> None:
-    console = Console(stderr=err, highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(stderr=err, highlight=False, markup=False, width=WIDTH)
-    console.print(laid_out(names, list(rows), width=console.width, texts=texts))
-
-
-def _print_json(value: Any) -> None:
-    """Print JSON in ASCII, which no terminal takes for an order."""
-    click.echo(json.dumps(value))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import click
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+Output = Literal["table", "json"]
 
 SETTINGS: Final[dict[str, Any]] = {"auto_envvar_prefix": "WORKER", "show_default": True}
 """Every option can be given as `WORKER_{OPTION}`."""
@@ -35,6 +37,26 @@ def spec_argument() -> Callable[[Decorated], Decorated]:
     """SPEC: the file of a spec."""
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
     return click.argument("spec", type=file, metavar="SPEC")
+
+
+def spec_option(text: str) -> Callable[[Decorated], Decorated]:
+    """--spec: the file of a spec, for commands with other arguments."""
+    return click.option(
+        "--spec",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        required=True,
+        is_eager=True,
+        envvar="WORKER_SPEC",
+        show_envvar=True,
+        metavar="FILE",
+        help=text,
+    )
+
+
+def output_option() -> Callable[[Decorated], Decorated]:
+    """--output: how to print."""
+    choice = click.Choice(["table", "json"])
+    return click.option("--output", type=choice, default="table", help="How to print.")
 
 
 def only_option() -> Callable[[Decorated], Decorated]:

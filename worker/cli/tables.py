@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 NARROW: Final = 75
 """Columns of a terminal in which a table would be cut."""
+
+WIDTH: Final = 120
+"""Columns where there is no terminal."""
+
+
+def print_table(
+    names: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int, err: bool = False
+) -> None:
+    """Print a table as wide as the terminal."""
+    console = Console(stderr=err, highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(stderr=err, highlight=False, markup=False, width=WIDTH)
+    console.print(laid_out(names, list(rows), width=console.width, texts=texts))
 
 
 def laid_out(

@@ -1,0 +1,35 @@
+"""What commands make of the cluster that a spec names, without its handlers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from worker.app import unreadable
+from worker.errors import BadConfiguration, ConnectionFailed
+from worker.observe import logs
+from worker.settings import Spec
+from worker.settings.librdkafka import key_of
+from worker.settings.secrets import secrets_of
+from worker.spec import load
+
+Opened = TypeVar("Opened")
+
+
+def opened(file: Path, make: Callable[[Spec], Opened]) -> Opened:
+    """What `make` makes of a spec; its handlers are not looked at.
+
+    Warnings go to the log without the spec's secrets. Raises `BadConfiguration`.
+    """
+    document = load(file, os.environ)
+    logs.configure("warning", "auto", secrets=secrets_of(document.spec))
+    problems = unreadable(document)
+    if problems:
+        raise BadConfiguration(problems)
+    try:
+        return make(document.spec)
+    except ConnectionFailed as error:  # nobody was asked yet: no client can be made
+        key = key_of(error.text) or ("security",)
+        raise BadConfiguration([document.problem(("kafka", *key), error.text)]) from error

@@ -1,0 +1,56 @@
+"""Times and bytes as commands show them, to people and to programs."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+
+LONGEST: Final = 2_000
+"""Characters of a payload, a key or a header that are shown to people."""
+
+_UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+
+
+def age(milliseconds: int, now: float) -> str:
+    """How long ago that was, in the largest unit that it fills: 3d, 4h, 12m, 8s."""
+    seconds = max(0, round(now - milliseconds / 1000))
+    unit, size = next((u for u in _UNITS if seconds >= u[1]), _UNITS[-1])
+    return f"{seconds // size}{unit}"
+
+
+def moment(milliseconds: int) -> str:
+    """The time in UTC; the number where it is none that a calendar has."""
+    try:
+        time = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return str(milliseconds)
+    return time.isoformat(timespec="seconds")
+
+
+def readable(value: bytes | None) -> str | None:
+    """Bytes for people, as far as they are not too long; not escaped yet."""
+    if value is None:
+        return None
+    text = value.decode("utf-8", "backslashreplace")
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[:LONGEST]}... ({len(value):,} bytes; all with --output json)"
+
+
+def as_json(value: bytes | None) -> str | dict[str, str] | None:
+    """Bytes for programs; those that are no UTF-8 in base 64."""
+    if value is None:
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": b64encode(value).decode()}
+
+
+def print_json(value: Any) -> None:
+    """Print JSON in ASCII, which no terminal takes for an order."""
+    click.echo(json.dumps(value))
