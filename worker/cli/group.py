@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "validate": "Check specs and files of tests.",
     "schema": "Print the JSON Schema of the spec.",
     "dlq": "See dead letters, and have them handled again.",
+    "explain": "Tell the life of a message: attempts, errors, where it went.",
     "broker": "Run a real Apache Kafka in the foreground.",
 }
 """The commands and what they do; each is `command` in the module `worker.cli.{name}`."""

@@ -51,8 +51,19 @@ def of_message(
 def place_of(message: Message) -> dict[str, object]:
     """Where a message lies, and its trace as far as its headers tell, as fields of a log line."""
     place = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
-    trace = _TRACE.fullmatch(dict(message.headers).get("traceparent") or b"")
-    return place if trace is None else {**place, "trace_id": trace[1].decode()}
+    trace = trace_of(message)
+    return place if trace is None else {**place, "trace_id": trace}
+
+
+def trace_of(message: Message) -> str | None:
+    """The trace that a message belongs to, in hexadecimal digits; None where it names none."""
+    trace = _TRACE.fullmatch(context_of(message) or b"")
+    return None if trace is None else trace[1].decode()
+
+
+def context_of(message: Message) -> bytes | None:
+    """The header that names a message's trace, and the span that it was sent in."""
+    return dict(message.headers).get("traceparent")
 
 
 def beginning(text: str) -> bytes:

@@ -90,6 +90,11 @@ def due_of(raw: RawMessage) -> int:
     return headers.number(_last(raw, _DUE)) or 0
 
 
+def due(message: Message) -> int | None:
+    """The same of a message; None where it does not say."""
+    return headers.number(dict(message.headers).get(_DUE))
+
+
 def due_first(messages: Sequence[RawMessage], now: float, delay: float) -> tuple[int, float]:
     """How many of these, the first ones, are due `now`; the next is in so many seconds.
 

@@ -26,10 +26,10 @@ from worker.errors import BrokersUnreachable, ClientError, TopicsRefused
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES, common
 from worker.kafka.failures import describe, failure, is_retriable, made
 from worker.kafka.logs import ClientLog, client_logger
-from worker.kafka.partitions import offsets, places
+from worker.kafka.partitions import commits, places
 from worker.ports import NewTopic, Offsets
 from worker.settings import KafkaSettings
-from worker.types import Isolation, TopicInfo, TopicPartition
+from worker.types import Commit, Isolation, TopicInfo, TopicPartition
 
 OffsetSpec: Final[Any] = _OffsetSpec  # its methods have no types
 
@@ -101,11 +101,25 @@ class KafkaAdmin:
         ]
         oldest = self._offsets(partitions, OffsetSpec.earliest())
         ends = self._offsets(partitions, OffsetSpec.latest())
-        committed = self._committed(group, partitions)
+        committed = self.committed(group, partitions)
         behind = dict.fromkeys(numbers, 0)
         for one in partitions:
-            behind[one.topic] += max(0, ends[one] - max(oldest[one], committed.get(one, 0)))
+            done = committed[one].offset if one in committed else 0
+            behind[one.topic] += max(0, ends[one] - max(oldest[one], done))
         return behind
+
+    def committed(
+        self, group: str, partitions: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, Commit]:
+        """What a group has committed, without joining it; where it has not, a partition lacks."""
+        if not partitions:
+            return {}
+        asked = [ConsumerGroupTopicPartitions(group, places(partitions))]
+        ask = partial(
+            self._client.list_consumer_group_offsets, asked, request_timeout=self._timeout
+        )
+        (found,) = self._answers(ask).values()
+        return {one: made for one, made in commits(found.topic_partitions).items() if made[0] >= 0}
 
     def ends(self, partitions: Sequence[TopicPartition], isolation: Isolation) -> Offsets:
         """See `ports.Admin`; asked for once more while a leader is being found."""
@@ -215,16 +229,6 @@ class KafkaAdmin:
             except KafkaException as error:
                 errors.append(error.args[0])
         return found, errors
-
-    def _committed(self, group: str, partitions: Sequence[TopicPartition]) -> Offsets:
-        if not partitions:
-            return {}
-        asked = [ConsumerGroupTopicPartitions(group, places(partitions))]
-        ask = partial(
-            self._client.list_consumer_group_offsets, asked, request_timeout=self._timeout
-        )
-        (found,) = self._answers(ask).values()
-        return offsets(found.topic_partitions)
 
     def _answers(self, ask: Callable[[], Mapping[Any, Future[Any]]]) -> Mapping[Any, Any]:
         """Ask, and ask again while a leader or a coordinator is being found."""

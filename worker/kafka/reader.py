@@ -15,9 +15,10 @@ from worker.errors import ClientError
 from worker.kafka.config import common
 from worker.kafka.failures import failure, is_retriable, made
 from worker.kafka.logs import ClientLog, client_logger
-from worker.ports import Offsets
+from worker.kafka.questions import find
+from worker.ports import Offsets, Place
 from worker.settings import KafkaSettings
-from worker.types import Message, RawMessage, TopicPartition
+from worker.types import Isolation, Message, RawMessage, TopicPartition
 
 TIMEOUT: Final = 10.0
 """Seconds for one answer of the cluster."""
@@ -32,8 +33,12 @@ class Bounds(NamedTuple):
     end: int
 
 
-def outsider(kafka: KafkaSettings, group: str = "stream-worker-reader") -> Client:
-    """A client that reads what is committed, in no group but with the rights for this one.
+def outsider(
+    kafka: KafkaSettings,
+    group: str = "stream-worker-reader",
+    isolation: Isolation = "read_committed",
+) -> Client:
+    """A client that reads, in no group but with the rights for this one.
 
     Raises `ConnectionFailed` where no client can be made of these settings.
     """
@@ -42,7 +47,7 @@ def outsider(kafka: KafkaSettings, group: str = "stream-worker-reader") -> Clien
         "group.id": group,
         "enable.auto.commit": False,
         "auto.offset.reset": "error",
-        "isolation.level": "read_committed",
+        "isolation.level": isolation,
         "enable.partition.eof": True,
         "fetch.queue.backoff.ms": 10,
         "fetch.wait.max.ms": 10,  # the end of a log is told when this is over
@@ -81,12 +86,13 @@ def records(client: Client, starts: Offsets, ends: Offsets) -> Iterator[RawMessa
 class Reader:
     """A consumer outside all groups, as a context manager; it belongs to one thread at a time.
 
-    It reads what is committed: what it takes for the end of a partition lies in front of every
-    transaction that is open. Every method raises `ClientError` when the cluster does not answer.
+    Unless told otherwise it reads what is committed: what it takes for the end of a partition lies
+    in front of every transaction that is open. Every method raises `ClientError` when the cluster
+    does not answer.
     """
 
-    def __init__(self, kafka: KafkaSettings) -> None:
-        self._client = outsider(kafka)
+    def __init__(self, kafka: KafkaSettings, isolation: Isolation = "read_committed") -> None:
+        self._client = outsider(kafka, isolation=isolation)
 
     def __enter__(self) -> Self:
         return self
@@ -101,7 +107,9 @@ class Reader:
 
     def bounds(self, topics: Sequence[str]) -> dict[TopicPartition, Bounds]:
         """How far each partition of the topics reaches at this moment."""
-        return {source: self._bounds(source) for topic in topics for source in self._sources(topic)}
+        return {
+            source: self._bounds(source) for topic in topics for source in self.partitions(topic)
+        }
 
     def records(self, topic: str) -> Iterator[Message]:
         """The records of a topic up to its present end, partition by partition."""
@@ -114,7 +122,27 @@ class Reader:
             yield from map(Message, records(self._client, {source: low}, {source: end}))
             self._client.unassign()
 
-    def _sources(self, topic: str) -> list[TopicPartition]:
+    def since(self, topic: str, place: Place) -> dict[TopicPartition, Bounds]:
+        """From which place to which end each partition of a topic reaches at this moment."""
+        sources = self.partitions(topic)
+        starts, ends = find(self._client, sources, place), find(self._client, sources, "newest")
+        return {one: Bounds(min(starts[one], ends[one]), ends[one]) for one in sources}
+
+    def beside(self, bounds: Mapping[TopicPartition, Bounds]) -> Iterator[Message]:
+        """The records between such bounds that are still there, of all partitions together."""
+        starts = {source: low for source, (low, _) in bounds.items()}
+        ends = {source: end for source, (_, end) in bounds.items()}
+        try:
+            yield from map(Message, records(self._client, starts, ends))
+        finally:
+            self._client.unassign()
+
+    def at(self, source: TopicPartition, offset: int) -> Message | None:
+        """The record at an offset between the bounds of a partition; None where it has a gap."""
+        return next(self.beside({source: Bounds(offset, offset + 1)}), None)
+
+    def partitions(self, topic: str) -> list[TopicPartition]:
+        """Every partition of a topic that is there."""
         try:
             found = self._client.list_topics(topic, timeout=TIMEOUT).topics[topic]
         except KafkaException as error:

@@ -1,0 +1,253 @@
+"""`worker explain` on a real Kafka: messages with a life behind them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from tests.cli.rig import worker
+from tests.system.rig import DEADLINE, Kafka, Spec, unique
+from tests.system.test_transactions import write
+
+pytestmark = pytest.mark.kafka
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+Reply = tuple[int, str, str]
+
+
+class Rig(Spec):
+    """A spec with retry topics and dead letters, and the commands on it."""
+
+    def __init__(self, kafka: Kafka, folder: Path) -> None:
+        name = unique("life")
+        settings = {
+            "dead_letter": f"{name}.dlq",
+            "ordering": "key",
+            "retry": {"attempts": 2, "backoff": {"initial": "1ms"}, "topics": ["100ms"]},
+        }
+        super().__init__(kafka, folder, "need_file", settings, name=name)
+        self.dead = f"{name}.dlq"
+        kafka.create(self.source, self.target, self.dead)
+        self.file = self.written(server={"port": 0})
+
+    def send(self, key: str, payload: Any, partition: int = 0) -> None:
+        """Write a message that belongs to a trace."""
+        producer = Producer({"bootstrap.servers": self.kafka.address})
+        context = f"00-{TRACE}-{secrets.token_hex(8)}-00"
+        headers: dict[str, str | bytes | None] = {"traceparent": context}
+        value = json.dumps(payload).encode()
+        producer.produce(self.source, value, key.encode(), partition, headers=headers)
+        assert producer.flush(DEADLINE) == 0
+
+    def handle(self, finished: int) -> None:
+        """Run the worker until so many are handled or dead letters."""
+        with self.worker() as process:
+            process.until(
+                lambda: process.count("handled") + sum(_dead_lettered(process)) >= finished
+            )
+            assert process.stop() == 0
+
+    def dlq(self, command: str, *arguments: str) -> None:
+        code, _, err = worker(
+            "dlq", command, self.dead, "--spec", self.file, "--yes", *arguments, folder=self.folder
+        )
+        assert code == 0, err
+
+    def explain(self, *arguments: str) -> Reply:
+        return worker("explain", *arguments, "--spec", self.file, folder=self.folder)
+
+    def told(self, *arguments: str) -> dict[str, Any]:
+        """What it says in JSON of something that is to be found."""
+        code, out, err = self.explain(*arguments, "--output", "json")
+        assert code == 0, err
+        return dict(json.loads(out))
+
+    def life(self, *arguments: str) -> dict[str, Any]:
+        (life,) = self.told(*arguments)["lives"]
+        return dict(life)
+
+
+def _dead_lettered(process: Any) -> list[int]:
+    counts = process.pipeline().get("counts", {})
+    return list(counts.get("dead_lettered", {}).values())
+
+
+def kinds(life: dict[str, Any]) -> list[str]:
+    return [step["kind"] for step in life["steps"]]
+
+
+def test_a_message_that_was_retried_dead_lettered_and_redriven_is_told_to_its_result(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    rig = Rig(kafka, tmp_path)
+    file = tmp_path / "there"
+    rig.send("k", {"id": 1, "file": str(file)}, partition=2)
+    rig.send("other", {"id": 2, "file": str(tmp_path)}, partition=2)
+    rig.handle(2)
+
+    failed = rig.life(f"{rig.source}/2/0")
+
+    assert kinds(failed) == ["written", "failed", "moved", "dead_lettered"]
+    assert [step["attempts"] for step in failed["steps"]] == [None, None, 2, 3]
+    assert {step["error"] for step in failed["steps"][2:]} == {"FileNotFoundError"}
+    assert failed["standing"]["state"] == "dead"
+
+    file.touch()
+    rig.dlq("redrive")
+    rig.handle(1)
+
+    life = rig.life(f"{rig.source}/2/0")
+    assert kinds(life) == [*kinds(failed), "redriven", "result"]
+    assert life["standing"]["state"] == "finished"
+    assert life["steps"][-1]["topic"] == rig.target
+    assert life["steps"][-1]["found_by"] == "trace"
+    assert (life["group"], life["key"], life["trace"]) == (rig.group, "k", TRACE)
+
+    places = [
+        f"{step['place']['topic']}/{step['place']['partition']}/{step['place']['offset']}"
+        for step in life["steps"][2:5]
+    ]
+    for place in places:
+        assert rig.life(place) == life
+    assert rig.life("--key", "k") == life
+    by_trace = rig.told("--trace", TRACE)
+    assert [one["offset"] for one in by_trace["lives"]] == [0, 1]
+    code, out, err = rig.explain(f"{rig.source}/2/0")
+    assert code == 0
+    assert f"{rig.source}/2/0\n  pipeline pipeline, group {rig.group}\n" in out
+    assert "finished, at" in out
+    assert "FileNotFoundError" in out
+    assert "looked in 5 topics" in err
+
+
+def test_dead_letters_that_were_parked_and_dropped_and_what_waits_are_told_apart(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    rig = Rig(kafka, tmp_path)
+    for key in ("parked", "dropped", "sent"):
+        rig.send(key, {"id": 1, "file": str(tmp_path / "nowhere")})
+    rig.handle(3)
+    rig.dlq("park", "--key", "parked")
+    rig.dlq("drop", "--key", "dropped")
+    rig.dlq("redrive", "--key", "sent", "--to", "origin")
+
+    states = {key: rig.life("--key", key) for key in ("parked", "dropped")}
+    sent = rig.told("--key", "sent")["lives"]
+
+    assert {key: one["standing"]["state"] for key, one in states.items()} == {
+        "parked": "parked",
+        "dropped": "dropped",
+    }
+    assert kinds(states["parked"])[-1] == "parked"
+    assert [one["offset"] for one in sent] == [2, 3]
+    assert kinds(sent[0])[-1] == "sent_again"
+    assert sent[0]["standing"]["state"] == sent[1]["standing"]["state"] == "unfinished"
+    assert kinds(rig.life(f"{rig.source}/0/2"))[-1] == "sent_again"
+
+
+def test_what_no_handler_is_given_is_said_to_be_so(kafka: Kafka, tmp_path: Path) -> None:
+    rig = Rig(kafka, tmp_path)
+    write(kafka, rig.source, 1, 4)
+    running = Producer({"bootstrap.servers": kafka.address, "transactional.id": unique("open")})
+    running.init_transactions(30)
+    running.begin_transaction()
+    running.produce(rig.source, b"{}", partition=0)
+    assert running.flush(30) == 0
+
+    missing = {
+        offset: rig.explain(f"{rig.source}/0/{offset}", "--output", "json") for offset in range(5)
+    }
+    running.abort_transaction(30)
+
+    told = {offset: json.loads(out)["lives"][0] for offset, (_, out, _) in missing.items()}
+    assert {offset: one["missing"] for offset, one in told.items()} == {
+        0: "aborted",
+        1: "aborted",
+        2: "gap",
+        3: "open",
+        4: "ahead",
+    }
+    assert {offset: code for offset, (code, _, _) in missing.items()} == {
+        0: 0,
+        1: 0,
+        2: 1,
+        3: 0,
+        4: 1,
+    }
+    assert told[0]["standing"]["state"] == "not_begun"
+    code, out, _ = rig.explain(f"{rig.source}/0/0")
+    assert (code, "its transaction was aborted" in out) == (0, True)
+
+
+def test_a_message_that_retention_has_deleted_is_told_of_by_its_dead_letter(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    rig = Rig(kafka, tmp_path)
+    rig.send("k", {"id": 1, "file": str(tmp_path / "nowhere")})
+    rig.send("other", {"id": 2, "file": str(tmp_path)})
+    rig.handle(2)
+    client = AdminClient({"bootstrap.servers": kafka.address})
+    for future in client.delete_records([TopicPartition(rig.source, 0, 2)]).values():
+        future.result()
+
+    life = rig.life(f"{rig.source}/0/0")
+    code, out, err = rig.explain(f"{rig.source}/0/1")
+
+    assert (life["missing"], kinds(life)) == (
+        "expired",
+        ["failed", "moved", "dead_lettered"],
+    )
+    assert code == 1
+    assert "its record is no longer kept" in out
+    assert "nothing was found" in err
+
+
+def test_no_group_is_made_and_nothing_is_committed(kafka: Kafka, tmp_path: Path) -> None:
+    rig = Rig(kafka, tmp_path)
+    rig.send("k", {"id": 1, "file": str(tmp_path)})
+
+    life = rig.life("--key", "k")
+
+    assert life["standing"]["state"] == "not_begun"
+    assert kafka.committed(rig.group, rig.source) == [-1001] * 4
+    groups = AdminClient({"bootstrap.servers": kafka.address}).list_consumer_groups().result()
+    assert rig.group not in {one.group_id for one in groups.valid}
+
+
+def test_places_that_cannot_be_are_told_with_what_is_legal(kafka: Kafka, tmp_path: Path) -> None:
+    rig = Rig(kafka, tmp_path)
+
+    code, out, err = rig.explain(f"{rig.source}/9/0")
+    assert (code, out) == (1, "")
+    assert f"Error: topic {rig.source} has the partitions 0 to 3\n" in err
+    code, out, err = rig.explain(f"{rig.source}x/0/0")
+    assert (code, out) == (2, "")
+    assert f"did you mean '{rig.source}'?" in " ".join(err.split())
+
+
+def test_reading_ends_when_its_time_is_over(kafka: Kafka, tmp_path: Path) -> None:
+    rig = Rig(kafka, tmp_path)
+    rig.send("k", {"id": 1, "file": str(tmp_path)})
+
+    code, out, _ = rig.explain("--key", "k", "--seconds", "0.000001", "--output", "json")
+
+    told = json.loads(out)
+    assert code == 1
+    assert "the time is over" in told["unread"][rig.source]
+
+
+def test_of_many_messages_the_latest_are_told_of(kafka: Kafka, tmp_path: Path) -> None:
+    rig = Rig(kafka, tmp_path)
+    for number in range(5):
+        rig.send("k", {"id": number})
+
+    told = rig.told("--key", "k", "--limit", "2")
+
+    assert [life["offset"] for life in told["lives"]] == [3, 4]
+    assert told["more"] == 3

@@ -1,0 +1,160 @@
+"""`worker explain`: what has become of a message."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from click.shell_completion import CompletionItem
+
+from worker.cli import lives as views
+from worker.cli.exit_codes import FAILED
+from worker.cli.opening import opened
+from worker.cli.options import Output, output_option, spec_option
+from worker.cli.selection import Moment
+from worker.errors import WorkerError
+from worker.flow.life import Place, place_from
+from worker.observe import logs
+from worker.operate.explaining import Explainer, Explanation, OnProgress, Scope
+from worker.spec import load
+from worker.spec.testfile import topics_of
+
+SETTINGS: Final[dict[str, Any]] = {"show_default": True}
+
+_TRACE: Final = re.compile(r"(?:[0-9a-f]{2}-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?")
+
+
+class Spot(click.ParamType[Place]):
+    """An offset of a partition of a topic."""
+
+    name = "place"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Place:
+        """Parse `orders/3/42`."""
+        place = value if isinstance(value, Place) else place_from(str(value))
+        if place is None:
+            self.fail(f"{value!r} is not TOPIC/PARTITION/OFFSET such as orders/3/42", param, ctx)
+        return place
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002 - click's signature
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """The topics of the spec."""
+        spec = ctx.params.get("spec") or os.environ.get("WORKER_SPEC")
+        try:
+            topics = topics_of(load(Path(spec or ""), os.environ).spec)
+        except (WorkerError, OSError):
+            return []
+        return [CompletionItem(f"{one}/") for one in topics if one.startswith(incomplete)]
+
+
+class Trace(click.ParamType[str]):
+    """The id of a trace."""
+
+    name = "trace"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Parse an id, or the header that holds it."""
+        found = _TRACE.fullmatch(str(value).lower())
+        if found is None:
+            self.fail(f"{value!r} is no trace: 32 hexadecimal digits, or a traceparent", param, ctx)
+        return found[1]
+
+
+@click.command("explain", context_settings=SETTINGS)
+@click.argument("place", type=Spot(), required=False, metavar="[TOPIC/PARTITION/OFFSET]")
+@spec_option("The spec: the cluster, the pipelines and their topics.")
+@click.option("--key", metavar="KEY", help="The messages with this key, as UTF-8.")
+@click.option("--trace", type=Trace(), metavar="ID", help="The messages of this trace.")
+@click.option(
+    "--since",
+    type=Moment(),
+    metavar="TIME",
+    help="Read what was written then or later: a time with its zone, or how long ago, such as 2h. "
+    "By default from just before the message, with --key and --trace from a day ago.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    metavar="N",
+    help="Read topics for so long at most.",
+)
+@click.option(
+    "--limit", type=click.IntRange(1), default=10, metavar="N", help="Tell of so many messages."
+)
+@output_option()
+def command(
+    place: Place | None,
+    spec: Path,
+    key: str | None,
+    trace: str | None,
+    since: int | None,
+    seconds: float,
+    limit: int,
+    output: Output,
+) -> None:
+    """Tell the life of a message: attempts, errors, where it went.
+
+    The place may be one in a source, a retry topic, a dead-letter topic or a parking topic. Topics
+    are read in no group, and nothing is committed.
+
+    \b
+    Example:
+      worker explain flights/3/42 --spec config/flights.yaml
+      worker explain --key N14228 --since 2h --spec config/flights.yaml
+    """  # noqa: D301 - click's own mark
+    logs.configure("warning", "auto")
+    if sum(one is not None for one in (place, key, trace)) != 1:
+        raise click.UsageError("give one of TOPIC/PARTITION/OFFSET, --key and --trace")
+    explainer = opened(spec, Explainer)
+    from_then = None if since is None else datetime.fromtimestamp(since / 1000, UTC)
+    found = _look(explainer, place, key, trace, Scope(from_then, seconds, limit))
+    (views.show if output == "table" else views.show_as_json)(found)
+    if not views.is_found(found):
+        sys.exit(FAILED)
+
+
+def _look(
+    explainer: Explainer, place: Place | None, key: str | None, trace: str | None, scope: Scope
+) -> Explanation:
+    with _progress() as tell:
+        if place is not None:
+            _require(place.topic, explainer.topics())
+            return explainer.of_place(place, scope, tell)
+        if key is not None:
+            return explainer.of_key(key.encode("utf-8", "surrogateescape"), scope, tell)
+        return explainer.of_trace(trace or "", scope, tell)
+
+
+def _require(topic: str, known: list[str]) -> None:
+    if topic in known:
+        return
+    near = difflib.get_close_matches(topic, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known) or 'none'}"
+    raise click.BadParameter(f"{topic!r} is no topic of the spec that is there; {hint}")
+
+
+@contextmanager
+def _progress() -> Iterator[OnProgress]:
+    """A bar on a terminal, as long as something is read."""
+    with click.progressbar(length=1, label="reading", file=sys.stderr) as bar:
+
+        def tell(done: int, every: int) -> None:
+            bar.length = every
+            bar.update(done - bar.pos)
+
+        yield tell
