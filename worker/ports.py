@@ -91,6 +91,14 @@ class Consumer(Protocol):
         """Whether the group has this member, be it without partitions."""
 
     @property
+    def coordinated(self) -> bool:
+        """Whether the group's coordinator is connected, as of about a second ago."""
+
+    @property
+    def denied(self) -> str | None:
+        """What the cluster does not let this user do, until it is known to be allowed again."""
+
+    @property
     def missing(self) -> Sequence[str]:
         """Subscribed topics that the cluster does not have, as far as was told; no patterns."""
 

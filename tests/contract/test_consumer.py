@@ -388,4 +388,6 @@ def test_totals_count_what_was_received(rig: Rig, members: Members) -> None:
     until(lambda: member.consumer.totals().messages_received >= 3, member)
 
     assert member.consumer.connected
+    assert member.consumer.coordinated
+    assert member.consumer.denied is None
     assert member.consumer.last_error is None

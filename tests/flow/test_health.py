@@ -104,10 +104,16 @@ def test_a_flooded_partition_is_named() -> None:
         ({"failed": "a poison pill"}, Reason("failed", "stopped: a poison pill")),
         ({"status": "draining"}, Reason("draining", "draining")),
         ({"connected": False, "joined": False}, Reason("no_broker", "no broker is connected")),
+        ({"renewed": "_FATAL: no"}, Reason("renewed", "has given its clients up: _FATAL: no")),
+        ({"denied": "the group"}, Reason("denied", "is not allowed: the group")),
         ({"missing": ("a", "b")}, Reason("no_topic", "topics to read do not exist: a, b")),
         ({"blocked": "dlq is full"}, Reason("cannot_deliver", "cannot deliver: dlq is full")),
         ({"hindered": "no hands"}, Reason("cannot_handle", "cannot handle: no hands")),
         ({"breaker_open": "breaker a is open"}, Reason("breaker_open", "breaker a is open")),
+        (
+            {"coordinated": False, "joined": False},
+            Reason("no_coordinator", "the coordinator of its group is not connected"),
+        ),
         ({"joined": False}, Reason("not_joined", "has not joined its group yet")),
     ],
     ids=lambda value: value.code if isinstance(value, Reason) else "",
@@ -119,6 +125,17 @@ def test_what_a_restart_would_not_help_against_is_told_with_a_code_and_a_text(
 
     assert (health.live, health.ready) == (True, False)
     assert health.reasons == (Reason(reason.code, f"pipeline: {reason.text}"),)
+
+
+def test_joining_that_takes_longer_than_a_group_may_is_not_live() -> None:
+    joining = replace(GOOD, status="joining", joined=False, join_patience=600.0)
+
+    patient = judge(snapshot(replace(joining, joining_for=600.0)))
+    late = judge(snapshot(replace(joining, joining_for=601.0)))
+
+    assert (patient.live, patient.ready) == (True, False)
+    text = "pipeline: has been joining its group for 601 s"
+    assert late.hopeless == (Reason("join_stands", text),)
 
 
 def test_a_pipeline_that_has_ended_for_good_is_not_helped_by_a_restart() -> None:

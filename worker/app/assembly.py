@@ -284,6 +284,7 @@ class _Assembly:
             tiers=tiers,
             tier_lanes=tier_lanes_of(pipeline, self._options.registry),
             fence=fence_of(self._spec, name),
+            may_be_silent=self._spec.kafka.may_be_silent,
         )
         pool = self._pool(name, pipeline, handler, resources)
         return PipelineLoop(

@@ -48,6 +48,8 @@ class Job:
     """Makes the lanes of a partition of a retry topic."""
     fence: str | None = None
     """The log of fences, where lanes follow their messages to retry topics."""
+    may_be_silent: float = 300.0
+    """Seconds between two polls after which the group takes a member for dead."""
 
 
 @dataclass(frozen=True, slots=True)

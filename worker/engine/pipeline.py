@@ -16,6 +16,7 @@ from worker.errors import Fenced, PipelineFailed, WorkerError
 from worker.flow.backoff import backoff, failures_in_a_row
 from worker.flow.failures import FailureGroups
 from worker.flow.health import (
+    JOIN_AFTER,
     STALLED_AFTER,
     Counts,
     Flow,
@@ -67,6 +68,8 @@ class PipelineLoop:
         self._stopping = threading.Event()
         self._failed: str | None = None
         self._last_error: str | None = None
+        self._renewed: str | None = None
+        self._joining_since: float | None = None
         self._publish_due = 0.0
         self._report_due = 0.0
         self._overrunning: set[tuple[str, int, int]] = set()
@@ -115,7 +118,8 @@ class PipelineLoop:
             self._failed = str(error)
             log.error("%s: %s", self.job.name, error)  # noqa: TRY400 - a message for users
         except WorkerError as error:
-            self._last_error = str(error)
+            self._last_error = self._renewed = str(error)
+            self._joining_since = None
             log.error("%s: starting again with new clients: %s", self.job.name, error)  # noqa: TRY400
             return False
         finally:
@@ -180,6 +184,8 @@ class PipelineLoop:
             stepped=now,
             patience=STALLED_AFTER + self.job.settings.revoke_timeout,
             timeout=self.job.settings.timeout,
+            join_patience=JOIN_AFTER * self.job.may_be_silent,
+            renewed=self._renewed,
             received_rate=received_rate,
             produced_rate=produced_rate,
             counts=counts,
@@ -196,11 +202,17 @@ class PipelineLoop:
         self._last_error = runner.settlement.last_failure or consumer.last_error or self._last_error
         ends = consumer.ends(list(runner.partitions))
         joined = self._joined(consumer)
+        if joined:
+            self._renewed = None
         return replace(
             state,
             status="joining" if state.status == "running" and not joined else state.status,
             joined=joined,
             connected=consumer.connected,
+            coordinated=consumer.coordinated,
+            joining_for=self._joining_for(consumer, state.stepped, joined=joined),
+            denied=consumer.denied,
+            renewed=self._renewed,
             missing=tuple(consumer.missing),
             unmatched=tuple(consumer.unmatched),
             blocked=runner.blocked,
@@ -255,6 +267,14 @@ class PipelineLoop:
     def _joined(self, consumer: Consumer) -> bool:
         """Whether it is a member; a client joins no group while there is nothing to read."""
         return consumer.joined or len(consumer.unmatched) == len(self.job.topics)
+
+    def _joining_for(self, consumer: Consumer, now: float, *, joined: bool) -> float | None:
+        if joined or not consumer.coordinated or consumer.denied is not None:
+            self._joining_since = None
+            return None
+        if self._joining_since is None:
+            self._joining_since = now
+        return now - self._joining_since
 
     def _measure(self, now: float) -> tuple[float, float]:
         rates, counts = self._rates, self._counts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Literal
 
 from worker.flow.failures import FailureGroup
@@ -14,6 +15,8 @@ PipelineStatus = Literal["starting", "joining", "running", "draining", "stopped"
 
 STALLED_AFTER = 60.0
 """Seconds without a step, beside those of a rebalance, after which only a restart helps."""
+JOIN_AFTER = 2.0
+"""Times that a member may be silent, which joining may take: a group waits for nobody longer."""
 
 
 @dataclass(slots=True)
@@ -127,6 +130,16 @@ class PipelineState:
     """Whether the group has this member, be it without partitions, or there is nothing to read."""
     connected: bool = False
     """Whether at least one broker is connected."""
+    coordinated: bool = True
+    """Whether the group's coordinator is connected."""
+    joining_for: float | None = None
+    """Seconds for which joining has gone on with a coordinator that allows it."""
+    join_patience: float = inf
+    """Seconds that this may take."""
+    denied: str | None = None
+    """What the cluster does not let this user do."""
+    renewed: str | None = None
+    """Why its clients were given up, until new ones have joined the group."""
     missing: tuple[str, ...] = ()
     """Topics to read that do not exist."""
     unmatched: tuple[str, ...] = ()
@@ -285,6 +298,8 @@ def _hopeless(pipeline: PipelineState, now: float) -> Iterator[Reason]:
         return
     if now - pipeline.stepped > pipeline.patience:
         yield Reason("no_step", f"no step for {now - pipeline.stepped:.0f} s")
+    if (pipeline.joining_for or 0.0) > pipeline.join_patience:
+        yield Reason("join_stands", f"has been joining its group for {pipeline.joining_for:.0f} s")
 
 
 def _why_not_ready(pipeline: PipelineState) -> Reason | None:
@@ -293,6 +308,8 @@ def _why_not_ready(pipeline: PipelineState) -> Reason | None:
     hindrances = (
         ("failed", pipeline.failed is not None, f"stopped: {pipeline.failed}"),
         (pipeline.status, pipeline.status in ("starting", "stopped", "draining"), pipeline.status),
+        ("denied", pipeline.denied is not None, f"is not allowed: {pipeline.denied}"),
+        ("renewed", pipeline.renewed is not None, f"has given its clients up: {pipeline.renewed}"),
         ("no_broker", not pipeline.connected, "no broker is connected"),
         ("no_topic", pipeline.missing, f"topics to read do not exist: {topics}"),
         ("cannot_deliver", pipeline.blocked is not None, f"cannot deliver: {pipeline.blocked}"),
@@ -305,6 +322,11 @@ def _why_not_ready(pipeline: PipelineState) -> Reason | None:
         *(
             ("overrunning", True, f"its handler has been at {one}, longer than {allowed}")
             for one in pipeline.overrunning[:1]
+        ),
+        (
+            "no_coordinator",
+            not pipeline.coordinated,
+            "the coordinator of its group is not connected",
         ),
         ("not_joined", not pipeline.joined, "has not joined its group yet"),
     )

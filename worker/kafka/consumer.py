@@ -88,6 +88,11 @@ class KafkaConsumer:
         self._sought: dict[TopicPartition, int] = {}
         """Where the client said that partitions were before a seek, which it may do for a while."""
         self._missing: set[str] = set()
+        self._hidden: set[str] = set()
+        """Subscribed topics that this user may not know of."""
+        self._denied: set[TopicPartition] = set()
+        """Partitions that it may not read."""
+        self._denied_group = False
         self._look_due = 0.0
         self._refused: list[tuple[Commits, str]] = []
         self._closed = False
@@ -123,6 +128,20 @@ class KafkaConsumer:
             return False
         number = self._generation()
         return number > 0 and number != self._lost_in
+
+    @property
+    def coordinated(self) -> bool:
+        """See `ports.Consumer`."""
+        return self._statistics.coordinated
+
+    @property
+    def denied(self) -> str | None:
+        """See `ports.Consumer`; of a partition that may be read again only an end is heard."""
+        if self._denied_group:
+            return "the group may not be joined"
+        self._denied -= self.ends(list(self._denied)).keys()
+        topics = sorted(self._hidden | {partition.topic for partition in self._denied})
+        return f"may not be read: {', '.join(topics)}" if topics else None
 
     @property
     def missing(self) -> Sequence[str]:
@@ -170,7 +189,7 @@ class KafkaConsumer:
         self._kept.release()
         self._tell_refused()
         self._gone.clear()
-        if (self._missing or self._awaited) and time.monotonic() >= self._look_due:
+        if (self._missing or self._hidden or self._awaited) and time.monotonic() >= self._look_due:
             self._look()
         try:
             first = self._client.poll(timeout)
@@ -304,6 +323,7 @@ class KafkaConsumer:
             self._untold.update(sources(partitions))
             return
         self._lost_in = None
+        self._denied_group = False
         try:
             starts = self._rebalance.assigned(
                 questions.committed_at_last(self._client, partitions, self._log)
@@ -324,6 +344,7 @@ class KafkaConsumer:
     def _leaving(self, partitions: list[ClientPartition]) -> list[TopicPartition]:
         leaving = [source for source in sources(partitions) if source not in self._untold]
         self._gone.update(leaving)
+        self._denied.difference_update(leaving)
         return leaving
 
     def _on_commit(self, error: KafkaError | None, partitions: list[ClientPartition]) -> None:
@@ -380,10 +401,16 @@ class KafkaConsumer:
         if unknown and is_pattern(raw.topic() or ""):
             return
         self._note(error)
+        place = TopicPartition(raw.topic() or "", raw.partition() or 0)
         if unknown:
-            self._missing.add(raw.topic() or "")
+            self._missing.add(place.topic)
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            if place.partition < 0:
+                self._hidden.add(place.topic)
+            else:
+                self._denied.add(place)
         if error.code() in _OFFSET_LOST:
-            self._rebalance.offset_lost(TopicPartition(raw.topic() or "", raw.partition() or 0))
+            self._rebalance.offset_lost(place)
 
     def _look(self) -> None:
         """See which topics are there by now: the client says once that one is missing, no more."""
@@ -392,15 +419,17 @@ class KafkaConsumer:
             if self._awaited:
                 topics = list(self._client.list_topics(timeout=LOOK_TIMEOUT).topics)
                 self._unmatched = self._awaited = unmatched(self._awaited, topics)
-            for topic in self.missing:
+            for topic in self._missing | self._hidden:
                 found = self._client.list_topics(topic, timeout=LOOK_TIMEOUT).topics[topic]
                 if found.error is None:
                     self._missing.discard(topic)
+                    self._hidden.discard(topic)
 
     def _note(self, error: KafkaError) -> None:
         self._last_error = describe(error)
         self._on_any_error(error)
         self._log.warning("%s", self._last_error)
+        self._denied_group |= error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
         problem = failure(error)
         if type(problem) is not ClientError:
             self._kept.keep(problem)

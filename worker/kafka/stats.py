@@ -18,6 +18,8 @@ class Statistics:
     def __init__(self) -> None:
         self.connected = False
         """Whether at least one broker is connected."""
+        self.coordinated = False
+        """Whether the coordinator of the group is connected."""
         self._text: str | None = None
         self._totals = ClientTotals()
 
@@ -25,6 +27,7 @@ class Statistics:
         """Take the next statistics: the client's `stats_cb`."""
         self._text = text
         self.connected = '"state":"UP"' in text
+        self.coordinated = '"cgrp": { "state": "up"' in text
 
     def totals(self) -> ClientTotals:
         """The totals since the client was made."""

@@ -68,6 +68,10 @@ def _pipeline(pipeline: PipelineState, now: float) -> dict[str, Any]:
         "status": pipeline.status,
         "joined": pipeline.joined,
         "connected": pipeline.connected,
+        "coordinated": pipeline.coordinated,
+        "joining_for": _seconds(pipeline.joining_for),
+        "denied": pipeline.denied,
+        "renewed": pipeline.renewed,
         "unmatched": pipeline.unmatched,
         "blocked": pipeline.blocked,
         "hindered": pipeline.hindered,
@@ -134,9 +138,13 @@ def _partition(partition: PartitionState) -> dict[str, Any]:
         "in_flight": partition.in_flight,
         "paused": partition.paused,
         "held_by": partition.held_by,
-        "due_in": None if partition.due_in is None else round(partition.due_in, 1),
+        "due_in": _seconds(partition.due_in),
         "fenced": partition.fenced,
         "flooded": partition.flooded,
         "starts": partition.starts,
         "suspect": partition.suspect,
     }
+
+
+def _seconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)

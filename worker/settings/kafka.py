@@ -375,10 +375,16 @@ class KafkaSettings(Model):
         return self
 
     def _wrong_polls(self) -> str | None:
-        longest = self.librdkafka.get("max.poll.interval.ms", 300_000)
-        if self.group.protocol == "classic" and self.group.session_timeout * 1000 > float(longest):
-            return f"group.session_timeout must be at most max.poll.interval.ms, {longest}"
+        longest = self.may_be_silent
+        if self.group.protocol == "classic" and self.group.session_timeout > longest:
+            problem = "group.session_timeout must be at most max.poll.interval.ms"
+            return f"{problem}, {longest * 1000:.0f}"
         return None
+
+    @property
+    def may_be_silent(self) -> float:
+        """Seconds between two polls after which a group takes a member for dead."""
+        return float(self.librdkafka.get("max.poll.interval.ms", 300_000)) / 1000
 
     def _wrong_properties(self) -> str | None:
         """Properties that each are legal, and with which librdkafka makes no client."""

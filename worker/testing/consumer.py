@@ -65,6 +65,16 @@ class MemoryConsumer:
         return not self._closed and self._member is not None and self._member.welcomed
 
     @property
+    def coordinated(self) -> bool:
+        """Whether the broker answers."""
+        return self._cluster.up
+
+    @property
+    def denied(self) -> str | None:
+        """Nothing: everybody may do everything."""
+        return None
+
+    @property
     def missing(self) -> Sequence[str]:
         """Subscribed topics that were not made."""
         wanted = self._wanted - self._cluster.topics.keys()
