@@ -128,6 +128,12 @@ class Consumer(Protocol):
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Return messages of an assigned partition from `offset` on; a pause goes on."""
 
+    def assign_again(self, partition: TopicPartition, offset: int) -> None:
+        """Fetch a partition of the assignment as if it were new, from `offset` on, not paused.
+
+        Also one that the client has lost from its assignment. The group does not hear of it.
+        """
+
     def find(self, partitions: Sequence[TopicPartition], place: Place) -> Offsets:
         """Ask the cluster which offsets a place has; raises `ClientError` when it does not say."""
 
@@ -147,6 +153,12 @@ class Consumer(Protocol):
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """The ends of the partitions as far as known without asking the cluster."""
+
+    def fetched(self, partitions: Sequence[TopicPartition]) -> Offsets:
+        """Up to where the client has fetched, as of about a second ago, as far as it says so.
+
+        Behind control records and aborted messages, too: at the end there is nothing in front.
+        """
 
     def positions(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """Where partitions are read on: behind the last message returned and control records.

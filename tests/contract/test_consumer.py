@@ -10,7 +10,7 @@ from tests.contract.conftest import GROUPS, rig_of
 from tests.contract.member import Member, Members, until
 from tests.contract.rig import Layout, Rig, unique
 from worker.errors import ClientError
-from worker.types import Commit, TopicPartition
+from worker.types import Commit, Isolation, TopicPartition
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -391,3 +391,64 @@ def test_totals_count_what_was_received(rig: Rig, members: Members) -> None:
     assert member.consumer.coordinated
     assert member.consumer.denied is None
     assert member.consumer.last_error is None
+
+
+def test_a_partition_that_is_assigned_again_is_read_from_there_and_not_paused(
+    rig: Rig, members: Members
+) -> None:
+    source, other = filled(rig, 6, partitions=2)
+    member = members.join(unique("group"), source.topic)
+    until(lambda: len(member.received) >= 12, member)
+    member.consumer.pause([source])
+
+    member.consumer.assign_again(source, 3)
+    until(lambda: len(member.received) >= 15, member)
+    rig.append(source, b"")
+    rig.append(other, b"")
+    until(lambda: len(member.received) >= 17, member)
+
+    assert offsets_of(member, source) == [0, 1, 2, 3, 4, 5, 3, 4, 5, 6]
+    assert offsets_of(member, other) == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_a_partition_that_was_assigned_again_is_given_back_like_others(
+    rig: Rig, members: Members
+) -> None:
+    (source,) = filled(rig, 3)
+    group = unique("group")
+    member = members.join(group, source.topic)
+    until(lambda: len(member.received) >= 3, member)
+    member.consumer.assign_again(source, 3)
+
+    member.consumer.close()
+    other = members.join(group, source.topic)
+    until(lambda: other.owned, other)
+    rig.append(source, b"")
+    until(lambda: other.received, other)
+
+    assert [what for what, _ in member.events] == ["assigned", "revoked"]
+
+
+def test_how_far_a_partition_is_fetched_is_known(rig: Rig, members: Members) -> None:
+    (source,) = filled(rig, 6)
+    member = members.join(unique("group"), source.topic)
+
+    until(lambda: member.consumer.fetched([source]) == {source: 6}, member)
+
+    assert member.consumer.fetched([TopicPartition(source.topic, 7)]) == {}
+
+
+@pytest.mark.parametrize("last", ["committed", "aborted"])
+@pytest.mark.parametrize("isolation", ["read_committed", "read_uncommitted"])
+def test_a_partition_is_fetched_up_to_its_end_though_no_message_is_there(
+    rig: Rig, members: Members, isolation: Isolation, last: str
+) -> None:
+    (source,) = filled(rig, 1)
+    append = rig.append_transaction if last == "committed" else rig.append_aborted
+    append(source, b"last")
+    ends = rig.admin().ends([source], isolation)
+    member = members.join(unique("group"), source.topic, isolation=isolation)
+
+    until(lambda: member.consumer.fetched([source]) == ends, member)
+
+    assert ends == {source: 3}

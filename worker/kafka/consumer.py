@@ -223,6 +223,17 @@ class KafkaConsumer:
                 raise failure(error.args[0]) from error
             self._start_again(place)
 
+    def assign_again(self, partition: TopicPartition, offset: int) -> None:
+        """See `ports.Consumer`; a pause of the earlier assignment would still hold."""
+        place = ClientPartition(*partition, offset)
+        if self._eager:
+            asked(self._client.assign, [*self._others(place), place])
+        else:
+            if partition in sources(asked(self._client.assignment)):
+                asked(self._client.incremental_unassign, [place])
+            asked(self._client.incremental_assign, [place])
+        self.resume([partition])
+
     def find(self, partitions: Sequence[TopicPartition], place: Place) -> Offsets:
         """See `ports.Consumer`."""
         return questions.find(self._client, partitions, place)
@@ -249,6 +260,10 @@ class KafkaConsumer:
             if end >= 0:
                 ends[partition] = end
         return ends
+
+    def fetched(self, partitions: Sequence[TopicPartition]) -> Offsets:
+        """See `ports.Consumer`."""
+        return self._statistics.fetched(partitions)
 
     def positions(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """See `ports.Consumer`; the client forgets the position before a seek a little later."""

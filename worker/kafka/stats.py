@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import orjson
 
-from worker.types import ClientTotals
+from worker.ports import Offsets
+from worker.types import ClientTotals, TopicPartition
 
 T = TypeVar("T")
 
@@ -21,6 +22,7 @@ class Statistics:
         self.coordinated = False
         """Whether the coordinator of the group is connected."""
         self._text: str | None = None
+        self._topics: dict[str, Any] = {}
         self._totals = ClientTotals()
 
     def update(self, text: str) -> None:
@@ -32,9 +34,21 @@ class Statistics:
     def totals(self) -> ClientTotals:
         """The totals since the client was made."""
         if self._text is not None:
-            self._totals = _totals(orjson.loads(self._text))
+            stats = orjson.loads(self._text)
+            self._totals, self._topics = _totals(stats), stats["topics"]
             self._text = None
         return self._totals
+
+    def fetched(self, partitions: Iterable[TopicPartition]) -> Offsets:
+        """The next offsets to be asked for, of partitions that are fetched."""
+        self.totals()
+        found = ((source, self._next_offset(source)) for source in partitions)
+        return {source: offset for source, offset in found if offset >= 0}
+
+    def _next_offset(self, source: TopicPartition) -> int:
+        partitions = self._topics.get(source.topic, {}).get("partitions", {})
+        offset: int = partitions.get(str(source.partition), {}).get("next_offset", -1)
+        return offset
 
 
 def _totals(stats: dict[str, Any]) -> ClientTotals:

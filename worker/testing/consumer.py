@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.errors import ClientError, ClientFatal, CommitFailed
+from worker.flow.stuck import Repair
 from worker.ports import Commits, Membership, Offsets, Place, Rebalance
 from worker.settings.patterns import is_pattern, unmatched
 from worker.testing.cluster import Cluster
@@ -45,6 +46,8 @@ class MemoryConsumer:
         self._waiting: deque[Commits] = deque()
         self._answers: deque[tuple[Commits, str | None]] = deque()
         self._commit_errors: deque[str] = deque()
+        self._stopped: dict[TopicPartition, Repair | None] = {}
+        """Partitions that give nothing, and what helps."""
         self._failure: ClientError | None = None
         self._closed = False
         self._received = self._received_bytes = 0
@@ -115,6 +118,8 @@ class MemoryConsumer:
 
     def resume(self, partitions: Sequence[TopicPartition]) -> None:
         """Go on after the last message returned."""
+        for partition in partitions:
+            self._cure(partition, "pause")
         self._set_paused(partitions, paused=False)
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
@@ -122,6 +127,12 @@ class MemoryConsumer:
         if partition not in self._positions:
             raise ClientError(f"{partition} is not assigned to this consumer")
         self._positions[partition] = Position(offset, self._positions[partition].paused)
+        self._cure(partition, "seek")
+
+    def assign_again(self, partition: TopicPartition, offset: int) -> None:
+        """Go on at `offset`, not paused, whatever has stopped it."""
+        self._positions[partition] = Position(offset)
+        self._cure(partition, "assign")
 
     def find(self, partitions: Sequence[TopicPartition], place: Place) -> Offsets:
         """Offsets of a place; raises `ClientError` when the broker is down."""
@@ -148,6 +159,10 @@ class MemoryConsumer:
         """Tell the ends of the partitions."""
         with self._cluster.lock:
             return {partition: self._cluster.log(partition).end for partition in partitions}
+
+    def fetched(self, partitions: Sequence[TopicPartition]) -> Offsets:
+        """Where each partition is read on: nothing is fetched ahead."""
+        return self.positions(partitions)
 
     def positions(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """Where each partition is read on; behind what is no message when no message follows."""
@@ -215,6 +230,14 @@ class MemoryConsumer:
     def fail(self, error: ClientError) -> None:
         """Raise this error in every later `poll`."""
         self._failure = error
+
+    def stop_fetching(self, partition: TopicPartition, until: Repair | None = None) -> None:
+        """Return nothing of a partition any more without a word, until this is done about it."""
+        self._stopped[partition] = until
+
+    def _cure(self, partition: TopicPartition, repair: Repair) -> None:
+        if self._stopped.get(partition) == repair:
+            del self._stopped[partition]
 
     def fail_commits(self, error: str = "REQUEST_TIMED_OUT", times: int = 1) -> None:
         """Refuse the next commits."""
@@ -296,7 +319,8 @@ class MemoryConsumer:
         fetches: list[Fetch] = []
         with self._cluster.lock:
             for partition, position in list(self._positions.items()):
-                found = [] if position.paused or position.astray else self._read(partition, limit)
+                silent = position.paused or position.astray or partition in self._stopped
+                found = [] if silent else self._read(partition, limit)
                 if found:
                     limit -= len(found)
                     fetches.append(_fetch(partition, found))
