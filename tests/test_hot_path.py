@@ -83,6 +83,9 @@ class Source:
     def position(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
         return [TopicPartition(one.topic, one.partition, self._read) for one in partitions]
 
+    def memberid(self) -> str:
+        return "member"
+
     def consumer_group_metadata(self) -> bytes:
         return b"CGMDv2:" + (1).to_bytes(4, sys.byteorder)
 

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Message as Raw
 from confluent_kafka import TopicPartition as ClientPartition
 
-from worker.errors import ClientError, ClientFatal, CommitFailed
+from worker.errors import ClientError, ClientFatal, CommitFailed, Fenced
 from worker.kafka import questions
 from worker.kafka.callbacks import Kept
 from worker.kafka.config import Properties
@@ -97,6 +97,8 @@ class KafkaConsumer:
         self._refused: list[tuple[Commits, str]] = []
         self._closed = False
         self._by_hand = False
+        self._member: str | None = None
+        """The id that the group has given this member last."""
         guard = self._kept.guard
         self._client = Client(
             {
@@ -186,7 +188,11 @@ class KafkaConsumer:
 
     def poll(self, limit: int, timeout: float) -> list[Fetch]:
         """See `ports.Consumer`; what the rebalance's methods raise is raised by the next poll."""
-        self._kept.release()
+        try:
+            self._kept.release()
+        except Fenced as error:
+            self._require_twin(error)
+            raise
         self._tell_refused()
         self._gone.clear()
         if (self._missing or self._hidden or self._awaited) and time.monotonic() >= self._look_due:
@@ -339,6 +345,7 @@ class KafkaConsumer:
             return
         self._lost_in = None
         self._denied_group = False
+        self._member = self._client.memberid()
         try:
             starts = self._rebalance.assigned(
                 questions.committed_at_last(self._client, partitions, self._log)
@@ -374,6 +381,19 @@ class KafkaConsumer:
         self._note(error)
 
     # --- details ---
+
+    def _require_twin(self, error: Fenced) -> None:
+        """Raise `ClientFatal` unless the group says that another member has this one's instance.
+
+        After a session has timed out, librdkafka asks without the member's id until the partitions
+        are given back, and so is taken for another one (its issue 3437).
+        """
+        try:
+            holder = questions.holder(self._properties, self._log)
+        except ClientError as unknown:
+            raise ClientFatal(f"{error.text}; who it is cannot be had: {unknown.text}") from error
+        if holder in (None, self._member):
+            raise ClientFatal("the group has lost this member, whose instance no other has")
 
     def _generation(self) -> int:
         return generation(self._client.consumer_group_metadata())

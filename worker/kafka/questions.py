@@ -92,15 +92,39 @@ def partitions(
     Asked by a client of its own: a consumer that is asked for topics in one of its callbacks
     aborts the process at the next.
     """
-    quiet = {**properties, "log_level": 3, "statistics.interval.ms": 0}
-    client = made(lambda: AdminClient(quiet, logger=ClientLog(log)))
-    known = asked(client.list_topics, None, ASK_TIMEOUT).topics
+    known = asked(_stranger(properties, log).list_topics, None, ASK_TIMEOUT).topics
     return [
         TopicPartition(topic, number)
         for topic in known
         if reads(topics, topic)
         for number in known[topic].partitions
     ]
+
+
+def holder(properties: Mapping[str, Any], log: logging.Logger) -> str | None:
+    """The member that has the instance of these properties in their group, None where none has.
+
+    Raises `ClientError` when the group does not say.
+    """
+    group, instance = properties["group.id"], properties["group.instance.id"]
+    client, deadline = _stranger(properties, log), time.monotonic() + ASSIGN_TIMEOUT
+    while True:
+        (answer,) = client.describe_consumer_groups([group], request_timeout=ASK_TIMEOUT).values()
+        try:
+            members = asked(answer.result).members
+        except ClientError as error:
+            if time.monotonic() > deadline or not error.retriable:
+                raise
+        else:
+            found = (one.member_id for one in members if one.group_instance_id == instance)
+            return next(found, None)
+        time.sleep(ASK_AGAIN_AFTER)
+
+
+def _stranger(properties: Mapping[str, Any], log: logging.Logger) -> AdminClient:
+    """A client of its own for what a consumer cannot ask."""
+    quiet = {**properties, "log_level": 3, "statistics.interval.ms": 0}
+    return made(lambda: AdminClient(quiet, logger=ClientLog(log)))
 
 
 def _offsets_at(client: Client, partitions: Sequence[TopicPartition], when: int) -> Offsets:
