@@ -16,7 +16,7 @@ pytestmark = pytest.mark.kafka
 
 def spec_of(kafka: Kafka, folder: Path, way: str) -> Spec:
     """A spec whose sessions last for longer than a restart."""
-    longer = {} if way == "consumer" else {"session_timeout": "20s"}
+    longer = {} if way == "consumer" else {"session_timeout": "60s"}
     spec = Spec(kafka, folder, "echo", client={"group": {**GROUPS[way], **longer}})
     spec.create_topics()
     return spec

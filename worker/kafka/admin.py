@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -55,6 +55,8 @@ class KafkaAdmin:
         self._brokers = ", ".join(kafka.brokers)
         self._timeout = timeout
         self._reason: str | None = None
+        self._existing: set[str] = set()
+        """Topics that a broker has made or shown, which another may not know yet."""
         self._log = client_logger("admin")
         properties: Any = {**common(kafka), "statistics.interval.ms": 0}
         properties |= {"error_cb": self._on_error}
@@ -66,8 +68,9 @@ class KafkaAdmin:
 
     def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
         """See `ports.Admin`."""
-        cluster = self._cluster()
+        cluster = self._showing(self._existing.intersection(topics))
         partitions = _partitions(cluster, topics)
+        self._existing.difference_update(topics)
         names = list(partitions) if _has_controller(cluster) else []
         configs, allowed = self._configs(names), self._allowed(names)
         return {
@@ -83,6 +86,7 @@ class KafkaAdmin:
     def create(self, topics: Mapping[str, NewTopic]) -> None:
         """See `ports.Admin`; raises `TopicsRefused`."""
         existing = _partitions(self._cluster(), list(topics))
+        self._existing.update(existing)
         new = [client_topic(name, topics[name]) for name in topics if name not in existing]
         if not new:
             return
@@ -91,7 +95,12 @@ class KafkaAdmin:
         refused = {name: reason for name, reason in refusals.items() if reason is not None}
         if refused:
             raise TopicsRefused(refused)
-        self._wait_until_visible([topic.topic for topic in new])
+        names = [topic.topic for topic in new]
+        self._existing.update(names)
+        missing = set(names) - _partitions(self._showing(names), names).keys()
+        if missing:
+            listed = ", ".join(sorted(missing))
+            raise ClientError(f"topics were made but cannot be seen yet: {listed}")
 
     def uncommitted(self, group: str, topics: Sequence[str]) -> Mapping[str, int]:
         """See `ports.Admin`."""
@@ -262,12 +271,13 @@ class KafkaAdmin:
                 return describe(error.args[0])
         return None
 
-    def _wait_until_visible(self, topics: Sequence[str]) -> None:
+    def _showing(self, topics: Collection[str]) -> ClusterMetadata:
+        """The cluster as soon as a broker shows these topics: not all learn of one at once."""
         deadline = time.monotonic() + self._timeout
-        while missing := set(topics) - _partitions(self._cluster(), topics).keys():
-            if time.monotonic() > deadline:
-                names = ", ".join(sorted(missing))
-                raise ClientError(f"topics were made but cannot be seen yet: {names}")
+        while True:
+            cluster = self._cluster()
+            if len(_partitions(cluster, topics)) == len(topics) or time.monotonic() > deadline:
+                return cluster
             time.sleep(LOOK_AGAIN_AFTER)
 
     def _unreachable(self, error: KafkaError) -> BrokersUnreachable:
@@ -283,7 +293,7 @@ class KafkaAdmin:
             self._reason = describe(error)
 
 
-def _partitions(cluster: ClusterMetadata, topics: Sequence[str]) -> dict[str, int]:
+def _partitions(cluster: ClusterMetadata, topics: Iterable[str]) -> dict[str, int]:
     known = cluster.topics
     return {
         topic: len(known[topic].partitions)

@@ -1,0 +1,57 @@
+"""Brokers that learn of a topic one after the other, as those of a cluster under load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from tests.contract.rig import Layout, unique
+from worker.kafka.admin import KafkaAdmin
+from worker.settings import KafkaSettings
+
+pytestmark = pytest.mark.kafka
+
+
+class Behind:
+    """A client whose questions come to brokers that do not know of a topic yet, so many times."""
+
+    def __init__(self, client: AdminClient, topic: str, times: int) -> None:
+        self._client, self._topic, self._times = client, topic, times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def list_topics(self, *args: Any, **named: Any) -> Any:
+        known = self._client.list_topics(*args, **named)
+        if self._topic in known.topics and self._times:
+            self._times -= 1
+            del known.topics[self._topic]
+        return known
+
+
+@pytest.mark.parametrize("maker", ["itself", "another"])
+def test_a_topic_that_was_made_is_described_though_a_broker_does_not_know_it_yet(
+    kafka_address: str, maker: str
+) -> None:
+    settings, topic = KafkaSettings(brokers=[kafka_address]), unique("topic")
+    admin = KafkaAdmin(settings)
+    (admin if maker == "itself" else KafkaAdmin(settings)).create({topic: Layout(3)})
+    admin.create({topic: Layout(3)})
+
+    admin._client = Behind(admin._client, topic, 2)  # type: ignore[assignment]
+
+    assert admin.describe([topic])[topic].partitions == 3
+
+
+def test_a_topic_that_is_gone_is_not_waited_for_twice(kafka_address: str) -> None:
+    settings, topic = KafkaSettings(brokers=[kafka_address]), unique("topic")
+    admin = KafkaAdmin(settings)
+    admin.create({topic: Layout(3)})
+    admin.describe([topic])
+
+    admin._client = Behind(admin._client, topic, 1)  # type: ignore[assignment]
+
+    assert list(admin.describe([topic])) == []
+    assert list(admin.describe([topic])) == [topic]
