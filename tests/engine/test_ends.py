@@ -72,6 +72,7 @@ def test_an_end_is_known_as_of_when_the_question_was_sent() -> None:
     ends.look()
 
     assert ends.known(ONE, "read_committed") == LogEnd(7, sent)
+    assert ends.asked == sent
     assert ends.known(GONE, "read_committed") is None
     assert cluster.clock.monotonic() > sent
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from worker.flow.health import (
+    SILENT_AFTER,
     STALLED_AFTER,
     Health,
     Overrunning,
@@ -98,6 +99,9 @@ def test_a_flooded_partition_is_named() -> None:
     assert texts(health) == ("pipeline: orders[3] is flooded: too many of its messages fail",)
 
 
+AT_20 = PartitionState("orders", 3, 9, 8, None, 20, in_flight=0, paused=False)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -106,6 +110,7 @@ def test_a_flooded_partition_is_named() -> None:
         ({"connected": False, "joined": False}, Reason("no_broker", "no broker is connected")),
         ({"renewed": "_FATAL: no"}, Reason("renewed", "has given its clients up: _FATAL: no")),
         ({"denied": "the group"}, Reason("denied", "is not allowed: the group")),
+        ({"silent_for": 40.2}, Reason("no_answer", "no broker has answered for 40 s")),
         ({"missing": ("a", "b")}, Reason("no_topic", "topics to read do not exist: a, b")),
         ({"blocked": "dlq is full"}, Reason("cannot_deliver", "cannot deliver: dlq is full")),
         ({"hindered": "no hands"}, Reason("cannot_handle", "cannot handle: no hands")),
@@ -115,6 +120,16 @@ def test_a_flooded_partition_is_named() -> None:
             Reason("no_coordinator", "the coordinator of its group is not connected"),
         ),
         ({"joined": False}, Reason("not_joined", "has not joined its group yet")),
+        (
+            {"partitions": (replace(AT_20, progress="stuck"),)},
+            Reason(
+                "partition_stuck", "orders[3] has messages and stands at 9, and nothing has helped"
+            ),
+        ),
+        (
+            {"partitions": (replace(AT_20, uncommitted_for=61.0),), "commit_patience": 60.0},
+            Reason("not_committed", "orders[3] was not committed for 61 s"),
+        ),
     ],
     ids=lambda value: value.code if isinstance(value, Reason) else "",
 )
@@ -125,6 +140,29 @@ def test_what_a_restart_would_not_help_against_is_told_with_a_code_and_a_text(
 
     assert (health.live, health.ready) == (True, False)
     assert health.reasons == (Reason(reason.code, f"pipeline: {reason.text}"),)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"silent_for": SILENT_AFTER},
+        {"partitions": (replace(AT_20, progress="stands"), replace(AT_20, progress="repaired"))},
+        {"partitions": (replace(AT_20, uncommitted_for=59.0),), "commit_patience": 60.0},
+        {"partitions": (replace(AT_20, held_by=8, paused=True, due_in=30.0),)},
+    ],
+    ids=["answers", "repaired", "commits", "held"],
+)
+def test_what_may_pass_or_is_on_purpose_is_no_fault(changes: dict[str, Any]) -> None:
+    health = judge(snapshot(replace(GOOD, **changes)))
+
+    assert (health.live, health.ready) == (True, True)
+
+
+def test_a_partition_that_nothing_helps_is_not_live() -> None:
+    health = judge(snapshot(replace(GOOD, partitions=(replace(AT_20, progress="hopeless"),))))
+
+    text = "pipeline: orders[3] has messages and stands at 9, and nothing helps"
+    assert health.reasons == health.hopeless == (Reason("partition_hopeless", text),)
 
 
 def test_joining_that_takes_longer_than_a_group_may_is_not_live() -> None:

@@ -11,6 +11,7 @@ from worker.flow.stuck import (
     HOPELESS_AFTER,
     NEXT_AFTER,
     REPAIRS,
+    STANDS_AFTER,
     Repair,
     Sight,
     Standstill,
@@ -50,7 +51,8 @@ def test_a_partition_with_messages_that_stays_where_it_is_stands_still() -> None
     standstill = standing((0.0, STANDS), (5.0, STANDS))
 
     assert standstill.since == 0.0
-    assert progress(standstill, 5.0) == "stands"
+    assert progress(standstill, STANDS_AFTER - 1) == "moves"
+    assert progress(standstill, STANDS_AFTER) == "stands"
 
 
 def test_a_partition_at_its_end_does_not_stand_still() -> None:

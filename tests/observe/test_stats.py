@@ -81,6 +81,8 @@ def test_the_snapshot_comes_out_whole() -> None:
             "flooded": False,
             "starts": 0,
             "suspect": None,
+            "progress": "moves",
+            "uncommitted_for": None,
         }
     ]
 

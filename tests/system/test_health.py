@@ -1,4 +1,4 @@
-"""What /livez and /readyz say on a real Kafka when it goes wrong."""
+"""What /livez and /readyz say on a real Kafka when it goes wrong, and what is repaired."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from confluent_kafka.admin._resource import ResourceType
 
 from tests.conftest import real
 from tests.system.guarded import USE, Guarded
-from tests.system.rig import Kafka, Spec, Worker, is_through, numbered
+from tests.system.rig import Kafka, Spec, Worker, ids, is_through, numbered
 from worker.kafka.broker import KafkaCluster
 
 pytestmark = pytest.mark.kafka
@@ -29,6 +29,14 @@ def running(cluster: KafkaCluster) -> Iterator[str]:
 
 
 @pytest.fixture
+def alone() -> Iterator[KafkaCluster]:
+    """A broker of our own, to be frozen."""
+    cluster = KafkaCluster()
+    with real(lambda: running(cluster)):
+        yield cluster
+
+
+@pytest.fixture
 def three() -> Iterator[KafkaCluster]:
     cluster = KafkaCluster(3, heap="192m")
     with real(lambda: running(cluster)):
@@ -38,6 +46,91 @@ def three() -> Iterator[KafkaCluster]:
 def codes(worker: Worker, path: str = "/readyz") -> list[str]:
     answer = worker.get(path)
     return [] if answer is None else [reason["code"] for reason in answer["reasons"]]
+
+
+def repairs(worker: Worker) -> dict[str, int]:
+    found: dict[str, int] = worker.pipeline()["counts"]["repairs"]
+    return found
+
+
+def silent(kafka: Kafka, folder: Path, how: str) -> tuple[Spec, Path]:
+    """A worker that falls silent as soon as a file is there."""
+    file = folder / "silent"
+    program = ("tests.system.silent", how, str(file))
+    spec = Spec(kafka, folder, "echo", program=program)
+    spec.create_topics()
+    kafka.produce(spec.source, numbered(RECORDS))
+    return spec, file
+
+
+def fall_silent(worker: Worker, kafka: Kafka, spec: Spec, file: Path) -> None:
+    """Let the client stop fetching a partition, and write messages for all."""
+    worker.until(lambda: is_through(kafka, spec, RECORDS))
+    file.touch()
+    worker.until(file.with_suffix(".silenced").exists)
+    kafka.produce(spec.source, numbered(RECORDS))
+
+
+@pytest.mark.parametrize(
+    ("how", "tried"), [("paused", ["seek", "pause"]), ("lost", ["seek", "pause", "assign"])]
+)
+def test_a_partition_that_the_client_silently_stops_to_fetch_is_repaired(
+    kafka: Kafka, tmp_path: Path, how: str, tried: list[str]
+) -> None:
+    spec, file = silent(kafka, tmp_path, how)
+
+    with spec.worker() as worker:
+        fall_silent(worker, kafka, spec, file)
+        worker.until(lambda: is_through(kafka, spec, 2 * RECORDS))
+        worker.until(lambda: worker.pipeline()["partitions"][1]["progress"] == "moves")
+        assert repairs(worker) == dict.fromkeys(tried, 1), worker.log
+        assert worker.is_ready()
+        assert worker.stop() == 0, worker.log
+
+    assert sorted(ids(kafka.read(spec.target))) == sorted([*range(RECORDS)] * 2)
+
+
+def test_a_partition_that_nothing_helps_is_told_and_at_last_a_restart_would_help(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    spec, file = silent(kafka, tmp_path, "paused_again")
+
+    with spec.worker() as worker:
+        fall_silent(worker, kafka, spec, file)
+        worker.until(lambda: codes(worker) == ["partition_stuck"])
+        assert worker.get("/livez") == {"status": "ok", "reasons": []}
+        worker.until(lambda: codes(worker, "/livez") == ["partition_hopeless"])
+        assert repairs(worker) == {"seek": 1, "pause": 1, "assign": 1}
+        assert f"{spec.source}[1] stands at 10, and nothing has helped" in worker.log
+        assert worker.stop() == 0, worker.log
+    file.unlink()
+    with spec.worker() as restarted:
+        restarted.until(lambda: is_through(kafka, spec, 2 * RECORDS))
+        assert restarted.stop() == 0, restarted.log
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_brokers_that_fall_silent_are_told_and_all_is_well_when_they_are_back(
+    alone: KafkaCluster, tmp_path: Path, protocol: str
+) -> None:
+    kafka = Kafka(alone.address)
+    spec = Spec(kafka, tmp_path, "echo")
+    spec.client = {"group": {"protocol": protocol}}
+    spec.create_topics()
+    kafka.produce(spec.source, numbered(RECORDS))
+
+    with spec.worker() as worker:
+        worker.until(lambda: is_through(kafka, spec, RECORDS))
+        alone.pause_node(0)
+        worker.until(lambda: not worker.is_ready())
+        assert codes(worker)[0] in {"no_answer", "no_broker", "no_coordinator", "not_joined"}
+        assert worker.get("/livez") == {"status": "ok", "reasons": []}
+        alone.resume_node(0)
+        kafka.produce(spec.source, numbered(RECORDS))
+        worker.until(lambda: is_through(kafka, spec, 2 * RECORDS))
+        worker.until(worker.is_ready)
+        assert repairs(worker) == {}
+        assert worker.stop() == 0, worker.log
 
 
 def test_a_coordinator_that_dies_is_told_though_a_member_of_kip_848_hears_nothing(

@@ -285,6 +285,7 @@ class _Assembly:
             tier_lanes=tier_lanes_of(pipeline, self._options.registry),
             fence=fence_of(self._spec, name),
             may_be_silent=self._spec.kafka.may_be_silent,
+            max_wait=self._spec.kafka.consumer.max_wait,
         )
         pool = self._pool(name, pipeline, handler, resources)
         return PipelineLoop(

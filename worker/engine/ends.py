@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from worker.errors import WorkerError
@@ -40,6 +41,8 @@ class LogEnds:
     def __init__(self, ask: Ask, clock: Clock) -> None:
         self.silent_since: float | None = None
         """Since when the cluster gives no answer, on the monotonic clock; None while it does."""
+        self.asked = -inf
+        """When the question was sent that was answered last, on the same clock."""
         self._ask = ask
         self._clock = clock
         self._wanted: dict[str, tuple[Isolation, frozenset[TopicPartition]]] = {}
@@ -87,7 +90,7 @@ class LogEnds:
         except Exception:
             log.exception("the ends of logs are not known")
         else:
-            self.silent_since = None
+            self.silent_since, self.asked = None, sent
 
     def _questions(self) -> dict[Isolation, set[TopicPartition]]:
         questions: dict[Isolation, set[TopicPartition]] = {}

@@ -50,6 +50,8 @@ class Job:
     """The log of fences, where lanes follow their messages to retry topics."""
     may_be_silent: float = 300.0
     """Seconds between two polls after which the group takes a member for dead."""
+    max_wait: float = 0.25
+    """Seconds that a broker may keep the answer to a fetch back."""
 
 
 @dataclass(frozen=True, slots=True)

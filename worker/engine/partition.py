@@ -51,6 +51,7 @@ class Partition:
         "lanes",
         "note",
         "paused",
+        "read_since",
         "runs",
         "size",
         "source",
@@ -87,6 +88,8 @@ class Partition:
         """No further message is handed to a handler; runs that are out stop at the next message."""
         self.paused = False
         """Whether the consumer was told not to fetch from it."""
+        self.read_since = -inf
+        """When that was last taken back, on the monotonic clock."""
         self.held = False
         """Whether it holds so much by itself that no more is taken from it."""
         self.in_flight = 0

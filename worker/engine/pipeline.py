@@ -16,6 +16,7 @@ from worker.errors import Fenced, PipelineFailed, WorkerError
 from worker.flow.backoff import backoff, failures_in_a_row
 from worker.flow.failures import FailureGroups
 from worker.flow.health import (
+    COMMITS_AFTER,
     JOIN_AFTER,
     STALLED_AFTER,
     Counts,
@@ -169,11 +170,13 @@ class PipelineLoop:
         self._publish_due = now + PUBLISH_EVERY
         partitions = () if runner is None else runner.partitions
         self._clients.log_ends.want(self.job.name, partitions, self.job.settings.isolation)
+        silent_since = self._clients.log_ends.silent_since
         received_rate, produced_rate = self._measure(now)
         counts = replace(
             self._counts,
             dead_lettered=dict(self._counts.dead_lettered),
             skipped=dict(self._counts.skipped),
+            repairs=dict(self._counts.repairs),
         )
         state = PipelineState(
             self.job.name,
@@ -184,6 +187,8 @@ class PipelineLoop:
             stepped=now,
             patience=STALLED_AFTER + self.job.settings.revoke_timeout,
             timeout=self.job.settings.timeout,
+            silent_for=None if silent_since is None else now - silent_since,
+            commit_patience=COMMITS_AFTER + self.job.settings.commit.interval,
             join_patience=JOIN_AFTER * self.job.may_be_silent,
             renewed=self._renewed,
             received_rate=received_rate,
@@ -238,6 +243,8 @@ class PipelineLoop:
                     held_by=partition.tracker.committable if partition.held else None,
                     starts=partition.note.starts,
                     suspect=partition.note.suspect,
+                    progress=runner.repairs.progress(partition),
+                    uncommitted_for=runner.repairs.uncommitted_for(partition),
                 )
                 for source, partition in sorted(runner.partitions.items())
             ),

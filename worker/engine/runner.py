@@ -18,6 +18,7 @@ from worker.engine.job import Clients, Job
 from worker.engine.moves import Follower, Moves
 from worker.engine.partition import POLL_LIMIT, Finished, Partition, Run, together
 from worker.engine.pool import Pool
+from worker.engine.repairs import Repairs
 from worker.engine.settlement import Postponed, Settlement
 from worker.engine.starts import starts_of
 from worker.engine.trial import Attempt, Trial
@@ -128,6 +129,7 @@ class Runner:
             self.consumer.close()
             raise
         self._fence_log = self._make_fence_log()
+        self.repairs = Repairs(job, self.consumer, clients.log_ends, clock, counts)
         self.consumer.subscribe(job.topics, self)
 
     def step(self) -> None:
@@ -326,12 +328,22 @@ class Runner:
             partition.hold(share)
             pause = self._paused or partition.held or partition.due > now
             if partition.paused is not pause:
-                partition.paused = pause
+                partition.paused, partition.read_since = pause, now
                 changed[pause].append(partition.source)
         if changed[True]:
             self.consumer.pause(changed[True])
         if changed[False]:
             self.consumer.resume(changed[False])
+        if self._clients.log_ends.asked > self.repairs.looked:
+            uncommitted = self.committer.uncommitted(self.partitions.values())
+            self.repairs.look(self._read, [self.partitions[source] for source in uncommitted])
+
+    @property
+    def _read(self) -> list[Partition]:
+        """The partitions that messages are polled of, as far as the cluster allows it."""
+        if self.consumer.denied is not None:
+            return []
+        return [one for one in self.partitions.values() if not (one.paused or one.closing)]
 
     # --- admitting ---
 

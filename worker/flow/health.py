@@ -8,6 +8,7 @@ from math import inf
 from typing import Literal
 
 from worker.flow.failures import FailureGroup
+from worker.flow.stuck import Progress
 from worker.settings.topics import is_retry_topic
 from worker.types import ClientTotals
 
@@ -15,6 +16,10 @@ PipelineStatus = Literal["starting", "joining", "running", "draining", "stopped"
 
 STALLED_AFTER = 60.0
 """Seconds without a step, beside those of a rebalance, after which only a restart helps."""
+SILENT_AFTER = 10.0
+"""Seconds for which no broker may answer."""
+COMMITS_AFTER = 60.0
+"""Seconds, beside the interval of commits, for which what is finished may stay uncommitted."""
 JOIN_AFTER = 2.0
 """Times that a member may be silent, which joining may take: a group waits for nobody longer."""
 
@@ -54,6 +59,8 @@ class Counts:
     rebalances: int = 0
     lost_offsets: int = 0
     """Messages that were gone from the log before they could be read."""
+    repairs: dict[str, int] = field(default_factory=dict)
+    """What was done about partitions that had messages and did not get on, by `stuck.Repair`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,10 @@ class PartitionState:
     """Lanes whose messages go to a retry topic, since an earlier one of theirs is there."""
     flooded: bool = False
     """Whether its messages are tried one at a time, since too many fail."""
+    progress: Progress = "moves"
+    """Whether it gets on when it has messages and is to be read, and what became of repairs."""
+    uncommitted_for: float | None = None
+    """Seconds for which what is finished waits to be committed; None when nothing does."""
 
     @property
     def lag(self) -> int | None:
@@ -132,6 +143,10 @@ class PipelineState:
     """Whether at least one broker is connected."""
     coordinated: bool = True
     """Whether the group's coordinator is connected."""
+    silent_for: float | None = None
+    """Seconds for which no broker has answered the question where logs end; None when one did."""
+    commit_patience: float = inf
+    """Seconds for which what is finished may wait to be committed."""
     joining_for: float | None = None
     """Seconds for which joining has gone on with a coordinator that allows it."""
     join_patience: float = inf
@@ -300,10 +315,14 @@ def _hopeless(pipeline: PipelineState, now: float) -> Iterator[Reason]:
         yield Reason("no_step", f"no step for {now - pipeline.stepped:.0f} s")
     if (pipeline.joining_for or 0.0) > pipeline.join_patience:
         yield Reason("join_stands", f"has been joining its group for {pipeline.joining_for:.0f} s")
+    for one in pipeline.partitions:
+        if one.progress == "hopeless":
+            yield Reason("partition_hopeless", f"{_standing(one)} helps")
 
 
 def _why_not_ready(pipeline: PipelineState) -> Reason | None:
     """The first that holds of all that can keep a pipeline from its work."""
+    silent = pipeline.silent_for or 0.0
     topics, allowed = ", ".join(pipeline.missing), f"timeout: {pipeline.timeout or 0:g}s"
     hindrances = (
         ("failed", pipeline.failed is not None, f"stopped: {pipeline.failed}"),
@@ -311,6 +330,7 @@ def _why_not_ready(pipeline: PipelineState) -> Reason | None:
         ("denied", pipeline.denied is not None, f"is not allowed: {pipeline.denied}"),
         ("renewed", pipeline.renewed is not None, f"has given its clients up: {pipeline.renewed}"),
         ("no_broker", not pipeline.connected, "no broker is connected"),
+        ("no_answer", silent > SILENT_AFTER, f"no broker has answered for {silent:.0f} s"),
         ("no_topic", pipeline.missing, f"topics to read do not exist: {topics}"),
         ("cannot_deliver", pipeline.blocked is not None, f"cannot deliver: {pipeline.blocked}"),
         ("cannot_handle", pipeline.hindered is not None, f"cannot handle: {pipeline.hindered}"),
@@ -329,8 +349,25 @@ def _why_not_ready(pipeline: PipelineState) -> Reason | None:
             "the coordinator of its group is not connected",
         ),
         ("not_joined", not pipeline.joined, "has not joined its group yet"),
+        *(
+            ("partition_stuck", one.progress == "stuck", f"{_standing(one)} has helped")
+            for one in pipeline.partitions
+        ),
+        *(
+            (
+                "not_committed",
+                True,
+                f"{_place(one)} was not committed for {one.uncommitted_for:.0f} s",
+            )
+            for one in pipeline.partitions
+            if (one.uncommitted_for or 0.0) > pipeline.commit_patience
+        ),
     )
     return next((Reason(code, text) for code, holds, text in hindrances if holds), None)
+
+
+def _standing(partition: PartitionState) -> str:
+    return f"{_place(partition)} has messages and stands at {partition.position}, and nothing"
 
 
 def _place(partition: PartitionState) -> str:

@@ -14,6 +14,8 @@ Progress = Literal["moves", "stands", "repaired", "stuck", "hopeless"]
 
 REPAIRS: Final[tuple[Repair, ...]] = ("seek", "pause", "assign")
 """Seek to where it is, pause and resume, assign it anew: the one that costs least first."""
+STANDS_AFTER: Final = 10.0
+"""Seconds without a move after which a partition is said to stand: several looks."""
 FIRST_AFTER: Final = 30.0
 """Seconds without a move after which a partition is repaired."""
 NEXT_AFTER: Final = 15.0
@@ -98,6 +100,8 @@ def progress(standstill: Standstill | None, now: float) -> Progress:
     """The verdict: `stuck` when no repair has helped, `hopeless` when that has lasted."""
     if standstill is None:
         return "moves"
+    if not standstill.repairs:
+        return "stands" if standstill.stands_for(now) >= STANDS_AFTER else "moves"
     if standstill.repairs < len(REPAIRS) or standstill.stands_for(now) < NEXT_AFTER:
-        return "repaired" if standstill.repairs else "stands"
+        return "repaired"
     return "hopeless" if now - standstill.since >= HOPELESS_AFTER else "stuck"

@@ -109,7 +109,8 @@ def _total(numbered: Numbered, earlier: Sequence[PipelineState]) -> PipelineStat
         joined=all(state.joined for state in states),
         connected=all(state.connected for state in states),
         coordinated=all(state.coordinated for state in states),
-        joining_for=max((one.joining_for or 0.0 for one in states), default=0.0) or None,
+        silent_for=_longest(state.silent_for for state in states),
+        joining_for=_longest(state.joining_for for state in states),
         denied=_first(numbered, lambda state: state.denied),
         renewed=_first(numbered, lambda state: state.renewed),
         unmatched=tuple(dict.fromkeys(one for state in states for one in state.unmatched)),
@@ -138,6 +139,10 @@ def _total(numbered: Numbered, earlier: Sequence[PipelineState]) -> PipelineStat
 def _first(numbered: Numbered, text: Callable[[PipelineState], str | None]) -> str | None:
     found = ((index, text(state)) for index, state in numbered)
     return next((f"process {index}: {said}" for index, said in found if said is not None), None)
+
+
+def _longest(seconds: Iterable[float | None]) -> float | None:
+    return max((one for one in seconds if one is not None), default=None)
 
 
 def _overrunning(states: Sequence[PipelineState]) -> tuple[Overrunning, ...]:

@@ -69,6 +69,7 @@ def _pipeline(pipeline: PipelineState, now: float) -> dict[str, Any]:
         "joined": pipeline.joined,
         "connected": pipeline.connected,
         "coordinated": pipeline.coordinated,
+        "silent_for": _seconds(pipeline.silent_for),
         "joining_for": _seconds(pipeline.joining_for),
         "denied": pipeline.denied,
         "renewed": pipeline.renewed,
@@ -143,6 +144,8 @@ def _partition(partition: PartitionState) -> dict[str, Any]:
         "flooded": partition.flooded,
         "starts": partition.starts,
         "suspect": partition.suspect,
+        "progress": partition.progress,
+        "uncommitted_for": _seconds(partition.uncommitted_for),
     }
 
 

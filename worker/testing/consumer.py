@@ -48,6 +48,8 @@ class MemoryConsumer:
         self._commit_errors: deque[str] = deque()
         self._stopped: dict[TopicPartition, Repair | None] = {}
         """Partitions that give nothing, and what helps."""
+        self.denied: str | None = None
+        """Nothing, if a test does not say so."""
         self._failure: ClientError | None = None
         self._closed = False
         self._received = self._received_bytes = 0
@@ -71,11 +73,6 @@ class MemoryConsumer:
     def coordinated(self) -> bool:
         """Whether the broker answers."""
         return self._cluster.up
-
-    @property
-    def denied(self) -> str | None:
-        """Nothing: everybody may do everything."""
-        return None
 
     @property
     def missing(self) -> Sequence[str]:
