@@ -25,6 +25,7 @@ from bench import (
     sending,
     throughput,
     waiting,
+    watched,
 )
 from bench.machine import describe
 from bench.process import PROC
@@ -73,6 +74,9 @@ MODES: dict[str, Mode] = {
     ],
     "waiting": lambda brokers, options: [
         waiting.measure(brokers, options.records, options.repeats, options.limit)
+    ],
+    "watched": lambda brokers, options: [
+        watched.measure(brokers, options.records, options.repeats, options.limit)
     ],
     "send": lambda brokers, options: [sending.measure(brokers, options.records, options.repeats)],
 }

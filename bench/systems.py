@@ -71,17 +71,27 @@ def worker(
     Several pipelines are alike, each in a group of its own.
     """
 
+    more = "".join(f"\n    {line}" for line in settings)
+
     def command(job: Job) -> list[str]:
-        spec = job.folder / "spec.yaml"
-        more = "".join(f"\n    {line}" for line in settings)
         alike = [
             PIPELINE.format(job=job, handler=handler + more, number=number)
             for number in range(pipelines)
         ]
-        spec.write_text(SPEC.format(job=job, pipelines="".join(alike), port=free_port()))
-        return [*run_worker(spec), "--processes", str(processes)]
+        return [*_run(job, "".join(alike), free_port()), "--processes", str(processes)]
 
     return command
+
+
+def worker_on(job: Job, port: int) -> list[str]:
+    """The worker, as `worker("seen")`, with its endpoint on this port."""
+    return _run(job, PIPELINE.format(job=job, handler="seen", number=0), port)
+
+
+def _run(job: Job, pipelines: str, port: int) -> list[str]:
+    spec = job.folder / "spec.yaml"
+    spec.write_text(SPEC.format(job=job, pipelines=pipelines, port=port))
+    return run_worker(spec)
 
 
 def run_worker(spec: Path) -> list[str]:
