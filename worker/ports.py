@@ -152,7 +152,10 @@ class Consumer(Protocol):
         """
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
-        """The ends of the partitions as far as known without asking the cluster."""
+        """Where partitions end for a reader of this isolation, as of its last fetch from each.
+
+        Not asked of the cluster; what is not known is left out.
+        """
 
     def fetched(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """Up to where the client has fetched, as of about a second ago, as far as it says so.

@@ -250,7 +250,7 @@ def test_the_place_of_a_partition_that_does_not_exist_is_an_error(
 def test_the_end_of_a_partition_is_known_once_it_is_read(rig: Rig, members: Members) -> None:
     (source,) = filled(rig, 7)
     member = members.join(unique("group"), source.topic)
-    until(lambda: member.received, member, limit=1)
+    until(lambda: member.consumer.ends([source]), member, limit=1)
 
     assert member.consumer.ends([source]) == {source: 7}
 

@@ -120,6 +120,7 @@ def test_whoever_reads_what_is_committed_takes_the_first_open_transaction_for_th
 ) -> None:
     (source,) = filled(rig, 3)
     member, table = members.settled(unique("group"), source.topic), rig.table()
+    bold = members.join(unique("group"), source.topic, isolation="read_uncommitted")
     producer = make()
     producer.begin()
     write(producer, source.topic, b"in transaction")
@@ -132,6 +133,8 @@ def test_whoever_reads_what_is_committed_takes_the_first_open_transaction_for_th
     assert rig.admin().ends([source], "read_committed") == {source: 3}
     assert rig.admin().ends([source], "read_uncommitted") == {source: 5}
     until(lambda: member.consumer.positions([source]) == {source: 3}, member)
+    until(lambda: bold.consumer.ends([source]) == {source: 5}, member, bold)
+    assert member.consumer.ends([source]) == {source: 3}
     producer.commit({}, None, DEADLINE)
     until(lambda: [record.value() for record in table.read([source])], member)
     assert table.position(source) >= 5

@@ -72,6 +72,9 @@ class KafkaConsumer:
         self._eager = properties.get("partition.assignment.strategy") in _EAGER
         self._static = "group.instance.id" in properties
         self._starts: dict[TopicPartition, int] = {}
+        reads_all = properties.get("isolation.level") == "read_uncommitted"
+        self._end = "hi_offset" if reads_all else "ls_offset"
+        """What the client's statistics call the end of a partition for its isolation."""
         self._statistics = Statistics()
         self._kept = Kept()
         self._log = client_logger("consumer")
@@ -256,20 +259,12 @@ class KafkaConsumer:
         return questions.committed(self._client, places(partitions), COMMITTED_TIMEOUT)
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
-        """See `ports.Consumer`; the high watermarks of the last fetch, as Kafka's tools count lag.
-
-        Under `read_committed` too, so records of an open transaction count as lag.
-        """
-        ends = {}
-        for partition in partitions:
-            _, end = self._client.get_watermark_offsets(ClientPartition(*partition), cached=True)
-            if end >= 0:
-                ends[partition] = end
-        return ends
+        """See `ports.Consumer`; by the client's statistics, so about a second later."""
+        return self._statistics.offsets(self._end, partitions)
 
     def fetched(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """See `ports.Consumer`."""
-        return self._statistics.fetched(partitions)
+        return self._statistics.offsets("next_offset", partitions)
 
     def positions(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """See `ports.Consumer`; the client forgets the position before a seek a little later."""

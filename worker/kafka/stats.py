@@ -39,15 +39,15 @@ class Statistics:
             self._text = None
         return self._totals
 
-    def fetched(self, partitions: Iterable[TopicPartition]) -> Offsets:
-        """The next offsets to be asked for, of partitions that are fetched."""
+    def offsets(self, name: str, partitions: Iterable[TopicPartition]) -> Offsets:
+        """One of the offsets that the client has of each partition, where it knows it."""
         self.totals()
-        found = ((source, self._next_offset(source)) for source in partitions)
+        found = ((source, self._offset(name, source)) for source in partitions)
         return {source: offset for source, offset in found if offset >= 0}
 
-    def _next_offset(self, source: TopicPartition) -> int:
+    def _offset(self, name: str, source: TopicPartition) -> int:
         partitions = self._topics.get(source.topic, {}).get("partitions", {})
-        offset: int = partitions.get(str(source.partition), {}).get("next_offset", -1)
+        offset: int = partitions.get(str(source.partition), {}).get(name, -1)
         return offset
 
 

@@ -153,9 +153,9 @@ class MemoryConsumer:
             return self._committed(partitions)
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
-        """Tell the ends of the partitions."""
+        """Tell the ends of the partitions, as of now."""
         with self._cluster.lock:
-            return {partition: self._cluster.log(partition).end for partition in partitions}
+            return {p: self._cluster.log(p).end_for(self._isolation) for p in partitions}
 
     def fetched(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """Where each partition is read on: nothing is fetched ahead."""
