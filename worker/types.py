@@ -350,6 +350,19 @@ class TopicInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokerTotals:
+    """What a Kafka client and one broker have exchanged."""
+
+    requests: int = 0
+    responses: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    connects: int = 0
+    """Attempts to connect, in vain or not."""
+    disconnects: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ClientTotals:
     """What a Kafka client has done since it was made, by its own statistics."""
 
@@ -365,6 +378,8 @@ class ClientTotals:
     """State of the connection per broker address."""
     round_trips: dict[str, float | None] = field(default_factory=dict)
     """Seconds that an answer took on average lately, per broker address."""
+    traffic: dict[str, BrokerTotals] = field(default_factory=dict)
+    """Requests, bytes and connections per broker address."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pytest
 from worker.flow.failures import FailureGroup
 from worker.flow.health import Counts, Flow, PartitionState, PipelineState, ProcessState, Snapshot
 from worker.flow.totals import ended, reported, totals
-from worker.types import ClientTotals
+from worker.types import BrokerTotals, ClientTotals
 
 PIPELINE = PipelineState("delays", "g", "running", joined=True, connected=True)
 
@@ -174,3 +174,31 @@ def test_the_flow_is_that_of_any_process() -> None:
     flow = Flow(("flights",), "delays", "delays")
 
     assert total(process(0, flow=flow), process(1, flow=flow)).flow == flow
+
+
+def test_durations_and_the_time_of_loops_are_added_up_and_outlive_their_process() -> None:
+    def counts(seconds: float) -> Counts:
+        found = Counts()
+        found.handling.note(seconds)
+        found.stages["commit"] += seconds
+        return found
+
+    gone = ended(process(0, counts=counts(1.0)), "ended")
+    found = total(gone, process(1, counts=counts(2.0)), process(2, counts=counts(2.0)))
+
+    assert (found.counts.handling.count, found.counts.handling.seconds) == (3, 5.0)
+    assert max(found.counts.handling.buckets) == 2
+    assert found.counts.stages["commit"] == 5.0
+
+
+def test_what_went_to_a_broker_is_added_up_by_broker() -> None:
+    def client(**traffic: BrokerTotals) -> dict[str, ClientTotals]:
+        return {"consumer": ClientTotals(traffic=traffic)}
+
+    one = process(0, clients=client(a=BrokerTotals(requests=3, connects=1)))
+    other = process(1, clients=client(a=BrokerTotals(requests=4), b=BrokerTotals(bytes_sent=5)))
+
+    assert total(one, other).clients["consumer"].traffic == {
+        "a": BrokerTotals(requests=7, connects=1),
+        "b": BrokerTotals(bytes_sent=5),
+    }

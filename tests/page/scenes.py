@@ -10,8 +10,8 @@ from math import sin
 from worker.flow.failures import FailureGroup
 from worker.flow.health import Counts, Flow, Overrunning, PartitionState, PipelineState, Snapshot
 from worker.http import Page, routes, serve
+from worker.observe.exposition import metrics_text
 from worker.observe.history import History
-from worker.observe.metrics import metrics_text
 from worker.observe.page import page_html, policy_of
 from worker.observe.stats import stats_json
 

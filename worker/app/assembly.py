@@ -160,7 +160,7 @@ class _Assembly:
     @contextmanager
     def _serve(self, snapshot: Callable[[], Snapshot]) -> Iterator[None]:
         """What goes on beside the pipelines; one of several processes has no endpoint."""
-        show = endpoint(self._spec.server, self._clock)
+        show = endpoint(self._spec, self._clock)
         shown = show(snapshot) if self._options.process is None else nullcontext()
         with self._log_ends.asking(), shown:
             yield

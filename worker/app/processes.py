@@ -22,7 +22,7 @@ def supervise(spec: Spec, only: Sequence[str], processes: int, target: Target) -
         target,
         clock,
         longest_drain(spec, only),
-        endpoint(spec.server, clock),
+        endpoint(spec, clock),
     )
 
 

@@ -15,6 +15,7 @@ from worker.errors import CommitFailed
 from worker.flow import envelope
 from worker.flow.health import Counts
 from worker.flow.offsets import Ranges
+from worker.flow.timing import Laps
 from worker.ports import METADATA_TOO_LARGE, Clock, Commits, Consumer, Producer
 from worker.settings import CommitSettings
 from worker.types import (
@@ -37,6 +38,7 @@ class Needs:
     consumer: Consumer
     clock: Clock
     counts: Counts
+    laps: Laps
     on_stored: Callable[[Chunk], None]
     """Told of chunks whose records are stored: nothing of them is held in memory any more."""
     on_finished: Callable[[Chunk], None]
@@ -58,6 +60,7 @@ class AtLeastOnce:
         self._settings = settings
         self._clock = needs.clock
         self._counts = needs.counts
+        self._laps = needs.laps
         self._on_stored = needs.on_stored
         self._on_finished = needs.on_finished
         self.outbox = Outbox(
@@ -124,7 +127,8 @@ class AtLeastOnce:
             return
         self._committing = not wait
         try:
-            self._consumer.commit(commits, wait=wait)
+            with self._laps.within("commit"):
+                self._consumer.commit(commits, wait=wait)
         except CommitFailed as error:
             self.committed(partitions, commits, str(error))
         else:

@@ -60,6 +60,7 @@ class ExactlyOnce:
         self._settings = settings
         self._clock = needs.clock
         self._counts = needs.counts
+        self._laps = needs.laps
         self._on_stored = needs.on_stored
         self._on_finished = needs.on_finished
         self._open: dict[Partition, list[Chunk]] = {}
@@ -151,7 +152,8 @@ class ExactlyOnce:
         if not (commits or self._open):
             return
         try:
-            self._commit(commits)
+            with self._laps.within("commit"):
+                self._commit(commits)
         except ClientError as error:
             self._counts.commit_failures += 1
             self.mapless |= METADATA_TOO_LARGE in str(error)
@@ -195,6 +197,8 @@ class ExactlyOnce:
 
     def settle(self) -> None:
         """After a failure, abort the transaction."""
+        if self._begun is not None:
+            self._counts.aborts += 1
         with suppress(ClientError):  # a new producer does it otherwise
             self._producer.abort(self._settings.timeout + MARGIN)
 
@@ -252,6 +256,8 @@ class ExactlyOnce:
             if partition.source in commits:
                 partition.note = self._note_of(partition)
         through, self._open = self._open, {}
+        if self._begun is not None:
+            self._counts.transactions.note(self._clock.monotonic() - self._begun)
         self._begun, self._messages = None, 0
         for chunk in chain.from_iterable(through.values()):
             self._on_finished(chunk)

@@ -49,6 +49,7 @@ class Partition:
         "held",
         "in_flight",
         "lanes",
+        "latest",
         "note",
         "paused",
         "read_since",
@@ -96,6 +97,8 @@ class Partition:
         """Messages between poll and acknowledgement."""
         self.size = 0
         """Bytes of these."""
+        self.latest: RawMessage | None = None
+        """The first message of the last fetch."""
         self.runs: set[Run] = set()
         """Those that are out."""
 
@@ -124,6 +127,7 @@ class Partition:
     def take(self, fetch: Fetch) -> Fetch:
         """Queue the messages of a poll that are not finished already; returns these."""
         messages = fetch.messages
+        self.latest = messages[0]
         first, last = messages[0].offset(), messages[-1].offset()
         self.tracker.take(first, last)
         if last - first + 1 != len(messages):

@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 
 from worker.engine.job import Clients, Job
+from worker.engine.overview import Overview
 from worker.engine.partition import Run
 from worker.engine.pool import Pool
 from worker.engine.runner import Late, Runner
@@ -22,7 +23,6 @@ from worker.flow.health import (
     Counts,
     Flow,
     Overrunning,
-    PartitionState,
     PipelineState,
     PipelineStatus,
 )
@@ -76,6 +76,7 @@ class PipelineLoop:
         self._overrunning: set[tuple[str, int, int]] = set()
         """Messages whose handlers took too long when that was last looked at."""
         self._rates: deque[tuple[float, int, int]] = deque()
+        self._overview = Overview(clients.log_ends, job.settings.isolation)
 
     def stop(self) -> None:
         """Ask the pipeline to drain and end."""
@@ -172,12 +173,6 @@ class PipelineLoop:
         self._clients.log_ends.want(self.job.name, partitions, self.job.settings.isolation)
         silent_since = self._clients.log_ends.silent_since
         received_rate, produced_rate = self._measure(now)
-        counts = replace(
-            self._counts,
-            dead_lettered=dict(self._counts.dead_lettered),
-            skipped=dict(self._counts.skipped),
-            repairs=dict(self._counts.repairs),
-        )
         state = PipelineState(
             self.job.name,
             self.job.group,
@@ -193,7 +188,7 @@ class PipelineLoop:
             renewed=self._renewed,
             received_rate=received_rate,
             produced_rate=produced_rate,
-            counts=counts,
+            counts=self._counts.copy(),
             flow=self.state.flow,
             failures=self._groups.latest_first(),
         )
@@ -205,7 +200,6 @@ class PipelineLoop:
             self._report_failures(runner)
         consumer = runner.consumer
         self._last_error = runner.settlement.last_failure or consumer.last_error or self._last_error
-        ends = consumer.ends(list(runner.partitions))
         joined = self._joined(consumer)
         if joined:
             self._renewed = None
@@ -227,27 +221,7 @@ class PipelineLoop:
             last_error=self._last_error,
             in_flight=runner.pressure.messages,
             in_flight_bytes=runner.pressure.bytes,
-            partitions=tuple(
-                PartitionState(
-                    source.topic,
-                    source.partition,
-                    position=partition.tracker.position,
-                    committable=partition.tracker.committable,
-                    committed=None if partition.committed is None else partition.committed.offset,
-                    end=ends.get(source),
-                    in_flight=partition.in_flight,
-                    paused=partition.paused,
-                    flooded=partition.is_flooded,
-                    due_in=partition.due - state.stepped if partition.due > state.stepped else None,
-                    fenced=len(partition.fences or ()),
-                    held_by=partition.tracker.committable if partition.held else None,
-                    starts=partition.note.starts,
-                    suspect=partition.note.suspect,
-                    progress=runner.repairs.progress(partition),
-                    uncommitted_for=runner.repairs.uncommitted_for(partition),
-                )
-                for source, partition in sorted(runner.partitions.items())
-            ),
+            partitions=self._overview.look(runner, state.stepped, self._clock.time()),
             clients={"consumer": consumer.totals(), "producer": runner.committer.totals()},
         )
 

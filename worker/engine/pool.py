@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from importlib.util import find_spec
+from time import monotonic
 from typing import Any, Final, Protocol, TypeVar
 
 from worker.engine.partition import Finished, Run
@@ -203,8 +204,10 @@ class AsyncPool:
             self._tasks[id(run)] = create_task(self._work(run))
 
     async def _work(self, run: Run) -> None:
+        begun = monotonic()
         try:
-            self._put(Finished(run, await self._execute(run)))
+            outcomes = await self._execute(run)
+            self._put(Finished(run, outcomes, seconds=monotonic() - begun))
         except BaseException as error:  # noqa: BLE001 - the runner must learn of any defect
             self._put(Finished(run, (), error))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from math import inf
 
@@ -34,6 +35,7 @@ from worker.flow.later import due_first, least_pause
 from worker.flow.offsets import Ranges
 from worker.flow.pressure import Pressure
 from worker.flow.rate import Rate, Unlimited
+from worker.flow.timing import Laps
 from worker.ports import Clock, Commits, Observer, Offsets
 from worker.types import (
     Commit,
@@ -61,6 +63,8 @@ Not at once: a pause throws away what the client has fetched ahead.
 """
 
 
+TIMED = 16
+"""Runs of a step that are timed, of more one in so many."""
 HELD_FOR = 0.2
 """Seconds after which a message is looked at again that waits for the end of its lane's fence."""
 
@@ -84,6 +88,7 @@ class Runner:
     ) -> None:
         self.job = job
         self.counts = counts
+        self._laps = Laps(counts.stages)
         self.pressure = Pressure(job.settings.in_flight.messages, job.settings.in_flight.bytes)
         self.partitions: dict[TopicPartition, Partition] = {}
         self.failed: str | None = None
@@ -135,6 +140,7 @@ class Runner:
     def step(self) -> None:
         """Do one round: from what handlers have given back to what they are given next."""
         self._settle()
+        self._laps.end("produce")
         self._commit()
         if self._fence_log is not None:
             self._lift_fences(self._fence_log)
@@ -142,6 +148,7 @@ class Runner:
         self._balance()
         self._admit()
         self._dispatch()
+        self._laps.end("other")
 
     @property
     def runs(self) -> Iterator[Run]:
@@ -186,7 +193,10 @@ class Runner:
 
     def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
         """Take partitions over from their committed offset, or from where they start."""
-        self.counts.rebalances += 1
+        with self._rebalance():
+            return self._take_over(committed)
+
+    def _take_over(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
         fresh = [source for source, commit in committed.items() if commit is None]
         starts = {source: commit.offset for source, commit in committed.items() if commit}
         if fresh:
@@ -217,19 +227,31 @@ class Runner:
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Finish what handlers have of these partitions, commit it, and forget them."""
         leaving = [self.partitions[p] for p in partitions if p in self.partitions]
-        self._finish(leaving, self._clock.monotonic() + self.job.settings.revoke_timeout)
-        self._give_back(leaving)
-        self.committer.commit_now(leaving, wait=True)
-        self._drop(partitions)
-        self.counts.rebalances += 1
+        with self._rebalance():
+            self._finish(leaving, self._clock.monotonic() + self.job.settings.revoke_timeout)
+            self._give_back(leaving)
+            self.committer.commit_now(leaving, wait=True)
+            self._drop(partitions)
         if leaving:
             log.info("%s: revoked %s", self.job.name, named(partitions))
 
     def lost(self, partitions: Sequence[TopicPartition]) -> None:
         """Forget partitions without committing."""
-        self._drop(partitions)
-        self.counts.rebalances += 1
+        with self._rebalance():
+            self._drop(partitions)
         log.warning("%s: lost %s", self.job.name, named(partitions))
+
+    @contextmanager
+    def _rebalance(self) -> Iterator[None]:
+        """Count what the `with` block does as a rebalance; nothing else goes on meanwhile."""
+        self._laps.end("poll")
+        begun = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            self.counts.rebalances += 1
+            self.counts.rebalancing.note(self._clock.monotonic() - begun)
+            self._laps.end("other")
 
     def offset_lost(self, partition: TopicPartition) -> None:
         """Remember to find a new place in a partition whose offset is gone."""
@@ -250,7 +272,11 @@ class Runner:
         self._full_since = None
         share = self.pressure.share(len(self.partitions)).messages
         limit = min(self.pressure.portion(POLL_LIMIT), room, share)
-        for fetch in self.consumer.poll(max(1, limit), self._poll_wait()):
+        wait = self._poll_wait()
+        self._laps.end("other")
+        fetches = self.consumer.poll(max(1, limit), wait)
+        self._laps.end("waiting" if wait else "poll")
+        for fetch in fetches:
             self._take(fetch)
         while self._lost:
             self._find_new_place(self._lost.pop())
@@ -465,10 +491,21 @@ class Runner:
         collected = self._pool.collect(timeout)
         if self._apart.is_open:
             collected += self._collect_apart()
+        self._laps.end("handler")
+        if collected:
+            self._note_times(collected)
         for finished in collected:
             self._note_back(finished.run)
         for finished in together(collected):
             self._settle_run(finished)
+
+    def _note_times(self, collected: Sequence[Finished]) -> None:
+        """Note how long messages took; of many runs some stand for all, since noting costs, too."""
+        every = 1 + len(collected) // TIMED
+        for one in collected[::every]:
+            if one.outcomes:
+                number = len(one.outcomes)
+                self.counts.handling.note(one.seconds / number, number * every)
 
     def _note_back(self, run: Run) -> None:
         source = run.partition.source
@@ -571,6 +608,7 @@ class Runner:
             self.consumer,
             self._clock,
             self.counts,
+            self._laps,
             self._stored,
             self._finished,
             self.settlement.refused,

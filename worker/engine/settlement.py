@@ -128,6 +128,9 @@ class Settlement:
         """Count the records of a chunk that is durable."""
         if chunk.sends is not None:
             chunk.sends.stored()
+        if chunk.written > 0:
+            age = self._clock.time() - chunk.written / 1000
+            self._counts.latency.note(age, chunk.messages)
         dead = sum(chunk.dead_letters.values())
         self._counts.produced += chunk.number - dead - len(chunk.moved)
         self._counts.moved += len(chunk.moved)
@@ -278,7 +281,10 @@ class Settlement:
     ) -> Chunk:
         ranges, size = partition.lanes.ranges(messages), bytes_of(messages)
         told_apart = (messages, outcomes) if self.careful else ()
-        return Chunk(partition, ranges, len(messages), size, records, dead_letters, *told_apart)
+        chunk = Chunk(partition, ranges, len(messages), size, records, dead_letters, *told_apart)
+        if messages:
+            chunk.written = messages[0].timestamp()[1]
+        return chunk
 
     def _without_condemned(self, run: Run, outcomes: Sequence[Outcome]) -> list[Outcome]:
         left = list(outcomes)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from math import inf
-from typing import Literal
+from typing import Any, Final, Literal
 
 from worker.flow.failures import FailureGroup
 from worker.flow.stuck import Progress
+from worker.flow.timing import Histogram, stages
 from worker.settings.topics import is_retry_topic
 from worker.types import ClientTotals
 
 PipelineStatus = Literal["starting", "joining", "running", "draining", "stopped", "failed"]
+
+PauseCause = Literal["full", "held", "not_due"]
+"""The pipeline holds as much as it may, the partition does, or nothing of it is due yet."""
+PAUSE_CAUSES: Final[tuple[PauseCause, ...]] = ("full", "held", "not_due")
 
 STALLED_AFTER = 60.0
 """Seconds without a step, beside those of a rebalance, after which only a restart helps."""
@@ -61,6 +66,26 @@ class Counts:
     """Messages that were gone from the log before they could be read."""
     repairs: dict[str, int] = field(default_factory=dict)
     """What was done about partitions that had messages and did not get on, by `stuck.Repair`."""
+    aborts: int = 0
+    """Transactions that were given up."""
+    handling: Histogram = field(default_factory=Histogram)
+    """How long messages were with handlers, decoding and encoding included."""
+    latency: Histogram = field(default_factory=Histogram)
+    """How old messages were, by their timestamps, when all that has come of them was durable."""
+    rebalancing: Histogram = field(default_factory=Histogram)
+    """How long rebalances kept the pipeline from its work."""
+    transactions: Histogram = field(default_factory=Histogram)
+    """How long those were open that were committed."""
+    stages: dict[str, float] = field(default_factory=stages)
+    """Where the time of the loop has gone, in seconds: see `flow.timing`."""
+
+    def copy(self) -> Counts:
+        """The same numbers, which do not change any more."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        copies: dict[str, Any] = {
+            name: one.copy() for name, one in values.items() if isinstance(one, dict | Histogram)
+        }
+        return replace(self, **copies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +119,18 @@ class PartitionState:
     """Whether it gets on when it has messages and is to be read, and what became of repairs."""
     uncommitted_for: float | None = None
     """Seconds for which what is finished waits to be committed; None when nothing does."""
+    paused_by: PauseCause | None = None
+    """Why it is paused."""
+    waiting: int = 0
+    """Messages that wait for a handler, or for an earlier one of their lane."""
+    ready: int = 0
+    """Of these, those that may go to a handler now."""
+    at_work: int = 0
+    """Runs that are with handlers: as many lanes, with `ordering: key`."""
+    behind: float | None = None
+    """Seconds since the first message that is not finished was written; 0 where all are."""
+    commit_age: float = 0.0
+    """Seconds since the committed offset has moved; 0 while there is nothing behind it."""
 
     @property
     def lag(self) -> int | None:
@@ -192,6 +229,12 @@ class PipelineState:
     def lag(self) -> int:
         """Messages behind the ends of the assigned partitions, as far as the ends are known."""
         return sum(partition.lag or 0 for partition in self.partitions)
+
+    @property
+    def behind(self) -> float | None:
+        """The longest that any of its partitions is behind; None where that is not known."""
+        known = [one.behind for one in self.partitions if one.behind is not None]
+        return max(known, default=None)
 
     @property
     def waiting(self) -> int:

@@ -20,7 +20,8 @@ from worker.flow.health import (
     ProcessState,
     Snapshot,
 )
-from worker.types import ClientTotals
+from worker.flow.timing import Histogram, added
+from worker.types import BrokerTotals, ClientTotals
 
 WORST_FIRST: Final[tuple[PipelineStatus, ...]] = (
     "failed",
@@ -175,8 +176,11 @@ def _clients(states: Sequence[PipelineState]) -> dict[str, ClientTotals]:
 
 
 _CLIENT_NUMBERS: Final = [
-    field.name for field in fields(ClientTotals) if field.name not in {"brokers", "round_trips"}
+    field.name
+    for field in fields(ClientTotals)
+    if field.name not in {"brokers", "round_trips", "traffic"}
 ]
+_BROKER_NUMBERS: Final = [field.name for field in fields(BrokerTotals)]
 
 
 def _client(parts: Sequence[ClientTotals]) -> ClientTotals:
@@ -191,15 +195,28 @@ def _client(parts: Sequence[ClientTotals]) -> ClientTotals:
             known = [one for one in (round_trips.get(address), seconds) if one is not None]
             round_trips[address] = max(known, default=None)
     numbers = _added(parts, _CLIENT_NUMBERS)
-    return replace(ClientTotals(**numbers), brokers=brokers, round_trips=round_trips)
+    traffic = _traffic(parts)
+    return ClientTotals(**numbers, brokers=brokers, round_trips=round_trips, traffic=traffic)
+
+
+def _traffic(parts: Sequence[ClientTotals]) -> dict[str, BrokerTotals]:
+    addresses = dict.fromkeys(address for part in parts for address in part.traffic)
+    return {
+        address: BrokerTotals(
+            **_added([p.traffic[address] for p in parts if address in p.traffic], _BROKER_NUMBERS)
+        )
+        for address in addresses
+    }
 
 
 def _added(parts: Sequence[object], names: Iterable[str]) -> dict[str, Any]:
-    """The sums of fields, which are numbers or numbers by key."""
+    """The sums of fields, which are numbers, numbers by key, or histograms."""
     return {name: _sum([getattr(part, name) for part in parts]) for name in names}
 
 
 def _sum(values: Sequence[Any]) -> Any:
+    if isinstance(values[0], Histogram):
+        return added(values)
     if not isinstance(values[0], dict):
         return sum(values)
     keys = dict.fromkeys(key for value in values for key in value)

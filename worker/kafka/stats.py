@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import orjson
 
 from worker.ports import Offsets
-from worker.types import ClientTotals, TopicPartition
+from worker.types import BrokerTotals, ClientTotals, TopicPartition
 
 T = TypeVar("T")
 
@@ -62,6 +62,7 @@ def _totals(stats: dict[str, Any]) -> ClientTotals:
         queued=stats["msg_cnt"] + stats["replyq"],
         brokers=_brokers(stats["brokers"].values(), lambda broker: broker["state"]),
         round_trips=_brokers(stats["brokers"].values(), _round_trip),
+        traffic=_brokers(stats["brokers"].values(), _traffic),
     )
 
 
@@ -77,3 +78,14 @@ def _round_trip(broker: Any) -> float | None:
     """Seconds that an answer took on average lately; None when none was asked for."""
     lately = broker["rtt"]
     return lately["avg"] / 1_000_000 if lately["cnt"] else None
+
+
+def _traffic(broker: Any) -> BrokerTotals:
+    return BrokerTotals(
+        requests=broker["tx"],
+        responses=broker["rx"],
+        bytes_sent=broker["txbytes"],
+        bytes_received=broker["rxbytes"],
+        connects=broker["connects"],
+        disconnects=broker["disconnects"],
+    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Final
 
 import orjson
 
 from worker.flow.failures import FailureGroup
 from worker.flow.health import (
+    Counts,
     Flow,
     Overrunning,
     PartitionState,
@@ -17,6 +18,7 @@ from worker.flow.health import (
     Snapshot,
     judge,
 )
+from worker.flow.timing import Histogram
 
 VERSION: Final = 1
 """Raised when a field changes its meaning or goes; new fields may come at any time."""
@@ -85,11 +87,23 @@ def _pipeline(pipeline: PipelineState, now: float) -> dict[str, Any]:
         "in_flight": pipeline.in_flight,
         "in_flight_bytes": pipeline.in_flight_bytes,
         "lag": pipeline.lag,
+        "behind": _seconds(pipeline.behind),
         "received_rate": round(pipeline.received_rate, 1),
         "produced_rate": round(pipeline.produced_rate, 1),
-        "counts": pipeline.counts,
+        "counts": _counts(pipeline.counts),
+        "time": {stage: round(seconds, 3) for stage, seconds in pipeline.counts.stages.items()},
         "partitions": [_partition(partition) for partition in pipeline.partitions],
         "clients": dict(pipeline.clients),
+    }
+
+
+def _counts(counts: Counts) -> dict[str, Any]:
+    """Those that are numbers; what is measured in seconds is for /metrics."""
+    found = {field.name: getattr(counts, field.name) for field in fields(counts)}
+    return {
+        name: number
+        for name, number in found.items()
+        if name != "stages" and not isinstance(number, Histogram)
     }
 
 
@@ -136,8 +150,14 @@ def _partition(partition: PartitionState) -> dict[str, Any]:
         "committed": partition.committed,
         "end": partition.end,
         "lag": partition.lag,
+        "behind": _seconds(partition.behind),
+        "commit_age": _seconds(partition.commit_age),
         "in_flight": partition.in_flight,
         "paused": partition.paused,
+        "paused_by": partition.paused_by,
+        "waiting": partition.waiting,
+        "ready": partition.ready,
+        "at_work": partition.at_work,
         "held_by": partition.held_by,
         "due_in": _seconds(partition.due_in),
         "fenced": partition.fenced,

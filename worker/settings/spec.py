@@ -419,6 +419,9 @@ class Server(Model):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 switches it off.")
+    kafka_exporter: bool = Field(
+        False, description="Whether `/metrics` tells lag under the names of kafka-exporter, too."
+    )
 
 
 Named = Annotated[str, Field(pattern=NAME)]

@@ -1,0 +1,196 @@
+"""What a runner measures, on the memory broker and with time that is moved by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.engine.rig import GROUP, Rig
+from worker.engine.overview import Overview
+from worker.engine.partition import Finished
+from worker.errors import Reject
+from worker.flow.health import PartitionState
+from worker.flow.timing import Histogram
+from worker.types import TopicPartition
+
+SOURCE = TopicPartition("source", 0)
+
+
+def same(payload: Any) -> Any:
+    return payload
+
+
+def seen(rig: Rig, overview: Overview) -> PartitionState:
+    (state,) = overview.look(rig.runner, rig.clock.monotonic(), rig.clock.time())
+    return state
+
+
+def mean(histogram: Histogram) -> float:
+    return histogram.seconds / histogram.count
+
+
+def test_how_old_messages_are_counts_from_their_timestamps() -> None:
+    rig = Rig(same)
+    rig.send("1", "2", "3")
+    rig.clock.advance(40.0)
+
+    rig.step()
+
+    assert (rig.counts.latency.count, mean(rig.counts.latency)) == (3, 40.0)
+    assert rig.counts.handling.count == 3
+
+
+def test_messages_without_a_timestamp_have_no_age() -> None:
+    rig = Rig(same)
+    rig.broker.append("source", b"1", timestamp=-1)
+
+    rig.step()
+
+    assert rig.counts.handled == 1
+    assert rig.counts.latency.count == 0
+
+
+def test_of_many_runs_in_a_step_some_stand_for_all() -> None:
+    rig = Rig(same, {"ordering": "key", "concurrency": 100})
+    rig.pool.size = 100
+    rig.send(*map(str, range(96)))
+
+    rig.step()
+
+    assert rig.counts.handled == 96
+    assert 90 <= rig.counts.handling.count <= 102
+
+
+def test_with_transactions_messages_are_finished_when_theirs_is_committed() -> None:
+    rig = Rig(same, {"delivery": "exactly_once"})
+    rig.runner.step()
+    rig.send("1")
+    rig.runner.step()
+    rig.runner.step()
+    rig.clock.advance(7.0)
+    rig.runner.step()
+
+    assert (rig.counts.latency.count, mean(rig.counts.latency)) == (1, 7.0)
+    assert rig.counts.transactions.count == rig.counts.commits
+    assert rig.counts.transactions.seconds == pytest.approx(7.0)
+    assert rig.counts.aborts == 0
+
+
+def test_a_rebalance_takes_as_long_as_what_handlers_have_is_waited_for() -> None:
+    rig = Rig(same, {"revoke_timeout": "5s"})
+    rig.step()
+    assert (rig.counts.rebalances, rig.counts.rebalancing.seconds) == (1, 0.0)
+    rig.pool.hold = True
+    rig.send("1")
+    rig.step()
+    collect = rig.pool.collect
+
+    def slowly(timeout: float) -> list[Finished]:
+        rig.clock.advance(1.0)
+        return collect(timeout)
+
+    rig.pool.collect = slowly  # type: ignore[method-assign]
+    rig.runner.revoked([SOURCE])
+
+    assert rig.counts.rebalances == rig.counts.rebalancing.count == 2
+    assert rig.counts.rebalancing.seconds == 5.0
+
+
+def test_the_time_of_the_loop_is_told_by_stages() -> None:
+    rig = Rig(same)
+    rig.send("1")
+
+    rig.step()
+
+    assert {stage for stage, seconds in rig.counts.stages.items() if not seconds} == set()
+
+
+def test_a_partition_is_as_far_behind_as_its_first_unfinished_message_is_old() -> None:
+    rig = Rig(same)
+    overview = Overview(rig.log_ends, "read_committed")
+    rig.pool.hold = True
+    rig.send("1")
+    rig.step()
+    seen(rig, overview)
+    rig.clock.advance(30.0)
+
+    state = seen(rig, overview)
+    assert (state.lag, state.behind, state.at_work) == (1, 31.0, 1)
+
+    rig.pool.hold = False
+    rig.step()
+    assert (seen(rig, overview).lag, seen(rig, overview).behind) == (0, 0.0)
+
+
+def test_the_lag_of_a_partition_from_which_nothing_is_fetched_goes_on_growing() -> None:
+    rig = Rig(same)
+    overview = Overview(rig.log_ends, "read_committed")
+    rig.step()
+    stale = rig.consumer.ends([SOURCE])
+    rig.consumer.ends = lambda partitions: stale  # type: ignore[method-assign] # noqa: ARG005
+    rig.consumer.pause([SOURCE])
+    rig.log_ends.want("pipeline", [SOURCE], "read_committed")
+    assert seen(rig, overview).lag == 0
+    rig.send("1", "2")
+    rig.log_ends.look()
+    rig.clock.advance(20.0)
+
+    state = seen(rig, overview)
+
+    assert (state.end, state.lag) == (2, 2)
+    rig.clock.advance(60.0)
+    later = seen(rig, overview)
+    assert later.behind is not None
+    assert state.behind is not None
+    assert later.behind - state.behind == pytest.approx(60.0)
+    assert later.commit_age >= 60.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "cause"),
+    [({"in_flight": {"messages": 1}}, "full"), ({"in_flight": {"messages": 100_000}}, None)],
+)
+def test_why_a_partition_is_paused_is_told(settings: dict[str, Any], cause: str | None) -> None:
+    rig = Rig(same, settings)
+    overview = Overview(rig.log_ends, "read_committed")
+    rig.pool.hold = True
+    rig.send("1", "2", "3")
+    rig.step()
+    rig.step()
+
+    state = seen(rig, overview)
+
+    assert (state.paused, state.paused_by) == (cause is not None, cause)
+
+
+def test_a_retry_topic_of_which_nothing_is_due_is_paused_for_that() -> None:
+    def never(_payload: Any) -> None:
+        raise ValueError
+
+    rig = Rig(never, {"retry": {"topics": ["10m"], "keep_order": False}, "dead_letter": "dlq"})
+    overview = Overview(rig.log_ends, "read_committed")
+    rig.send("1")
+    rig.step()
+    rig.step()
+
+    states = overview.look(rig.runner, rig.clock.monotonic(), rig.clock.time())
+
+    assert [state.paused_by for state in states] == [None, "not_due"]
+    assert [state.topic for state in states] == ["source", f"{GROUP}.retry.0"]
+
+
+def test_a_transaction_that_is_given_up_is_counted() -> None:
+    def refuses(_payload: Any) -> None:
+        raise Reject("no")
+
+    rig = Rig(refuses, {"delivery": "exactly_once", "dead_letter": "dlq"})
+    rig.send("1")
+    rig.runner.step()
+    rig.producer.fail_next("BROKER_NOT_AVAILABLE", 1)
+    rig.step()
+    rig.clock.advance(60.0)
+    rig.step()
+
+    assert rig.counts.aborts == 1
+    assert rig.values("dlq") == ["1"]

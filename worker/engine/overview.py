@@ -1,0 +1,76 @@
+"""The partitions of a pipeline as others see them, and how far they are behind in time."""
+
+from __future__ import annotations
+
+from worker.engine.ends import LogEnds
+from worker.engine.partition import Partition
+from worker.engine.runner import Runner
+from worker.flow.age import Ages, furthest
+from worker.flow.health import PartitionState, PauseCause
+from worker.types import Isolation, TopicPartition
+
+
+class Overview:
+    """Looks at partitions each time their state is published."""
+
+    def __init__(self, log_ends: LogEnds, isolation: Isolation) -> None:
+        self._log_ends = log_ends
+        self._isolation: Isolation = isolation
+        self._ages: dict[TopicPartition, Ages] = {}
+
+    def look(self, runner: Runner, now: float, time: float) -> tuple[PartitionState, ...]:
+        """The states of the assigned partitions in order; `time` is in seconds since 1970."""
+        partitions = sorted(runner.partitions.items())
+        fetched = runner.consumer.ends(list(runner.partitions))
+        self._ages = {source: self._ages.get(source) or Ages() for source, _ in partitions}
+        return tuple(
+            self._state(runner, partition, self._end(source, fetched.get(source)), now, time)
+            for source, partition in partitions
+        )
+
+    def _end(self, source: TopicPartition, fetched: int | None) -> int | None:
+        asked = self._log_ends.known(source, self._isolation)
+        return fetched if asked is None else furthest(fetched, asked.offset)
+
+    def _state(
+        self, runner: Runner, partition: Partition, end: int | None, now: float, time: float
+    ) -> PartitionState:
+        source, tracker = partition.source, partition.tracker
+        ages = self._ages[source]
+        committed = None if partition.committed is None else partition.committed.offset
+        if partition.latest is not None:
+            ages.taken(partition.latest.offset(), partition.latest.timestamp()[1] / 1000)
+        if end is not None:
+            ages.ended(end, time)
+        return PartitionState(
+            source.topic,
+            source.partition,
+            position=tracker.position,
+            committable=tracker.committable,
+            committed=committed,
+            end=end,
+            in_flight=partition.in_flight,
+            paused=partition.paused,
+            held_by=tracker.committable if partition.held else None,
+            starts=partition.note.starts,
+            suspect=partition.note.suspect,
+            due_in=partition.due - now if partition.due > now else None,
+            fenced=len(partition.fences or ()),
+            flooded=partition.is_flooded,
+            paused_by=_cause(partition, now),
+            waiting=len(partition.lanes),
+            ready=partition.lanes.ready,
+            at_work=len(partition.runs),
+            behind=ages.behind(tracker.committable, end, time),
+            commit_age=ages.commit_age(committed, end, now),
+            progress=runner.repairs.progress(partition),
+            uncommitted_for=runner.repairs.uncommitted_for(partition),
+        )
+
+
+def _cause(partition: Partition, now: float) -> PauseCause | None:
+    if not partition.paused:
+        return None
+    if partition.due > now:
+        return "not_due"
+    return "held" if partition.held else "full"
