@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
@@ -44,7 +45,7 @@ def main(port: int, command: list[str]) -> int:
     with subprocess.Popen(command, env={**os.environ, **SAMPLED, **endpoint}) as worker:
         signal.signal(signal.SIGTERM, lambda *_: worker.terminate())
         for path, every in ASKED.items():
-            begin(lambda path=path, every=every: ask(f"http://127.0.0.1:{port}{path}", every))
+            begin(partial(ask, f"http://127.0.0.1:{port}{path}", every))
         return worker.wait()
 
 
