@@ -5,6 +5,7 @@ from worker.app.checks import Check, check, load, unreadable
 from worker.app.options import Options, Wrap
 from worker.app.processes import longest_drain, supervise
 from worker.app.retrytopics import tiers_of
+from worker.app.topics import examine
 
 __all__ = [
     "Check",
@@ -12,6 +13,7 @@ __all__ = [
     "Wrap",
     "build",
     "check",
+    "examine",
     "load",
     "longest_drain",
     "make_topics",

@@ -18,13 +18,13 @@ from worker.app.retrytopics import (
     fence_of,
     leftovers,
     make_retry_topics,
-    retry_topics,
     sources_of,
     tiers_of,
     too_few_partitions,
     unfit,
 )
 from worker.app.rights import forbidden, not_exactly_once
+from worker.app.topics import absent, named_topics
 from worker.engine.breaker import Breaker
 from worker.engine.ends import LogEnds
 from worker.engine.floor import Floor
@@ -56,7 +56,7 @@ from worker.observe.tracing import Facts, tracers
 from worker.ports import Admin, Clock, Consumer, Producer, Transactional
 from worker.settings import Pipeline, TopicSettings
 from worker.settings.librdkafka import key_of
-from worker.settings.patterns import is_pattern, unmatched
+from worker.settings.patterns import unmatched
 from worker.settings.topics import redrive_topic
 from worker.spec import Document
 from worker.version import __version__
@@ -96,7 +96,7 @@ def make_topics(document: Document, admin: Admin, topics: Mapping[str, TopicSett
     try:
         admin.create(topics)
     except TopicsRefused as error:
-        places = _topics(document, list(document.spec.pipelines))
+        places = named_topics(document, list(document.spec.pipelines))
         raise BadConfiguration(
             [
                 document.problem(places[topic], f"topic {topic!r} cannot be made: {reason}")
@@ -242,7 +242,7 @@ class _Assembly:
 
     def _describe(self, names: Sequence[str]) -> None:
         """Learn what these pipelines need to know of topics that they read or write."""
-        used = _topics(self._document, names)
+        used = named_topics(self._document, names)
         known = self._admin.describe(list(used))
         missing = [topic for topic in used if topic not in known]
         if missing and self._options.create_topics:
@@ -250,13 +250,7 @@ class _Assembly:
             make_topics(self._document, self._admin, new)
             known = self._admin.describe(list(used))
             missing = [topic for topic in used if topic not in known]
-        command = f"worker run {self._document.file} --create-topics"
-        problems = [
-            self._document.problem(
-                used[topic], f"topic {topic!r} does not exist; make it with: {command}"
-            )
-            for topic in missing
-        ]
+        problems = absent(self._document, used, missing)
         problems += forbidden(self._document, names, known)
         if problems:
             raise BadConfiguration(problems)
@@ -385,31 +379,6 @@ class _Assembly:
             partial(KafkaTable, kafka, self._spec.group(name)),
             transactional if pipeline.delivery == "exactly_once" else None,
         )
-
-
-def _topics(document: Document, names: Sequence[str]) -> dict[str, tuple[str | int, ...]]:
-    """Every topic that the pipelines read or write, and where the spec names it.
-
-    But for those of retries, which are made by themselves.
-    """
-    spec = document.spec
-    ours = retry_topics(spec)
-    topics: dict[str, tuple[str | int, ...]] = {
-        topic: ("topics", topic) for topic in spec.topics if topic not in ours
-    }
-    for name in names:
-        pipeline = spec.pipelines[name]
-        here = ("pipelines", name)
-        for topic in pipeline.source:
-            if is_pattern(topic):
-                continue
-            topics.setdefault(topic, (*here, "from"))
-        if pipeline.to is not None:
-            topics.setdefault(pipeline.to, (*here, "to"))
-        target = pipeline.dead_letter
-        for key, topic in [] if target is None else target.places():
-            topics.setdefault(topic, (*here, *key))
-    return topics
 
 
 def _cores(pipeline: Pipeline) -> int:

@@ -1,0 +1,65 @@
+"""The topics that a spec names: where, whether they are there, and what else is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from worker.app.retrytopics import leftovers, retry_topics, sources_of, too_few_partitions, unfit
+from worker.app.rights import forbidden
+from worker.ports import Admin
+from worker.settings.patterns import is_pattern
+from worker.spec import Document, in_order
+from worker.types import Problem
+
+Path = tuple[str | int, ...]
+
+
+def named_topics(document: Document, names: Sequence[str]) -> dict[str, Path]:
+    """Every topic that these pipelines read or write, and where the spec names it.
+
+    But for those of retries, which are made by themselves.
+    """
+    spec = document.spec
+    ours = retry_topics(spec)
+    topics: dict[str, Path] = {
+        topic: ("topics", topic) for topic in spec.topics if topic not in ours
+    }
+    for name in names:
+        pipeline = spec.pipelines[name]
+        here = ("pipelines", name)
+        for topic in pipeline.source:
+            if is_pattern(topic):
+                continue
+            topics.setdefault(topic, (*here, "from"))
+        if pipeline.to is not None:
+            topics.setdefault(pipeline.to, (*here, "to"))
+        target = pipeline.dead_letter
+        for key, topic in [] if target is None else target.places():
+            topics.setdefault(topic, (*here, *key))
+    return topics
+
+
+def absent(document: Document, named: Mapping[str, Path], missing: Iterable[str]) -> list[Problem]:
+    """A problem for each of these topics, which do not exist."""
+    command = f"worker run {document.file} --create-topics"
+    return [
+        document.problem(named[topic], f"topic {topic!r} does not exist; make it with: {command}")
+        for topic in missing
+    ]
+
+
+def examine(document: Document, admin: Admin) -> list[Problem]:
+    """Everything that is wrong with the topics of a spec, in one round; none is made."""
+    names = list(document.spec.pipelines)
+    named, there = named_topics(document, names), admin.names()
+    known = admin.describe([*named, *sorted(retry_topics(document.spec))])
+    sources = sources_of(document.spec, admin, names, there)
+    return in_order(
+        [
+            *absent(document, named, [topic for topic in named if topic not in known]),
+            *forbidden(document, names, known),
+            *too_few_partitions(document, sources, known),
+            *unfit(document, names, known),
+            *leftovers(document, admin, names, there),
+        ]
+    )
