@@ -206,7 +206,7 @@ def drop_(topic: str, spec: Path, **others: Any) -> None:
 
 
 def _opened(file: Path, allow: Sequence[str] = ()) -> DeadLetters:
-    return opened(file, lambda spec: DeadLetters(spec, allow))
+    return opened(file, lambda document: DeadLetters(document.spec, allow))
 
 
 def _move(

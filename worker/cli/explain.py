@@ -6,8 +6,6 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -19,11 +17,12 @@ from worker.cli import lives as views
 from worker.cli.exit_codes import FAILED
 from worker.cli.opening import opened
 from worker.cli.options import Output, output_option, spec_option
+from worker.cli.progress import progress
 from worker.cli.selection import Moment
 from worker.errors import WorkerError
 from worker.flow.life import Place, place_from
 from worker.observe import logs
-from worker.operate.explaining import Explainer, Explanation, OnProgress, Scope
+from worker.operate.explaining import Explainer, Explanation, Scope
 from worker.spec import load
 from worker.spec.testfile import topics_of
 
@@ -120,7 +119,7 @@ def command(
     logs.configure("warning", "auto")
     if sum(one is not None for one in (place, key, trace)) != 1:
         raise click.UsageError("give one of TOPIC/PARTITION/OFFSET, --key and --trace")
-    explainer = opened(spec, Explainer)
+    explainer = opened(spec, lambda document: Explainer(document.spec))
     from_then = None if since is None else datetime.fromtimestamp(since / 1000, UTC)
     found = _look(explainer, place, key, trace, Scope(from_then, seconds, limit))
     (views.show if output == "table" else views.show_as_json)(found)
@@ -131,7 +130,7 @@ def command(
 def _look(
     explainer: Explainer, place: Place | None, key: str | None, trace: str | None, scope: Scope
 ) -> Explanation:
-    with _progress() as tell:
+    with progress("reading") as tell:
         if place is not None:
             _require(place.topic, explainer.topics())
             return explainer.of_place(place, scope, tell)
@@ -146,15 +145,3 @@ def _require(topic: str, known: list[str]) -> None:
     near = difflib.get_close_matches(topic, known, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known) or 'none'}"
     raise click.BadParameter(f"{topic!r} is no topic of the spec that is there; {hint}")
-
-
-@contextmanager
-def _progress() -> Iterator[OnProgress]:
-    """A bar on a terminal, as long as something is read."""
-    with click.progressbar(length=1, label="reading", file=sys.stderr) as bar:
-
-        def tell(done: int, every: int) -> None:
-            bar.length = every
-            bar.update(done - bar.pos)
-
-        yield tell

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "schema": "Print the JSON Schema of the spec.",
     "dlq": "See dead letters, and have them handled again.",
     "explain": "Tell the life of a message: attempts, errors, where it went.",
+    "doctor": "Find out why lag grows, and what else is wrong.",
     "broker": "Run a real Apache Kafka in the foreground.",
 }
 """The commands and what they do; each is `command` in the module `worker.cli.{name}`."""

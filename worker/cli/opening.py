@@ -10,15 +10,14 @@ from typing import TypeVar
 from worker.app import unreadable
 from worker.errors import BadConfiguration, ConnectionFailed
 from worker.observe import logs
-from worker.settings import Spec
 from worker.settings.librdkafka import key_of
 from worker.settings.secrets import secrets_of
-from worker.spec import load
+from worker.spec import Document, load
 
 Opened = TypeVar("Opened")
 
 
-def opened(file: Path, make: Callable[[Spec], Opened]) -> Opened:
+def opened(file: Path, make: Callable[[Document], Opened]) -> Opened:
     """What `make` makes of a spec; its handlers are not looked at.
 
     Warnings go to the log without the spec's secrets. Raises `BadConfiguration`.
@@ -29,7 +28,7 @@ def opened(file: Path, make: Callable[[Spec], Opened]) -> Opened:
     if problems:
         raise BadConfiguration(problems)
     try:
-        return make(document.spec)
+        return make(document)
     except ConnectionFailed as error:  # nobody was asked yet: no client can be made
         key = key_of(error.text) or ("security",)
         raise BadConfiguration([document.problem(("kafka", *key), error.text)]) from error

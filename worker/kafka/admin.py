@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
@@ -32,6 +32,15 @@ from worker.settings import KafkaSettings
 from worker.types import Commit, Isolation, TopicInfo, TopicPartition
 
 OffsetSpec: Final[Any] = _OffsetSpec  # its methods have no types
+
+
+class GroupInfo(NamedTuple):
+    """What the cluster knows of a group."""
+
+    members: int
+    allowed: frozenset[str] | None = None
+    """Operations that this user may do with it; None where the cluster does not say."""
+
 
 LIMIT: Final = "max.message.bytes"
 LOOK_AGAIN_AFTER: Final = 0.05
@@ -144,6 +153,28 @@ class KafkaAdmin:
             if time.monotonic() >= deadline:
                 raise self._unreachable(passing[0])
             time.sleep(LOOK_AGAIN_AFTER)
+
+    def brokers(self) -> Mapping[int, tuple[str, int]]:
+        """By their ids where the cluster says that its brokers are, each a host and a port."""
+        return {one.id: (str(one.host), one.port) for one in self._cluster().brokers.values()}
+
+    def group(self, group: str) -> GroupInfo:
+        """What the cluster knows of a group; one that there is not has no members."""
+        ask = partial(
+            self._client.describe_consumer_groups,
+            [group],
+            include_authorized_operations=True,
+            request_timeout=self._timeout,
+        )
+        try:
+            found = self._answers(ask)[group]
+        except ClientError as error:
+            if error.code == KafkaError.GROUP_ID_NOT_FOUND:
+                return GroupInfo(0)
+            raise
+        allowed = found.authorized_operations
+        names = None if allowed is None else frozenset(one.name for one in allowed)
+        return GroupInfo(len(found.members), names)
 
     def topic_id(self, topic: str) -> str:
         """Kafka's id of a topic, which one that is made again under its name does not get."""

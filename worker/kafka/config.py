@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any, Final
 
+from confluent_kafka import libversion
 from pydantic import SecretStr
 
 from worker.settings import GroupSettings, KafkaSettings, OAuth, Pipeline, Security
@@ -234,3 +236,8 @@ def _revealed(secret: SecretStr | None) -> str | None:
 
 def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
+
+
+def client_versions() -> dict[str, str]:
+    """Which client this is, and which librdkafka it brings."""
+    return {"confluent-kafka": version("confluent-kafka"), "librdkafka": libversion()[0]}

@@ -8,9 +8,11 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel, Field, ValidationError
 
 from worker.errors import NoWorker
+from worker.flow.doctor import Durations
 
 VERSION: Final = 1
 """Of `/stats` and `/history`, as understood here."""
@@ -18,6 +20,8 @@ TIMEOUT: Final = 5.0
 """Seconds that a worker has for an answer."""
 LONGEST: Final = 64 * 1024 * 1024
 """Bytes of an answer."""
+
+HANDLING: Final = "worker_handler_duration_seconds"
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -48,6 +52,7 @@ class PartitionStats(BaseModel):
     flooded: bool
     starts: int
     suspect: int | None
+    at_work: int | None = None
 
 
 class FailureStats(BaseModel):
@@ -68,6 +73,7 @@ class CountStats(BaseModel):
     """Totals since the start of the process."""
 
     received: int
+    handled: int = 0
     produced: int
     retried: int
     moved: int
@@ -101,7 +107,15 @@ class PipelineStats(BaseModel):
     counts: CountStats
     partitions: list[PartitionStats]
     flow: FlowStats = FlowStats()
+    time: dict[str, float] = {}
     failures: list[FailureStats] = []
+
+
+class ProcessStats(BaseModel):
+    """One process of several."""
+
+    process: int
+    ended: str | None
 
 
 class Stats(BaseModel):
@@ -116,6 +130,7 @@ class Stats(BaseModel):
     reasons: list[str]
     draining: bool
     pipelines: dict[str, PipelineStats]
+    processes: list[ProcessStats] = []
 
 
 class Past(BaseModel):
@@ -135,6 +150,28 @@ def past_of(url: str) -> Past:
     return _ask(url, "/history", Past)
 
 
+def durations_of(url: str) -> dict[str, Durations]:
+    """Ask a worker for `/metrics`: by pipeline how long messages were with its handler.
+
+    Empty of a worker that does not measure that. Raises `NoWorker`.
+    """
+    found: dict[str, dict[float, int]] = {}
+    totals: dict[str, float] = {}
+    where = url + "/metrics"
+    try:
+        for family in text_string_to_metric_families(_answer(where).decode()):
+            for sample in family.samples if family.name == HANDLING else ():
+                name = sample.labels.get("pipeline", "")
+                if sample.name.endswith("_bucket"):
+                    buckets = found.setdefault(name, {})
+                    buckets[float(sample.labels["le"])] = int(sample.value)
+                elif sample.name.endswith("_sum"):
+                    totals[name] = sample.value
+    except (ValueError, KeyError) as error:
+        raise NoWorker(f"{where} does not answer like a worker: {error}") from error
+    return {name: Durations(buckets, totals.get(name, 0.0)) for name, buckets in found.items()}
+
+
 def address_of(text: str) -> str | None:
     """The URL of an endpoint from what a user writes, such as `host:8080`; None if it is none."""
     url = text if "://" in text else f"http://{text}"
@@ -150,15 +187,19 @@ def address_of(text: str) -> str | None:
 
 def _ask(url: str, path: str, model: type[Model]) -> Model:
     where = url + path
+    return _parsed(where, _answer(where), model)
+
+
+def _answer(where: str) -> bytes:
     try:
         with urlopen(where, timeout=TIMEOUT) as answer:  # noqa: S310 - see `address_of`
-            body = answer.read(LONGEST)
+            body: bytes = answer.read(LONGEST)
+            return body
     except HTTPError as error:
         raise NoWorker(f"{where} answers {error.code} {error.reason}") from error
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise NoWorker(f"no worker answers at {where}: {reason}") from error
-    return _parsed(where, body, model)
 
 
 def _parsed(where: str, body: bytes, model: type[Model]) -> Model:

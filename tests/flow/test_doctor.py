@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from math import inf
+from typing import Any
+
+import pytest
+
+from worker.flow.doctor import (
+    Durations,
+    Facts,
+    Finding,
+    Source,
+    Working,
+    findings,
+    is_busy,
+)
+from worker.settings import Pipeline
+from worker.types import TopicPartition
+
+
+def pipeline(**settings: Any) -> Pipeline:
+    return Pipeline.model_validate({"from": "orders", "handler": "double", **settings})
+
+
+def facts(*lags: int, arrived: int = 100, working: Working | None = None, **settings: Any) -> Facts:
+    """A pipeline with such lags, looked at for ten seconds, without anything wrong."""
+    sources = {
+        TopicPartition("orders", number): Source(0, 1_000 + lag - arrived, 1_000 + lag, 950, 1_000)
+        for number, lag in enumerate(lags)
+    }
+    return Facts("doubles", "shop.doubles", pipeline(**settings), 10.0, sources, 1, working=working)
+
+
+def one(found: Facts, code: str) -> Finding:
+    """The only finding, which is of this kind."""
+    (finding,) = findings(found)
+    assert finding.code == code
+    return finding
+
+
+BUSY = Working(handled=10.0, in_flight=50, shares={"handler": 0.9, "poll": 0.1})
+
+
+def test_a_pipeline_that_keeps_up_has_nothing_wrong() -> None:
+    assert findings(facts(0, 0, working=Working(handled=20.0))) == []
+    assert findings(facts(0, 0)) == []
+
+
+def test_rates_and_lag_are_those_of_all_partitions() -> None:
+    found = facts(500, 0)
+
+    assert (found.lag, found.arriving, found.finishing) == (500, 20.0, 10.0)
+
+
+def test_what_retention_has_deleted_is_no_lag() -> None:
+    assert Source(900, 1_000, 1_000, 0, 0).lag == 100
+    assert Source(900, 1_000, 1_000, None, None).lag == 100
+
+
+def test_that_nobody_reads_is_a_problem_where_messages_wait() -> None:
+    waiting = replace(facts(5), members=0)
+
+    assert "group shop.doubles has no members, and 5 messages wait" in one(waiting, "nobody")[3]
+    assert findings(replace(facts(0), members=0)) == []
+    assert findings(replace(facts(5), members=None)) == []
+
+
+@pytest.mark.parametrize(
+    ("working", "code"),
+    [
+        (Working(failed="no such topic"), "failed"),
+        (Working(blocked="orders.dlq is gone"), "cannot_deliver"),
+        (Working(hindered="no process starts"), "cannot_handle"),
+        (Working(breaker_open="ConnectionError"), "breaker_open"),
+    ],
+)
+def test_what_keeps_a_pipeline_from_its_work_is_told_with_its_reason(
+    working: Working, code: str
+) -> None:
+    finding = one(facts(5, working=working), code)
+
+    assert finding.evidence in {
+        "no such topic",
+        "orders.dlq is gone",
+        "no process starts",
+        "ConnectionError",
+    }
+
+
+def test_a_handler_that_hangs_is_named_with_its_message() -> None:
+    working = Working(overrunning=("orders/0/7 for 40 s",), held=("orders/0/7",))
+
+    finding = one(facts(5, working=working, timeout="10s"), "hanging")
+
+    assert finding.what == "handlers take longer than timeout: 10s"
+    assert finding.evidence == "1 messages, such as orders/0/7 for 40 s"
+
+
+def test_a_partition_that_is_held_is_named_with_what_holds_it() -> None:
+    finding = one(facts(5, working=Working(held=("orders/0/7",))), "held")
+
+    assert (finding.severity, finding.evidence) == ("warning", "orders/0/7")
+
+
+def test_messages_that_were_deleted_before_they_were_handled_are_counted() -> None:
+    lost = Source(40, 50, 50, 10, 10)
+
+    found = replace(facts(), sources={TopicPartition("orders", 3): lost})
+
+    assert "30 of orders[3]" in one(found, "lost").evidence
+
+
+def test_a_partition_with_most_of_the_lag_is_hot() -> None:
+    finding = one(facts(900, 20, 30, 50), "hot_partition")
+
+    assert finding.what.endswith("orders[0]")
+    assert "90% of 1,000 messages and gets 25% of what comes; 25% would be" in finding.evidence
+
+
+@pytest.mark.parametrize("lags", [(900, 100), (550, 150, 150, 150)])
+def test_a_partition_is_hot_with_three_times_the_lag_of_the_others(lags: tuple[int, ...]) -> None:
+    assert one(facts(*lags), "hot_partition")
+
+
+@pytest.mark.parametrize("lags", [(500, 500), (700, 300), (400, *[120] * 5), (600,), (50, 0, 0)])
+def test_no_partition_is_hot_where_the_lag_is_shared_or_small(lags: tuple[int, ...]) -> None:
+    assert findings(facts(*lags)) == []
+
+
+def test_a_key_with_much_of_the_sample_is_hot() -> None:
+    keys = Counter({b"N1\xff": 300, **{b"%d" % number: 1 for number in range(700)}})
+
+    finding = one(replace(facts(500, 500), keys=keys, sampled=1_000), "hot_key")
+
+    assert finding.what == r"one key has much of what waits: N1\xff"
+    assert finding.evidence.startswith("30% of 1,000 records looked at, of 701 of them")
+
+
+def test_a_hot_lane_by_a_header_is_named_as_one() -> None:
+    keys = Counter({b"acme": 900})
+    settings: dict[str, Any] = {"ordering": "key", "lane": "headers.tenant"}
+
+    finding = one(replace(facts(500, 500, **settings), keys=keys, sampled=1_000), "hot_key")
+
+    assert finding.what == "one lane of headers.tenant has much of what waits: acme"
+
+
+@pytest.mark.parametrize(
+    ("number", "sampled", "settings"),
+    [(19, 100, {}), (90, 99, {}), (90, 100, {"ordering": "none"})],
+)
+def test_no_key_is_hot_with_a_small_share_or_sample_or_without_order(
+    number: int, sampled: int, settings: dict[str, Any]
+) -> None:
+    found = replace(facts(500, 500, **settings), keys=Counter({b"k": number}), sampled=sampled)
+
+    assert findings(found) == []
+
+
+def test_handlers_that_take_most_of_the_loops_time_are_slow() -> None:
+    finding = one(facts(500, 500, working=replace(BUSY, mean=0.02, p99=2.5)), "slow_handler")
+
+    assert finding.evidence == (
+        "a message takes 20 ms on average, and 99 of 100 at most 2.5 s; "
+        "10.0 messages a second are handled, 20.0 come, and 1,000 wait; "
+        "90% of the loop's time goes there"
+    )
+    assert finding.advice.startswith("say `ordering: key`")
+
+
+def test_without_shares_handlers_are_slow_when_all_of_them_are_at_work() -> None:
+    working = Working(handled=1.0, in_flight=100, at_work=2)
+
+    assert is_busy(facts(500, 500, working=working, concurrency=2))
+    assert not is_busy(facts(500, 500, working=replace(working, at_work=1), concurrency=2))
+    assert is_busy(facts(500, 500, working=replace(working, at_work=None), concurrency=2))
+    assert not is_busy(facts(500, 500, concurrency=2))
+
+
+def test_more_handlers_are_advised_where_keys_are_handled_beside_each_other() -> None:
+    finding = one(
+        facts(500, 500, working=BUSY, ordering="key", concurrency=8),
+        "slow_handler",
+    )
+
+    assert finding.advice == "raise `concurrency`, now 8"
+
+
+def test_a_slow_handler_without_lag_is_none_of_our_business() -> None:
+    assert findings(facts(20, 20, working=BUSY)) == []
+
+
+def test_members_without_a_partition_have_nothing_to_do() -> None:
+    finding = one(replace(facts(500, 500), members=5), "too_few_partitions")
+
+    assert finding.severity == "problem"
+    assert finding.evidence == "5 members share 2 partitions: 3 have nothing to do"
+    assert findings(replace(facts(0, 0), members=5))[0].severity == "warning"
+    assert findings(replace(facts(0, 0), members=2)) == []
+
+
+def test_more_handlers_than_partitions_are_too_few_lanes_in_the_order_of_partitions() -> None:
+    finding = one(facts(0, 0, concurrency=8), "too_few_lanes")
+
+    assert finding.severity == "warning"
+    assert findings(facts(0, 0, concurrency=8, ordering="key")) == []
+    assert findings(facts(0, 0, concurrency=2)) == []
+
+
+@pytest.mark.parametrize(("handled", "is_held"), [(18.0, True), (10.0, False)])
+def test_a_rate_that_is_used_up_holds_a_pipeline(handled: float, is_held: object) -> None:
+    working = Working(handled=handled, processes=2)
+
+    found = findings(facts(500, 500, working=working, rate_limit="10/s"))
+
+    assert bool(found) is is_held
+
+
+def test_attempts_that_fail_are_told_with_the_last_failure() -> None:
+    working = Working(handled=10.0, retried=5.0, last_failure="handler_error TimeoutError")
+
+    finding = one(facts(5, working=working), "failing")
+
+    assert finding.evidence.endswith("such as handler_error TimeoutError")
+    assert findings(facts(5, working=replace(working, retried=2.0))) == []
+
+
+@pytest.mark.parametrize("stage", ["produce", "commit", "poll"])
+def test_a_stage_that_takes_most_of_the_time_is_named(stage: str) -> None:
+    working = Working(handled=10.0, shares={stage: 0.6, "handler": 0.4})
+
+    assert "60% of its loop's time" in one(facts(500, 500, working=working), f"slow_{stage}")[3]
+    assert findings(facts(5, working=working)) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"in_flight": {"messages": 3}, "ordering": "none", "concurrency": 4}, "in_flight"),
+        ({"timeout": "30s"}, "a message may be at work for longer"),
+        ({"retry": {"attempts": 9}}, "retries in place may hold up"),
+    ],
+)
+def test_settings_that_work_against_each_other_are_misfits(
+    settings: dict[str, Any], what: str
+) -> None:
+    finding = one(facts(0, 0, **settings), "misfit")
+
+    assert finding.severity == "warning"
+    assert finding.what.startswith(what)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"timeout": "20s"}, {"retry": {"attempts": 8}}, {"retry": {"attempts": 1}}]
+)
+def test_settings_that_fit_are_no_misfits(settings: dict[str, Any]) -> None:
+    assert findings(facts(0, 0, **settings)) == []
+
+
+def test_problems_come_before_warnings() -> None:
+    found = findings(facts(900, 0, working=Working(held=("orders/0/7",))))
+
+    assert [one.code for one in found] == ["hot_partition", "held"]
+
+
+def test_a_quantile_is_the_end_of_its_bucket() -> None:
+    durations = Durations({0.01: 90, 0.1: 98, 1.0: 99, inf: 100}, 12.0)
+
+    assert durations.mean == 0.12
+    assert durations.quantile(0.5) == 0.01
+    assert durations.quantile(0.99) == 1.0
+    assert durations.quantile(1.0) == 1.0
+    assert Durations({}, 0.0).quantile(0.99) is None
+    assert Durations({}, 0.0).mean is None
+
+
+def test_durations_since_are_those_that_came_later() -> None:
+    before, after = Durations({0.01: 90, inf: 100}, 10.0), Durations({0.01: 90, inf: 110}, 60.0)
+
+    assert after.since(before) == Durations({0.01: 0, inf: 10}, 50.0)
+    assert before.since(after) == before
