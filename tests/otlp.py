@@ -1,4 +1,4 @@
-"""A receiver of OTLP, as a process of its own: each span that comes is a line of JSON on stdout.
+"""A receiver of OTLP, as a process of its own: spans and numbers that come are lines of JSON.
 
     python -m tests.otlp http|grpc FILE
 
@@ -21,6 +21,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -38,6 +42,8 @@ class Received:
     protocol: str = "http/protobuf"
     """As `OTEL_EXPORTER_OTLP_PROTOCOL` names it."""
     spans: list[dict[str, Any]] = field(default_factory=list)
+    numbers: list[dict[str, Any]] = field(default_factory=list)
+    """Of metrics, the latest last."""
 
     def until(self, condition: Callable[[], object]) -> None:
         """Wait until the condition holds."""
@@ -82,7 +88,8 @@ def receiver(protocol: Protocol, folder: Path) -> Iterator[Received]:
 def _read(process: subprocess.Popen[str], received: Received) -> None:
     assert process.stdout is not None
     for line in process.stdout:
-        received.spans.append(json.loads(line))
+        told = json.loads(line)
+        (received.numbers if "number" in told else received.spans).append(told)
 
 
 def _tell(request: ExportTraceServiceRequest) -> None:
@@ -106,6 +113,25 @@ def _tell(request: ExportTraceServiceRequest) -> None:
     sys.stdout.flush()
 
 
+def _tell_numbers(request: ExportMetricsServiceRequest) -> None:
+    for resource in request.resource_metrics:
+        service = _plain(resource.resource.attributes)
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                kind = metric.WhichOneof("data")
+                for point in getattr(metric, kind).data_points:
+                    told = {
+                        "name": metric.name,
+                        "kind": kind,
+                        "unit": metric.unit,
+                        "number": point.as_double or point.as_int,
+                        "attributes": _plain(point.attributes),
+                        "resource": service,
+                    }
+                    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
+
+
 def _plain(attributes: Any) -> Mapping[str, Any]:
     return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in attributes}
 
@@ -115,9 +141,13 @@ class _Http(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
-        assert self.path == "/v1/traces"
-        _tell(ExportTraceServiceRequest.FromString(body))
-        answer = ExportTraceServiceResponse().SerializeToString()
+        if self.path == "/v1/metrics":
+            _tell_numbers(ExportMetricsServiceRequest.FromString(body))
+            answer = ExportMetricsServiceResponse().SerializeToString()
+        else:
+            assert self.path == "/v1/traces"
+            _tell(ExportTraceServiceRequest.FromString(body))
+            answer = ExportTraceServiceResponse().SerializeToString()
         self.send_response(200)
         self.send_header("Content-Type", "application/x-protobuf")
         self.send_header("Content-Length", str(len(answer)))
@@ -135,9 +165,17 @@ def _serve_http(told: Path) -> None:
 
 def _serve_grpc(told: Path) -> None:
     import grpc  # noqa: PLC0415
+    from opentelemetry.proto.collector.metrics.v1 import (  # noqa: PLC0415
+        metrics_service_pb2_grpc as metrics,
+    )
     from opentelemetry.proto.collector.trace.v1 import (  # noqa: PLC0415
         trace_service_pb2_grpc as service,
     )
+
+    class Metrics(metrics.MetricsServiceServicer):
+        def Export(self, request: Any, _context: Any) -> Any:  # noqa: N802
+            _tell_numbers(request)
+            return ExportMetricsServiceResponse()
 
     class Traces(service.TraceServiceServicer):
         def Export(self, request: Any, _context: Any) -> Any:  # noqa: N802
@@ -147,6 +185,8 @@ def _serve_grpc(told: Path) -> None:
     server = grpc.server(ThreadPoolExecutor(2))
     register: Any = service.add_TraceServiceServicer_to_server
     register(Traces(), server)
+    register = metrics.add_MetricsServiceServicer_to_server
+    register(Metrics(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     told.write_text(f"http://127.0.0.1:{port}\n")

@@ -14,10 +14,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 
 from tests.observe.followed import FACTS, SAMPLED, Followed, rig
 from worker.errors import BadEnvironment
-from worker.observe import provider
+from worker.observe import exporters, provider
+from worker.observe.environment import exporter_names
+from worker.observe.exporters import exporter_of
 from worker.observe.propagation import Agreed, agreed
-from worker.observe.provider import Provided, exporter_of
-from worker.observe.tracing import exporter_names
+from worker.observe.provider import Provided
 from worker.types import Message
 
 OTLP = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
@@ -71,7 +72,7 @@ def test_where_nobody_wants_spans_nothing_of_the_sdk_is_loaded(environ: Mapping[
 def test_exporters_are_those_that_the_environment_names(
     environ: Mapping[str, str], names: Sequence[str]
 ) -> None:
-    assert exporter_names(environ) == names
+    assert exporter_names(environ, "traces") == names
 
 
 RESOURCE = (
@@ -121,10 +122,10 @@ def test_the_provider_that_a_module_of_handlers_has_set_up_is_used_and_not_ended
 def test_an_exporter_that_is_not_installed_is_told_with_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(provider, "entry_points", lambda **_: [])
+    monkeypatch.setattr(exporters, "entry_points", lambda **_: [])
 
     with pytest.raises(BadEnvironment, match=r"pip install 'stream-worker\[otlp-grpc\]'"):
-        exporter_of("otlp", {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"})
+        exporter_of("otlp", "traces", {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"})
 
 
 class Hanging(SpanExporter):

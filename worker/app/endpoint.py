@@ -8,6 +8,7 @@ from functools import partial
 
 from worker.flow.health import Snapshot
 from worker.http import Page, routes, serve
+from worker.observe.exporting import exporting
 from worker.observe.exposition import metrics_text
 from worker.observe.history import recording
 from worker.observe.kafka_exporter import KAFKA_EXPORTER
@@ -20,8 +21,19 @@ Serve = Callable[[Callable[[], Snapshot]], AbstractContextManager[object]]
 
 
 def endpoint(spec: Spec, clock: Clock) -> Serve:
-    """What serves snapshots where the spec says, until it is left; nothing with port 0."""
-    return lambda snapshot: serving(spec, snapshot, clock) if spec.server.port else nullcontext()
+    """What serves snapshots where the spec says, until it is left; nothing with port 0.
+
+    And exports their metrics where the environment says so; raises `BadEnvironment`.
+    """
+    export = exporting(spec.name)
+
+    @contextmanager
+    def serving_and_exporting(snapshot: Callable[[], Snapshot]) -> Iterator[None]:
+        served = serving(spec, snapshot, clock) if spec.server.port else nullcontext()
+        with served, export(snapshot):
+            yield
+
+    return serving_and_exporting
 
 
 @contextmanager

@@ -8,22 +8,20 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import entry_points
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from opentelemetry import propagate, trace
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import SpanLimits, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from worker.errors import BadEnvironment
 from worker.observe import semconv
 from worker.observe.clients import followed_consumer, followed_transactional
+from worker.observe.exporters import exporters_of, resource_of
 from worker.observe.propagation import agreed
 from worker.observe.sampling import ByMessage, gate_of
 from worker.observe.spans import Spans
-from worker.observe.tracing import EXPORTER, Facts, Tracers, Watching, exporter_names
+from worker.observe.tracing import Facts, Tracers, Watching
 from worker.version import __version__
 
 log = logging.getLogger(__name__)
@@ -32,14 +30,6 @@ LINKS: Final = 1_000
 """Links of a span at most, where `OTEL_SPAN_LINK_COUNT_LIMIT` says nothing."""
 FLUSH_WITHIN: Final = 5.0
 """Seconds for what has not been exported when the process ends."""
-
-_PROTOCOL: Final = "OTEL_EXPORTER_OTLP_PROTOCOL"
-_TRACES_PROTOCOL: Final = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
-_OTLP: Final = {
-    "http/protobuf": ("otlp_proto_http", "stream-worker[otlp]"),
-    "grpc": ("otlp_proto_grpc", "stream-worker[otlp-grpc]"),
-}
-"""By protocol, the name of the exporter and what to install for it."""
 
 
 class _Provider(TracerProvider):
@@ -92,7 +82,7 @@ def made(name: str) -> Tracers | None:
     if isinstance(known, TracerProvider):
         return Provided(known)
     environment = os.environ
-    exporters = [exporter_of(one, environment) for one in exporter_names(environment)]
+    exporters: Sequence[SpanExporter] = exporters_of("traces", environment)
     if not exporters:
         return None
     provider = provider_for(name, exporters)
@@ -103,40 +93,11 @@ def made(name: str) -> Tracers | None:
 def provider_for(name: str, exporters: Sequence[SpanExporter]) -> TracerProvider:
     """A provider with these exporters and everything else as the environment says."""
     provider = _Provider(
-        resource=_resource(name), span_limits=_limits(os.environ), shutdown_on_exit=False
+        resource=resource_of(name), span_limits=_limits(os.environ), shutdown_on_exit=False
     )
     for exporter in exporters:
         provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
-
-
-def exporter_of(name: str, environment: Mapping[str, str]) -> SpanExporter:
-    """Make an exporter; raises `BadEnvironment` where it is not known or not installed."""
-    install = None
-    if name == "otlp":
-        variable = _TRACES_PROTOCOL if environment.get(_TRACES_PROTOCOL) else _PROTOCOL
-        protocol = environment.get(variable) or "http/protobuf"
-        if protocol not in _OTLP:
-            legal = " or ".join(_OTLP)
-            raise BadEnvironment(f"{variable} is {protocol!r}; it can be {legal}")
-        name, install = _OTLP[protocol]
-    found = {point.name: point for point in entry_points(group="opentelemetry_traces_exporter")}
-    if name not in found and install is not None:
-        raise BadEnvironment(f"spans cannot be exported over {protocol}: pip install '{install}'")
-    if name not in found:
-        legal = ", ".join(sorted({"otlp", "none", *found}))
-        raise BadEnvironment(f"{EXPORTER} names {name!r}; installed are {legal}")
-    try:
-        return cast("SpanExporter", found[name].load()())
-    except Exception as error:
-        raise BadEnvironment(f"the exporter {name} cannot be made: {error}") from error
-
-
-def _resource(name: str) -> Resource:
-    resource = Resource.create()
-    if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
-        resource = resource.merge(Resource({SERVICE_NAME: name}))
-    return resource
 
 
 def _limits(environment: Mapping[str, str]) -> SpanLimits:

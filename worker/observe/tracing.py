@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
 from worker.observe import semconv
+from worker.observe.environment import exporter_names, is_disabled
 from worker.observe.semconv import Attributes
 from worker.ports import Consumer, Observer, Transactional
 from worker.types import Encoded, Headers, RawMessage, each, headers_of
@@ -17,9 +18,6 @@ PARENT: Final = "traceparent"
 STATE: Final = "tracestate"
 CONTEXT: Final = frozenset({PARENT, STATE})
 """Header names of the W3C recommendation Trace Context."""
-
-EXPORTER: Final = "OTEL_TRACES_EXPORTER"
-ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 Incoming = Literal["link", "parent"]
 T = TypeVar("T")
@@ -103,22 +101,13 @@ def tracers(name: str) -> Tracers:
     `name` is that of the service where the environment gives none.
     """
     environment = os.environ
-    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if is_disabled(environment):
         return Tracers()
-    if not exporter_names(environment) and "opentelemetry.sdk.trace" not in sys.modules:
+    if not exporter_names(environment, "traces") and "opentelemetry.sdk.trace" not in sys.modules:
         return Tracers()
     from worker.observe.provider import made  # noqa: PLC0415 - takes a tenth of a second
 
     return made(name) or Tracers()
-
-
-def exporter_names(environment: Mapping[str, str]) -> list[str]:
-    """The exporters that are wanted; none where nothing says so."""
-    named = environment.get(EXPORTER, "").strip()
-    if not named:
-        return ["otlp"] if any(environment.get(one) for one in ENDPOINTS) else []
-    names = [name.strip() for name in named.split(",") if name.strip()]
-    return [] if "none" in names else names
 
 
 def headers_of_each(raws: Sequence[RawMessage]) -> Sequence[Headers | None]:
