@@ -15,7 +15,10 @@ from worker.observe.metrics import TABLE
 from worker.observe.reference import metrics_page
 from worker.types import BrokerTotals, ClientTotals
 
-LABELS = ("pipeline", "topic", "partition", "reason", "cause", "stage", "client", "broker")
+LABELS = (
+    *("pipeline", "topic", "partition", "reason", "cause"),
+    *("stage", "repair", "client", "broker"),
+)
 HANDLING = Histogram()
 HANDLING.note(0.002, times=3)
 HANDLING.note(1e9)

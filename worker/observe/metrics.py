@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from worker.flow.health import PAUSE_CAUSES, PipelineState, judge
+from worker.flow.stuck import REPAIRS
 from worker.observe.rows import (
     broker,
     by,
@@ -296,6 +297,15 @@ TABLE: Final = (
         "messages",
         "Messages that were gone from the log before they could be read.",
         lambda counts: counts.lost_offsets,
+    ),
+    by(
+        "worker_repairs_total",
+        "counter",
+        "repairs",
+        "repair",
+        "What was done about partitions that had messages and did not get on: `seek`, `pause` (and "
+        "resume) or `assign` anew.",
+        lambda pipeline: {one: pipeline.counts.repairs.get(one, 0) for one in REPAIRS},
     ),
     partition(
         "worker_partition_position",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from worker.flow.deadletter import REASONS
 from worker.flow.health import Counts, PartitionState, PipelineState, Snapshot
 from worker.flow.timing import Histogram
 from worker.types import ClientTotals
@@ -69,10 +70,15 @@ def by(
 
 
 def by_reason(name: str, meaning: str, values: Callable[[Counts], Mapping[str, int]]) -> Row:
-    """Counts of messages in each pipeline by reason."""
-    return by(
-        name, "counter", "messages", "reason", meaning, lambda pipeline: values(pipeline.counts)
-    )
+    """Counts of messages in each pipeline by reason, of all reasons that there can be.
+
+    Of a counter that appears with 1 Prometheus does not know that it was 0.
+    """
+
+    def counted(pipeline: PipelineState) -> Mapping[str, int]:
+        return {**dict.fromkeys(sorted(REASONS), 0), **values(pipeline.counts)}
+
+    return by(name, "counter", "messages", "reason", meaning, counted)
 
 
 def partition(
