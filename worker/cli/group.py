@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "top": "Show a running worker, here or elsewhere, in the terminal.",
     "validate": "Check specs and files of tests.",
     "schema": "Print the JSON Schema of the spec.",
+    "monitoring": "Print the Grafana dashboard or the Prometheus alert rules.",
     "dlq": "See dead letters, and have them handled again.",
     "explain": "Tell the life of a message: attempts, errors, where it went.",
     "doctor": "Find out why lag grows, and what else is wrong.",
