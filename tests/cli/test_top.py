@@ -274,6 +274,8 @@ def test_in_a_narrow_terminal_no_figure_is_cut() -> None:
     ("changes", "says"),
     [
         ({"held_by": 5}, "held by 5, which is not finished"),
+        ({"progress": "stuck"}, "has messages and stands: nothing has helped"),
+        ({"progress": "repaired"}, "has messages and stands: it is repaired"),
         ({"flooded": True}, "flooded: one message at a time, since too many fail"),
         ({"suspect": 5}, "tries 5 alone: it may have ended the worker"),
         ({"starts": 3}, "tried one at a time, since 3 owners in a row have ended"),

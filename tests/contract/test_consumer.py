@@ -429,6 +429,30 @@ def test_a_partition_that_was_assigned_again_is_given_back_like_others(
     assert [what for what, _ in member.events] == ["assigned", "revoked"]
 
 
+def test_to_assign_again_in_the_middle_of_a_rebalance_keeps_nothing_that_is_given_away(
+    rig: Rig, members: Members
+) -> None:
+    sources = filled(rig, 1, partitions=4)
+    group = unique("group")
+    first = members.join(group, sources[0].topic)
+    until(lambda: len(first.received) >= 4, first)
+    second = members.join(group, sources[0].topic)
+
+    def settled() -> bool:
+        for source in first.owned:
+            first.consumer.assign_again(source, 1)
+        return len(first.owned) == len(second.owned) == 2
+
+    until(settled, first, second)
+    taken = len(first.received) + len(second.received)
+    for source in sources:
+        rig.append(source, b"last")
+    until(lambda: len(first.received) + len(second.received) >= taken + 4, first, second)
+
+    assert first.values.count(b"last") == 2
+    assert second.values.count(b"last") == 2
+
+
 def test_how_far_a_partition_is_fetched_is_known(rig: Rig, members: Members) -> None:
     (source,) = filled(rig, 6)
     member = members.join(unique("group"), source.topic)

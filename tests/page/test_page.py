@@ -169,6 +169,9 @@ def test_partitions_are_listed_with_what_holds_them_the_held_ones_first(visit: V
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
+        ({"progress": "stuck"}, "has messages and stands: nothing has helped"),
+        ({"progress": "hopeless"}, "has messages and stands: nothing has helped"),
+        ({"progress": "repaired"}, "has messages and stands: it is repaired"),
         ({"flooded": True}, "flooded: one message at a time, since too many fail"),
         ({"suspect": 5}, "tries 5 alone: it may have ended the worker"),
         ({"starts": 3}, "tried one at a time, since 3 owners in a row have ended"),

@@ -68,6 +68,7 @@ def severity(pipeline: PipelineStats) -> int:
         (3, not pipeline.connected and pipeline.status != "stopped"),
         (3, bool(pipeline.overrunning)),
         (3, any(partition.flooded for partition in pipeline.partitions)),
+        (3, any(partition.is_stuck for partition in pipeline.partitions)),
         (2, pipeline.status != "running"),
         (1, any(one.held_by is not None or one.suspect is not None for one in pipeline.partitions)),
     )
@@ -85,6 +86,8 @@ def holding(pipeline: PipelineStats, partition: PartitionStats) -> str | None:
         None,
     )
     found = (
+        (partition.is_stuck, "has messages and stands: nothing has helped"),
+        (partition.progress == "repaired", "has messages and stands: it is repaired"),
         (partition.flooded, "flooded: one message at a time, since too many fail"),
         (
             partition.suspect is not None,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from worker.errors import NoWorker
 from worker.flow.doctor import Durations
+from worker.flow.stuck import Progress
 
 VERSION: Final = 1
 """Of `/stats` and `/history`, as understood here."""
@@ -53,6 +54,12 @@ class PartitionStats(BaseModel):
     starts: int
     suspect: int | None
     at_work: int | None = None
+    progress: Progress
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it has messages and does not get on whatever is done about it."""
+        return self.progress in ("stuck", "hopeless")
 
 
 class FailureStats(BaseModel):
