@@ -20,6 +20,7 @@ from bench import (
     latency,
     memory,
     pools,
+    probes,
     processes,
     report,
     scrape,
@@ -74,6 +75,9 @@ MODES: dict[str, Mode] = {
     "idle": lambda brokers, options: [
         idle.measure(brokers, options.pipelines, options.idle_seconds, options.repeats)
     ],
+    "probes": lambda brokers, options: [
+        probes.measure(brokers, options.idle_seconds, options.repeats)
+    ],
     "waiting": lambda brokers, options: [
         waiting.measure(brokers, options.records, options.repeats, options.limit)
     ],
@@ -126,8 +130,8 @@ def parser() -> argparse.ArgumentParser:
         "--records",
         type=_number,
         default=1_000_000,
-        help="of each but latency, memory, lanes, scrape, idle; those that wait, for waiting "
-        "(1,000,000)",
+        help="of each but latency, memory, lanes, scrape, idle, probes; those that wait, for "
+        "waiting (1,000,000)",
     )
     add("--repeats", type=_number, default=3, help="of everything, in turn (3)")
     add("--limit", type=_number, default=20, help="seconds of steady rate for slow systems (20)")
@@ -141,7 +145,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seconds", type=_number, default=10, help="of each latency run (10)")
     add("--backlog", type=_number, default=2_000, help="megabytes of the memory mode (2000)")
     add("--pipelines", type=_number, default=10, help="of the idle mode (10)")
-    add("--idle-seconds", type=_number, default=30, help="of the idle mode (30)")
+    add("--idle-seconds", type=_number, default=30, help="of the modes idle and probes (30)")
     add("--out", type=Path, default=RESULTS, help="folder of the results (bench/results)")
     add("--name", default=LATEST, help="name of the files in it (latest)")
     return found

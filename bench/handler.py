@@ -1,6 +1,7 @@
 """The same work as `bare.py`, as handlers."""
 
 import asyncio
+import time
 from typing import Any
 
 from worker import handler
@@ -31,6 +32,14 @@ def seen_after_much_work(flight: dict[str, Any]) -> dict[str, Any]:
     """As `seen`, after computing for about a millisecond."""
     flight["seen"] = sum(range(66_000)) > 0
     return flight
+
+
+@handler
+def computes_for_long(flight: dict[str, Any]) -> None:
+    """Compute for ten seconds, in Python alone: the interpreter is free for moments only."""
+    end = time.monotonic() + 10.0
+    while time.monotonic() < end:
+        flight["seen"] = sum(range(1_000)) > 0
 
 
 @handler

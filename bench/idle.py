@@ -31,7 +31,7 @@ def measure(brokers: str, pipelines: int, seconds: int, repeats: int) -> Section
             port, spec = free_port(), Path(folder, "spec.yaml")
             spec.write_text(_spec(brokers, names, port))
             with Process(run_worker(spec)) as process:
-                _await_ready(process, port)
+                await_ready(process, port)
                 return _look(process, seconds)
 
     attempts = rounds([Subject("worker", f"worker, {pipelines} pipelines")], repeats, run)
@@ -67,7 +67,8 @@ def _spec(brokers: str, names: list[str], port: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _await_ready(process: Process, port: int) -> None:
+def await_ready(process: Process, port: int) -> None:
+    """Wait until the worker at this port is ready."""
     deadline = time.monotonic() + START
     while time.monotonic() < deadline and process.alive():
         try:
