@@ -204,7 +204,12 @@ class Spec:
 
 
 class Worker:
-    """A worker process; killed at the end of the `with` block if it still runs."""
+    """A worker process; killed at the end of the `with` block if it still runs.
+
+    It must not have repaired anything, unless its client was made to fall silent.
+    """
+
+    silenced = False
 
     def __init__(
         self,
@@ -238,6 +243,8 @@ class Worker:
             self.kill()
         if self._process.stdout is not None:
             self._process.stdout.close()
+        if kind is None and not self.silenced:
+            assert "has messages and stands at" not in self.log, self.log
 
     def kill(self) -> None:
         self._process.kill()
@@ -325,6 +332,11 @@ class Worker:
     def is_ready(self) -> bool:
         answer = self.get("/readyz")
         return answer is not None and not answer["reasons"]
+
+    def codes(self, path: str = "/readyz") -> list[str]:
+        """Of the reasons for which it is not ready, or not live."""
+        answer = self.get(path)
+        return [] if answer is None else [reason["code"] for reason in answer["reasons"]]
 
     def owned(self) -> int:
         """How many partitions the pipeline has."""

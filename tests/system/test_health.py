@@ -43,11 +43,6 @@ def three() -> Iterator[KafkaCluster]:
         yield cluster
 
 
-def codes(worker: Worker, path: str = "/readyz") -> list[str]:
-    answer = worker.get(path)
-    return [] if answer is None else [reason["code"] for reason in answer["reasons"]]
-
-
 def repairs(worker: Worker) -> dict[str, int]:
     found: dict[str, int] = worker.pipeline()["counts"]["repairs"]
     return found
@@ -66,6 +61,7 @@ def silent(kafka: Kafka, folder: Path, how: str) -> tuple[Spec, Path]:
 def fall_silent(worker: Worker, kafka: Kafka, spec: Spec, file: Path) -> None:
     """Let the client stop fetching a partition, and write messages for all."""
     worker.until(lambda: is_through(kafka, spec, RECORDS))
+    worker.silenced = True
     file.touch()
     worker.until(file.with_suffix(".silenced").exists)
     kafka.produce(spec.source, numbered(RECORDS))
@@ -97,9 +93,9 @@ def test_a_partition_that_nothing_helps_is_told_and_at_last_a_restart_would_help
 
     with spec.worker() as worker:
         fall_silent(worker, kafka, spec, file)
-        worker.until(lambda: codes(worker) == ["partition_stuck"])
+        worker.until(lambda: worker.codes() == ["partition_stuck"])
         assert worker.get("/livez") == {"status": "ok", "reasons": []}
-        worker.until(lambda: codes(worker, "/livez") == ["partition_hopeless"])
+        worker.until(lambda: worker.codes("/livez") == ["partition_hopeless"])
         assert repairs(worker) == {"seek": 1, "pause": 1, "assign": 1}
         assert f"{spec.source}[1] stands at 10, and nothing has helped" in worker.log
         assert worker.stop() == 0, worker.log
@@ -123,7 +119,7 @@ def test_brokers_that_fall_silent_are_told_and_all_is_well_when_they_are_back(
         worker.until(lambda: is_through(kafka, spec, RECORDS))
         alone.pause_node(0)
         worker.until(lambda: not worker.is_ready())
-        assert codes(worker)[0] in {"no_answer", "no_broker", "no_coordinator", "not_joined"}
+        assert worker.codes()[0] in {"no_answer", "no_broker", "no_coordinator", "not_joined"}
         assert worker.get("/livez") == {"status": "ok", "reasons": []}
         alone.resume_node(0)
         kafka.produce(spec.source, numbered(RECORDS))
@@ -145,7 +141,7 @@ def test_a_coordinator_that_dies_is_told_though_a_member_of_kip_848_hears_nothin
         admin = AdminClient({"bootstrap.servers": three.address})
         group = admin.describe_consumer_groups([spec.group])[spec.group].result()
         three.kill_node(group.coordinator.id)
-        worker.until(lambda: "no_coordinator" in codes(worker))
+        worker.until(lambda: "no_coordinator" in worker.codes())
         assert worker.get("/livez") == {"status": "ok", "reasons": []}
         worker.until(worker.is_ready)
         kafka.produce(spec.source, numbered(RECORDS))
@@ -177,10 +173,10 @@ def test_joining_that_never_ends_is_told_and_at_last_a_restart_would_help(
         other.poll(0.1)
 
     with spec.worker() as worker:
-        worker.until(lambda: codes(worker) == ["not_joined"])
+        worker.until(lambda: worker.codes() == ["not_joined"])
         worker.until(lambda: (worker.pipeline()["joining_for"] or 0.0) > 2.0)
         assert worker.get("/livez") == {"status": "ok", "reasons": []}
-        worker.until(lambda: codes(worker, "/livez") == ["join_stands"])
+        worker.until(lambda: worker.codes("/livez") == ["join_stands"])
         other.close()
         kafka.produce(spec.source, numbered(RECORDS))
         worker.until(lambda: is_through(kafka, spec, RECORDS))
@@ -202,7 +198,7 @@ def test_a_right_that_is_lost_is_told_until_the_topic_may_be_read_again(
     with spec.worker() as worker:
         worker.until(worker.is_ready)
         guarded.revoke(spec.source, ResourceType.TOPIC)
-        worker.until(lambda: codes(worker) == ["denied"])
+        worker.until(lambda: worker.codes() == ["denied"])
         assert worker.get("/livez") == {"status": "ok", "reasons": []}
         guarded.grant(spec.source, ResourceType.TOPIC, USE)
         worker.until(worker.is_ready)
@@ -222,13 +218,13 @@ def test_a_group_that_may_not_be_joined_is_told_until_it_may(
         guarded.grant(topic, ResourceType.TOPIC, USE)
 
     with spec.worker() as worker:
-        worker.until(lambda: codes(worker) == ["denied"])
+        worker.until(lambda: worker.codes() == ["denied"])
         assert worker.get("/livez") == {"status": "ok", "reasons": []}
         guarded.grant(spec.group, ResourceType.GROUP, [AclOperation.READ])
         worker.until(worker.is_ready)
         if protocol == "consumer":  # the classic one has no such right to lose once it has joined
             guarded.revoke(spec.group, ResourceType.GROUP)
-            worker.until(lambda: codes(worker) == ["denied"])
+            worker.until(lambda: worker.codes() == ["denied"])
             assert worker.get("/livez") == {"status": "ok", "reasons": []}
             guarded.grant(spec.group, ResourceType.GROUP, [AclOperation.READ])
             worker.until(worker.is_ready)

@@ -92,7 +92,7 @@ def test_of_two_with_the_same_instance_the_newer_waits_where_the_broker_assigns(
         older.until(lambda: older.owned() == 4)
         with spec.worker(instance="one") as newer:
             newer.until(lambda: "has this instance" in str(newer.pipeline().get("last_error")))
-            assert not newer.is_ready()
+            newer.until(lambda: newer.codes() == ["renewed"])
             assert older.stop() == 0
             newer.until(lambda: newer.owned() == 4 and newer.is_ready())
             assert newer.stop() == 0
