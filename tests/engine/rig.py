@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Any
 
 from worker.app.lanes import lanes_of, tier_lanes_of
@@ -73,7 +74,12 @@ class InlinePool:
         runs = [*self._runs, *(run for run in self._aside if not self._is_stuck(run))]
         self._runs = []
         self._aside = [run for run in self._aside if self._is_stuck(run)]
-        return [Finished(run, self._execute(run)) for run in runs]
+        return list(map(self._finished, runs))
+
+    def _finished(self, run: Run) -> Finished:
+        begun = perf_counter()
+        outcomes = self._execute(run)
+        return Finished(run, outcomes, seconds=perf_counter() - begun)
 
     def _is_stuck(self, run: Run) -> bool:
         return not self.stuck.isdisjoint(message.value() for message in run.messages)

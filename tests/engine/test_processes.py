@@ -20,6 +20,7 @@ from tests.observe.followed import FACTS, SAMPLED, Followed, attributes, context
 from worker.app.execution import Recipe
 from worker.app.options import nothing
 from worker.engine.ends import LogEnds
+from worker.engine.execute import TIMED
 from worker.engine.job import Clients, Job
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.processes import LONGEST, ProcessPool
@@ -152,6 +153,17 @@ def test_messages_are_handled_in_other_processes_in_order() -> None:
 
     assert running.results() == list(range(500))
     assert running.loop.drained
+
+
+def test_how_long_decoding_takes_is_told_by_processes_too() -> None:
+    with Running("here") as running:
+        for number in range(TIMED + 1):
+            running.send(number)
+            running.until_through(number + 1)
+        until(lambda: running.loop.state.counts.stages["decode"] > 0.0)
+
+    assert running.loop.state.counts.stages["handler"] > 0.0
+    assert running.loop.state.counts.handling.count == TIMED + 1
 
 
 def test_as_many_processes_handle_messages_as_are_allowed() -> None:

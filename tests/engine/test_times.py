@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from tests.engine.rig import GROUP, Rig
+from worker.engine.execute import TIMED
 from worker.engine.overview import Overview
 from worker.engine.partition import Finished
 from worker.errors import Reject
 from worker.flow.health import PartitionState
 from worker.flow.timing import Histogram
-from worker.types import TopicPartition
+from worker.types import Message, TopicPartition
 
 SOURCE = TopicPartition("source", 0)
 
@@ -99,11 +101,26 @@ def test_a_rebalance_takes_as_long_as_what_handlers_have_is_waited_for() -> None
 
 def test_the_time_of_the_loop_is_told_by_stages() -> None:
     rig = Rig(same)
-    rig.send("1")
 
-    rig.step()
+    for number in range(TIMED + 1):
+        rig.send(str(number))
+        rig.step()
 
     assert {stage for stage, seconds in rig.counts.stages.items() if not seconds} == set()
+    assert rig.values() == [str(number) for number in range(TIMED + 1)]
+
+
+def test_where_the_handler_takes_the_message_nothing_is_decoded() -> None:
+    def raw(message: Message) -> Any:
+        return json.loads(message.value or b"")
+
+    rig = Rig(raw)
+    for number in range(TIMED + 1):
+        rig.send(str(number))
+        rig.step()
+
+    assert rig.counts.stages["decode"] == 0.0
+    assert rig.counts.stages["handler"] > 0.0
 
 
 def test_a_partition_is_as_far_behind_as_its_first_unfinished_message_is_old() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from worker.flow.timing import BOUNDS, STAGES, Histogram, Laps, added, stages
+from worker.flow.timing import BOUNDS, STAGES, Histogram, Laps, Timed, added, stages
 
 
 def test_a_duration_is_counted_in_the_bucket_that_it_ends_in() -> None:
@@ -74,6 +74,28 @@ def test_what_is_within_a_stage_is_part_of_another() -> None:
     laps.end("produce")
 
     assert spent(seconds) == {"commit": 3.0, "produce": 3.0}
+
+
+def test_of_what_is_handled_decoding_has_its_share() -> None:
+    now = iter([10.0, 14.0])
+    seconds = stages()
+    laps = Laps(seconds, lambda: next(now))
+
+    laps.decoding = 0.25
+    laps.end_handling()
+
+    assert spent(seconds) == {"decode": 1.0, "handler": 3.0}
+
+
+def test_a_function_that_is_timed_does_what_it_does() -> None:
+    timed = Timed(lambda value: 1 / len(value or b""))
+
+    assert timed(b"ab") == 0.5
+    first = timed.seconds
+    with pytest.raises(ZeroDivisionError):
+        timed(b"")
+
+    assert timed.seconds > first > 0.0
 
 
 def spent(seconds: Mapping[str, float]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import repeat
 from typing import Any, cast
@@ -20,6 +20,7 @@ from worker.engine.results import PLAIN, VALUES, BadResult, Results, exhausted
 from worker.errors import Reject, Retry
 from worker.flow.breaker import is_away
 from worker.flow.retry import is_retried, too_late
+from worker.flow.timing import Timed
 from worker.handlers import Handler
 from worker.ports import AT_HAND, Attempt
 from worker.settings import BreakerSettings, DeadLetterSettings, RetrySettings
@@ -27,6 +28,8 @@ from worker.types import Failed, Failure, Message, Outcome, RawMessage, each
 
 SLICE = 0.02
 """Seconds after which a run comes back with what it has, so that no result waits for long."""
+TIMED = 16
+"""Of so many runs it is measured of one how long decoding takes."""
 
 
 class Overrun(TimeoutError):
@@ -57,6 +60,8 @@ class Executor:
     pipeline: str = ""
     """The name of the pipeline, for the log."""
     _call: Callable[..., Any] = field(init=False)
+    _runs: int = field(init=False, default=0)
+    """How many it was given; threads may miscount."""
 
     def __post_init__(self) -> None:
         """Give the function its resources and its time, once."""
@@ -67,6 +72,12 @@ class Executor:
 
     def execute(self, run: Run) -> list[Outcome]:
         """Handle a run; the outcomes are those of its first messages, of all if time allows."""
+        self._runs += 1
+        if self._runs % TIMED == 0 and self.decode is not None:
+            decode = Timed(self.decode)
+            outcomes = replace(self, decode=decode).execute(run)
+            run.decoding = decode.seconds
+            return outcomes
         run.begun = time.monotonic()
         token = AT_HAND.set((self.pipeline, run))
         try:
@@ -89,6 +100,12 @@ class Executor:
 
     async def execute_async(self, run: Run) -> list[Outcome]:
         """Do the same with an async handler."""
+        self._runs += 1
+        if self._runs % TIMED == 0 and self.decode is not None:
+            decode = Timed(self.decode)
+            outcomes = await replace(self, decode=decode).execute_async(run)
+            run.decoding = decode.seconds
+            return outcomes
         run.begun = time.monotonic()
         token = AT_HAND.set((self.pipeline, run))
         try:

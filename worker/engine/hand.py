@@ -49,6 +49,8 @@ class Answer(NamedTuple):
 
     outcomes: Sequence[Any]
     contexts: dict[int, Headers]
+    decoding: float | None
+    """Seconds that decoding took, where that was measured."""
 
 
 class Hand:
@@ -116,8 +118,8 @@ class Hand:
                 case ("partitions", topic, wanted):
                     self._say(self._topics.partitions(topic, wanted))
                     self._place[1] = monotonic()  # its message did not take the time, we did
-                case (_, outcomes, contexts):
-                    return Answer(outcomes, contexts)
+                case (_, *answer):
+                    return Answer(*answer)
 
     def end(self) -> None:
         """Have it tear its resources down, and wait for that."""

@@ -92,7 +92,8 @@ def serve(connection: Connection, place: Place, make: Make) -> None:
         while request := wire.receive(connection):
             run, outcomes = _handled(executor, topics, place, *request)
             plain = [*map(wire.plain_outcome, outcomes)]
-            wire.send(connection, "done", plain, wire.plain_contexts(run.contexts or {}))
+            contexts = wire.plain_contexts(run.contexts or {})
+            wire.send(connection, "done", plain, contexts, run.decoding)
         tear_down()
         wire.send(connection, "over")
 

@@ -204,6 +204,8 @@ class Run:
     """
     contexts: dict[int, Headers] | None = None
     """By offsets, the headers by which records that come of its messages are followed."""
+    decoding: float | None = None
+    """Seconds that decoding took of it, where that was measured."""
 
 
 @dataclass(slots=True)

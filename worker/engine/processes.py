@@ -178,8 +178,8 @@ class ProcessPool:
                 return Finished(run, ())
             case BaseException() as error:
                 return Finished(run, (), error)
-            case Answer(plain, contexts):
-                run.contexts = contexts
+            case Answer(plain, contexts, decoding):
+                run.contexts, run.decoding = contexts, decoding
                 if self._suspects:
                     self._suspects.acquit(_places(run, messages[: len(plain)]))
                 if not self._is_batch:

@@ -491,7 +491,7 @@ class Runner:
         collected = self._pool.collect(timeout)
         if self._apart.is_open:
             collected += self._collect_apart()
-        self._laps.end("handler")
+        self._laps.end_handling()
         if collected:
             self._note_times(collected)
         for finished in collected:
@@ -506,6 +506,8 @@ class Runner:
             if one.outcomes:
                 number = len(one.outcomes)
                 self.counts.handling.note(one.seconds / number, number * every)
+            if one.run.decoding is not None and one.seconds:
+                self._laps.decoding = min(1.0, one.run.decoding / one.seconds)
 
     def _note_back(self, run: Run) -> None:
         source = run.partition.source

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 BOUNDS: Final = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -15,8 +15,10 @@ BOUNDS: Final = (
 )
 """Seconds at which the buckets of every histogram end; what takes longer has one more."""
 
-Stage = Literal["poll", "handler", "produce", "commit", "waiting", "other"]
-STAGES: Final[tuple[Stage, ...]] = ("poll", "handler", "produce", "commit", "waiting", "other")
+Stage = Literal["poll", "decode", "handler", "produce", "commit", "waiting", "other"]
+STAGES: Final[tuple[Stage, ...]] = (
+    *("poll", "decode", "handler", "produce", "commit", "waiting", "other"),
+)
 """What a loop does; what it waits for counts as that, and `waiting` is for messages."""
 
 
@@ -60,6 +62,8 @@ class Laps:
     def __init__(
         self, seconds: dict[str, float], clock: Callable[[], float] = perf_counter
     ) -> None:
+        self.decoding = 0.0
+        """The share of decoding in what is handled, as last seen."""
         self._seconds = seconds
         self._clock = clock
         self._since = clock()
@@ -69,6 +73,13 @@ class Laps:
         now = self._clock()
         self._seconds[stage] += now - self._since
         self._since = now
+
+    def end_handling(self) -> None:
+        """The same of messages that were decoded and handled."""
+        now = self._clock()
+        spent, self._since = now - self._since, now
+        self._seconds["decode"] += spent * self.decoding
+        self._seconds["handler"] += spent * (1.0 - self.decoding)
 
     @contextmanager
     def within(self, stage: Stage) -> Iterator[None]:
@@ -80,6 +91,23 @@ class Laps:
             spent = self._clock() - begun
             self._seconds[stage] += spent
             self._since += spent
+
+
+class Timed:
+    """A function that is called again and again, and how long it takes."""
+
+    def __init__(self, function: Callable[[bytes | None], Any]) -> None:
+        self.seconds = 0.0
+        """In all calls together."""
+        self._function = function
+
+    def __call__(self, value: bytes | None) -> Any:
+        """What the function returns, or raises."""
+        begun = perf_counter()
+        try:
+            return self._function(value)
+        finally:
+            self.seconds += perf_counter() - begun
 
 
 def stages() -> dict[str, float]:

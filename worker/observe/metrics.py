@@ -287,9 +287,10 @@ TABLE: Final = (
         "counter",
         "seconds",
         "stage",
-        "Where the time of the pipeline's loop goes: `poll`, `handler` (waiting for handlers, "
-        "decoding and encoding included), `produce` (waiting for room and acknowledgements "
-        "included), `commit`, `waiting` for messages, and `other`.",
+        "Where the time of the pipeline's loop goes: `poll`, `decode`, `handler` (waiting for "
+        "handlers and encoding included), `produce` (waiting for room and acknowledgements "
+        "included), `commit`, `waiting` for messages, and `other`. Decoding is measured of one run "
+        "in sixteen.",
         lambda pipeline: pipeline.counts.stages,
     ),
     count(
