@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, Self, cast
 
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Message as ClientMessage
 from confluent_kafka import TopicPartition as ClientPartition
 
 from worker.errors import ClientError
@@ -38,7 +39,7 @@ def outsider(
     group: str = "stream-worker-reader",
     isolation: Isolation = "read_committed",
 ) -> Client:
-    """A client that reads, in no group but with the rights for this one.
+    """A client that reads, in no group but with the name of one, as clients need.
 
     Raises `ConnectionFailed` where no client can be made of these settings.
     """
@@ -65,7 +66,7 @@ def records(client: Client, starts: Offsets, ends: Offsets) -> Iterator[RawMessa
     if ahead:
         client.assign([ClientPartition(*source, start) for source, start in ahead.items()])
     while ahead:
-        raw = client.poll(TIMEOUT)
+        raw = _polled(client)
         if raw is None:
             waiting = ", ".join(f"{source} at offset {at}" for source, at in ahead.items())
             raise ClientError(f"no record came within {TIMEOUT:.0f} s from {waiting}")
@@ -81,6 +82,21 @@ def records(client: Client, starts: Offsets, ends: Offsets) -> Iterator[RawMessa
             ahead[source] = position
         else:
             ahead.pop(source, None)
+
+
+def _polled(client: Client) -> ClientMessage | None:
+    """What the client has next; None after a while.
+
+    It looks for the coordinator of its group, although it is in none, and whether it may do so says
+    nothing about records.
+    """
+    deadline = time.monotonic() + TIMEOUT
+    while (left := deadline - time.monotonic()) > 0:
+        raw = client.poll(left)
+        error = None if raw is None else raw.error()
+        if error is None or error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+            return raw
+    return None
 
 
 class Reader:
