@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._resource import ResourceType  # not re-exported for type checkers
 
 from tests.cli.rig import worker
+from tests.system.guarded import USE, Guarded
 from tests.system.rig import DEADLINE, Kafka, Spec, unique
 from tests.system.test_transactions import write
+from worker.operate import explaining
+from worker.operate.explaining import Explainer, Scope
+from worker.spec import load
 
 pytestmark = pytest.mark.kafka
 
@@ -115,6 +121,9 @@ def test_a_message_that_was_retried_dead_lettered_and_redriven_is_told_to_its_re
     ]
     for place in places:
         assert rig.life(place) == life
+    result = life["steps"][-1]["place"]
+    of_result = rig.told(f"{rig.target}/{result['partition']}/{result['offset']}")
+    assert life in of_result["lives"]
     assert rig.life("--key", "k") == life
     by_trace = rig.told("--trace", TRACE)
     assert [one["offset"] for one in by_trace["lives"]] == [0, 1]
@@ -123,7 +132,7 @@ def test_a_message_that_was_retried_dead_lettered_and_redriven_is_told_to_its_re
     assert f"{rig.source}/2/0\n  pipeline pipeline, group {rig.group}\n" in out
     assert "finished, at" in out
     assert "FileNotFoundError" in out
-    assert "looked in 5 topics" in err
+    assert "looked in 4 topics" in err
 
 
 def test_dead_letters_that_were_parked_and_dropped_and_what_waits_are_told_apart(
@@ -208,6 +217,30 @@ def test_a_message_that_retention_has_deleted_is_told_of_by_its_dead_letter(
     assert "nothing was found" in err
 
 
+def test_what_may_not_be_read_is_told_and_the_rest_is_found(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    rig = Rig(guarded.kafka, tmp_path)
+    rig.send("k", {"id": 1, "file": str(tmp_path)})
+    rig.handle(1)
+    spec = yaml.safe_load(rig.file.read_text())
+    rig.file.write_text(yaml.safe_dump({**spec, "kafka": guarded.settings}))
+    describe, read, _ = USE
+    guarded.grant(rig.source, ResourceType.TOPIC, [describe, read])
+    guarded.grant(rig.target, ResourceType.TOPIC, [describe])
+
+    told = rig.told("--key", "k")
+
+    (life,) = told["lives"]
+    assert (kinds(life), life["standing"]) == (["written"], None)
+    assert "grant this user Read on the group" in told["unread"][rig.group]
+    assert "grant this user Read or Write on the topic" in told["unread"][rig.target]
+    guarded.grant(rig.target, ResourceType.TOPIC, [read])
+    guarded.grant(rig.group, ResourceType.GROUP, [describe])
+    assert rig.told("--key", "k")["unread"] == {}
+    assert rig.life(f"{rig.source}/0/0")["standing"]["state"] == "finished"
+
+
 def test_no_group_is_made_and_nothing_is_committed(kafka: Kafka, tmp_path: Path) -> None:
     rig = Rig(kafka, tmp_path)
     rig.send("k", {"id": 1, "file": str(tmp_path)})
@@ -240,6 +273,24 @@ def test_reading_ends_when_its_time_is_over(kafka: Kafka, tmp_path: Path) -> Non
     told = json.loads(out)
     assert code == 1
     assert "the time is over" in told["unread"][rig.source]
+
+
+def test_reading_ends_when_what_is_kept_fills_its_room(
+    kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(kafka, tmp_path)
+    for number in range(5):
+        rig.send("k", {"id": number})
+    monkeypatch.setattr(explaining, "KEPT", 3)
+    progress: list[tuple[int, int]] = []
+
+    found = Explainer(load(rig.file, {}).spec).of_key(
+        b"k", Scope(), lambda done, every: progress.append((done, every))
+    )
+
+    assert [told.life.first.offset for told in found.lives] == [0, 1, 2]
+    assert "3 records fit, look for less" in found.unread[rig.source]
+    assert progress[-1] == (5, 5)
 
 
 def test_of_many_messages_the_latest_are_told_of(kafka: Kafka, tmp_path: Path) -> None:

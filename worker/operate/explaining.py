@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -112,11 +112,18 @@ class Explainer:
     def of_place(self, place: Place, scope: Scope, on_progress: OnProgress) -> Explanation:
         """What has become of the message at a place, in each pipeline that reads it.
 
+        Of a record that none reads, a result, what has become of the messages of its trace.
         Its topic has to be one of `topics`. Raises `InvalidPartition`, too.
         """
         with Reader(self._kafka) as reader:
             record, missing = self._look(reader, place)
             wanted = self._begun(reader, place, record, missing)
+            trace = None if record is None else headers.trace_of(record)
+            if (
+                record is not None and trace is not None and not wanted
+            ):  # a result: only its trace leads to where it comes from
+                since = scope.since or _just_before([record]) - DAY
+                return self.of_trace(trace, replace(scope, since=since), on_progress)
             records = [life.source for life in wanted if life.source is not None]
             if record is not None and place not in {life.first for life in wanted}:
                 records.append(record)
@@ -157,16 +164,18 @@ class Explainer:
         found.more = max(0, len(lives) - limit)
         lives = lives[found.more :]
         ledgers = self._ledgers(search.reader, lives)
-        sent = {step.topic for life in lives for step in steps_of(life, ledgers)}
-        elsewhere = [one for one in self._present(filter(None, sent)) if one not in found.looked]
+        steps = [step for life in lives for step in steps_of(life, ledgers)]
+        sent = [step.topic for step in steps if step.topic is not None and step.place is None]
+        known = {*found.looked, *found.unread}
+        elsewhere = [topic for topic in self._present(sent) if topic not in known]
         search.read(elsewhere, lambda one: any(life.owns(one) for life in lives))
         lives = search.lives(wanted)[found.more :]
         told = {place_of(one) for life in lives for one in life.everything()}
         found.others = [one for one in search.records if place_of(one) not in told][:limit]
         now, commits = time.time(), self._commits(lives, found)
         for life in lives:
-            known = commits.get(life.route.group)
-            standing = None if known is None else standing_of(life, ledgers, known, now)
+            made = commits.get(life.route.group)
+            standing = None if made is None else standing_of(life, ledgers, made, now)
             found.lives.append(Told(life, steps_of(life, ledgers), standing))
         return found
 
