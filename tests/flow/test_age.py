@@ -67,6 +67,15 @@ def test_of_a_paused_partition_the_last_moment_counts_at_which_its_log_was_no_lo
     assert ages.behind(10, 15, time=190.0) == 60.0
 
 
+def test_what_was_not_read_yet_is_no_older_than_the_end_in_front_of_it() -> None:
+    ages = Ages()
+    ages.taken(0, 100.0)
+    ages.ended(10, 130.0)
+    ages.ended(15, 140.0)
+
+    assert ages.behind(10, 15, time=190.0) == 60.0
+
+
 def test_a_record_without_a_timestamp_says_nothing() -> None:
     ages = Ages()
     ages.taken(7, -0.001)

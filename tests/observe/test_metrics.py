@@ -71,6 +71,7 @@ def test_the_numbers_of_the_snapshot_come_out_with_their_labels() -> None:
     assert found["worker_partition_paused", ("delays", "flights", "0")] == 1
     assert found["worker_consumer_requests_total", ("delays",)] == 3
     assert found["worker_consumer_connected_brokers", ("delays",)] == 1
+    assert found["worker_messages_skipped_total", ("delays", "timeout")] == 0
     assert found["worker_partition_lag_seconds", ("delays", "flights", "0")] == 1.5
     assert found["worker_partitions_paused", ("delays", "held")] == 1
     assert found["worker_partitions_paused", ("delays", "full")] == 0
