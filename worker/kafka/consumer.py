@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -52,6 +53,8 @@ LOOK_TIMEOUT: Final = 1.0
 _EAGER: Final = {"range", "roundrobin"}
 """Assignors that take everything from everybody in a rebalance: the client then wants the whole
 assignment each time it changes, not the difference."""
+_PLACE: Final = re.compile(r"^(\S+) \[\d+\]")
+"""How an error begins that is about a partition: one that is no longer told of."""
 _STALE: Final = KafkaError.STALE_MEMBER_EPOCH
 _OFFSET_LOST: Final = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001
 
@@ -92,7 +95,7 @@ class KafkaConsumer:
         """Where the client said that partitions were before a seek, which it may do for a while."""
         self._missing: set[str] = set()
         self._hidden: set[str] = set()
-        """Subscribed topics that this user may not know of."""
+        """Topics that this user may not know of any more."""
         self._denied: set[TopicPartition] = set()
         """Partitions that it may not read."""
         self._denied_group = False
@@ -373,6 +376,8 @@ class KafkaConsumer:
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
             self._statistics.connected = False
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            self._hidden.update(_PLACE.findall(error.str()))
         self._note(error)
 
     # --- details ---
@@ -435,10 +440,10 @@ class KafkaConsumer:
         if unknown:
             self._missing.add(place.topic)
         if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            if place.partition < 0:
-                self._hidden.add(place.topic)
-            else:
+            if place in sources(self._client.assignment()):
                 self._denied.add(place)
+            else:
+                self._hidden.add(place.topic)
         if error.code() in _OFFSET_LOST:
             self._rebalance.offset_lost(place)
 
