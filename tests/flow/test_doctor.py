@@ -17,7 +17,7 @@ from worker.flow.doctor import (
     is_busy,
 )
 from worker.settings import Pipeline
-from worker.types import TopicPartition
+from worker.types import TopicInfo, TopicPartition
 
 
 def pipeline(**settings: Any) -> Pipeline:
@@ -227,7 +227,7 @@ def test_attempts_that_fail_are_told_with_the_last_failure() -> None:
     assert findings(facts(5, working=replace(working, retried=2.0))) == []
 
 
-@pytest.mark.parametrize("stage", ["produce", "commit", "poll"])
+@pytest.mark.parametrize("stage", ["produce", "commit", "poll", "decode"])
 def test_a_stage_that_takes_most_of_the_time_is_named(stage: str) -> None:
     working = Working(handled=10.0, shares={stage: 0.6, "handler": 0.4})
 
@@ -257,6 +257,32 @@ def test_settings_that_work_against_each_other_are_misfits(
 )
 def test_settings_that_fit_are_no_misfits(settings: dict[str, Any]) -> None:
     assert findings(facts(0, 0, **settings)) == []
+
+
+def dead_letters(policy: str, limit: int) -> Facts:
+    """A pipeline whose source takes records of 1000 bytes."""
+    topics = {
+        "orders": TopicInfo(1, 1_000),
+        "dlq": TopicInfo(1, limit, None, {"cleanup.policy": policy}),
+    }
+    return replace(facts(0, dead_letter="dlq"), topics=topics)
+
+
+def test_a_compacted_dead_letter_topic_is_warned_of() -> None:
+    finding = one(dead_letters("compact,delete", 1_000), "compacted_dead_letters")
+
+    assert (finding.severity, finding.evidence) == ("warning", "cleanup.policy=compact,delete")
+
+
+def test_a_dead_letter_topic_that_takes_less_than_a_source_is_warned_of() -> None:
+    finding = one(dead_letters("delete", 999), "small_dead_letters")
+
+    assert finding.evidence == "max.message.bytes=999, and 1000 of a source"
+
+
+def test_a_dead_letter_topic_that_keeps_all_has_nothing_wrong() -> None:
+    assert findings(dead_letters("delete", 1_000)) == []
+    assert findings(facts(0, dead_letter="dlq")) == []
 
 
 def test_problems_come_before_warnings() -> None:

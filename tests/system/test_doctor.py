@@ -13,10 +13,11 @@ import pytest
 import yaml
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._resource import ResourceType  # not re-exported for type checkers
+from confluent_kafka.cimpl import NewTopic
 
 from tests.cli.rig import worker
 from tests.system.guarded import USE, Guarded
-from tests.system.rig import Kafka, Spec, Worker, free_port
+from tests.system.rig import Kafka, Spec, Worker, free_port, unique
 
 pytestmark = pytest.mark.kafka
 
@@ -171,6 +172,19 @@ def test_topics_that_are_not_there_are_told_where_the_spec_names_them(
 
     assert code == 1
     assert f"pipelines.pipeline.to: topic '{clinic.target}' does not exist" in out
+
+
+def test_a_compacted_dead_letter_topic_is_warned_of(kafka: Kafka, tmp_path: Path) -> None:
+    clinic = Clinic(kafka, tmp_path, dead_letter=unique("dead"))
+    dead = clinic.settings["dead_letter"]
+    client = AdminClient({"bootstrap.servers": kafka.address})
+    new = NewTopic(dead, 1, -1, config={"cleanup.policy": "compact"})
+    client.create_topics([new])[dead].result()
+
+    found = clinic.diagnosed()
+
+    assert finding(found, "compacted_dead_letters")["evidence"] == "cleanup.policy=compact"
+    assert clinic.doctor()[0] == 0
 
 
 def test_no_group_is_made_and_nothing_is_committed(kafka: Kafka, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 from worker.settings import Pipeline
 from worker.settings.spec import RetrySettings
-from worker.types import TopicPartition
+from worker.types import TopicInfo, TopicPartition
 
 Severity = Literal["problem", "warning"]
 """Something stands in the way now, or will."""
@@ -31,6 +31,8 @@ AT_LIMIT: Final = 0.9
 """Share of a rate from which on it is what holds a pipeline."""
 FAILING: Final = 0.3
 """Failed attempts for each handled message from which on they are what keeps handlers busy."""
+HEADERS: Final = 16_384
+"""Bytes that a dead letter has beside its message, at most."""
 LONG_WAIT: Final = 30.0
 """Seconds that one message may hold up its partition in the ordinary course of its retries."""
 
@@ -156,6 +158,8 @@ class Facts:
     """Records of the sample."""
     working: Working | None = None
     """None where no worker answers."""
+    topics: Mapping[str, TopicInfo] = field(default_factory=dict)
+    """Those that it reads and those of its dead letters, as far as they are there."""
     cores: int = 1
     """Handlers that a worker has by default."""
 
@@ -173,6 +177,11 @@ class Facts:
     def finishing(self) -> float:
         """Messages per second that are committed."""
         return sum(one.done for one in self.sources.values()) / self.seconds
+
+    @property
+    def read(self) -> list[TopicPartition]:
+        """Of the partitions that are read, those of topics that more is known of."""
+        return [source for source in self.sources if source.topic in self.topics]
 
     @property
     def is_behind(self) -> bool:
@@ -415,10 +424,12 @@ def _failing(facts: Facts) -> Iterator[Finding]:
         )
 
 
+MORE_PROCESSES: Final = "give it more processes: `worker run --processes`"
 _STAGES: Final = {
     "produce": "it waits for its results to be acknowledged",
     "commit": "it waits for its commits",
     "poll": "it is busy with taking messages from the client",
+    "decode": "it is busy with decoding payloads",
 }
 
 
@@ -430,7 +441,8 @@ def _slow_stage(facts: Facts) -> Iterator[Finding]:
     advice = {
         "produce": "see in round_trips of /stats which broker is slow",
         "commit": f"commit less often: raise {interval}.interval",
-        "poll": "give it more processes: `worker run --processes`",
+        "poll": MORE_PROCESSES,
+        "decode": MORE_PROCESSES,
     }
     for stage, what in _STAGES.items():
         share = working.shares.get(stage, 0.0)
@@ -472,6 +484,32 @@ def _misfits(facts: Facts) -> Iterator[Finding]:
             yield Finding("warning", "misfit", what, evidence, advice)
 
 
+def _dead_letter_topics(facts: Facts) -> Iterator[Finding]:
+    """Dead-letter topics that do not keep every message as it is."""
+    target = facts.settings.dead_letter
+    largest = max((facts.topics[one.topic].max_message_bytes for one in facts.read), default=0)
+    for topic in [] if target is None else target.topics:
+        info = facts.topics.get(topic)
+        if info is None:
+            continue
+        if "compact" in info.config.get("cleanup.policy", ""):
+            yield Finding(
+                "warning",
+                "compacted_dead_letters",
+                f"of the dead letters of a key only the last is kept in {topic}",
+                f"cleanup.policy={info.config['cleanup.policy']}",
+                "set it to delete",
+            )
+        if info.max_message_bytes < largest:
+            yield Finding(
+                "warning",
+                "small_dead_letters",
+                f"{topic} takes smaller records than its sources, so large dead letters lose parts",
+                f"max.message.bytes={info.max_message_bytes}, and {largest} of a source",
+                f"set it to {largest + HEADERS} or more, which leaves room for headers",
+            )
+
+
 def _longest_wait(retry: RetrySettings) -> float:
     """Seconds that the attempts at one message in place wait for, all together."""
     backoff = retry.backoff
@@ -495,5 +533,6 @@ RULES: Final[Sequence[Rule]] = (
     _failing,
     _slow_stage,
     _misfits,
+    _dead_letter_topics,
 )
 """What is looked for, the plainest cause first."""

@@ -21,7 +21,7 @@ from worker.operate.watching import PipelineStats, Stats, durations_of, stats_of
 from worker.settings import Pipeline
 from worker.settings.patterns import reads
 from worker.spec import Document
-from worker.types import Commit, Message, Problem, TopicPartition
+from worker.types import Commit, Message, Problem, TopicInfo, TopicPartition
 from worker.version import __version__
 
 SAMPLE: Final = 20_000
@@ -204,8 +204,14 @@ class Doctor:
             keys,
             sample.total(),
             _working(name, before, after),
+            self._topics(name, sources),
             os.cpu_count() or 1,
         )
+
+    def _topics(self, name: str, sources: Iterable[TopicPartition]) -> Mapping[str, TopicInfo]:
+        target = self._spec.pipelines[name].dead_letter
+        dead = [] if target is None else target.topics
+        return self._admin.describe(sorted({*dead, *(source.topic for source in sources)}))
 
 
 def _source(source: TopicPartition, before: _Look, after: _Look, name: str) -> Source:
