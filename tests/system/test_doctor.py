@@ -150,6 +150,21 @@ def test_members_without_partitions_are_too_many(kafka: Kafka, tmp_path: Path) -
     assert evidence == "3 members share 1 partitions: 2 have nothing to do"
 
 
+def test_members_are_counted_in_a_group_of_the_new_protocol(kafka: Kafka, tmp_path: Path) -> None:
+    clinic = Clinic(kafka, tmp_path, "wait")
+    spec = yaml.safe_load(clinic.file.read_text())
+    settings = {"brokers": kafka.address, "group": {"protocol": "consumer"}}
+    clinic.file.write_text(yaml.safe_dump({**spec, "kafka": settings}))
+    clinic.wait_in(0, 1, seconds=5)
+
+    with clinic.working() as process:
+        process.until(lambda: process.pipeline().get("joined"))
+        found = clinic.diagnosed()
+
+    assert found["unread"] == {}
+    assert found["pipelines"]["pipeline"]["members"] == 1
+
+
 def test_a_handler_that_hangs_is_named_with_its_message(kafka: Kafka, tmp_path: Path) -> None:
     clinic = Clinic(kafka, tmp_path, "wait", timeout="100ms")
     clinic.wait_in(1, 1, seconds=30)
