@@ -153,6 +153,12 @@ def test_other_messages_have_lives_of_their_own() -> None:
     assert [(life.first.offset, len(life.trail)) for life in lives] == [(42, 1), (43, 0)]
 
 
+def test_the_oldest_life_comes_first_wherever_its_message_lies() -> None:
+    other = Message.of(b"{}", topic="orders", partition=0, offset=99, timestamp=5_000)
+
+    assert [life.first.offset for life in lives_of([other, source()], [ROUTE])] == [42, 99]
+
+
 def test_a_redriven_message_that_waits_again_is_still_the_one_that_was_read_first() -> None:
     redriven = record("shop.doubles.redrive", 0, 6_000, told())
     again = waiting(0, 7_000, 1, topic="shop.doubles.redrive", offset=0)

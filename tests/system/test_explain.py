@@ -192,6 +192,8 @@ def test_what_no_handler_is_given_is_said_to_be_so(kafka: Kafka, tmp_path: Path)
     assert told[0]["standing"]["state"] == "not_begun"
     code, out, _ = rig.explain(f"{rig.source}/0/0")
     assert (code, "its transaction was aborted" in out) == (0, True)
+    rig.file = rig.written(server={"port": 0}, isolation="read_uncommitted")
+    assert rig.life(f"{rig.source}/0/0")["missing"] is None
 
 
 def test_a_message_that_retention_has_deleted_is_told_of_by_its_dead_letter(
@@ -239,6 +241,25 @@ def test_what_may_not_be_read_is_told_and_the_rest_is_found(
     guarded.grant(rig.group, ResourceType.GROUP, [describe])
     assert rig.told("--key", "k")["unread"] == {}
     assert rig.life(f"{rig.source}/0/0")["standing"]["state"] == "finished"
+
+
+def test_headers_lead_to_no_topic_that_the_spec_does_not_name(kafka: Kafka, tmp_path: Path) -> None:
+    rig, secret = Rig(kafka, tmp_path), unique("secret")
+    kafka.create(secret)
+    kafka.produce(secret, [(b"k", b"{}", 0)])
+    producer = Producer({"bootstrap.servers": kafka.address})
+    headers: dict[str, str | bytes | None] = {
+        "dlq.topic": secret,
+        "dlq.partition": "0",
+        "dlq.offset": "0",
+        "dlq.group": rig.group,
+    }
+    producer.produce(rig.dead, b"{}", b"k", 0, headers=headers)
+    assert producer.flush(DEADLINE) == 0
+
+    life = rig.life(f"{rig.dead}/0/0")
+
+    assert (life["topic"], kinds(life)) == (secret, ["dead_lettered"])
 
 
 def test_no_group_is_made_and_nothing_is_committed(kafka: Kafka, tmp_path: Path) -> None:

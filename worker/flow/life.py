@@ -11,7 +11,7 @@ from worker.flow import envelope, headers, later, letters
 from worker.flow.ledger import Entry
 from worker.settings.patterns import reads
 from worker.settings.topics import is_parking
-from worker.types import Commit, Message, TopicPartition
+from worker.types import Commit, Isolation, Message, TopicPartition
 
 Kind = Literal[
     "written",
@@ -86,6 +86,7 @@ class Route:
     dead: Collection[str] = ()
     """Dead-letter topics and their parking topics."""
     outputs: Collection[str] = ()
+    isolation: Isolation = "read_committed"
 
     def takes(self, topic: str) -> bool:
         """Whether messages of the pipeline lie in a topic, as other than results."""
@@ -169,9 +170,11 @@ class Life:
             return True
         if message.topic not in self.route.outputs:
             return False
-        return any(
-            _is_traced(one, message) or (one.key is not None and one.key == message.key)
-            for one in self.records
+        known = self.records
+        if message.key is not None and any(one.key == message.key for one in known):
+            return True
+        return headers.trace_of(message) is not None and any(
+            _is_traced(one, message) for one in known
         )
 
     @property
@@ -199,7 +202,7 @@ Ledgers = Mapping[str, Mapping[tuple[int, int], Entry]]
 
 
 def lives_of(records: Iterable[Message], routes: Sequence[Route]) -> list[Life]:
-    """The messages that some records are about, with all of these that belong to each."""
+    """The messages that some records are about, the oldest first, with all that belong to each."""
     found: dict[tuple[str, Place], Life] = {}
     every = list({place_of(message): message for message in records}.values())
     for message in every:
@@ -217,7 +220,12 @@ def lives_of(records: Iterable[Message], routes: Sequence[Route]) -> list[Life]:
         if earlier is not life and life.source is not None:
             earlier.trail.append(life.source)
         life.results = _results(life, every)
-    return sorted(found.values(), key=lambda life: (life.route.pipeline, life.first))
+    return sorted(found.values(), key=_order)
+
+
+def _order(life: Life) -> tuple[int, str, Place]:
+    """The oldest first."""
+    return life.records[0].timestamp, life.route.pipeline, life.first
 
 
 def _results(life: Life, records: Sequence[Message]) -> list[tuple[Message, Found]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from worker.app import examine
-from worker.errors import ClientError, ConnectionFailed, NoWorker
+from worker.errors import ClientError, NoWorker
 from worker.flow.doctor import Durations, Facts, Finding, Source, Working, findings
 from worker.kafka.admin import GroupInfo, KafkaAdmin
 from worker.kafka.config import client_versions
@@ -110,8 +110,6 @@ class Doctor:
             if reads([one for p in self._spec.pipelines.values() for one in p.source], topic):
                 try:
                     bounds |= reader.since(topic, "oldest")
-                except ConnectionFailed:
-                    raise
                 except ClientError as error:
                     self._found.unread[topic] = str(error)
         commits = {name: self._commits(name, bounds) for name in self._spec.pipelines}
@@ -174,8 +172,6 @@ class Doctor:
         }
         try:
             return Counter(_lane_of(pipeline, one) for one in reader.beside(tails))
-        except ConnectionFailed:
-            raise
         except ClientError as error:
             self._found.unread[f"keys of {name}"] = str(error)
             return Counter()

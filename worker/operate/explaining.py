@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from worker.app import tiers_of
-from worker.errors import ClientError, ConnectionFailed, InvalidPartition
+from worker.errors import ClientError, InvalidPartition
 from worker.flow import headers
 from worker.flow.ledger import Entry
 from worker.flow.life import (
@@ -118,23 +118,9 @@ class Explainer:
         with Reader(self._kafka) as reader:
             record, missing = self._look(reader, place)
             wanted = self._begun(reader, place, record, missing)
-            trace = None if record is None else headers.trace_of(record)
-            if (
-                record is not None and trace is not None and not wanted
-            ):  # a result: only its trace leads to where it comes from
-                since = scope.since or _just_before([record]) - DAY
-                return self.of_trace(trace, replace(scope, since=since), on_progress)
-            records = [life.source for life in wanted if life.source is not None]
-            if record is not None and place not in {life.first for life in wanted}:
-                records.append(record)
-            since = scope.since or _just_before(records)
-            search = _Search(reader, scope.seconds, Explanation(since), on_progress, records)
-            own = [topic for life in wanted for topic in _own(life.route)]
-            search.read(self._present(own), lambda one: any(life.owns(one) for life in wanted))
-            lives = search.lives(wanted)
-            outputs = [topic for life in wanted for topic in sorted(life.route.outputs)]
-            search.read(self._present(outputs), lambda one: any(life.owns(one) for life in lives))
-            return self._told(search, wanted, scope.limit)
+            if wanted or record is None:
+                return self._of_messages(reader, wanted, record, scope, on_progress)
+        return self._of_result(record, scope, on_progress)
 
     def of_key(self, key: bytes, scope: Scope, on_progress: OnProgress) -> Explanation:
         """What has become of the messages with a key."""
@@ -146,6 +132,33 @@ class Explainer:
             lambda message: headers.trace_of(message) == trace, scope, on_progress
         )
 
+    def _of_messages(
+        self,
+        reader: Reader,
+        wanted: Sequence[Life],
+        record: Message | None,
+        scope: Scope,
+        on_progress: OnProgress,
+    ) -> Explanation:
+        """What has become of messages, of one of which there may be a record already."""
+        known = [life.source for life in wanted] + [record]
+        records = [one for one in known if one is not None]
+        found = Explanation(scope.since or _just_before(records))
+        search = _Search(reader, scope.seconds, found, on_progress, records)
+        own = [topic for life in wanted for topic in _own(life.route)]
+        search.read(self._present(own), lambda one: any(life.owns(one) for life in wanted))
+        lives = search.lives(wanted)
+        outputs = [topic for life in wanted for topic in sorted(life.route.outputs)]
+        search.read(self._present(outputs), lambda one: any(life.owns(one) for life in lives))
+        return self._told(search, wanted, scope.limit)
+
+    def _of_result(self, record: Message, scope: Scope, on_progress: OnProgress) -> Explanation:
+        """What has become of the messages of a result's trace: nothing else leads to its own."""
+        trace, since = headers.trace_of(record), scope.since or _just_before([record]) - DAY
+        if trace is None:
+            return Explanation(since, others=[record])
+        return self.of_trace(trace, replace(scope, since=since), on_progress)
+
     def _matching(self, keep: Keep, scope: Scope, on_progress: OnProgress) -> Explanation:
         found = Explanation(scope.since or datetime.now(UTC) - DAY)
         with Reader(self._kafka) as reader:
@@ -153,8 +166,8 @@ class Explainer:
             search.read(self.topics(), keep)
             lives = lives_of(search.records, self._routes)
             for life in lives[-scope.limit :]:
-                if life.source is None and life.first.topic in self._there:
-                    life.source, life.missing = self._look(reader, life.first)
+                if life.source is None:
+                    life.source, life.missing = self._look_by_headers(reader, life.first)
                     search.records += [] if life.source is None else [life.source]
             return self._told(search, lives, scope.limit)
 
@@ -165,9 +178,9 @@ class Explainer:
         lives = lives[found.more :]
         ledgers = self._ledgers(search.reader, lives)
         steps = [step for life in lives for step in steps_of(life, ledgers)]
-        sent = [step.topic for step in steps if step.topic is not None and step.place is None]
+        sent = {step.topic for step in steps if step.place is None}
         known = {*found.looked, *found.unread}
-        elsewhere = [topic for topic in self._present(sent) if topic not in known]
+        elsewhere = [topic for topic in self.topics() if topic in sent and topic not in known]
         search.read(elsewhere, lambda one: any(life.owns(one) for life in lives))
         lives = search.lives(wanted)[found.more :]
         told = {place_of(one) for life in lives for one in life.everything()}
@@ -188,9 +201,10 @@ class Explainer:
             first = self._first(route, place, record)
             if first is None:
                 continue
-            life = Life(route, first, record, missing)
+            hidden = missing if record is None or route.isolation == "read_committed" else None
+            life = Life(route, first, record, hidden)
             if first != place:
-                life.source, life.missing = self._look_if_there(reader, first)
+                life.source, life.missing = self._look_by_headers(reader, first)
             lives.append(life)
         return lives
 
@@ -199,12 +213,16 @@ class Explainer:
             return route.first_place(record)
         return place if reads(route.sources, place.topic) else None
 
-    def _look_if_there(self, reader: Reader, place: Place) -> tuple[Message | None, Missing | None]:
-        """The same as `_look`; what headers say may be of a topic that is gone."""
+    def _look_by_headers(
+        self, reader: Reader, place: Place
+    ) -> tuple[Message | None, Missing | None]:
+        """The same as `_look`; headers are what others have written, so they lead nowhere else."""
+        if place.topic not in self.topics():
+            return None, None
         try:
-            return self._look(reader, place) if place.topic in self._there else (None, "expired")
-        except InvalidPartition:
-            return None, "expired"
+            return self._look(reader, place)
+        except ClientError:
+            return None, None
 
     def _look(self, reader: Reader, place: Place) -> tuple[Message | None, Missing | None]:
         """The record at a place, and why readers of committed records do not see one."""
@@ -286,8 +304,6 @@ class _Search:
         for topic, span in spans.items():
             try:
                 why = self._read(span, keep)
-            except ConnectionFailed:
-                raise
             except ClientError as error:
                 why = str(error)
             if why is None:
@@ -360,6 +376,7 @@ def _route(spec: Spec, name: str) -> Route:
         None if target is None else redrive_topic(group),
         [topic for one in dead for topic in (one, parking_topic(one))],
         {*_free(spec), *filter(None, [pipeline.to])},
+        pipeline.isolation,
     )
 
 
