@@ -58,6 +58,26 @@ def test_every_query_that_ships_finds_its_metrics_and_labels_at_a_running_worker
             assert chosen_by | named.grouped_by <= labels, f"{where}: {metric} has {labels}"
 
 
+@pytest.mark.parametrize(
+    ("settings", "arguments"),
+    [({}, ("--processes", "2")), ({"pool": "process", "concurrency": 2}, ())],
+    ids=["processes", "a pool of processes"],
+)
+def test_durations_of_several_processes_are_told_as_one(
+    kafka: Kafka, tmp_path: Path, settings: Mapping[str, Any], arguments: tuple[str, ...]
+) -> None:
+    spec = Spec(kafka, tmp_path, "echo", settings)
+    spec.create_topics()
+
+    with spec.worker(*arguments) as worker:
+        worker.until(lambda: len(partitions(worker)) == 4)
+        kafka.produce(spec.source, numbered(40))
+        worker.until(lambda: worker.count("handled") == worker.count("produced") == 40)
+        assert worker.metric("worker_handler_duration_seconds_count") == 40
+        assert worker.metric("worker_latency_seconds_count") == 40
+        assert worker.metric("worker_handler_duration_seconds_sum") > 0
+
+
 def test_the_lag_of_a_partition_that_is_paused_grows_with_its_log(
     kafka: Kafka, tmp_path: Path
 ) -> None:
