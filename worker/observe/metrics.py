@@ -329,8 +329,8 @@ TABLE: Final = (
     partition(
         "worker_partition_end",
         "offset",
-        "The end of the partition, asked of the broker every few seconds while nothing is fetched; "
-        "absent when it is not known.",
+        "The end of the partition as the pipeline's `isolation` has it; absent when that is not "
+        "known.",
         lambda partition: partition.end,
     ),
     partition(
