@@ -110,6 +110,13 @@ def test_the_time_of_the_loop_is_told_by_stages() -> None:
     assert rig.values() == [str(number) for number in range(TIMED + 1)]
 
 
+def test_making_clients_is_no_handling() -> None:
+    stages = Rig(same).counts.stages
+
+    assert stages["other"] > 0.0
+    assert stages["handler"] == 0.0
+
+
 def test_where_the_handler_takes_the_message_nothing_is_decoded() -> None:
     def raw(message: Message) -> Any:
         return json.loads(message.value or b"")

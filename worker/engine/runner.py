@@ -136,6 +136,7 @@ class Runner:
         self._fence_log = self._make_fence_log()
         self.repairs = Repairs(job, self.consumer, clients.log_ends, clock, counts)
         self.consumer.subscribe(job.topics, self)
+        self._laps.end("other")
 
     def step(self) -> None:
         """Do one round: from what handlers have given back to what they are given next."""
