@@ -250,6 +250,7 @@ class PipelineLoop:
         return consumer.joined or len(consumer.unmatched) == len(self.job.topics)
 
     def _joining_for(self, consumer: Consumer, now: float, *, joined: bool) -> float | None:
+        """Seconds for which joining has gone on with a coordinator that allows it."""
         if joined or not consumer.coordinated or consumer.denied is not None:
             self._joining_since = None
             return None
