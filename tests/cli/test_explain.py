@@ -14,7 +14,18 @@ from tests.cli.rig import SPEC, shop, worker
 from worker.cli import lives as views
 from worker.cli import main
 from worker.cli.explain import Trace
-from worker.flow.life import Life, Missing, Place, Route, Standing, State, lives_of, steps_of
+from worker.flow.life import (
+    Found,
+    Life,
+    Missing,
+    Place,
+    Route,
+    Standing,
+    State,
+    Step,
+    lives_of,
+    steps_of,
+)
 from worker.operate.explaining import Explanation, Told
 from worker.types import Message
 
@@ -98,6 +109,20 @@ def test_the_shell_completes_topics_of_the_spec(tmp_path: Path) -> None:
 )
 def test_where_a_message_has_come_to_is_said_in_words(standing: Standing | None, text: str) -> None:
     assert text in views.sentence(told(standing), now=1.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [("trace", "finished, at orders/0/7: results found: 2"), ("key", "that may be its own: 2")],
+)
+def test_results_that_only_have_the_same_key_are_not_said_to_be_its_own(
+    found: Found, text: str
+) -> None:
+    life = told(Standing("finished", FIRST))
+    result = Step("result", 5, Place("done", 0, 1), "done", found_by=found)
+    with_results = Told(life.life, [*life.steps, result, result], life.standing)
+
+    assert text in views.sentence(with_results, now=1.0)
 
 
 def test_every_state_has_words() -> None:

@@ -104,8 +104,16 @@ def sentence(told: Told, now: float) -> str:
         place=standing.place,
         in_front=standing.in_front,
         seconds=max(0.0, (standing.due or 0) / 1000 - now),
-        results=f"results found: {len(life.results)}" if life.results else NO_RESULT,
+        results=_results(told.steps),
     )
+
+
+def _results(steps: Sequence[Step]) -> str:
+    found = [step.found_by for step in steps if step.kind == "result"]
+    if not found:
+        return NO_RESULT
+    sure = found[0] == "trace"
+    return f"results found: {len(found)}" if sure else f"results that may be its own: {len(found)}"
 
 
 def _head(told: Told, now: float) -> Iterator[str]:
@@ -125,7 +133,7 @@ def _rows(steps: Sequence[Step]) -> Iterator[tuple[str, ...]]:
     for step in steps:
         why = [step.reason, step.error, step.text and f"({step.text})"]
         if step.due is not None:
-            why.append(f"for {(step.due - step.at) / 1000:,g} s")
+            why.append(f"for {max(0, step.due - step.at) / 1000:,g} s")
         if step.found_by is not None:
             why.append(f"same {step.found_by}")
         yield (
