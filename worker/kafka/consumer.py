@@ -20,6 +20,7 @@ from worker.kafka import questions
 from worker.kafka.callbacks import Kept
 from worker.kafka.config import Properties
 from worker.kafka.failures import describe, failure
+from worker.kafka.fencing import Fencing
 from worker.kafka.logs import ClientLog, client_logger
 from worker.kafka.membership import generation
 from worker.kafka.partitions import (
@@ -45,6 +46,9 @@ COMMITTED_TIMEOUT: Final = 2.0
 COMMIT_WITHIN: Final = 5.0
 """Seconds for a commit that is waited for and meets a new epoch."""
 COMMIT_AGAIN_AFTER: Final = 0.05
+
+SESSION_MS: Final = 45_000
+"""The client's own `session.timeout.ms`."""
 
 LOOK_EVERY: Final = 2.0
 """Seconds between two looks for a topic that is missing."""
@@ -104,7 +108,8 @@ class KafkaConsumer:
         self._closed = False
         self._by_hand = False
         self._member: str | None = None
-        """The id that the group has given this member last."""
+        """The id that this member had in its last assignment."""
+        self._fencing: Fencing | None = None
         guard = self._kept.guard
         self._client = Client(
             {
@@ -197,8 +202,9 @@ class KafkaConsumer:
         try:
             self._kept.release()
         except Fenced as error:
-            self._require_twin(error)
-            raise
+            self._fencing = self._fencing or self._fenced(error)
+        if self._fencing is not None:
+            self._fencing.look()
         self._tell_refused()
         self._gone.clear()
         if (self._missing or self._hidden or self._awaited) and time.monotonic() >= self._look_due:
@@ -382,18 +388,10 @@ class KafkaConsumer:
 
     # --- details ---
 
-    def _require_twin(self, error: Fenced) -> None:
-        """Raise `ClientFatal` unless the group says that another member has this one's instance.
-
-        After a session has timed out, librdkafka asks without the member's id until the partitions
-        are given back, and so is taken for another one (its issue 3437).
-        """
-        try:
-            holder = questions.holder(self._properties, self._log)
-        except ClientError as unknown:
-            raise ClientFatal(f"{error.text}; who it is cannot be had: {unknown.text}") from error
-        if holder in (None, self._member):
-            raise ClientFatal("the group has lost this member, whose instance no other has")
+    def _fenced(self, error: Fenced) -> Fencing:
+        ask = partial(questions.holder, self._properties, self._log)
+        session = self._properties.get("session.timeout.ms", SESSION_MS) / 1000
+        return Fencing(error, self._member, self._client.memberid(), ask, session)
 
     def _generation(self) -> int:
         return generation(self._client.consumer_group_metadata())
