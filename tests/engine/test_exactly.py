@@ -399,6 +399,20 @@ def test_a_partition_without_messages_is_committed_once_a_second_although_others
     assert found[-1] == 1
 
 
+def test_a_transaction_stays_open_for_its_interval_be_it_longer_than_offsets_wait() -> None:
+    rig = exactly(settings={"transaction": {"interval": "5s"}}, partitions=2)
+    at_once(rig)
+    rig.broker.append_gap(OTHER, 1)
+    found = []
+    for number in range(1, 8):
+        rig.send(str(number))
+        later(rig, 0.9)
+        found.append((len(rig.values()), rig.committed(1)))
+
+    assert found[:5] == [(0, 0)] * 5
+    assert found[-1] == (6, 1)
+
+
 def test_nothing_is_committed_when_nothing_has_changed() -> None:
     rig = exactly()
     rig.send("1")

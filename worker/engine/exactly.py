@@ -23,7 +23,7 @@ from worker.types import ClientTotals, Commit
 MARGIN: Final = 5.0
 """Seconds beyond the time-out of a transaction for which its end is waited for."""
 IDLE_COMMIT: Final = 1.0
-"""Seconds between two commits while nothing but offsets has changed."""
+"""Seconds between two commits of offsets that belong to no transaction."""
 QUEUE_WAIT: Final = 0.05
 """Seconds to wait at a time for room in the producer's queue."""
 
@@ -115,8 +115,14 @@ class ExactlyOnce:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to commit, even if there are only offsets."""
-        return self._is_over or self._clock.monotonic() >= self._committed_at + IDLE_COMMIT
+        """Whether it is time to commit, even if there are only offsets.
+
+        These end no transaction that may stay open for longer: they are committed with it.
+        """
+        if self._is_over:
+            return True
+        may_end = self._begun is None or self._settings.interval <= IDLE_COMMIT
+        return may_end and self._clock.monotonic() >= self._committed_at + IDLE_COMMIT
 
     @property
     def due_in(self) -> float:

@@ -183,7 +183,7 @@ class PipelineLoop:
             patience=STALLED_AFTER + self.job.settings.revoke_timeout,
             timeout=self.job.settings.timeout,
             silent_for=None if silent_since is None else now - silent_since,
-            commit_patience=COMMITS_AFTER + self.job.settings.commit.interval,
+            commit_patience=COMMITS_AFTER + self.job.settings.commits_within,
             join_patience=JOIN_AFTER * self.job.may_be_silent,
             renewed=self._renewed,
             received_rate=received_rate,

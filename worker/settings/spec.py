@@ -389,8 +389,16 @@ class Pipeline(Lifecycle):
     @property
     def at_stake(self) -> int:
         """How many messages a crash may find between poll and commit, at most."""
-        by_commit = self.transaction if self.delivery == "exactly_once" else self.commit
-        return self.in_flight.messages + by_commit.messages
+        return self.in_flight.messages + self._committing.messages
+
+    @property
+    def commits_within(self) -> float:
+        """Seconds between two commits, at most."""
+        return self._committing.interval
+
+    @property
+    def _committing(self) -> CommitSettings | TransactionSettings:
+        return self.transaction if self.delivery == "exactly_once" else self.commit
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
