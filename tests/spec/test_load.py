@@ -593,6 +593,22 @@ def test_two_pipelines_of_one_group_are_named(tmp_path: Path) -> None:
     )
 
 
+def test_two_pipelines_of_one_transactional_id_are_named(tmp_path: Path) -> None:
+    def found(group: str, delivery: str = "exactly_once") -> list[str]:
+        of_delays = f"    group: g\n    instance: x.y\n    delivery: {delivery}\n    to: delays"
+        of_alerts = f"    group: {group}\n    instance: y\n    delivery: exactly_once"
+        text = changed("    to: delays", of_delays).replace("    to: alerts", of_alerts)
+        return problems(tmp_path, text)
+
+    assert found("g.z") == found("g.x", "at_least_once") == []
+    (problem,) = found("g.x")
+    assert problem.endswith(
+        "pipelines.alerts.instance: 'y' in group 'g.x' makes the transactional.id 'g.x.y.0', as "
+        "pipelines.delays.instance 'x.y' does in group 'g': each would shut the other out; change "
+        "one of them"
+    )
+
+
 @pytest.mark.parametrize(("broker", "refused"), [("localhost:9092", False), ("kafka:9092", True)])
 def test_a_readable_password_does_not_leave_the_machine(
     tmp_path: Path,

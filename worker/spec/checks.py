@@ -25,6 +25,7 @@ def contradictions(spec: Spec) -> list[Contradiction]:
         *_security(spec),
         *_clients(spec.kafka),
         *_groups(spec),
+        *_identities(spec),
         *_breakers(spec),
         *(
             found
@@ -80,6 +81,24 @@ def _groups(spec: Spec) -> Iterator[Contradiction]:
                 ("pipelines", name, "group"),
                 f"group {spec.group(name)!r} is that of pipeline {first!r} too; "
                 "each pipeline needs its own",
+            )
+
+
+def _identities(spec: Spec) -> Iterator[Contradiction]:
+    """Those of transactions begin with group and instance: two pairs may be one text."""
+    users: dict[str, str] = {}
+    for name, pipeline in spec.pipelines.items():
+        if pipeline.delivery != "exactly_once" or pipeline.instance is None:
+            continue
+        identity = f"{spec.group(name)}.{pipeline.instance}"
+        first = users.setdefault(identity, name)
+        if spec.group(first) != spec.group(name):
+            other = spec.pipelines[first].instance
+            yield (
+                ("pipelines", name, "instance"),
+                f"{pipeline.instance!r} in group {spec.group(name)!r} makes the transactional.id "
+                f"{identity + '.0'!r}, as pipelines.{first}.instance {other!r} does in group "
+                f"{spec.group(first)!r}: each would shut the other out; change one of them",
             )
 
 
