@@ -1,4 +1,4 @@
-"""A relay in front of a server, which can keep the server's answers back."""
+"""A relay in front of a server, which can keep the server's answers back, or change them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ PART = 65_536
 
 
 class Relay:
-    """Passes connections on to a port of this machine, as a context manager."""
+    """Passes connections on to a port of this machine, as a context manager.
 
-    def __init__(self, port: int) -> None:
+    `change` is given each part of an answer as it has come, and returns what is passed back.
+    """
+
+    def __init__(self, port: int, change: Callable[[bytes], bytes] = bytes) -> None:
         self._target = ("127.0.0.1", port)
+        self._change = change
         self._answers = threading.Event()
         self._answers.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -72,7 +76,7 @@ class Relay:
         with suppress(OSError):
             while part := server.recv(PART):
                 self._answers.wait()
-                client.sendall(part)
+                client.sendall(self._change(part))
             client.shutdown(socket.SHUT_RDWR)
 
     def _begin(self, work: Callable[[], None]) -> None:

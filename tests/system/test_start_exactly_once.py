@@ -8,8 +8,9 @@ import pytest
 from confluent_kafka.admin._acl import AclOperation  # not re-exported for type checkers
 from confluent_kafka.admin._resource import ResourceType
 
+from tests.old import relayed
 from tests.system.guarded import LONGEST_TRANSACTION, USE, Guarded
-from tests.system.rig import Spec
+from tests.system.rig import Kafka, Spec
 
 pytestmark = pytest.mark.kafka
 
@@ -50,3 +51,17 @@ def test_transactions_that_may_last_longer_than_brokers_let_them_stop_the_start(
         assert worker.ended() == 78
         assert f"{HERE}, whose ids would begin with '{spec.group}.'" in worker.log
         assert "lower transaction.timeout, or raise transaction.max.timeout.ms" in worker.log
+
+
+def test_brokers_that_would_let_the_dead_commit_stop_the_start(
+    kafka: Kafka,
+    tmp_path: Path,
+) -> None:
+    with relayed(kafka.address, 2) as old:
+        spec = Spec(kafka, tmp_path, "echo", EXACTLY, client={"brokers": old})
+        spec.create_topics()
+
+        with spec.worker() as worker:
+            assert worker.ended() == 78
+            words = "exactly_once; these brokers are older than Kafka 2.5, and would take offsets"
+            assert f"pipelines.pipeline.delivery: {words}" in worker.log

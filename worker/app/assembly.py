@@ -52,6 +52,7 @@ from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.producer import KafkaProducer
 from worker.kafka.table import KafkaTable
 from worker.kafka.transactional import KafkaTransactional
+from worker.kafka.versions import require_fencing
 from worker.observe.tracing import Facts, tracers
 from worker.ports import Admin, Clock, Consumer, Producer, Transactional
 from worker.settings import Pipeline, TopicSettings
@@ -209,10 +210,12 @@ class _Assembly:
 
     def _try_transactions(self) -> None:
         """Begin to be who is to write in transactions, which says what is in the way of that."""
+        pipelines = self._spec.pipelines
+        names = [name for name in self._names if pipelines[name].delivery == "exactly_once"]
+        if names:
+            self._require_fencing(names)
         problems = []
-        for name in self._names:
-            if self._spec.pipelines[name].delivery != "exactly_once":
-                continue
+        for name in names:
             producer = self._transactional(name)
             try:
                 producer.take_over(ASK_TIMEOUT)
@@ -224,6 +227,16 @@ class _Assembly:
                 producer.close(0.0)
         if problems:
             raise BadConfiguration(problems)
+
+    def _require_fencing(self, names: Sequence[str]) -> None:
+        try:
+            require_fencing(self._spec.kafka, ASK_TIMEOUT)
+        except ClientError as error:
+            if error.retriable:
+                raise BrokersUnreachable(str(error)) from error
+            here = [("pipelines", name, "delivery") for name in names]
+            problems = [self._document.problem(one, f"exactly_once; {error}") for one in here]
+            raise BadConfiguration(problems) from error
 
     def _transactional(self, name: str) -> KafkaTransactional:
         pipeline, limits = self._spec.pipelines[name], self._known.limits
