@@ -317,6 +317,12 @@ class Admin(Protocol):
         of no open transaction; topics that do not exist are left out. Raises `ClientError`.
         """
 
+    def allowed(self, groups: Iterable[str]) -> Mapping[str, frozenset[str]]:
+        """What this user may do with groups, such as `READ`, as far as the cluster says it.
+
+        Raises nothing: a group whose coordinator is away is left out.
+        """
+
     def ends(self, partitions: Sequence[TopicPartition], isolation: Isolation) -> Offsets:
         """Where partitions end for a reader of this isolation.
 

@@ -46,6 +46,13 @@ def test_a_topic_that_exists_is_left_as_it_is(rig: Rig) -> None:
     assert {name: topic.partitions for name, topic in info.items()} == {topic: 3, other: 1}
 
 
+def test_a_group_may_be_joined_of_which_nothing_else_is_told(rig: Rig) -> None:
+    group = unique("group")
+
+    assert "READ" in rig.admin().allowed([group]).get(group, {"READ"})
+    assert rig.stranded_admin().allowed([group]) == {}
+
+
 def test_nothing_is_described_and_made_of_nothing(rig: Rig) -> None:
     rig.admin().create({})
 

@@ -235,7 +235,7 @@ def test_a_topic_that_is_hidden_is_told_until_it_is_there_again(
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
-def test_a_group_that_may_not_be_joined_is_told_until_it_may(
+def test_a_group_that_may_not_be_joined_stops_the_start(
     guarded: Guarded, tmp_path: Path, protocol: str
 ) -> None:
     settings = {**guarded.settings, "group": {"protocol": protocol}}
@@ -243,16 +243,38 @@ def test_a_group_that_may_not_be_joined_is_told_until_it_may(
     spec.create_topics()
     for topic in (spec.source, spec.target):
         guarded.grant(topic, ResourceType.TOPIC, USE)
+    says = f"group: group '{spec.group}' may not be joined by this user: grant Read on it"
 
     with spec.worker() as worker:
+        assert (worker.ended(), says in worker.log) == (78, True), worker.log
+    guarded.grant(spec.group, ResourceType.GROUP, [AclOperation.DESCRIBE])
+    with spec.worker() as worker:
+        assert (worker.ended(), says in worker.log) == (78, True), worker.log
+    guarded.grant(spec.group, ResourceType.GROUP, [AclOperation.READ])
+    with spec.worker() as worker:
+        worker.until(worker.is_ready)
+        assert worker.stop() == 0, worker.log
+
+
+def test_a_group_that_a_member_may_not_be_in_any_more_is_told_until_it_may(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    """The classic protocol has no such right to lose once a member has joined."""
+    settings = {**guarded.settings, "group": {"protocol": "consumer"}}
+    spec = Spec(guarded.kafka, tmp_path, "echo", top={"kafka": settings})
+    spec.create_topics()
+    for topic in (spec.source, spec.target):
+        guarded.grant(topic, ResourceType.TOPIC, USE)
+    guarded.grant(spec.group, ResourceType.GROUP, [AclOperation.READ])
+    says = f"group '{spec.group}' may not be joined by this user: grant Read on it"
+
+    with spec.worker() as worker:
+        worker.until(worker.is_ready)
+        guarded.revoke(spec.group, ResourceType.GROUP)
         worker.until(lambda: worker.codes() == ["denied"])
+        assert says in worker.get("/readyz")["reasons"][0]["text"]
+        assert says in worker.log
         assert worker.get("/livez") == {"status": "ok", "reasons": []}
         guarded.grant(spec.group, ResourceType.GROUP, [AclOperation.READ])
         worker.until(worker.is_ready)
-        if protocol == "consumer":  # the classic one has no such right to lose once it has joined
-            guarded.revoke(spec.group, ResourceType.GROUP)
-            worker.until(lambda: worker.codes() == ["denied"])
-            assert worker.get("/livez") == {"status": "ok", "reasons": []}
-            guarded.grant(spec.group, ResourceType.GROUP, [AclOperation.READ])
-            worker.until(worker.is_ready)
         assert worker.stop() == 0, worker.log

@@ -23,7 +23,7 @@ from worker.app.retrytopics import (
     too_few_partitions,
     unfit,
 )
-from worker.app.rights import forbidden, not_exactly_once
+from worker.app.rights import forbidden, not_exactly_once, unjoinable
 from worker.app.topics import absent, named_topics
 from worker.engine.breaker import Breaker
 from worker.engine.ends import LogEnds
@@ -59,7 +59,8 @@ from worker.settings import Pipeline, TopicSettings
 from worker.settings.librdkafka import key_of
 from worker.settings.patterns import unmatched
 from worker.settings.topics import redrive_topic
-from worker.spec import Document
+from worker.spec import Document, in_order
+from worker.types import Problem
 from worker.version import __version__
 
 log = logging.getLogger(__name__)
@@ -171,7 +172,11 @@ class _Assembly:
 
     def _prepare(self) -> None:
         """Describe every topic first: a producer would make unknown ones silently."""
-        self._describe(self._names)
+        problems = self._learn(self._names)
+        allowed = self._admin.allowed(map(self._spec.group, self._names))
+        problems += unjoinable(self._document, self._names, allowed)
+        if problems:
+            raise BadConfiguration(in_order(problems))
         self._there = self._admin.names()
         self._redriven = self._made_redrive_topics()
         self._prepare_retry_topics()
@@ -254,7 +259,13 @@ class _Assembly:
         self._known.take(known)
 
     def _describe(self, names: Sequence[str]) -> None:
-        """Learn what these pipelines need to know of topics that they read or write."""
+        """Learn what these pipelines need to know of topics; raises `BadConfiguration`."""
+        problems = self._learn(names)
+        if problems:
+            raise BadConfiguration(problems)
+
+    def _learn(self, names: Sequence[str]) -> list[Problem]:
+        """Learn it, and what is wrong with topics that these pipelines read or write."""
         used = named_topics(self._document, names)
         known = self._admin.describe(list(used))
         missing = [topic for topic in used if topic not in known]
@@ -265,9 +276,8 @@ class _Assembly:
             missing = [topic for topic in used if topic not in known]
         problems = absent(self._document, used, missing)
         problems += forbidden(self._document, names, known)
-        if problems:
-            raise BadConfiguration(problems)
         self._known.take(known)
+        return problems
 
     def _pipeline(self, name: str, resources: Resources) -> PipelineLoop:
         pipeline = self._spec.pipelines[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from worker.app.retrytopics import fence_of, tiers_of
 from worker.errors import ClientError
@@ -28,6 +28,21 @@ def forbidden(
         if topic in known
         and (allowed := known[topic].allowed) is not None
         and operation not in allowed
+    ]
+
+
+def unjoinable(
+    document: Document, names: Iterable[str], allowed: Mapping[str, frozenset[str]]
+) -> list[Problem]:
+    """A problem for each group of these pipelines that may not be joined, as far as is told."""
+    groups = {name: document.spec.group(name) for name in names}
+    return [
+        document.problem(
+            ("pipelines", name, "group"),
+            f"group {group!r} may not be joined by this user: grant Read on it",
+        )
+        for name, group in groups.items()
+        if group in allowed and "READ" not in allowed[group]
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from worker.app.retrytopics import leftovers, retry_topics, sources_of, too_few_partitions, unfit
-from worker.app.rights import forbidden
+from worker.app.rights import forbidden, unjoinable
 from worker.ports import Admin
 from worker.settings.patterns import is_pattern
 from worker.spec import Document, in_order
@@ -58,6 +58,7 @@ def examine(document: Document, admin: Admin) -> list[Problem]:
         [
             *absent(document, named, [topic for topic in named if topic not in known]),
             *forbidden(document, names, known),
+            *unjoinable(document, names, admin.allowed(map(document.spec.group, names))),
             *too_few_partitions(document, sources, known),
             *unfit(document, names, known),
             *leftovers(document, admin, names, there),

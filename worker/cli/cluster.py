@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
@@ -121,6 +121,10 @@ class EmbeddedAdmin:
     def uncommitted(self, _group: str, topics: Sequence[str]) -> Mapping[str, int]:
         """See `ports.Admin`; the broker has nothing of an earlier run."""
         return dict.fromkeys(topics, 0)
+
+    def allowed(self, _groups: Iterable[str]) -> Mapping[str, frozenset[str]]:
+        """See `ports.Admin`; everybody may do everything."""
+        return {}
 
     def ends(self, _partitions: Sequence[TopicPartition], _isolation: Isolation) -> Offsets:
         """See `ports.Admin`; the broker is not asked."""

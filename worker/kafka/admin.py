@@ -176,6 +176,19 @@ class KafkaAdmin:
         names = None if allowed is None else frozenset(one.name for one in allowed)
         return GroupInfo(len(found.members), names)
 
+    def allowed(self, groups: Iterable[str]) -> Mapping[str, frozenset[str]]:
+        """See `ports.Admin`."""
+        told = {group: self._allowed_with(group) for group in groups}
+        return {group: allowed for group, allowed in told.items() if allowed is not None}
+
+    def _allowed_with(self, group: str) -> frozenset[str] | None:
+        try:
+            return self.group(group).allowed
+        except BrokersUnreachable:
+            return None
+        except ClientError as error:
+            return frozenset() if error.code == KafkaError.GROUP_AUTHORIZATION_FAILED else None
+
     def topic_id(self, topic: str) -> str:
         """Kafka's id of a topic, which one that is made again under its name does not get."""
         answers = self._client.describe_topics(

@@ -151,10 +151,10 @@ class KafkaConsumer:
     def denied(self) -> str | None:
         """See `ports.Consumer`; of a partition that may be read again only an end is heard."""
         if self._denied_group:
-            return "the group may not be joined"
+            return self._why_not_joined
         self._denied -= self.ends(list(self._denied)).keys()
         topics = sorted(self._hidden | {partition.topic for partition in self._denied})
-        return f"may not be read: {', '.join(topics)}" if topics else None
+        return f"may not be read: {', '.join(topics)}; grant Read there" if topics else None
 
     @property
     def missing(self) -> Sequence[str]:
@@ -458,11 +458,18 @@ class KafkaConsumer:
                     self._missing.discard(topic)
                     self._hidden.discard(topic)
 
+    @property
+    def _why_not_joined(self) -> str:
+        group = self._properties["group.id"]
+        return f"group {group!r} may not be joined by this user: grant Read on it"
+
     def _note(self, error: KafkaError) -> None:
         self._last_error = describe(error)
+        if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            self._denied_group = True
+            self._last_error = f"{self._last_error}; {self._why_not_joined}"
         self._on_any_error(error)
         self._log.warning("%s", self._last_error)
-        self._denied_group |= error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
         problem = failure(error)
         if type(problem) is not ClientError:
             self._kept.keep(problem)

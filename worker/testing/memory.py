@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from worker.errors import BrokersUnreachable
 from worker.ports import Clock, NewTopic, Offsets
@@ -200,6 +200,10 @@ class MemoryAdmin:
             for name in topics
             if name in self._broker.topics
         }
+
+    def allowed(self, groups: Iterable[str]) -> Mapping[str, frozenset[str]]:  # noqa: ARG002
+        """Tell of no group: everybody may do everything."""
+        return {}
 
     def ends(self, partitions: Sequence[TopicPartition], isolation: Isolation) -> Offsets:
         """Tell the ends; what does not exist is left out."""
