@@ -20,8 +20,11 @@ import pytest
 import yaml
 from confluent_kafka import KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclOperation  # not re-exported for type checkers
+from confluent_kafka.admin._resource import ResourceType
 
 from tests.cli.rig import worker
+from tests.system.guarded import USE, Guarded
 from tests.system.rig import DEADLINE, ROOT, Kafka, Worker, free_port, ids, unique
 from tests.system.test_transactions import write
 from worker import Kafka as Client
@@ -560,4 +563,43 @@ def test_a_topic_that_does_not_exist_is_told(kafka: Kafka, tmp_path: Path) -> No
     code, _, err = shop.dlq("redrive", "--yes", "--to", "nowhere-1", "--allow", "nowhere-1")
 
     assert code == 1
-    assert "Error: topic nowhere-1 does not exist; make it first\n" in err
+    assert "Error: topic nowhere-1 does not exist, or is not shown to this user; make it" in err
+
+
+def test_rights_that_a_redrive_lacks_are_told_and_no_others_are_needed(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    shop = Shop(guarded.kafka, tmp_path)
+    shop.bury(3)
+    spec = yaml.safe_load(shop.file.read_text())
+    shop.file.write_text(yaml.safe_dump({**spec, "kafka": guarded.settings}))
+    Client(guarded.kafka.address).create_topic(
+        f"{shop.dead}.ledger", TopicConfig(partitions=1, config={"cleanup.policy": "compact"})
+    )
+    guarded.kafka.create(shop.redrive, partitions=1)
+    describe, read, write = USE
+
+    def told() -> str:
+        code, _, err = shop.dlq("redrive", "--yes")
+        assert (code != 0, "Traceback" in err) == (True, False)
+        return err
+
+    def grant(topic: str, *operations: AclOperation) -> None:
+        guarded.grant(topic, ResourceType.TOPIC, operations)
+
+    assert f"{shop.dead} does not exist, or is not shown to this user" in told()
+    grant(shop.dead, describe)
+    assert f"topic {shop.dead} may not be read by this user; grant Read on it" in told()
+    grant(shop.dead, read)
+    assert f"topics were not made: {shop.redrive}: TOPIC_AUTHORIZATION_FAILED" in told()
+    grant(shop.redrive, describe)
+    ledger = f"topic {shop.dead}.ledger"
+    assert (
+        f"this user may not move dead letters of {shop.dead}; grant Write on topic {shop.redrive}, "
+        f"Write on {ledger}, DescribeConfigs on {ledger}\n"
+    ) in told()
+    grant(shop.redrive, write)
+    grant(f"{shop.dead}.ledger", write, AclOperation.DESCRIBE_CONFIGS)
+    assert f"grant this user Write and Describe on the transactional id {shop.dead}" in told()
+    guarded.grant(shop.dead, ResourceType.TRANSACTIONAL_ID, [write, describe])
+    assert [one["count"] for one in shop.moved()["moved"]] == [3]

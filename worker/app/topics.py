@@ -40,16 +40,19 @@ def named_topics(document: Document, names: Sequence[str]) -> dict[str, Path]:
 
 
 def absent(document: Document, named: Mapping[str, Path], missing: Iterable[str]) -> list[Problem]:
-    """A problem for each of these topics, which do not exist."""
-    command = f"worker run {document.file} --create-topics"
+    """A problem for each of these topics, which do not exist or are hidden from this user."""
+    how = f"make it with: worker run {document.file} --create-topics, or grant Describe on it"
     return [
-        document.problem(named[topic], f"topic {topic!r} does not exist; make it with: {command}")
+        document.problem(
+            named[topic],
+            f"topic {topic!r} does not exist, or is not shown to this user; {how}",
+        )
         for topic in missing
     ]
 
 
 def examine(document: Document, admin: Admin) -> list[Problem]:
-    """Everything that is wrong with the topics of a spec, in one round; none is made."""
+    """Everything that is wrong with topics and groups of a spec, in one round; none is made."""
     names = list(document.spec.pipelines)
     named, there = named_topics(document, names), admin.names()
     known = admin.describe([*named, *sorted(retry_topics(document.spec))])

@@ -202,7 +202,14 @@ class KafkaAdmin:
         (answer,) = self._client.describe_configs(
             [resource], request_timeout=self._timeout
         ).values()
-        return str(self._answer(answer)[name].value)
+        try:
+            return str(self._answer(answer)[name].value)
+        except ClientError as error:
+            if error.code != KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise
+            text = f"{name} of {topic} cannot be read: {error.text}"
+            how = f"grant this user DescribeConfigs on topic {topic}"
+            raise ClientError(text, code=error.code, advice=how) from error
 
     def close(self) -> None:
         """See `ports.Admin`; the client lets go of its connections when it is forgotten."""

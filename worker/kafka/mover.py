@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
+from confluent_kafka import KafkaError
+
 from worker.errors import ClientError, ClientFatal, Fenced, QueueFull
 from worker.flow.backoff import backoff
 from worker.flow.deadletter import size_of
@@ -218,6 +220,7 @@ class _Transactions:
 
     def __init__(self, kafka: KafkaSettings, task: Task) -> None:
         self._topic = task.topic
+        self._identity = task.ledger
         limits = {topic: info.max_message_bytes for topic, info in task.targets.items()}
         properties = config.transactional(kafka, limits, task.ledger, TRANSACTION_TIMEOUT)
         self._producer = made(lambda: KafkaTransactional(properties))
@@ -225,9 +228,12 @@ class _Transactions:
     def __enter__(self) -> Self:
         try:
             self._producer.take_over(TAKEN_OVER_WITHIN)
-        except ClientError:
+        except ClientError as error:
             self._producer.close(0.0)
-            raise
+            if error.code != KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+                raise
+            how = f"grant this user Write and Describe on the transactional id {self._identity}"
+            raise type(error)(error.text, code=error.code, advice=how) from error
         return self
 
     def __exit__(self, *_: object) -> None:

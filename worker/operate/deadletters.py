@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 COMPACTED = {"cleanup.policy": "compact"}
 KEPT = {"retention.ms": -1}
 """What is parked is kept until somebody has looked at it."""
+_AS_GRANTED = {"READ": "Read", "WRITE": "Write", "DESCRIBE_CONFIGS": "DescribeConfigs"}
+"""What Kafka's own tools call operations."""
 
 
 @dataclass(slots=True)
@@ -165,22 +167,47 @@ class DeadLetters:
             parking_topic(task.topic): TopicSettings(partitions=partitions, config={**KEPT}),
             task.ledger: TopicSettings(partitions=1, config={**COMPACTED}),
         }
-        known = self._admin.describe(wanted)
+        known = self._admin.describe([task.topic, *wanted])
         missing = {name: ours[name] for name in wanted if name not in known and name in ours}
         if missing:
             self._create({name: self._spec.topics.get(name, new) for name, new in missing.items()})
-            known = self._admin.describe(wanted)
+            known = self._admin.describe([task.topic, *wanted])
         for name in wanted:
             if name not in known:
-                raise TopicNotFound(f"topic {name} does not exist", advice="make it first")
+                raise _not_there(name, "make it first, or grant this user Describe on it")
+        self._require_rights(task, topics, known)
         self._require_compacted(task.ledger)
         return known
+
+    def _require_rights(
+        self, task: Task, topics: Collection[str], known: Mapping[str, TopicInfo]
+    ) -> None:
+        """Raise `ClientError` for all that the cluster says this user may not do, in one round."""
+        needed = {
+            **dict.fromkeys(sorted(topics), ("WRITE",)),
+            task.topic: ("READ",),
+            task.ledger: ("READ", "WRITE", "DESCRIBE_CONFIGS"),
+        }
+        lacking = [
+            f"{_AS_GRANTED[operation]} on topic {topic}"
+            for topic, operations in needed.items()
+            for operation in operations
+            if (allowed := known[topic].allowed) is not None and operation not in allowed
+        ]
+        if lacking:
+            raise ClientError(
+                f"this user may not move dead letters of {task.topic}",
+                advice=f"grant {', '.join(lacking)}",
+            )
 
     def _create(self, topics: Mapping[str, TopicSettings]) -> None:
         try:
             self._admin.create(topics)
         except TopicsRefused as error:
-            how = "make them first, the ledger with one partition and cleanup.policy=compact"
+            how = (
+                "make them first, the ledger with one partition and cleanup.policy=compact, and "
+                "grant this user Describe on them"
+            )
             raise ClientError(error.text, advice=how) from error
 
     def _require_compacted(self, ledger: str) -> None:
@@ -194,12 +221,26 @@ class DeadLetters:
 
     def _ledger(self, reader: Reader, topic: str) -> Ledger:
         name, topic_id = ledger_topic(topic), self._admin.topic_id(topic)
-        if not self._admin.describe([name]):
+        if not self._is_readable(name):
             return Ledger(topic_id)
         return ledger_of(reader, name, topic_id)
 
     def _require(self, topic: str) -> None:
-        if not self._admin.describe([topic]):
-            raise TopicNotFound(
-                f"topic {topic} does not exist", advice="`worker dlq list` names those of the spec"
+        if not self._is_readable(topic):
+            how = "`worker dlq list` names those of the spec; this user needs Describe and Read"
+            raise _not_there(topic, how)
+
+    def _is_readable(self, topic: str) -> bool:
+        """Whether a topic is there; raises `ClientError` where it may not be read."""
+        known = self._admin.describe([topic])
+        allowed = known[topic].allowed if known else None
+        if allowed is not None and "READ" not in allowed:
+            raise ClientError(
+                f"topic {topic} may not be read by this user", advice="grant Read on it"
             )
+        return bool(known)
+
+
+def _not_there(topic: str, advice: str) -> TopicNotFound:
+    text = f"topic {topic} does not exist, or is not shown to this user"
+    return TopicNotFound(text, advice=advice)
