@@ -204,6 +204,7 @@ def test_nothing_is_read_after_a_close_that_came_while_reading_began(
         other.close()
         reading.join(DEADLINE)
 
+        assert not reading.is_alive()
         assert "kafka-reading" not in {thread.name for thread in threading.enumerate()}
 
 

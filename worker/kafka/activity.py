@@ -104,7 +104,7 @@ class Activity:
                 self._reading = None if self._closed else made
                 self._group = None if self._reading is None else group
         if self._reading is None:
-            made.stop()
+            made.stop(timeout=0.0)
             made.run()
             raise ClientClosed("the client was closed meanwhile")
         return made
