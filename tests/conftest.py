@@ -28,18 +28,18 @@ settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
-def kafka_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def kafka_address(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Bootstrap address of a real Apache Kafka: that of KAFKA_BROKERS, else one of our own."""
-    with one_for_all(tmp_path_factory, "kafka", running_broker) as address:
-        yield address
+    return one_for_all(pytestconfig, tmp_path_factory, "kafka", running_broker)
 
 
 @pytest.fixture(scope="session")
-def secure_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
+def secure_kafka(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> SecureKafka:
     """A real Apache Kafka of our own with SASL and TLS; it is shared, so leave it as it is."""
     start = partial(running_secure_kafka, tmp_path_factory.mktemp("secure"))
-    with one_for_all(tmp_path_factory, "secure", start) as text:
-        yield SecureKafka.parse(text)
+    return SecureKafka.parse(one_for_all(pytestconfig, tmp_path_factory, "secure", start))
 
 
 @pytest.fixture(scope="session")
@@ -54,15 +54,18 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@contextmanager
-def one_for_all(factory: pytest.TempPathFactory, name: str, start: Start) -> Iterator[str]:
-    """What `start` yields, started once for all processes of the run."""
+def one_for_all(
+    config: pytest.Config, factory: pytest.TempPathFactory, name: str, start: Start
+) -> str:
+    """What `start` yields, started once for all processes of the run, until all tests are over.
+
+    Not until a fixture is torn down: the time of a test does not run while others are waited for.
+    """
+    stack = ExitStack()
+    config.add_cleanup(stack.close)
     if "PYTEST_XDIST_WORKER" in os.environ:
-        with shared(factory.getbasetemp().parent / name, start) as text:
-            yield text
-    else:
-        with real(start) as text:
-            yield text
+        return stack.enter_context(shared(factory.getbasetemp().parent / name, start))
+    return stack.enter_context(real(start))
 
 
 @contextmanager
