@@ -263,9 +263,9 @@ def test_a_pipeline_gets_a_new_producer_while_topics_of_other_pipelines_are_miss
     wrap = Wrap(admin=lambda _admin: broker.admin(), producer=kept)
     assembly = _Assembly(spec, replace(options, wrap=wrap))
 
-    assembly._clients("one").producer()
+    assembly._clients("one").producer(alone=False)
     with pytest.raises(BadConfiguration, match=r"two\.dlq"):
-        assembly._clients("two").producer()
+        assembly._clients("two").producer(alone=False)
 
     assert len(made) == 1
     made[0].close(0)

@@ -168,7 +168,7 @@ def running(
     executor = Executor(handler, decode, results, settings.retry, None, in_order, {})
     producers: list[KafkaProducer] = []
 
-    def producer() -> KafkaProducer:
+    def producer(**_: bool) -> KafkaProducer:
         producers.append(KafkaProducer({}))
         return producers[-1]
 

@@ -339,7 +339,7 @@ def test_a_retry_topic_that_is_gone_is_made_again_with_the_next_producer(
         del admin._broker.topics["test.one.retry.1"]
         admin.made.clear()
 
-        assembly._clients("one").producer().close(0)
+        assembly._clients("one").producer(alone=False).close(0)
 
     assert list(admin.made) == ["test.one.retry.1"]
 

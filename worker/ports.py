@@ -12,6 +12,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Final, Literal, NewType, Protocol
 
+from worker.errors import ClientError
 from worker.types import (
     ClientTotals,
     Commit,
@@ -43,8 +44,8 @@ Place = Literal["oldest", "newest"] | datetime
 
 OnStored = Callable[[int], None]
 """Called with how many records all in-sync replicas have."""
-OnFailed = Callable[[object], None]
-"""Called with the error of a record that is not stored.
+OnFailed = Callable[[ClientError], None]
+"""Called with the error of a record that is not stored, which names its topic.
 
 Both are called in `Producer.poll` or `close`, in the caller's thread.
 """
@@ -201,7 +202,8 @@ class Producer(Protocol):
     def refusal(self, error: object) -> Failure | None:
         """What a message dies of whose record met this error; None where another record could too.
 
-        Asked of what `send` has raised and of what a delivery report says.
+        Asked of what `send` has raised and of what `on_failed` was told. Records that share a
+        batch may share an error that is about one of them: it is sure of a record sent alone.
         """
 
     def poll(self, timeout: float) -> int:

@@ -122,7 +122,7 @@ class Member(Rig):
     def _make_pool(self) -> ChosenPool:
         return ChosenPool(self.executor.execute, self.clock)
 
-    def _make_transactional(self) -> MemoryTransactional:
+    def _make_transactional(self, *, alone: bool) -> MemoryTransactional:  # noqa: ARG002
         timeout = self._job.settings.transaction.timeout
         self.producer = producer = PatientProducer(
             self.broker, self.queue, self.identity, timeout, self

@@ -189,11 +189,11 @@ class Rig:
     def _make_pool(self) -> InlinePool:
         return InlinePool(self.executor.execute)
 
-    def _make_producer(self) -> MemoryProducer:
+    def _make_producer(self, *, alone: bool) -> MemoryProducer:  # noqa: ARG002 - each record is
         self.producer = self.broker.producer(queue=self.queue)
         return self.producer
 
-    def _make_transactional(self) -> MemoryTransactional:
+    def _make_transactional(self, *, alone: bool) -> MemoryTransactional:  # noqa: ARG002
         self.producer = producer = self.broker.transactional(
             self.identity, timeout=self._job.settings.transaction.timeout, queue=self.queue
         )

@@ -169,7 +169,7 @@ class Watched(Member):
         self.given_back: list[Partition] = []
         super().__init__(*args)
 
-    def _make_producer(self) -> MemoryProducer:
+    def _make_producer(self, *, alone: bool) -> MemoryProducer:  # noqa: ARG002
         self.producer = producer = WatchedProducer(self.broker, self.queue, self._watcher)
         producer.member = self
         self.broker.producers.append(producer)

@@ -82,7 +82,7 @@ class Running:
         )
         clients = Clients(
             lambda: self.broker.consumer("group"),
-            self.broker.producer,
+            lambda **_: self.broker.producer(),
             topics.limits,
             LogEnds(self.broker.admin().ends, Clock()),
         )

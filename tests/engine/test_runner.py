@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.engine.rig import GROUP, Rig
 from worker.engine.partition import POLL_LIMIT
-from worker.errors import Reject
+from worker.errors import ClientError, Reject
 from worker.flow import envelope
 from worker.observe.tracing import TraceContext
 from worker.testing import ManualClock, MemoryBroker
@@ -34,6 +35,45 @@ class RefusingBroker(MemoryBroker):
         error, when = self._refusal
         producer.fail_next(error, 1_000, when)
         return producer
+
+
+class BatchingProducer(MemoryProducer):
+    """Sends what waits as one batch, which is refused as a whole for one bad record."""
+
+    def __init__(self, broker: MemoryBroker, is_bad: Callable[[Encoded], bool]) -> None:
+        super().__init__(broker, 100_000)
+        self._is_bad = is_bad
+        self._spoilt = False
+        self.hold_deliveries()
+
+    def poll(self, timeout: float) -> int:
+        self._spoilt = any(self._is_bad(record) for record, _ in self._queue)
+        self.release()
+        served = super().poll(timeout)
+        self.hold_deliveries()
+        return served
+
+    def _refusal(self, record: Encoded) -> str | None:
+        return "INVALID_RECORD: one is" if self._spoilt else super()._refusal(record)
+
+
+class BatchingRig(Rig):
+    """A pipeline whose producers send batches, but for those that send each record alone."""
+
+    is_alone: bool
+
+    def _make_producer(self, *, alone: bool) -> MemoryProducer:
+        self.is_alone = alone
+        self.producer = producer = super()._make_producer(alone=alone)
+        if alone:
+            producer.fail_next("INVALID_RECORD: it is", 1_000, _is_bad)
+        else:
+            self.producer = BatchingProducer(self.broker, _is_bad)
+        return self.producer
+
+
+def _is_bad(record: Encoded) -> bool:
+    return record.topic == "target" and record.value == b"2"
 
 
 def same(payload: Any) -> Any:
@@ -159,7 +199,7 @@ def test_a_record_that_brokers_will_never_take_makes_its_message_a_dead_letter(
     rig = Rig(same, {"dead_letter": "dlq"}, broker)
     rig.send("1", "2", "3")
 
-    rig.step()
+    rig.step(10)
 
     (letter,) = rig.broker.records("dlq")
     assert letter.value == b"2"
@@ -168,6 +208,58 @@ def test_a_record_that_brokers_will_never_take_makes_its_message_a_dead_letter(
     assert set(rig.values()) == {"1", "3"}
     assert rig.committed() == 3
     assert rig.runner.blocked is None
+
+
+def test_a_message_whose_record_spoils_its_batch_is_the_only_one_that_is_given_up() -> None:
+    rig = BatchingRig(same, {"dead_letter": "dlq", "ordering": "none"})
+    rig.pool.size = 3
+    rig.send("1", "2", "3")
+
+    rig.step(6)
+
+    assert rig.values("dlq") == ["2"]
+    assert set(rig.values()) == {"1", "3"}
+    assert rig.committed() == 3
+
+
+def test_records_are_sent_in_batches_again_once_those_are_through_that_came_again() -> None:
+    rig = BatchingRig(same, {"dead_letter": "dlq"})
+    rig.send("1", "2", "3")
+    rig.step(2)
+    assert rig.is_alone
+
+    rig.step(6)
+    rig.send("4")
+    rig.step()
+
+    assert not rig.is_alone
+    assert rig.values()[-1] == "4"
+    assert rig.committed() == 4
+
+
+def test_a_pipeline_reads_again_that_finds_no_producer_to_go_back_to() -> None:
+    rig = BatchingRig(same, {"dead_letter": "dlq"})
+    rig.send("1", "2", "3")
+    rig.step(2)
+    make = rig._make_producer
+
+    def none(*, alone: bool) -> MemoryProducer:
+        if not alone:
+            raise ClientError("no producer")
+        return make(alone=alone)
+
+    rig.runner._clients = replace(rig._clients, producer=none)
+    rig.step(6)
+    assert rig.runner.blocked == "no producer"
+
+    rig.runner._clients = rig._clients
+    rig.clock.advance(60)
+    rig.send("4")
+    rig.step()
+
+    assert rig.runner.blocked is None
+    assert rig.values("dlq") == ["2"]
+    assert rig.committed() == 4
 
 
 def test_a_message_whose_record_is_refused_goes_to_the_topic_of_the_reason() -> None:
@@ -182,7 +274,7 @@ def test_a_message_whose_record_is_refused_goes_to_the_topic_of_the_reason() -> 
     assert rig.values("dlq") == []
 
 
-def test_all_records_that_are_refused_are_found_together_and_without_waiting() -> None:
+def test_every_record_that_is_refused_is_found_without_waiting() -> None:
     def twice(payload: int) -> list[Any]:
         return [Record("same", headers=[("number", str(payload))]), None, "same"]
 
@@ -191,10 +283,10 @@ def test_all_records_that_are_refused_are_found_together_and_without_waiting() -
     rig = Rig(twice, {"dead_letter": "dlq"}, broker)
     rig.send(*map(str, range(10)))
 
-    rig.step()
+    rig.step(40)
 
     assert rig.values("dlq") == ["3", "6", "9"]
-    assert rig.counts.rewinds == 2
+    assert rig.counts.rewinds == 4
     assert rig.counts.produced == 14
     assert rig.committed() == 10
 

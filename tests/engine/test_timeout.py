@@ -162,7 +162,10 @@ def test_a_sync_handler_that_hangs_is_reported_once_and_keeps_its_result(
     rig.runner.close()
     rig.send("7", "8", "9")
     clients = Clients(
-        lambda: rig.broker.consumer("group"), rig.broker.producer, rig.limits, rig.log_ends
+        lambda: rig.broker.consumer("group"),
+        lambda **_: rig.broker.producer(),
+        rig.limits,
+        rig.log_ends,
     )
     pool = ThreadPool("pipeline", rig.executor.execute, 2, Watch())
     loop = PipelineLoop(rig.runner.job, clients, pool, Clock(), Observer())

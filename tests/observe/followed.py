@@ -72,7 +72,7 @@ def rig(
         consumer=lambda: watching.consumer(consumer()),
         transactional=None
         if transactional is None
-        else lambda: watching.transactional(transactional()),
+        else lambda *, alone: watching.transactional(transactional(alone=alone)),
     )
     made.join_again()
     return made

@@ -30,11 +30,12 @@ from worker.flow.offsets import Ranges
 ROOT = Path(__file__).parents[2]
 DEADLINE = 90.0
 SETTLING = {
+    KafkaError._TIMED_OUT,  # while a transaction with offsets of the group is open
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.NOT_COORDINATOR,
 }
-"""What brokers answer about groups right after their start."""
+"""What is answered about a group only for a while, as right after the start of a broker."""
 
 
 def unique(name: str) -> str:

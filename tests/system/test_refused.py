@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,32 @@ DAY = 86_400_000
 """Milliseconds."""
 
 
+DELIVERIES = pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+
+
 def spec_of(kafka: Kafka, folder: Path, handler: str, settings: Mapping[str, Any]) -> Spec:
     """A spec with dead letters whose source takes records of any time."""
     spec = Spec(kafka, folder, handler, settings)
     dead_letter = f"{spec.name}.dlq"
     spec.settings = {**settings, "dead_letter": dead_letter}
-    config = {"message.timestamp.after.max.ms": str(10**15)}
-    client = AdminClient({"bootstrap.servers": kafka.address})
-    for future in client.create_topics([NewTopic(spec.source, 1, 1, config=config)]).values():
-        future.result()
+    create(kafka, spec.source, {"message.timestamp.after.max.ms": str(10**15)})
     kafka.create(spec.target, dead_letter, partitions=1)
     return spec
+
+
+def create(kafka: Kafka, topic: str, config: Mapping[str, str]) -> None:
+    client = AdminClient({"bootstrap.servers": kafka.address})
+    for future in client.create_topics([NewTopic(topic, 1, 1, config=dict(config))]).values():
+        future.result()
+
+
+def write(kafka: Kafka, topic: str, messages: int, in_the_future: Collection[int]) -> None:
+    now = int(time.time() * 1000)
+    producer = Producer({"bootstrap.servers": kafka.address, "enable.idempotence": True})
+    for one in range(messages):
+        ahead = 2 * DAY if one in in_the_future else 0
+        producer.produce(topic, b'{"id":%d}' % one, timestamp=now + ahead)
+    assert producer.flush(30) == 0
 
 
 def dead_lettered(kafka: Kafka, spec: Spec, records: int) -> Sequence[Message]:
@@ -48,21 +63,53 @@ def dead_lettered(kafka: Kafka, spec: Spec, records: int) -> Sequence[Message]:
     return letters
 
 
+@DELIVERIES
+@pytest.mark.parametrize("bad", [{50}, {50, 60, 299}], ids=["one", "three"])
 def test_results_dated_in_the_future_become_dead_letters_and_their_neighbours_results(
-    kafka: Kafka, tmp_path: Path
+    kafka: Kafka, tmp_path: Path, delivery: str, bad: Collection[int]
 ) -> None:
-    spec = spec_of(kafka, tmp_path, "echo", {"timestamps": "source"})
-    now = int(time.time() * 1000)
-    producer = Producer({"bootstrap.servers": kafka.address, "enable.idempotence": True})
-    for one in range(300):
-        ahead = 2 * DAY if one in (50, 60, 299) else 0
-        producer.produce(spec.source, b'{"id":%d}' % one, timestamp=now + ahead)
-    assert producer.flush(30) == 0
+    spec = spec_of(kafka, tmp_path, "echo", {"timestamps": "source", "delivery": delivery})
+    write(kafka, spec.source, 300, bad)
 
     letters = dead_lettered(kafka, spec, 300)
 
-    assert Counter(ids(letters)) == {50: 1, 60: 1, 299: 1}
-    assert {dict(letter.headers() or [])["dlq.reason"] for letter in letters} == {b"unencodable"}
+    assert Counter(ids(letters)) == dict.fromkeys(bad, 1)
+    headers = [dict(letter.headers() or []) for letter in letters]
+    assert {one["dlq.reason"] for one in headers} == {b"unencodable"}
+    why = f"cannot deliver to {spec.target}: INVALID_TIMESTAMP: "
+    assert all(why in str(one["dlq.message"]) for one in headers)
+
+
+@DELIVERIES
+def test_a_result_without_a_key_for_a_compacted_topic_is_the_only_one_that_becomes_a_dead_letter(
+    kafka: Kafka, tmp_path: Path, delivery: str
+) -> None:
+    spec = Spec(kafka, tmp_path, "echo", {"delivery": delivery})
+    spec.settings = {**spec.settings, "dead_letter": f"{spec.name}.dlq"}
+    kafka.create(spec.source, f"{spec.name}.dlq", partitions=1)
+    create(kafka, spec.target, {"cleanup.policy": "compact"})
+    keys = [None if one == 7 else b"key" for one in range(100)]
+    kafka.produce(spec.source, ((key, b'{"id":%d}' % one, 0) for one, key in enumerate(keys)))
+
+    letters = dead_lettered(kafka, spec, 100)
+
+    assert ids(letters) == [7]
+
+
+@DELIVERIES
+def test_without_dead_letters_the_message_is_named_whose_result_is_refused(
+    kafka: Kafka, tmp_path: Path, delivery: str
+) -> None:
+    spec = spec_of(kafka, tmp_path, "echo", {"timestamps": "source", "delivery": delivery})
+    spec.settings = {name: it for name, it in spec.settings.items() if name != "dead_letter"}
+    write(kafka, spec.source, 100, {50})
+
+    with spec.worker() as worker:
+        assert worker.ended() == 1
+
+    assert f"{spec.source}[0]@50) could not be handled: unencodable" in worker.log
+    assert f"cannot deliver to {spec.target}: INVALID_TIMESTAMP: " in worker.log
+    assert "KafkaError{" not in worker.log
 
 
 def test_results_for_partitions_that_do_not_exist_become_dead_letters(

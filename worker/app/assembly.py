@@ -221,7 +221,7 @@ class _Assembly:
             self._require_fencing(names)
         problems = []
         for name in names:
-            producer = self._transactional(name)
+            producer = self._transactional(name, alone=False)
             try:
                 producer.take_over(ASK_TIMEOUT)
             except ClientError as error:
@@ -243,12 +243,13 @@ class _Assembly:
             problems = [self._document.problem(one, f"exactly_once; {error}") for one in here]
             raise BadConfiguration(problems) from error
 
-    def _transactional(self, name: str) -> KafkaTransactional:
+    def _transactional(self, name: str, *, alone: bool) -> KafkaTransactional:
         pipeline, limits = self._spec.pipelines[name], self._known.limits
         instance = pipeline.instance or self._instance
         identity = config.identity(self._spec.group(name), instance, self._options.process or 0)
         timeout = pipeline.transaction.timeout
-        return KafkaTransactional(config.transactional(self._spec.kafka, limits, identity, timeout))
+        properties = config.transactional(self._spec.kafka, limits, identity, timeout)
+        return KafkaTransactional(config.alone(properties) if alone else properties)
 
     def _describe_retry_topics(self, name: str) -> None:
         """Learn anew what is known of those of a pipeline; one that is gone is made again."""
@@ -382,16 +383,19 @@ class _Assembly:
             properties = config.consumer(kafka, self._spec.group(name), pipeline, process)
             return watching.consumer(wrap.consumer(KafkaConsumer(properties)))
 
-        def producer() -> Producer:
+        def producer(*, alone: bool) -> Producer:
             # Records may name any topic of the spec, so batches have to fit into all of them.
             self._describe([name])
             self._describe_retry_topics(name)
-            return wrap.producer(KafkaProducer(config.producer(kafka, self._known.limits)))
+            properties = config.producer(kafka, self._known.limits)
+            return wrap.producer(KafkaProducer(config.alone(properties) if alone else properties))
 
-        def transactional() -> Transactional:
+        def transactional(*, alone: bool) -> Transactional:
             self._describe([name])
             self._describe_retry_topics(name)
-            return watching.transactional(wrap.transactional(self._transactional(name)))
+            return watching.transactional(
+                wrap.transactional(self._transactional(name, alone=alone))
+            )
 
         return Clients(
             consumer,

@@ -46,7 +46,7 @@ class Needs:
     on_refused: Callable[[Chunk, int, Failure], bool]
     """Told of a record that no broker will ever take, as `Outbox` says."""
     careful: bool
-    """Whether to know the place of each record in its chunk."""
+    """Whether to know of each record what became of it: the producer sends each alone."""
     mapless: bool
     """Whether the broker takes no envelopes: it is set up to take less."""
 
@@ -200,6 +200,13 @@ class AtLeastOnce:
         deadline = self._clock.monotonic() + SETTLE_FOR
         while self._producer.poll(SETTLE_WAIT) and self._clock.monotonic() < deadline:
             pass
+
+    def clear(self) -> bool:
+        """Wait for what is on its way; whether nothing is any more."""
+        deadline = self._clock.monotonic() + SETTLE_FOR
+        while self._unfinished and self.failure is None and self._clock.monotonic() < deadline:
+            self.serve(SETTLE_WAIT)
+        return not self._unfinished
 
     def close(self, timeout: float) -> None:
         """Let go of the producer; what is not acknowledged after `timeout` seconds is dropped."""

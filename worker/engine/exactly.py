@@ -208,6 +208,10 @@ class ExactlyOnce:
         with suppress(ClientError):  # a new producer does it otherwise
             self._producer.abort(self._settings.timeout + MARGIN)
 
+    def clear(self) -> bool:
+        """Whether nothing is on its way: no transaction is open, and nothing waits for one."""
+        return self._begun is None and not any(self._held.values())
+
     def close(self, timeout: float) -> None:
         """Let go of the producer, and of a transaction that is open."""
         self.outbox.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from worker.engine.breaker import Breaker
 from worker.engine.ends import LogEnds
@@ -14,6 +15,8 @@ from worker.flow.lanes import Lanes, OneLane
 from worker.flow.retry import Tier
 from worker.ports import Consumer, Producer, Table, Transactional
 from worker.settings import Pipeline
+
+Made_co = TypeVar("Made_co", bound=Producer, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,18 @@ class Job:
     """Seconds that a broker may keep the answer to a fetch back."""
 
 
+class MakeProducer(Protocol[Made_co]):
+    """Makes a producer, be it one that sends each record alone: in a batch of its own."""
+
+    def __call__(self, *, alone: bool) -> Made_co: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Clients:
     """How a runner comes by its clients; they are made anew after a fatal error."""
 
     consumer: Callable[[], Consumer]
-    producer: Callable[[], Producer]
+    producer: MakeProducer[Producer]
     limits: Mapping[str, int]
     """`max.message.bytes` of every topic produced to, kept current by `producer`."""
     log_ends: LogEnds
@@ -68,5 +77,5 @@ class Clients:
     """How many partitions these topics have, as last heard."""
     table: Callable[[], Table] | None = None
     """Makes a reader of the log of fences."""
-    transactional: Callable[[], Transactional] | None = None
+    transactional: MakeProducer[Transactional] | None = None
     """Makes the producer of a pipeline that delivers exactly once, in place of `producer`."""

@@ -29,10 +29,11 @@ class Outbox:
         *,
         careful: bool,
     ) -> None:
-        self.careful = careful
+        self._careful = careful
         """Whether to know the place of each record in its chunk, which takes longer.
 
         Delivery reports hold too little to tell two records apart that differ in headers or time.
+        The producer is one that sends each record alone, so that an error is about no other.
         """
         self.failure: str | None = None
         """Why a record could not be delivered; then only a new producer helps."""
@@ -75,7 +76,7 @@ class Outbox:
         stored = partial(self._stored, chunk)
         try:
             while chunk.sent < chunk.number:
-                last, place = (chunk.sent + 1, chunk.sent) if self.careful else (None, None)
+                last, place = (chunk.sent + 1, chunk.sent) if self._careful else (None, None)
                 failed = partial(self._failed, chunk, place)
                 records = chunk.records[chunk.sent : last]
                 chunk.sent += self._producer.send(records, stored, failed)
@@ -92,20 +93,20 @@ class Outbox:
         if not chunk.unacknowledged or not chunk.partition.alive:
             self._on_answered(chunk)
 
-    def _failed(self, chunk: Chunk, place: int | None, error: object) -> None:
+    def _failed(self, chunk: Chunk, place: int | None, error: ClientError) -> None:
         if chunk.partition.alive:
             self._fail(error, chunk, place)
         else:
             self._on_answered(chunk)
 
-    def _fail(self, error: object, chunk: Chunk, place: int | None) -> None:
+    def _fail(self, error: ClientError, chunk: Chunk, place: int | None) -> None:
         self._counts.delivery_failures += 1
         if self.failure is None:
             self.failure = str(error)
         refusal = self._producer.refusal(error)
         if refusal is None:
             return
-        if not self.careful:
+        if not self._careful:
             self.learnt = True
         elif place is not None:
             self.learnt |= self._on_refused(chunk, place, refusal)

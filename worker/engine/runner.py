@@ -297,7 +297,8 @@ class Runner:
         turns = deque(self.partitions.values())
         if self._may_flood:
             turns = deque(p for p in turns if p.may_go(now))
-        limit = min(self.pressure.portion(self.job.run_limit), self._pool.appetite)
+        most = 1 if self.settlement.careful else self.job.run_limit
+        limit = min(self.pressure.portion(most), self._pool.appetite)
         while turns and room and not self._pool.saturated:
             partition = turns.popleft()
             probes = partition.is_flooded
@@ -338,6 +339,8 @@ class Runner:
         if self.committer.failure is None:
             if self._behind:
                 self._look_whether_caught_up()
+            elif self.settlement.careful and self.committer.clear():
+                self._go_back_to_batches()
         elif self._resume_at is None:
             self._rewind(self.committer.failure)
         elif self._clock.monotonic() >= self._resume_at:
@@ -497,7 +500,7 @@ class Runner:
             self._note_times(collected)
         for finished in collected:
             self._note_back(finished.run)
-        for finished in together(collected):
+        for finished in collected if self.settlement.careful else together(collected):
             self._settle_run(finished)
 
     def _note_times(self, collected: Sequence[Finished]) -> None:
@@ -607,6 +610,7 @@ class Runner:
 
     def _make_committer(self) -> AtLeastOnce | ExactlyOnce:
         settings, make = self.job.settings, self._clients.transactional
+        careful = self.settlement.careful
         needs = Needs(
             self.consumer,
             self._clock,
@@ -615,12 +619,12 @@ class Runner:
             self._stored,
             self._finished,
             self.settlement.refused,
-            self.settlement.careful,
+            careful,
             self._mapless,
         )
         if make is None:
-            return AtLeastOnce(needs, self._clients.producer(), settings.commit)
-        return ExactlyOnce(needs, make(), settings.transaction)
+            return AtLeastOnce(needs, self._clients.producer(alone=careful), settings.commit)
+        return ExactlyOnce(needs, make(alone=careful), settings.transaction)
 
     def _rewind(self, reason: str) -> None:
         log.error("%s: reads again from what is committed: %s", self.job.name, reason)
@@ -671,9 +675,20 @@ class Runner:
             if partition.tracker.committable < self._behind.get(source, 0):
                 return
         self._behind.clear()
-        self.settlement.careful = self.committer.outbox.careful = False
         if self.blocked is not None:
             self._unblock()
+
+    def _go_back_to_batches(self) -> None:
+        """Have a producer that sends batches take over from one that sends each record alone."""
+        self.settlement.careful = False
+        self._mapless |= self.committer.mapless
+        try:
+            committer = self._make_committer()
+        except WorkerError as error:
+            self.committer.outbox.failure = str(error)
+        else:
+            self.committer.close(0.0)
+            self.committer = committer
 
     def _unblock(self) -> None:
         log.info("%s: records can be delivered again", self.job.name)

@@ -62,7 +62,7 @@ class Settlement:
         groups: FailureGroups,
     ) -> None:
         self.careful = False
-        """Whether chunks tell records apart, since one was refused of messages that come again."""
+        """Whether records are told apart and sent alone, since one was refused not long ago."""
         self.failures: Counter[str] = Counter()
         """Failures since they were last logged, by what became of the messages and why."""
         self.last_failure: str | None = None

@@ -157,6 +157,11 @@ def transactional(
     return properties
 
 
+def alone(properties: Properties) -> Properties:
+    """Those of a producer that sends each record in a batch of its own."""
+    return {**properties, "batch.num.messages": 1, "linger.ms": 0}
+
+
 def identity(group: str, instance: str, process: int) -> str:
     """Who a process of this index is, to its group and with `transactional.id` to the cluster."""
     return f"{group}.{instance}.{process}"

@@ -31,7 +31,10 @@ ADVICE: Final = {
     KafkaError.UNRELEASED_INSTANCE_ID: "another member of the group has this instance: give each "
     "its own, or wait until the session of one that was killed is over",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "grant this user Read on the group",
+    KafkaError.INVALID_RECORD: "a compacted topic takes no record without a key",
     KafkaError.INVALID_REPLICATION_FACTOR: "ask for no more replicas than there are brokers",
+    KafkaError.INVALID_TIMESTAMP: "message.timestamp.before.max.ms and "
+    "message.timestamp.after.max.ms of the topic say which times it takes",
     KafkaError.INVALID_TRANSACTION_TIMEOUT: "lower transaction.timeout, or raise "
     "transaction.max.timeout.ms of the brokers",
     KafkaError.MSG_SIZE_TOO_LARGE: _TOO_LARGE,
@@ -109,6 +112,11 @@ def failure(error: KafkaError) -> ClientError:
     return specific(ClientError, describe(error), error)
 
 
+def undelivered(topic: str | None, error: KafkaError) -> ClientError:
+    """Why a record was not delivered to a topic."""
+    return specific(ClientError, f"cannot deliver to {topic}: {describe(error)}", error)
+
+
 def reason(error: KafkaException | SystemError) -> KafkaError:
     """What the client says.
 
@@ -143,11 +151,7 @@ def specific(kind: type[Kind], text: str, error: KafkaError) -> Kind:
 
 def refusal(error: object) -> Failure | None:
     """See `ports.Producer`."""
-    if isinstance(error, KafkaError):
-        code, text = error.code(), describe(error)
-    elif isinstance(error, ClientError) and error.code is not None:
-        code, text = error.code, error.text
-    else:
+    if not isinstance(error, ClientError) or error.code is None:
         return None
-    reason = _REFUSALS.get(code)
-    return None if reason is None else Failure(reason, text=text, harmless=True)
+    reason = _REFUSALS.get(error.code)
+    return None if reason is None else Failure(reason, text=error.text, harmless=True)

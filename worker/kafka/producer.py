@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Client
 
 from worker.errors import ClientError, QueueFull
 from worker.kafka.callbacks import Kept
 from worker.kafka.config import Properties
-from worker.kafka.failures import describe, failure, reason, refusal
+from worker.kafka.failures import describe, failure, reason, refusal, undelivered
 from worker.kafka.logs import ClientLog, client_logger
 from worker.kafka.stats import Statistics
 from worker.ports import OnFailed, OnStored
@@ -210,13 +210,17 @@ class _Receipt:
         self.when_gone: News | None = None
         """What there is to tell when all records are stored; nothing after a failure."""
 
-    def __call__(self, error: KafkaError, _report: object) -> None:
+    def __call__(self, error: KafkaError, report: Message) -> None:
         self.when_gone = None
-        self._news.append((self._on_failed, error))
+        self._news.append((self._fail, (error, report)))
 
     def __del__(self) -> None:
         if self.when_gone is not None:
             self._news.append(self.when_gone)
+
+    def _fail(self, report: tuple[KafkaError, Message]) -> None:
+        error, message = report
+        self._on_failed(undelivered(message.topic(), error))
 
 
 def _not_queued(record: Encoded, error: Exception) -> ClientError:

@@ -63,7 +63,7 @@ class KafkaTransactional(KafkaProducer):
     ) -> None:
         super().__init__(properties, on_error)
         self._state: Literal["new", "idle", "open"] = "new"
-        self._refusal: KafkaError | None = None
+        self._refusal: ClientError | None = None
         """Why a record of the transaction is not stored."""
         self._ending = False
         """Whether the transaction was to be ended, and none was begun since."""
@@ -97,7 +97,7 @@ class KafkaTransactional(KafkaProducer):
                 raise
             self._tell()
             raise TransactionFailed(
-                "the transaction has failed" if self._refusal is None else describe(self._refusal)
+                "the transaction has failed" if self._refusal is None else self._refusal.text
             ) from error
 
     def commit(self, commits: Commits, membership: Membership | None, timeout: float) -> None:
@@ -121,7 +121,7 @@ class KafkaTransactional(KafkaProducer):
         self._begin_to_end()
         self._insist(self._client.abort_transaction, time.monotonic() + timeout, ClientFatal)
         if self._refusal is not None:
-            self._doubt = f"a record has left a gap in its sequence: {describe(self._refusal)}"
+            self._doubt = f"a record has left a gap in its sequence: {self._refusal.text}"
         self._state = "idle"
         self._tell()
 
@@ -174,13 +174,20 @@ class KafkaTransactional(KafkaProducer):
         return is_final or self._fatal is not None
 
     def _failed(self, problem: KafkaError, otherwise: type[ClientError]) -> ClientError:
-        known = [problem] if self._refusal is None else [problem, self._refusal]
-        fencing = next((one for one in known if one.code() in _FENCED), None)
-        if self._fatal is None and (fencing is not None or problem.fatal()):
-            self._fatal = self._failure(fencing or problem)
+        refusal = self._refusal
+        if self._fatal is None and refusal is not None and refusal.code in _FENCED:
+            self._fatal = _fenced(refusal.text, refusal.code)
+        if self._fatal is None and (problem.fatal() or problem.code() in _FENCED):
+            self._fatal = self._failure(problem)
         if self._fatal is None and otherwise is ClientFatal:
             self._fatal = specific(ClientFatal, describe(problem), problem)
-        return self._fatal or specific(otherwise, describe(known[-1]), known[-1])
+        if self._fatal is not None:
+            return self._fatal
+        if refusal is None:
+            return specific(otherwise, describe(problem), problem)
+        return otherwise(
+            refusal.text, code=refusal.code, retriable=refusal.retriable, advice=refusal.advice
+        )
 
     def _unanswered(self, problem: KafkaError) -> ClientError:
         if self._state == "new":
@@ -192,7 +199,7 @@ class KafkaTransactional(KafkaProducer):
     def _failure(self, error: KafkaError) -> ClientError:
         if error.code() not in _FENCED:
             return failure(error)
-        return Fenced(describe(error), code=error.code(), advice=_ADVICE)
+        return _fenced(describe(error), error.code())
 
     def _on_error(self, error: KafkaError) -> None:
         super()._on_error(error)
@@ -203,8 +210,8 @@ class KafkaTransactional(KafkaProducer):
         if self._ending:
             self._doubt = f"as a transaction ended, {why}"
 
-    def _note_refusal(self, on_failed: OnFailed, error: object) -> None:
-        if isinstance(error, KafkaError) and error.code() not in _PURGED:
+    def _note_refusal(self, on_failed: OnFailed, error: ClientError) -> None:
+        if error.code not in _PURGED:
             self._refusal = self._refusal or error
         on_failed(error)
 
@@ -216,3 +223,7 @@ class KafkaTransactional(KafkaProducer):
         self._require_sound()
         if self._state != "open":
             raise ClientError("no transaction was begun", advice="begin one first")
+
+
+def _fenced(text: str, code: int | None) -> Fenced:
+    return Fenced(text, code=code, advice=_ADVICE)

@@ -170,7 +170,7 @@ class MemoryTransactional(MemoryProducer):
         self._cluster.transactions.end(self, commit=commit)
         self._cluster.changed()
 
-    def _note_refusal(self, on_failed: OnFailed, error: object) -> None:
+    def _note_refusal(self, on_failed: OnFailed, error: ClientError) -> None:
         self._refused = self._refused or str(error)
         on_failed(error)
 
