@@ -54,6 +54,12 @@ Both are called in `Producer.poll` or `close`, in the caller's thread.
 class Rebalance(Protocol):
     """Who is told of changes of a group; called inside `Consumer.poll` and `close` only."""
 
+    def admitted(self) -> None:
+        """The group has let this member in; told before it is asked what is committed.
+
+        So before each `assigned`, and never of one that was refused.
+        """
+
     def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
         """Take partitions over: what is committed comes in, the offsets to start at go out."""
 

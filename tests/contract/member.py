@@ -31,6 +31,7 @@ class Member:
         self.commits: list[tuple[Commits, str | None]] = []
         self.offsets_lost: list[TopicPartition] = []
         self.assignments = 0
+        self.admissions = 0
         self.when_assigned: Callable[[], None] = lambda: None
         self.when_revoked: Callable[[Sequence[TopicPartition]], None] = lambda _partitions: None
 
@@ -55,8 +56,12 @@ class Member:
 
     # --- ports.Rebalance ---
 
+    def admitted(self) -> None:
+        self.admissions += 1
+
     def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
         self.assignments += 1
+        assert self.admissions >= self.assignments, "it is admitted before each"
         self._note("assigned", list(committed))
         self.owned |= {p: commit and commit.offset for p, commit in committed.items()}
         self.metadata |= {p: commit.metadata for p, commit in committed.items() if commit}

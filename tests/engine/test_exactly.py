@@ -446,19 +446,46 @@ def test_a_pipeline_goes_on_after_brokers_that_were_away_for_longer_than_a_trans
     assert (rig.values(), rig.committed(), rig.runner.blocked) == (["1", "2"], 2, None)
 
 
-def test_who_finds_no_brokers_at_the_start_leaves_no_clients_behind() -> None:
+def test_who_finds_no_brokers_at_the_start_begins_when_they_are_there() -> None:
     broker = MemoryBroker(ManualClock())
     broker.stop()
+    rig = exactly(broker=broker)
+    at_once(rig)
 
-    with pytest.raises(ClientError, match="no broker answers"):
-        exactly(broker=broker)
+    broker.start()
+    rig.send("1")
+    at_once(rig)
+    commit(rig)
 
-    (producer,), (consumer,) = broker.transactionals, broker.consumers
-    producer.begin()
-    with pytest.raises(ClientError, match="is closed"):
-        producer.send((), print, print)
-    with pytest.raises(ClientError, match="is closed"):
-        consumer.poll(1, 0.0)
+    assert (rig.values(), rig.committed()) == (["1"], 1)
+
+
+def test_an_identity_is_taken_over_only_once_the_group_has_let_the_member_in() -> None:
+    rig, owner = exactly(), object()
+    rig.broker.transactions.take_over(rig.identity, owner)
+    before = rig.broker.transactions.owns(rig.identity, owner)
+    at_once(rig)
+
+    assert before
+    assert not rig.broker.transactions.owns(rig.identity, owner)
+    rig.send("1")
+    at_once(rig)
+    commit(rig)
+    assert rig.values() == ["1"]
+
+
+def test_who_is_in_the_group_no_more_takes_no_identity_over() -> None:
+    rig, owner = exactly(), object()
+    at_once(rig)
+    rig.send("1")
+    at_once(rig)
+    rig.runner.lost([SOURCE])
+    rig.broker.transactions.take_over(rig.identity, owner)
+
+    later(rig, 1.0)
+
+    assert rig.counts.rewinds == 1
+    assert rig.broker.transactions.owns(rig.identity, owner)
 
 
 def test_a_map_that_was_taken_outlives_one_that_is_too_long() -> None:

@@ -34,6 +34,7 @@ class Member:
 class Told:
     """A listener that nobody is told anything by."""
 
+    def admitted(self) -> None: ...
     def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
         return dict.fromkeys(committed, 0)
 

@@ -26,6 +26,7 @@ KEPT = 5 * 1024**2
 class Everything:
     """Reads every partition from its beginning."""
 
+    def admitted(self) -> None: ...
     def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
         return dict.fromkeys(committed, 0)
 

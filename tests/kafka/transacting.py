@@ -21,6 +21,7 @@ DEADLINE = 30.0
 class Everything:
     """Implements `ports.Rebalance`."""
 
+    def admitted(self) -> None: ...
     def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
         return {source: commit.offset if commit else 0 for source, commit in committed.items()}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.rig import Kafka, Spec, Worker, ids, numbered
+from tests.system.rig import Kafka, Spec, Worker, ids, is_through, numbered
 from tests.system.test_rebalances import GROUPS, in_each_way
 
 pytestmark = pytest.mark.kafka
@@ -98,3 +98,25 @@ def test_of_two_with_the_same_instance_the_newer_waits_where_the_broker_assigns(
             assert newer.stop() == 0
 
     assert "another member of the group has this instance" in newer.log
+
+
+def test_one_that_the_group_refuses_shuts_no_writer_of_transactions_out(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    spec = spec_of(kafka, tmp_path, "consumer")
+    spec.settings = {"delivery": "exactly_once"}
+
+    with spec.worker(instance="one") as older:
+        older.until(lambda: older.owned() == 4)
+        with spec.worker(instance="one") as newer:
+            newer.until(lambda: newer.log.count("starting again") >= 3)
+            kafka.produce(spec.source, numbered(40))
+            older.until(lambda: is_through(kafka, spec, 40))
+            assert older.count("rewinds") == 0
+            assert older.stop() == 0
+            newer.until(lambda: newer.owned() == 4 and newer.is_ready())
+            kafka.produce(spec.source, numbered(40))
+            newer.until(lambda: is_through(kafka, spec, 80))
+            assert newer.stop() == 0
+
+    assert sorted(ids(kafka.read(spec.target))) == sorted([*range(40)] * 2)

@@ -50,6 +50,7 @@ from worker.kafka import config
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.producer import KafkaProducer
+from worker.kafka.questions import holder
 from worker.kafka.table import KafkaTable
 from worker.kafka.transactional import KafkaTransactional
 from worker.kafka.versions import require_fencing
@@ -214,13 +215,18 @@ class _Assembly:
         self._known.take(known)
 
     def _try_transactions(self) -> None:
-        """Begin to be who is to write in transactions, which says what is in the way of that."""
+        """Begin to be who is to write in transactions, which says what is in the way of that.
+
+        Not where another process is, which that would shut out: the group is to decide.
+        """
         pipelines = self._spec.pipelines
         names = [name for name in self._names if pipelines[name].delivery == "exactly_once"]
         if names:
             self._require_fencing(names)
         problems = []
         for name in names:
+            if self._has_owner(name):
+                continue
             producer = self._transactional(name, alone=False)
             try:
                 producer.take_over(ASK_TIMEOUT)
@@ -232,6 +238,15 @@ class _Assembly:
                 producer.close(0.0)
         if problems:
             raise BadConfiguration(problems)
+
+    def _has_owner(self, name: str) -> bool:
+        """Whether a member of the group has the instance of a pipeline, as far as that is told."""
+        if self._spec.pipelines[name].instance is None:
+            return False
+        try:
+            return holder(self._consumer_properties(name), log) is not None
+        except ClientError:
+            return False
 
     def _require_fencing(self, names: Sequence[str]) -> None:
         try:
@@ -374,13 +389,16 @@ class _Assembly:
             observer=self._watching[name].observer,
         )
 
+    def _consumer_properties(self, name: str) -> config.Properties:
+        pipeline, process = self._spec.pipelines[name], self._options.process or 0
+        return config.consumer(self._spec.kafka, self._spec.group(name), pipeline, process)
+
     def _clients(self, name: str) -> Clients:
         kafka, pipeline, wrap = self._spec.kafka, self._spec.pipelines[name], self._options.wrap
         watching = self._watching[name]
 
         def consumer() -> Consumer:
-            process = self._options.process or 0
-            properties = config.consumer(kafka, self._spec.group(name), pipeline, process)
+            properties = self._consumer_properties(name)
             return watching.consumer(wrap.consumer(KafkaConsumer(properties)))
 
         def producer(*, alone: bool) -> Producer:

@@ -85,6 +85,9 @@ class AtLeastOnce:
         """Whether a new committer need not wait: it will fare better at once."""
         return self.outbox.learnt
 
+    def take_over(self) -> None:
+        """There is nothing that only one process can have."""
+
     def deliver(self, chunk: Chunk) -> None:
         """Make a chunk durable; `on_finished` is told when it and those before it are."""
         self._unfinished.setdefault(chunk.partition, deque()).append(chunk)

@@ -73,11 +73,7 @@ class ExactlyOnce:
         self._committed_at = needs.clock.monotonic()
         self._failure: str | None = None
         self._passes = False
-        try:
-            producer.take_over(settings.timeout)
-        except ClientError:
-            producer.close(0.0)
-            raise
+        self._has_identity = False
 
     @property
     def failure(self) -> str | None:
@@ -88,6 +84,20 @@ class ExactlyOnce:
     def passes(self) -> bool:
         """Whether a new committer need not wait: it will fare better at once."""
         return self._passes or self.outbox.learnt
+
+    def take_over(self) -> None:
+        """Be from now on who writes under this identity; raises `ClientError`.
+
+        Only while the group has this member: the owner, if another has the name, is shut out.
+        """
+        if self._has_identity or self.failure is not None:
+            return
+        try:
+            self._producer.take_over(self._settings.timeout)
+        except ClientError as error:
+            self._fail(str(error))
+            raise
+        self._has_identity = True
 
     def deliver(self, chunk: Chunk) -> None:
         """Make a chunk durable; `on_finished` is told when it is."""

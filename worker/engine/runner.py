@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from math import inf
 
@@ -130,7 +130,7 @@ class Runner:
         self.consumer = clients.consumer()
         try:
             self.committer = self._make_committer()
-        except ClientError:
+        except WorkerError:
             self.consumer.close()
             raise
         self._fence_log = self._make_fence_log()
@@ -191,6 +191,11 @@ class Runner:
                 self._fence_log.close()
 
     # --- what the consumer tells ---
+
+    def admitted(self) -> None:
+        """Be who writes results from now on; in vain it is tried again as after any failure."""
+        with suppress(ClientError):
+            self.committer.take_over()
 
     def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
         """Take partitions over from their committed offset, or from where they start."""
@@ -650,6 +655,8 @@ class Runner:
         failed = self.committer
         try:
             self.committer = self._make_committer()
+            if self.partitions:
+                self.committer.take_over()
             self._go_on_from(self.committer.found(self.partitions.values()))
             self._take_over_fences(self.partitions.values())
         except WorkerError as error:

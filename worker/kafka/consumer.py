@@ -351,6 +351,7 @@ class KafkaConsumer:
         self._denied_group = False
         self._member = self._client.memberid()
         try:
+            self._rebalance.admitted()
             starts = self._rebalance.assigned(
                 questions.committed_at_last(self._client, partitions, self._log)
             )

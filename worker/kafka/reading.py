@@ -46,6 +46,9 @@ class ByHand:
     gone: OnPartitions = staticmethod(lambda _partitions: None)
     """Told of partitions whose messages are no longer to be handled."""
 
+    def admitted(self) -> None:
+        """There is nothing that only one member can have."""
+
     def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
         """Not told: whoever assigns by hand knows."""
         return {source: commit.offset for source, commit in committed.items() if commit}

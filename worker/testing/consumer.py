@@ -279,6 +279,10 @@ class MemoryConsumer:
 
     def _take_over(self, member: Member, rebalance: Rebalance) -> None:
         with self._cluster.lock:
+            news = not member.welcomed or self._group.arriving(member)
+        if news:
+            rebalance.admitted()
+        with self._cluster.lock:
             if self._cluster.transactions.pending(self._group):
                 return
             committed = self._committed(self._group.claim(member))

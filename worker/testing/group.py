@@ -77,10 +77,14 @@ class Group:
         """Take partitions back from a member."""
         member.owned.difference_update(partitions)
 
-    def claim(self, member: Member) -> list[TopicPartition]:
-        """Give the member what it is to have and nobody owns any more."""
+    def arriving(self, member: Member) -> list[TopicPartition]:
+        """What the member is to have and nobody owns any more."""
         taken = set().union(*(other.owned for other in self._members))
-        arriving = sorted(member.target - taken)
+        return sorted(member.target - taken)
+
+    def claim(self, member: Member) -> list[TopicPartition]:
+        """Give the member what arrives."""
+        arriving = self.arriving(member)
         member.owned.update(arriving)
         return arriving
 
