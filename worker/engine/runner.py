@@ -631,6 +631,17 @@ class Runner:
             return AtLeastOnce(needs, self._clients.producer(alone=careful), settings.commit)
         return ExactlyOnce(needs, make(alone=careful), settings.transaction)
 
+    def _next_committer(self) -> AtLeastOnce | ExactlyOnce:
+        """One that takes over, unless nothing is to be written yet."""
+        committer = self._make_committer()
+        try:
+            if self.partitions:
+                committer.take_over()
+        except ClientError:
+            committer.close(0.0)
+            raise
+        return committer
+
     def _rewind(self, reason: str) -> None:
         log.error("%s: reads again from what is committed: %s", self.job.name, reason)
         self.committer.settle()
@@ -654,9 +665,7 @@ class Runner:
     def _try_again(self) -> None:
         failed = self.committer
         try:
-            self.committer = self._make_committer()
-            if self.partitions:
-                self.committer.take_over()
+            self.committer = self._next_committer()
             self._go_on_from(self.committer.found(self.partitions.values()))
             self._take_over_fences(self.partitions.values())
         except WorkerError as error:
@@ -690,7 +699,7 @@ class Runner:
         self.settlement.careful = False
         self._mapless |= self.committer.mapless
         try:
-            committer = self._make_committer()
+            committer = self._next_committer()
         except WorkerError as error:
             self.committer.outbox.failure = str(error)
         else:
