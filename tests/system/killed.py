@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from worker.app import Options, Wrap, build, load, unreadable
 from worker.cli.ending import leave, stopped_by_signals
+from worker.engine.worker import Worker
 from worker.kafka.transactional import KafkaTransactional
 from worker.observe import logs
 from worker.ports import Commits, Consumer, OnFailed, OnStored, Producer, Rebalance, Transactional
@@ -40,7 +41,7 @@ OPEN: Final = ("stored", "offsets", "end", "ending")
 """Moments at which the transaction is open for the brokers, too."""
 AROUND: Final = ("consumed", "revoke", "revoked", "close")
 """Messages were read; partitions are to be given back; that was agreed to; the producer is to be
-closed."""
+closed, since the worker stops."""
 NEVER: Final = "never"
 TOLD: Final = "a transaction is open"
 FLUSH: Final = 10.0
@@ -59,6 +60,8 @@ class Trap:
         self.moment = moment
         self.open = False
         """Whether a record or an offset was sent in a transaction that is not committed."""
+        self.stopping = False
+        """Whether the worker was asked to stop."""
         self._committed: dict[TopicPartition, set[int]] = {}
         """By partition of a source the offsets of commits."""
         self._number = number
@@ -162,7 +165,8 @@ class TrappedTransactional(TrappedProducer):
 
     def close(self, timeout: float) -> None:
         """See `ports.Producer`."""
-        self._trap.come("close")
+        if self._trap.stopping:
+            self._trap.come("close")
         self._port.close(timeout)
 
 
@@ -252,6 +256,19 @@ class TrappedRebalance:
         self._trap.come("revoked", len(partitions))
 
 
+class TrappedWorker:
+    """Says that it is asked to stop."""
+
+    def __init__(self, worker: Worker, trap: Trap) -> None:
+        self._worker = worker
+        self._trap = trap
+
+    def stop(self) -> None:
+        """As the worker does."""
+        self._trap.stopping = True
+        self._worker.stop()
+
+
 def main() -> None:
     number, moment, times, spec = sys.argv[1:]
     logs.configure("info", "text")
@@ -261,7 +278,7 @@ def main() -> None:
     transactional: Callable[[Transactional], Any] = lambda port: TrappedTransactional(port, trap)  # noqa: E731
     options = Options(wrap=Wrap(consumer, producer, transactional))
     worker = build(load(Path(spec), os.environ, options, unreadable), options)
-    with stopped_by_signals(worker):
+    with stopped_by_signals(TrappedWorker(worker, trap)):
         code = worker.run()
     leave(code)
 

@@ -56,7 +56,7 @@ def dead_lettered(kafka: Kafka, spec: Spec, records: int) -> Sequence[Message]:
     with spec.worker() as worker:
         worker.until(lambda: kafka.committed(spec.group, spec.source, 1) == [records])
         worker.until(worker.is_ready)
-        assert worker.stop() == 0
+        assert worker.stop() == 0, worker.log
     letters = kafka.read(f"{spec.name}.dlq")
     assert set(ids(kafka.read(spec.target))) | set(ids(letters)) == set(range(records))
     assert not set(ids(kafka.read(spec.target))) & set(ids(letters))
