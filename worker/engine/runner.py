@@ -251,11 +251,11 @@ class Runner:
     def _rebalance(self) -> Iterator[None]:
         """Count what the `with` block does as a rebalance; nothing else goes on meanwhile."""
         self._laps.end("poll")
+        self.counts.rebalances += 1
         begun = self._clock.monotonic()
         try:
             yield
         finally:
-            self.counts.rebalances += 1
             self.counts.rebalancing.note(self._clock.monotonic() - begun)
             self._laps.end("other")
 
