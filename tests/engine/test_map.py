@@ -201,6 +201,6 @@ def test_a_partition_that_is_held_is_read_on_after_a_rewind() -> None:
     rig.send("1", partition=1)
     rig.step()
     rig.pool.stuck = set()
-    rig.step(100)
+    rig.step(12 * POLL_LIMIT)
 
     assert rig.committed() == 10 * POLL_LIMIT

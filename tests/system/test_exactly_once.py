@@ -17,7 +17,7 @@ from tests.system.rig import Kafka
 from tests.system.test_rebalances import GROUPS
 from worker.kafka.broker import KafkaCluster
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 EACH = 1_000
 """Messages that are written for each kill."""
