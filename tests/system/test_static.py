@@ -27,7 +27,10 @@ def partitions(worker: Worker) -> set[int]:
 
 
 def restarted(spec: Spec, first: Worker, other: Worker, end: signal.Signals) -> dict[str, Any]:
-    """Let the first of two members end, start it again, and tell what that has changed."""
+    """Let the first of two members end, start it again, and tell what that has changed.
+
+    The other has joined later, so what it is given is the last that it hears of joining.
+    """
     first.until(lambda: first.owned() == other.owned() == 2)
     before, rebalances = partitions(first), other.count("rebalances")
     first.send(end)
@@ -50,8 +53,10 @@ def test_a_member_that_is_started_again_has_its_partitions_and_disturbs_nobody(
 ) -> None:
     spec = spec_of(kafka, tmp_path, way)
 
-    with spec.worker(instance="first") as first, spec.worker(instance="other") as other:
-        found = restarted(spec, first, other, signal.SIGTERM)
+    with spec.worker(instance="first") as first:
+        first.until(lambda: first.owned() == 4)
+        with spec.worker(instance="other") as other:
+            found = restarted(spec, first, other, signal.SIGTERM)
 
     assert found == {"moved": False, "rebalances of the other": 0}
     assert set(ids(kafka.read(spec.target))) == set(range(40))
@@ -60,8 +65,10 @@ def test_a_member_that_is_started_again_has_its_partitions_and_disturbs_nobody(
 def test_a_member_that_was_killed_has_its_partitions_too(kafka: Kafka, tmp_path: Path) -> None:
     spec = spec_of(kafka, tmp_path, "sticky")
 
-    with spec.worker(instance="first") as first, spec.worker(instance="other") as other:
-        found = restarted(spec, first, other, signal.SIGKILL)
+    with spec.worker(instance="first") as first:
+        first.until(lambda: first.owned() == 4)
+        with spec.worker(instance="other") as other:
+            found = restarted(spec, first, other, signal.SIGKILL)
 
     assert found == {"moved": False, "rebalances of the other": 0}
 
