@@ -89,7 +89,7 @@ def test_a_member_whose_instance_another_one_had_can_be_followed_by_a_new_client
 
     def has_left() -> bool:
         other.poll(0.1)
-        return questions.holder(properties, logging.getLogger("tests")) is None
+        return questions.holder(properties, logging.getLogger("tests"), 5.0) is None
 
     told_that_it_is_fenced(member, consumer, other)
     other.unsubscribe()

@@ -19,12 +19,12 @@ class Group:
     def __init__(self, holder: str | None) -> None:
         self.holder = holder
         self.asked = 0
-        self.silent = False
+        self.refusal: ClientError | None = None
 
     def __call__(self) -> str | None:
         self.asked += 1
-        if self.silent:
-            raise ClientError("no answer")
+        if self.refusal is not None:
+            raise self.refusal
         return self.holder
 
 
@@ -95,10 +95,22 @@ def test_a_group_is_asked_twice_a_second_at_most() -> None:
     assert group.asked == 2
 
 
-def test_a_group_that_does_not_say_who_it_is_gives_way_to_a_new_client() -> None:
+def test_a_group_that_refuses_to_say_who_it_is_gives_way_to_a_new_client() -> None:
     group = Group(OTHER)
-    group.silent = True
+    group.refusal = ClientError("no right")
     fencing = fenced(group, ManualClock(), LAST)
 
-    with pytest.raises(ClientFatal, match="who it is cannot be had: no answer"):
+    with pytest.raises(ClientFatal, match="who it is cannot be had: no right"):
+        fencing.look()
+
+
+def test_a_group_whose_coordinator_is_being_found_is_asked_again_but_not_for_ever() -> None:
+    group, clock = Group(OTHER), ManualClock()
+    group.refusal = ClientError("not yet", retriable=True)
+    fencing = fenced(group, clock, LAST)
+
+    fencing.look()
+    clock.advance(SESSIONS * SESSION)
+
+    with pytest.raises(ClientFatal, match="who it is cannot be had: not yet"):
         fencing.look()

@@ -244,7 +244,7 @@ class _Assembly:
         if self._spec.pipelines[name].instance is None:
             return False
         try:
-            return holder(self._consumer_properties(name), log) is not None
+            return holder(self._consumer_properties(name), log, ASK_TIMEOUT) is not None
         except ClientError:
             return False
 

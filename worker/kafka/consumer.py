@@ -41,8 +41,8 @@ from worker.types import ClientTotals, Commit, Fetch, RawMessage, TopicPartition
 LEAVE_TIMEOUT: Final = 5.0
 """Seconds to leave the group in good order."""
 
-COMMITTED_TIMEOUT: Final = 2.0
-"""Seconds to wait for what the group has committed: nothing else goes on meanwhile."""
+BRIEFLY: Final = 2.0
+"""Seconds to wait for what the group says while nothing else goes on."""
 COMMIT_WITHIN: Final = 5.0
 """Seconds for a commit that is waited for and meets a new epoch."""
 COMMIT_AGAIN_AFTER: Final = 0.05
@@ -265,7 +265,7 @@ class KafkaConsumer:
         self, partitions: Sequence[TopicPartition]
     ) -> Mapping[TopicPartition, Commit | None]:
         """See `ports.Consumer`."""
-        return questions.committed(self._client, places(partitions), COMMITTED_TIMEOUT)
+        return questions.committed(self._client, places(partitions), BRIEFLY)
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """See `ports.Consumer`; by the client's statistics, so about a second later."""
@@ -390,7 +390,7 @@ class KafkaConsumer:
     # --- details ---
 
     def _fenced(self, error: Fenced) -> Fencing:
-        ask = partial(questions.holder, self._properties, self._log)
+        ask = partial(questions.holder, self._properties, self._log, BRIEFLY)
         session = self._properties.get("session.timeout.ms", SESSION_MS) / 1000
         return Fencing(error, self._member, self._client.memberid(), ask, session)
 

@@ -41,7 +41,9 @@ class Fencing:
         self._ask = ask
         self._clock = clock
         self._due = clock()
-        self._deadline = self._due + (0.0 if now == last else SESSIONS * session)
+        self._patience = self._due + SESSIONS * session
+        """Until when nobody may be gone yet, and the group may not say who is there."""
+        self._has_kept_session = now == last
 
     def look(self) -> None:
         """Ask now and then; raises `Fenced` or `ClientFatal` once it is known."""
@@ -52,9 +54,11 @@ class Fencing:
         try:
             holder = self._ask()
         except ClientError as error:
+            if error.retriable and now < self._patience:
+                return
             text = f"{self._told.text}; who it is cannot be had: {error.text}"
             raise ClientFatal(text) from error
         if holder in self._mine:
             raise ClientFatal("the group has lost this member, whose instance no other has")
-        if now >= self._deadline:
+        if self._has_kept_session or now >= self._patience:
             raise self._told

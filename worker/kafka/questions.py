@@ -101,15 +101,15 @@ def partitions(
     ]
 
 
-def holder(properties: Mapping[str, Any], log: logging.Logger) -> str | None:
+def holder(properties: Mapping[str, Any], log: logging.Logger, timeout: float) -> str | None:
     """The member that has the instance of these properties in their group, None where none has.
 
-    Raises `ClientError` when the group does not say.
+    Raises `ClientError` when the group does not say, retriable while its coordinator is found.
     """
     group, instance = properties["group.id"], properties["group.instance.id"]
-    client, deadline = _stranger(properties, log), time.monotonic() + ASSIGN_TIMEOUT
+    client, deadline = _stranger(properties, log), time.monotonic() + timeout
     while True:
-        (answer,) = client.describe_consumer_groups([group], request_timeout=ASK_TIMEOUT).values()
+        (answer,) = client.describe_consumer_groups([group], request_timeout=timeout).values()
         try:
             members = asked(answer.result).members
         except ClientError as error:
