@@ -1,4 +1,4 @@
-"""Brokers that learn of a topic one after the other, as those of a cluster under load."""
+"""Brokers that learn of a topic one after the other, or that fall silent."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from tests.contract.member import until
 from tests.contract.rig import Layout, unique
+from worker.errors import BrokersUnreachable
 from worker.kafka.admin import KafkaAdmin
+from worker.kafka.broker import KafkaCluster
 from worker.settings import KafkaSettings
+from worker.types import TopicPartition
 
 pytestmark = pytest.mark.kafka
 
@@ -55,3 +59,24 @@ def test_a_topic_that_is_gone_is_not_waited_for_twice(kafka_address: str) -> Non
 
     assert list(admin.describe([topic])) == []
     assert list(admin.describe([topic])) == [topic]
+
+
+def test_ends_are_not_known_while_a_broker_is_silent_and_are_known_when_it_is_back() -> None:
+    """It takes the partitions again under a new epoch."""
+    topic = unique("topic")
+    places = [TopicPartition(topic, number) for number in range(2)]
+    with KafkaCluster() as cluster:
+        admin = KafkaAdmin(KafkaSettings(brokers=[cluster.address]), timeout=3.0)
+        admin.create({topic: Layout(2)})
+        known = dict.fromkeys(places, 0)
+        assert admin.ends(places, "read_committed") == known
+
+        cluster.pause_node(0)
+        for _ in range(2):
+            with pytest.raises(BrokersUnreachable):
+                admin.ends(places, "read_committed")
+        with pytest.raises(BrokersUnreachable):
+            admin.uncommitted(unique("group"), [topic])
+        cluster.resume_node(0)
+
+        until(lambda: admin.ends(places, "read_committed") == known)

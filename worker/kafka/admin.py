@@ -52,6 +52,7 @@ NO_ANSWER: Final = {
     KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
 }
 """Errors that mean that no broker has answered."""
+_NO_OFFSET: Final = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001 - a public constant
 
 
 class KafkaAdmin:
@@ -147,6 +148,8 @@ class KafkaAdmin:
         self._client.poll(0)  # what there is to be logged
         while True:
             found, errors = self._ends(partitions, IsolationLevel[isolation.upper()])
+            if any(error.code() == KafkaError.FENCED_LEADER_EPOCH for error in errors):
+                self._cluster()  # by itself the client goes on asking as of the earlier epoch
             passing = [error for error in errors if is_retriable(error)]
             if not passing or (found and time.monotonic() >= deadline):
                 return found
@@ -271,12 +274,17 @@ class KafkaAdmin:
             request_timeout=self._timeout,
         )
         found = self._answers(ask)
+        if any(one.offset < 0 for one in found.values()):
+            raise self._unreachable(_NO_OFFSET)
         return {TopicPartition(p.topic, p.partition): found[p].offset for p in found}
 
     def _ends(
         self, partitions: Sequence[TopicPartition], isolation: IsolationLevel
     ) -> tuple[Offsets, list[KafkaError]]:
-        """The ends that the cluster says, and why it does not say the others."""
+        """The ends that the cluster says, and why it does not say the others.
+
+        Of a question that no broker answers in time the client makes an answer without an offset.
+        """
         answers = self._client.list_offsets(
             dict.fromkeys(places(partitions), OffsetSpec.latest()),
             isolation_level=isolation,
@@ -285,9 +293,14 @@ class KafkaAdmin:
         found, errors = {}, []
         for place, answer in answers.items():
             try:
-                found[TopicPartition(place.topic, place.partition)] = answer.result().offset
+                offset = answer.result().offset
             except KafkaException as error:
                 errors.append(error.args[0])
+                continue
+            if offset < 0:
+                errors.append(_NO_OFFSET)
+            else:
+                found[TopicPartition(place.topic, place.partition)] = offset
         return found, errors
 
     def _answers(self, ask: Callable[[], Mapping[Any, Future[Any]]]) -> Mapping[Any, Any]:
