@@ -14,7 +14,7 @@ from tests.cli.rig import SPEC, shop, worker
 from worker.cli import letters as views
 from worker.cli import main
 from worker.cli.selection import Moment
-from worker.cli.shown import age
+from worker.cli.shown import age, print_value
 from worker.flow.ledger import Entry
 from worker.flow.letters import read
 from worker.kafka.mover import Progress
@@ -145,7 +145,7 @@ def test_a_payload_is_cut_off_for_people_but_not_for_programs(
     letter = read(Message.of(b"x" * 5_000))
 
     views.show_letter(letter, None)
-    views.show_letter_as_json(letter, None)
+    print_value(views.value_of_letter(letter, None), "json")
 
     *_, shown, last = capsys.readouterr().out.splitlines()
     assert shown.endswith("x... (5,000 bytes; all with --output json)")
@@ -153,7 +153,7 @@ def test_a_payload_is_cut_off_for_people_but_not_for_programs(
 
 
 def test_json_has_all_of_a_dead_letter_in_ascii(capsys: pytest.CaptureFixture[str]) -> None:
-    views.show_letter_as_json(read(NASTY), None)
+    print_value(views.value_of_letter(read(NASTY), None), "json")
 
     out = capsys.readouterr().out
     assert out.isascii()

@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.rig import SPEC, shop, worker
 from worker.cli import findings as views
+from worker.cli.shown import print_value
 from worker.flow.doctor import Facts, Finding, Severity, Source, Working
 from worker.operate.diagnosis import Diagnosis, Examined, unreachable
 from worker.settings import Pipeline
@@ -107,7 +108,7 @@ def test_only_problems_count_for_the_exit_code() -> None:
 
 
 def test_programs_get_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
-    views.show_as_json(diagnosis(finding("problem")))
+    print_value(views.value_of(diagnosis(finding("problem"))), "json")
 
     told = json.loads(capsys.readouterr().out)["pipelines"]["doubles"]
     assert (told["lag"], told["arriving"], told["shares"]["poll"]) == (200, 10.0, 0.25)

@@ -14,6 +14,7 @@ from tests.cli.rig import SPEC, shop, worker
 from worker.cli import lives as views
 from worker.cli import main
 from worker.cli.explain import Trace
+from worker.cli.shown import print_value
 from worker.flow.life import (
     Found,
     Life,
@@ -143,7 +144,8 @@ def test_people_see_no_payload_and_nothing_that_changes_their_terminal(
 
 
 def test_programs_get_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
-    views.show_as_json(Explanation(datetime.now(UTC), [told(Standing("finished", FIRST))]))
+    found = Explanation(datetime.now(UTC), [told(Standing("finished", FIRST))])
+    print_value(views.value_of(found), "json")
 
     (life,) = json.loads(capsys.readouterr().out)["lives"]
     assert life["steps"][0]["place"] == {"topic": "orders", "partition": 0, "offset": 7}

@@ -18,6 +18,7 @@ from worker.cli.exit_codes import FAILED, FORCED
 from worker.cli.opening import opened
 from worker.cli.options import Output, output_option, spec_option
 from worker.cli.selection import selection_options
+from worker.cli.shown import print_value
 from worker.errors import WorkerError
 from worker.flow.rate import Rate, Unlimited
 from worker.flow.redrive import ORIGIN, Decide, Selection, drop, park
@@ -103,7 +104,10 @@ def list_(topics: Sequence[str], spec: Path, output: Output) -> None:
     surveys = [dead_letters.survey(topic) for topic in topics or dead_letters.topics()]
     if not surveys:
         click.echo("none of the dead-letter topics that the spec names is there", err=True)
-    (views.show_surveys if output == "table" else views.show_surveys_as_json)(surveys)
+    if output == "table":
+        views.show_surveys(surveys)
+    else:
+        print_value(views.value_of_surveys(surveys), output)
 
 
 @command.command("show", context_settings=SETTINGS)
@@ -132,9 +136,11 @@ def show(
         for letter, entry in _opened(spec).letters(topic)
         if (every or entry is None) and selection.takes(letter)
     )
-    view = views.show_letter if output == "table" else views.show_letter_as_json
     for letter, entry in islice(found, limit):
-        view(letter, entry)
+        if output == "table":
+            views.show_letter(letter, entry)
+        else:
+            print_value(views.value_of_letter(letter, entry), output)
 
 
 @command.command("redrive", context_settings=SETTINGS)
@@ -223,8 +229,8 @@ def _move(
 ) -> None:
     """Plan, ask, move and tell; ends with 1 where not all were moved."""
     plan = dead_letters.plan(topic, selection, decide, limit)
-    if dry_run and output == "json":
-        views.show_plan_as_json(plan)
+    if dry_run and output != "table":
+        print_value(views.value_of_plan(plan), output)
     else:
         views.show_plan(plan, err=not dry_run)
     progress = Progress(stayed=plan.stays)
@@ -232,7 +238,10 @@ def _move(
         if plan.number:
             _ask(plan, yes=yes)
             progress = _moved(dead_letters, plan, Unlimited() if rate is None else Rate(rate))
-        (views.show_progress if output == "table" else views.show_progress_as_json)(topic, progress)
+        if output == "table":
+            views.show_progress(topic, progress)
+        else:
+            print_value(views.value_of_progress(topic, progress), output)
     if progress.stayed or progress.stopped:
         sys.exit(FAILED)
 

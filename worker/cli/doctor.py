@@ -13,6 +13,7 @@ from worker.cli.exit_codes import FAILED
 from worker.cli.opening import opened
 from worker.cli.options import SETTINGS, Output, output_option, spec_argument
 from worker.cli.progress import progress
+from worker.cli.shown import print_value
 from worker.cli.top import Address
 from worker.observe import logs
 from worker.operate.diagnosis import Doctor
@@ -50,7 +51,10 @@ def command(spec: Path, url: str | None, seconds: float, output: Output) -> None
     logs.configure("warning", "auto")
     doctor = opened(spec, lambda document: Doctor(document, url or _url_of(document)))
     found = doctor.diagnose(seconds, _wait)
-    (views.show if output == "table" else views.show_as_json)(found)
+    if output == "table":
+        views.show(found)
+    else:
+        print_value(views.value_of(found), output)
     if views.has_problems(found):
         sys.exit(FAILED)
 

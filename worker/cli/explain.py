@@ -19,6 +19,7 @@ from worker.cli.opening import opened
 from worker.cli.options import Output, output_option, spec_option
 from worker.cli.progress import progress
 from worker.cli.selection import Moment
+from worker.cli.shown import print_value
 from worker.errors import WorkerError
 from worker.flow.life import Place, place_from
 from worker.observe import logs
@@ -122,7 +123,10 @@ def command(
     explainer = opened(spec, lambda document: Explainer(document.spec))
     from_then = None if since is None else datetime.fromtimestamp(since / 1000, UTC)
     found = _look(explainer, place, key, trace, Scope(from_then, seconds, limit))
-    (views.show if output == "table" else views.show_as_json)(found)
+    if output == "table":
+        views.show(found)
+    else:
+        print_value(views.value_of(found), output)
     if not views.is_found(found):
         sys.exit(FAILED)
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from worker.cli.shown import print_json
 from worker.flow.doctor import Facts, Finding, Working
 from worker.observe.text import escaped
 from worker.operate.diagnosis import Diagnosis, Examined
@@ -49,23 +48,21 @@ def headline(facts: Facts) -> str:
     return f"a lag of {facts.lag:,}; {coming}, {going}: {trend}"
 
 
-def show_as_json(found: Diagnosis) -> None:
-    """Print the same as a JSON object."""
-    print_json(
-        {
-            "name": found.name,
-            "versions": dict(found.versions),
-            "worker": found.worker,
-            "problems": [
-                {"place": f"{one.file}:{one.line}:{one.column}", "text": one.text}
-                for one in found.problems
-            ],
-            "findings": [one._asdict() for one in found.findings],
-            "pipelines": {one.facts.name: _examined(one) for one in found.pipelines},
-            "silent": found.silent,
-            "unread": found.unread,
-        }
-    )
+def value_of(found: Diagnosis) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "name": found.name,
+        "versions": dict(found.versions),
+        "worker": found.worker,
+        "problems": [
+            {"place": f"{one.file}:{one.line}:{one.column}", "text": one.text}
+            for one in found.problems
+        ],
+        "findings": [one._asdict() for one in found.findings],
+        "pipelines": {one.facts.name: _examined(one) for one in found.pipelines},
+        "silent": found.silent,
+        "unread": found.unread,
+    }
 
 
 def _examined(examined: Examined) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from worker.cli.shown import age, as_json, moment, print_json, readable
+from worker.cli.shown import age, as_json, moment, readable
 from worker.cli.tables import print_table
 from worker.flow.ledger import Entry
 from worker.flow.letters import Letter
@@ -48,21 +48,19 @@ def show_surveys(surveys: Sequence[Survey]) -> None:
     print_table(("topic", "waiting", "redriven", "parked", "dropped"), totals, texts=1)
 
 
-def show_surveys_as_json(surveys: Sequence[Survey]) -> None:
-    """Print the same as a JSON array."""
-    print_json(
-        [
-            {
-                "topic": survey.topic,
-                "waiting": [
-                    {"reason": reason, "handler": handler, "count": k.number, "oldest": k.oldest}
-                    for (reason, handler), k in survey.waiting.items()
-                ],
-                **{fate: survey.settled[fate] for fate in ("redriven", "parked", "dropped")},
-            }
-            for survey in surveys
-        ]
-    )
+def value_of_surveys(surveys: Sequence[Survey]) -> list[dict[str, Any]]:
+    """The same for programs."""
+    return [
+        {
+            "topic": survey.topic,
+            "waiting": [
+                {"reason": reason, "handler": handler, "count": k.number, "oldest": k.oldest}
+                for (reason, handler), k in survey.waiting.items()
+            ],
+            **{fate: survey.settled[fate] for fate in ("redriven", "parked", "dropped")},
+        }
+        for survey in surveys
+    ]
 
 
 def show_letter(letter: Letter, entry: Entry | None) -> None:
@@ -71,32 +69,33 @@ def show_letter(letter: Letter, entry: Entry | None) -> None:
         click.echo(line)
 
 
-def show_letter_as_json(letter: Letter, entry: Entry | None) -> None:
-    """Print a dead letter as a line of JSON; bytes that are no UTF-8 are written in base 64."""
+def value_of_letter(letter: Letter, entry: Entry | None) -> dict[str, Any]:
+    """A dead letter for programs; bytes that are no UTF-8 are written in base 64."""
     message = letter.message
-    origin = {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
-    print_json(
-        {
-            "topic": message.topic,
-            "partition": message.partition,
-            "offset": message.offset,
-            "writer": letter.writer,
-            "origin": origin,
-            "group": letter.group,
-            "handler": letter.handler,
-            "reason": letter.reason,
-            "error": letter.error,
-            "message": letter.text,
-            "attempts": letter.attempts,
-            "redrives": letter.redrives,
-            "failed": message.timestamp,
-            "first_failure": letter.first_failure,
-            "settled": None if entry is None else entry._asdict(),
-            "key": as_json(message.key),
-            "value": as_json(message.value),
-            "headers": [[name, as_json(value)] for name, value in message.headers],
-        }
-    )
+    return {
+        "topic": message.topic,
+        "partition": message.partition,
+        "offset": message.offset,
+        "writer": letter.writer,
+        "origin": {
+            "topic": letter.topic,
+            "partition": letter.partition,
+            "offset": letter.offset,
+        },
+        "group": letter.group,
+        "handler": letter.handler,
+        "reason": letter.reason,
+        "error": letter.error,
+        "message": letter.text,
+        "attempts": letter.attempts,
+        "redrives": letter.redrives,
+        "failed": message.timestamp,
+        "first_failure": letter.first_failure,
+        "settled": None if entry is None else entry._asdict(),
+        "key": as_json(message.key),
+        "value": as_json(message.value),
+        "headers": [[name, as_json(value)] for name, value in message.headers],
+    }
 
 
 def show_plan(plan: Plan, *, err: bool) -> None:
@@ -112,13 +111,13 @@ def show_plan(plan: Plan, *, err: bool) -> None:
     _print_stays(plan.stays, err=err)
 
 
-def show_plan_as_json(plan: Plan) -> None:
-    """Print the same as a JSON object."""
+def value_of_plan(plan: Plan) -> dict[str, Any]:
+    """The same for programs."""
     moves = [
         {"reason": kind, "fate": move.fate, "to": move.topic, "count": number}
         for (kind, move), number in plan.moves.items()
     ]
-    print_json({"topic": plan.task.topic, "moves": moves, "stays": _counts(plan.stays)})
+    return {"topic": plan.task.topic, "moves": moves, "stays": _counts(plan.stays)}
 
 
 def show_progress(topic: str, progress: Progress) -> None:
@@ -131,13 +130,13 @@ def show_progress(topic: str, progress: Progress) -> None:
     _print_stays(progress.stayed, err=False)
 
 
-def show_progress_as_json(topic: str, progress: Progress) -> None:
-    """Print the same as a JSON object."""
+def value_of_progress(topic: str, progress: Progress) -> dict[str, Any]:
+    """The same for programs."""
     moved = [
         {"fate": fate, "to": target, "count": number}
         for (fate, target), number in progress.moved.items()
     ]
-    print_json({"topic": topic, "moved": moved, "stays": _counts(progress.stayed)})
+    return {"topic": topic, "moved": moved, "stays": _counts(progress.stayed)}
 
 
 def _lines(letter: Letter, entry: Entry | None) -> Iterator[str]:

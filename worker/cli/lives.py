@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from worker.cli.shown import as_json, moment, print_json, readable
+from worker.cli.shown import as_json, moment, readable
 from worker.cli.tables import print_table
 from worker.flow import headers
 from worker.flow.life import Missing, Place, Standing, State, Step, place_of
@@ -74,18 +74,16 @@ def show(found: Explanation) -> None:
     _show_scope(found)
 
 
-def show_as_json(found: Explanation) -> None:
-    """Print the same as a JSON object."""
-    print_json(
-        {
-            "lives": [_life(told) for told in found.lives],
-            "more": found.more,
-            "others": [_place(place_of(message)) for message in found.others],
-            "since": found.since.isoformat(timespec="milliseconds"),
-            "looked": found.looked,
-            "unread": found.unread,
-        }
-    )
+def value_of(found: Explanation) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "lives": [_life(told) for told in found.lives],
+        "more": found.more,
+        "others": [_place(place_of(message)) for message in found.others],
+        "since": found.since.isoformat(timespec="milliseconds"),
+        "looked": found.looked,
+        "unread": found.unread,
+    }
 
 
 def sentence(told: Told, now: float) -> str:

@@ -10,7 +10,7 @@ import click
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-Output = Literal["table", "json"]
+Output = Literal["table", "json", "yaml"]
 
 SETTINGS: Final[dict[str, Any]] = {"auto_envvar_prefix": "WORKER", "show_default": True}
 """Every option can be given as `WORKER_{OPTION}`."""
@@ -55,8 +55,10 @@ def spec_option(text: str) -> Callable[[Decorated], Decorated]:
 
 def output_option() -> Callable[[Decorated], Decorated]:
     """--output: how to print."""
-    choice = click.Choice(["table", "json"])
-    return click.option("--output", type=choice, default="table", help="How to print.")
+    choice = click.Choice(["table", "json", "yaml"])
+    return click.option(
+        "--output", type=choice, default="table", show_envvar=True, help="How to print."
+    )
 
 
 def only_option() -> Callable[[Decorated], Decorated]:

@@ -9,6 +9,9 @@ from typing import Any, Final
 
 import click
 
+from worker.cli.options import Output
+from worker.spec import as_yaml
+
 LONGEST: Final = 2_000
 """Characters of a payload, a key or a header that are shown to people."""
 
@@ -51,6 +54,9 @@ def as_json(value: bytes | None) -> str | dict[str, str] | None:
         return {"base64": b64encode(value).decode()}
 
 
-def print_json(value: Any) -> None:
-    """Print JSON in ASCII, which no terminal takes for an order."""
-    click.echo(json.dumps(value))
+def print_value(value: Any, output: Output) -> None:
+    """Print for programs: a line of JSON or a YAML document.
+
+    In ASCII, which no terminal takes for an order.
+    """
+    click.echo(as_yaml(value) if output == "yaml" else json.dumps(value))
