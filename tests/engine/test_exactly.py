@@ -281,6 +281,38 @@ def test_what_is_open_is_committed_before_a_partition_goes() -> None:
     assert (rig.committed(0), rig.committed(1)) == (1, 1)
 
 
+def test_what_cannot_be_committed_is_aborted_before_a_partition_goes() -> None:
+    rig = exactly(partitions=2)
+    at_once(rig)
+    rig.send("1")
+    rig.send("2", partition=1)
+    at_once(rig)
+
+    producer_of(rig).fail_commits("a reason")
+    rig.runner.revoked([OTHER])
+    for number in range(2):
+        rig.broker.append("target", b"behind", partition=number)
+
+    assert rig.values() == ["behind", "behind"]
+    assert (rig.committed(0), rig.committed(1)) == (0, 0)
+    assert (rig.counts.commit_failures, rig.counts.aborts) == (1, 1)
+
+
+def test_what_is_open_is_aborted_before_anything_else_when_a_partition_is_lost() -> None:
+    rig = exactly(partitions=2)
+    at_once(rig)
+    rig.send("1")
+    rig.send("2", partition=1)
+    at_once(rig)
+
+    rig.runner.lost([OTHER])
+    for number in range(2):
+        rig.broker.append("target", b"behind", partition=number)
+
+    assert rig.values() == ["behind", "behind"]
+    assert rig.counts.aborts == 1
+
+
 def test_nothing_counts_of_a_partition_that_was_lost_and_the_others_do_theirs_again() -> None:
     seen = Seen()
     rig = exactly(seen.handler(), partitions=2)

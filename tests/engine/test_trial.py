@@ -92,11 +92,11 @@ def test_the_dead_letter_says_why() -> None:
 def test_the_transaction_that_moves_a_partition_on_ends_the_count_of_starts() -> None:
     rig = rig_of(dead_letter="dlq", delivery="exactly_once")
     rig.runner.step()
+    rig.send("1")
     rig.restart()
     rig.runner.step()
     counted = note(rig).starts
 
-    rig.send("1")
     while rig.committed() != 1:
         rig.runner.step()
         rig.clock.advance(0.1)
@@ -176,11 +176,11 @@ def test_a_single_kill_leaves_no_trace() -> None:
     rig.send(*numbers(5))
     rig.step()
     before = rig.counts.commits
+    rig.send(*numbers(50))
     rig.restart()
     rig.runner.step()
     assert (note(rig).starts, rig.counts.commits - before) == (1, 1)
 
-    rig.send(*numbers(50))
     rig.runner.step()
     assert len(rig.runner.partitions[SOURCE].lanes) == 0 or rig.pool.outstanding == 1
     rig.step()
@@ -189,6 +189,21 @@ def test_a_single_kill_leaves_no_trace() -> None:
     assert rig.committed() == 55
     rig.runner.drain()
     assert rig.broker.metadata(GROUP, SOURCE) == ""
+
+
+def test_kills_of_a_worker_to_which_a_partition_gives_nothing_are_not_counted() -> None:
+    rig = rig_of()
+    rig.send(*numbers(5))
+    rig.pool.stuck = set()
+    rig.step()
+    for _ in range(5):
+        rig.restart()
+        rig.runner.step()
+
+    assert note(rig) == Note(rig._job.floor.process)
+    rig.send(*numbers(50))
+    rig.step()
+    assert rig.committed() == 55
 
 
 def test_kills_of_a_worker_that_gets_on_in_between_are_never_counted_twice() -> None:

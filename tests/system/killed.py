@@ -22,6 +22,8 @@ from typing import Any, Final
 from worker.app import Options, Wrap, build, load, unreadable
 from worker.cli.ending import leave, stopped_by_signals
 from worker.engine.worker import Worker
+from worker.flow import envelope
+from worker.flow.crashes import Note
 from worker.kafka.transactional import KafkaTransactional
 from worker.observe import logs
 from worker.ports import Commits, Consumer, OnFailed, OnStored, Producer, Rebalance, Transactional
@@ -35,8 +37,8 @@ through, and their offset is to be committed."""
 IN_TRANSACTIONS: Final = ("send", "sent", "stored", "offsets", "end", "ending", "ended")
 """A record is to be sent in a transaction; it is on its way; it is stored; offsets are to be sent,
 all records being stored; the transaction is to be committed; it is being committed; it is. They
-count from when each partition has got on: who is killed before that is taken for a victim of
-messages that end the worker."""
+count from when each partition has got on, those of retry topics too: who is killed before that is
+taken for a victim of messages that end the worker."""
 OPEN: Final = ("stored", "offsets", "end", "ending")
 """Moments at which the transaction is open for the brokers, too."""
 AROUND: Final = ("consumed", "revoke", "revoked", "close")
@@ -62,8 +64,8 @@ class Trap:
         """Whether a record or an offset was sent in a transaction that is not committed."""
         self.stopping = False
         """Whether the worker was asked to stop."""
-        self._committed: dict[TopicPartition, set[int]] = {}
-        """By partition of a source the offsets of commits."""
+        self._committed: dict[TopicPartition, Note] = {}
+        """What the last commit of each partition says of its owners."""
         self._number = number
         self._times = times
         self._come = Counter[str]()
@@ -89,16 +91,14 @@ class Trap:
         self.come("commit-of-retry", through)
         self._stored = 0
 
-    def commit_in_transaction(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Note that these offsets are committed."""
-        for source, offset in offsets.items():
-            if source.topic.endswith(".in"):
-                self._committed.setdefault(source, set()).add(offset)
+    def commit_in_transaction(self, notes: Mapping[TopicPartition, Note]) -> None:
+        """Note that commits with these notes are made."""
+        self._committed |= notes
 
     @property
     def _gets_on(self) -> bool:
-        offsets = self._committed.values()
-        return bool(offsets) and all(len(different) > 1 for different in offsets)
+        notes = self._committed.values()
+        return bool(notes) and not any(note.starts for note in notes)
 
     def _comes(self, moment: str, times: int) -> bool:
         if moment in IN_TRANSACTIONS and not self._gets_on:
@@ -176,7 +176,7 @@ class TrappedClient:
     def __init__(self, client: Any, trap: Trap) -> None:
         self._client = client
         self._trap = trap
-        self._offsets: Mapping[TopicPartition, int] = {}
+        self._notes: Mapping[TopicPartition, Note] = {}
 
     def __getattr__(self, name: str) -> Any:
         """Whatever is not here is the client's."""
@@ -188,7 +188,10 @@ class TrappedClient:
 
     def send_offsets_to_transaction(self, places: Sequence[Any], *arguments: Any) -> None:
         """As the client does."""
-        self._offsets = {TopicPartition(one.topic, one.partition): one.offset for one in places}
+        self._notes = {
+            TopicPartition(one.topic, one.partition): envelope.note_of(one.metadata, one.offset)
+            for one in places
+        }
         if self._trap.moment == "offsets":
             self._client.flush(FLUSH)
         self._trap.come("offsets")
@@ -206,7 +209,7 @@ class TrappedClient:
         self._trap.come_soon("ending")
         self._client.commit_transaction(*arguments)
         self._trap.open = False
-        self._trap.commit_in_transaction(self._offsets)
+        self._trap.commit_in_transaction(self._notes)
         self._trap.come("ended")
 
 

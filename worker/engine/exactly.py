@@ -162,6 +162,7 @@ class ExactlyOnce:
             return
         if not all(partition.alive for partition in self._open):
             self._fail("a partition was lost with its results on their way", passes=True)
+            self.settle()
             return
         of = {*partitions, *self._open}
         commits = self.uncommitted(of)
@@ -174,6 +175,7 @@ class ExactlyOnce:
             self._counts.commit_failures += 1
             self.mapless |= METADATA_TOO_LARGE in str(error)
             self._fail(str(error), passes=any(code in str(error) for code in MOVED_ON))
+            self.settle()
         else:
             self._counts.commits += 1
             self._finish(commits, of)
@@ -212,9 +214,11 @@ class ExactlyOnce:
         }
 
     def settle(self) -> None:
-        """After a failure, abort the transaction."""
-        if self._begun is not None:
-            self._counts.aborts += 1
+        """After a failure, abort the transaction: at once, be its partitions about to go."""
+        if self._begun is None:
+            return
+        self._begun = None
+        self._counts.aborts += 1
         with suppress(ClientError):  # a new producer does it otherwise
             self._producer.abort(self._settings.timeout + MARGIN)
 

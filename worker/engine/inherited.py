@@ -37,7 +37,7 @@ def maps_of(
 
 
 def ends_of(pipeline: str, consumer: Consumer, partitions: Sequence[TopicPartition]) -> Offsets:
-    """The ends of partitions whose owners have ended in a row: nothing above is in doubt."""
+    """The ends of partitions whose owners have ended: nothing above them is in doubt."""
     try:
         return consumer.find(partitions, "newest") if partitions else {}
     except ClientError as error:

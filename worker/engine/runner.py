@@ -211,7 +211,7 @@ class Runner:
             starts |= starts_of(self.consumer, fresh, job.settings.start, sources, job.there)
         finished = maps_of(self.job.name, committed)
         notes = {source: self._note_of(commit) for source, commit in committed.items()}
-        in_doubt = [source for source, note in notes.items() if note.alone]
+        in_doubt = [source for source, note in notes.items() if note.starts]
         ends = ends_of(self.job.name, self.consumer, in_doubt)
         notes |= {p: crashes.passed(notes[p]) for p, end in ends.items() if end <= starts[p]}
         warn_of(self.job.name, [source for source in in_doubt if notes[source].alone])
@@ -242,9 +242,10 @@ class Runner:
             log.info("%s: revoked %s", self.job.name, named(partitions))
 
     def lost(self, partitions: Sequence[TopicPartition]) -> None:
-        """Forget partitions without committing."""
+        """Forget partitions without committing; a transaction with results of theirs is over."""
         with self._rebalance():
             self._drop(partitions)
+            self.committer.commit_now((), wait=True)
         log.warning("%s: lost %s", self.job.name, named(partitions))
 
     @contextmanager

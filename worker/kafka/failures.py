@@ -25,12 +25,21 @@ _AUTHENTICATION: Final = "check mechanism, username and password"
 _REPLICAS: Final = "wait until enough replicas are in sync, or see which brokers are down"
 _GONE: Final = "retention has deleted these records; begin at oldest or at a later offset"
 
+_INTERNAL: Final = (
+    "if it stays so, see whether the brokers can make their own topics: "
+    "offsets.topic.replication.factor and transaction.state.log.replication.factor may ask for "
+    "more brokers than there are"
+)
+
 ADVICE: Final = {
+    KafkaError.COORDINATOR_NOT_AVAILABLE: _INTERNAL,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant this user the operation on the cluster",
     KafkaError.FENCED_INSTANCE_ID: "give each member of the group an instance of its own",
     KafkaError.UNRELEASED_INSTANCE_ID: "another member of the group has this instance: give each "
     "its own, or wait until the session of one that was killed is over",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "grant this user Read on the group",
+    KafkaError.INVALID_PRODUCER_ID_MAPPING: "the brokers forget a transactional id that is not "
+    "used for transactional.id.expiration.ms; a new producer takes it again",
     KafkaError.INVALID_RECORD: "a compacted topic takes no record without a key",
     KafkaError.INVALID_REPLICATION_FACTOR: "ask for no more replicas than there are brokers",
     KafkaError.INVALID_TIMESTAMP: "message.timestamp.before.max.ms and "
