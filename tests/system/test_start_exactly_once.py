@@ -11,6 +11,7 @@ from confluent_kafka.admin._resource import ResourceType
 from tests.old import relayed
 from tests.system.guarded import LONGEST_TRANSACTION, USE, Guarded
 from tests.system.rig import Kafka, Spec
+from worker.kafka.broker import KafkaCluster
 
 pytestmark = pytest.mark.kafka
 
@@ -51,6 +52,20 @@ def test_transactions_that_may_last_longer_than_brokers_let_them_stop_the_start(
         assert worker.ended() == 78
         assert f"{HERE}, whose ids would begin with '{spec.group}.'" in worker.log
         assert "lower transaction.timeout, or raise transaction.max.timeout.ms" in worker.log
+
+
+def test_brokers_that_cannot_make_the_log_of_transactions_are_named_as_the_reason_to_wait(
+    tmp_path: Path,
+) -> None:
+    missing = {"transaction.state.log.replication.factor": "3"}
+    with KafkaCluster(heap="192m", properties=missing) as cluster:
+        spec = Spec(Kafka(cluster.address), tmp_path, "echo", EXACTLY)
+        spec.create_topics()
+        with spec.worker() as worker:
+            worker.until(
+                lambda: "no transaction yet" in worker.get("/readyz")["reasons"][0]["text"]
+            )
+            assert "transaction.state.log.replication.factor" in worker.log
 
 
 def test_brokers_that_would_let_the_dead_commit_stop_the_start(

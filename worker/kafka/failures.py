@@ -25,14 +25,14 @@ _AUTHENTICATION: Final = "check mechanism, username and password"
 _REPLICAS: Final = "wait until enough replicas are in sync, or see which brokers are down"
 _GONE: Final = "retention has deleted these records; begin at oldest or at a later offset"
 
-_INTERNAL: Final = (
-    "if it stays so, see whether the brokers can make their own topics: "
-    "offsets.topic.replication.factor and transaction.state.log.replication.factor may ask for "
-    "more brokers than there are"
+NO_COORDINATOR: Final = (
+    "see whether the brokers run, and can make their own topics: offsets.topic.replication.factor "
+    "and transaction.state.log.replication.factor may ask for more brokers than there are"
 )
+"""What to do where nobody coordinates a group or a transaction."""
 
 ADVICE: Final = {
-    KafkaError.COORDINATOR_NOT_AVAILABLE: _INTERNAL,
+    KafkaError.COORDINATOR_NOT_AVAILABLE: NO_COORDINATOR,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant this user the operation on the cluster",
     KafkaError.FENCED_INSTANCE_ID: "give each member of the group an instance of its own",
     KafkaError.UNRELEASED_INSTANCE_ID: "another member of the group has this instance: give each "

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from worker.errors import ClientError, ClientFatal, Fenced, TransactionFailed
 from worker.kafka.config import Properties
-from worker.kafka.failures import describe, failure, is_retriable, reason, specific
+from worker.kafka.failures import NO_COORDINATOR, describe, failure, is_retriable, reason, specific
 from worker.kafka.partitions import committable
 from worker.kafka.producer import KafkaProducer
 from worker.ports import Commits, Membership, OnFailed, OnStored
@@ -191,7 +191,8 @@ class KafkaTransactional(KafkaProducer):
 
     def _unanswered(self, problem: KafkaError) -> ClientError:
         if self._state == "new":
-            return failure(problem)
+            text = describe(problem)
+            return ClientError(text, code=problem.code(), retriable=True, advice=NO_COORDINATOR)
         text = f"it is not known what became of the transaction: {describe(problem)}"
         self._fatal = specific(ClientFatal, text, problem)
         return self._fatal
