@@ -16,8 +16,11 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
+
+from confluent_kafka import KafkaException
 
 from worker.app import Options, Wrap, build, load, unreadable
 from worker.cli.ending import leave, stopped_by_signals
@@ -159,7 +162,7 @@ class TrappedTransactional(TrappedProducer):
         self._trap.open = True
         self._trap.come("sent", sent)
         if self._trap.moment == "stored":
-            self._client.flush(FLUSH)
+            self._client.store()
         self._trap.come("stored", sent)
         return sent
 
@@ -186,6 +189,11 @@ class TrappedClient:
         """How many records and reports wait in it."""
         return len(self._client)
 
+    def store(self) -> None:
+        """Wait until records are stored; what is fatal is told by the next call, too."""
+        with suppress(KafkaException, SystemError):
+            self._client.flush(FLUSH)
+
     def send_offsets_to_transaction(self, places: Sequence[Any], *arguments: Any) -> None:
         """As the client does."""
         self._notes = {
@@ -193,7 +201,7 @@ class TrappedClient:
             for one in places
         }
         if self._trap.moment == "offsets":
-            self._client.flush(FLUSH)
+            self.store()
         self._trap.come("offsets")
         self._client.send_offsets_to_transaction(places, *arguments)
         self._trap.open = True
