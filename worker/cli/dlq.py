@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -10,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from click.shell_completion import CompletionItem
 
 from worker.cli import letters as views
+from worker.cli.completion import DEAD_LETTER_TOPICS
 from worker.cli.ending import leave, stopped_by_signals
 from worker.cli.exit_codes import FAILED, FORCED
 from worker.cli.opening import opened
@@ -26,7 +25,6 @@ from worker.kafka.mover import Mover, Progress
 from worker.observe import logs
 from worker.operate.deadletters import DeadLetters, Plan
 from worker.settings.topics import parking_topic
-from worker.spec import load
 
 SETTINGS: Final[dict[str, Any]] = {"show_default": True}
 REDRIVES: Final = 3
@@ -48,21 +46,9 @@ def command() -> None:
     logs.configure("warning", "auto")
 
 
-def _topics_of(ctx: click.Context, _param: object, incomplete: str) -> list[CompletionItem]:
-    """The dead-letter topics of the spec, for the shell."""
-    spec = ctx.params.get("spec") or os.environ.get("WORKER_SPEC")
-    try:
-        pipelines = load(Path(spec or ""), os.environ).spec.pipelines.values()
-    except (WorkerError, OSError):
-        return []
-    targets = [one.dead_letter for one in pipelines if one.dead_letter is not None]
-    topics = {topic for target in targets for topic in target.topics}
-    return [CompletionItem(topic) for topic in sorted(topics) if topic.startswith(incomplete)]
-
-
 _SPEC = spec_option("The spec: the cluster, the pipelines, and the topics that may be written to.")
 _OUTPUT = output_option()
-_TOPIC = click.argument("topic", shell_complete=_topics_of)
+_TOPIC = click.argument("topic", shell_complete=DEAD_LETTER_TOPICS)
 
 
 def _moving(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,7 +76,7 @@ def _moving(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @command.command("list", context_settings=SETTINGS)
-@click.argument("topics", nargs=-1, shell_complete=_topics_of, metavar="[TOPICS]...")
+@click.argument("topics", nargs=-1, shell_complete=DEAD_LETTER_TOPICS, metavar="[TOPICS]...")
 @_SPEC
 @_OUTPUT
 def list_(topics: Sequence[str], spec: Path, output: Output) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 
 from worker.cli import findings as views
+from worker.cli.address import Address
 from worker.cli.exit_codes import FAILED
 from worker.cli.opening import opened
 from worker.cli.options import SETTINGS, Output, output_option, spec_argument
 from worker.cli.progress import progress
 from worker.cli.shown import print_value
-from worker.cli.top import Address
 from worker.observe import logs
 from worker.operate.diagnosis import Doctor
 from worker.settings import Server

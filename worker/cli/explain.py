@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import sys
 from datetime import UTC, datetime
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from click.shell_completion import CompletionItem
 
 from worker.cli import lives as views
 from worker.cli.exit_codes import FAILED
@@ -20,45 +18,14 @@ from worker.cli.options import Output, output_option, spec_option
 from worker.cli.progress import progress
 from worker.cli.selection import Moment
 from worker.cli.shown import print_value
-from worker.errors import WorkerError
-from worker.flow.life import Place, place_from
+from worker.cli.spot import Spot
+from worker.flow.life import Place
 from worker.observe import logs
 from worker.operate.explaining import Explainer, Explanation, Scope
-from worker.spec import load
-from worker.spec.testfile import topics_of
 
 SETTINGS: Final[dict[str, Any]] = {"show_default": True}
 
 _TRACE: Final = re.compile(r"(?:[0-9a-f]{2}-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?")
-
-
-class Spot(click.ParamType[Place]):
-    """An offset of a partition of a topic."""
-
-    name = "place"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Place:
-        """Parse `orders/3/42`."""
-        place = value if isinstance(value, Place) else place_from(str(value))
-        if place is None:
-            self.fail(f"{value!r} is not TOPIC/PARTITION/OFFSET such as orders/3/42", param, ctx)
-        return place
-
-    def shell_complete(
-        self,
-        ctx: click.Context,
-        param: click.Parameter,  # noqa: ARG002 - click's signature
-        incomplete: str,
-    ) -> list[CompletionItem]:
-        """The topics of the spec."""
-        spec = ctx.params.get("spec") or os.environ.get("WORKER_SPEC")
-        try:
-            topics = topics_of(load(Path(spec or ""), os.environ).spec)
-        except (WorkerError, OSError):
-            return []
-        return [CompletionItem(f"{one}/") for one in topics if one.startswith(incomplete)]
 
 
 class Trace(click.ParamType[str]):

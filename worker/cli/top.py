@@ -11,34 +11,22 @@ import time
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 import click
 from rich.console import Console
 from rich.live import Live
 
+from worker.cli.address import Address
 from worker.cli.options import SETTINGS
 from worker.cli.panel import panel
 from worker.errors import NoWorker
-from worker.operate.watching import Past, Stats, address_of, past_of, stats_of
+from worker.operate.watching import Past, Stats, past_of, stats_of
 
 EVERY: Final = 2.0
 """Seconds between two looks."""
 WIDTH: Final = 160
 """Columns where standard output is no terminal."""
-
-
-class Address(click.ParamType[str]):
-    """Where a worker's endpoint is."""
-
-    name = "url"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Complete it; what is no address is an error."""
-        address = address_of(str(value))
-        if address is None:
-            self.fail(f"{value!r} is no address such as http://host:8080", param, ctx)
-        return address
 
 
 @click.command("top", context_settings=SETTINGS)

@@ -1,0 +1,50 @@
+"""What the shell completes: names from the spec that a command line or the environment names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+import click
+from click.shell_completion import CompletionItem
+
+from worker.errors import WorkerError
+from worker.settings import Spec
+from worker.spec import load
+from worker.spec.testfile import topics_of
+
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def completing(names: Callable[[Spec], Iterable[str]]) -> Complete:
+    """What completes these names of the spec, for `shell_complete`; none without a spec."""
+
+    def complete(
+        ctx: click.Context, _parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        spec = _spec(ctx)
+        found = [] if spec is None else sorted(set(names(spec)))
+        return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+    return complete
+
+
+def _spec(ctx: click.Context) -> Spec | None:
+    file = ctx.params.get("spec") or os.environ.get("WORKER_SPEC")
+    try:
+        return load(Path(file or ""), os.environ).spec
+    except (WorkerError, OSError):
+        return None
+
+
+def _dead_letter_topics(spec: Spec) -> Iterable[str]:
+    targets = [one.dead_letter for one in spec.pipelines.values() if one.dead_letter is not None]
+    return [topic for target in targets for topic in target.topics]
+
+
+TOPICS: Final = completing(topics_of)
+DEAD_LETTER_TOPICS: Final = completing(_dead_letter_topics)
+PIPELINES: Final = completing(lambda spec: spec.pipelines)
+HANDLERS: Final = completing(lambda spec: [one.handler for one in spec.pipelines.values()])
