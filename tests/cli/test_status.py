@@ -1,0 +1,72 @@
+"""`worker status` beside a real endpoint."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import yaml
+
+from tests.cli.rig import worker
+from tests.page.scenes import Scene, airline, partition, pipeline, served
+from worker.flow.health import Flow
+
+FLOW = Flow(("orders",), "double", "doubles", ("orders.dlq",))
+
+
+def ready() -> Scene:
+    running = pipeline("doubles", FLOW, partitions=(partition("orders", 0, 5, 1),))
+    shown = Scene(lambda _: (running,))
+    shown.forward(905)
+    return shown
+
+
+def troubled() -> Scene:
+    shown = Scene(airline)
+    shown.forward(905)
+    return shown
+
+
+def test_a_worker_that_is_ready_ends_with_0(tmp_path: Path) -> None:
+    with served(ready()) as address:
+        code, out, err = worker("status", address, folder=tmp_path)
+
+    assert (code, err) == (0, "")
+    assert "  ready  up " in out.splitlines()[0]
+    assert "doubles" in out
+
+
+def test_one_that_is_not_ends_with_1_and_says_why(tmp_path: Path) -> None:
+    with served(troubled()) as address:
+        code, out, err = worker("status", folder=tmp_path, WORKER_URL=address)
+
+    assert (code, err) == (1, "")
+    assert "  not ready  up " in out.splitlines()[0]
+    assert "notify: breaker smtp is open: 12 failures in a row" in out.splitlines()[2]
+
+
+def test_programs_get_everything_as_json_or_yaml(tmp_path: Path) -> None:
+    with served(troubled()) as address:
+        code, out, _ = worker("status", address, "--output", "json", folder=tmp_path)
+        _, text, _ = worker("status", address, "--output", "yaml", folder=tmp_path)
+
+    told, same = json.loads(out), yaml.safe_load(text)
+    assert code == 1
+    assert (told["ready"], told["name"], told["pipelines"].keys()) == (
+        same["ready"],
+        same["name"],
+        same["pipelines"].keys(),
+    )
+    assert not told["ready"]
+    assert told["reasons"] == same["reasons"] != []
+    assert told["pipelines"]["delays"]["flow"]["from"] == ["flights", "flights.late"]
+
+
+def test_nobody_who_answers_ends_with_69(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        code, out, err = worker("status", f"127.0.0.1:{taken.getsockname()[1]}", folder=tmp_path)
+
+    assert (code, out) == (69, "")
+    assert "Error: no worker answers at http://127.0.0.1:" in err
