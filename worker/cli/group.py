@@ -13,6 +13,7 @@ from worker.errors import WorkerError
 from worker.version import __version__
 
 COMMANDS: Final = {
+    "init": "Make a new project: spec, handler, test, image, chart values.",
     "run": "Run the pipelines of a spec until stopped.",
     "dev": "Run a spec on a broker of its own, fed with files.",
     "top": "Show a running worker, here or elsewhere, in the terminal.",
