@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 import pytest
 
-from worker.cli.feed import Feed, Feeder, FeedFailed, feeds_of, key_of, lines
+from worker.cli.feed import Feed, Feeder, feeds_of, lines
+from worker.cli.lines import Unreadable
 from worker.kafka.embedded import EmbeddedBroker
 from worker.kafka.reader import Reader
+from worker.operate.written import key_of
 from worker.settings import KafkaSettings
 
 CONTENT = b'{"id": "a"}\n\n{"id": 7}\r\nnot json\n{"id": "last"}'
@@ -43,7 +45,7 @@ def test_a_gzip_file_that_is_cut_off_is_said_so(tmp_path: Path) -> None:
     file = tmp_path / "cut.gz"
     file.write_bytes(gzip.compress(CONTENT)[:-12])
 
-    with pytest.raises(FeedFailed, match=r"cut\.gz cannot be read: "):
+    with pytest.raises(Unreadable, match=r"cut\.gz cannot be read: "):
         list(lines(file))
 
 

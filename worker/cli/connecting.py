@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,8 @@ from click.core import ParameterSource
 from pydantic import ValidationError
 
 from worker.cli.opening import opened
+from worker.errors import TopicNotFound
+from worker.kafka.client import Kafka
 from worker.settings import KafkaSettings
 from worker.spec import Document
 
@@ -111,6 +114,19 @@ def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         connecting = option(connecting)
     return connecting
+
+
+def require_topics(kafka: Kafka, topics: Sequence[str]) -> None:
+    """See that topics are there; raises `TopicNotFound` for the first that is not."""
+    for topic in topics:
+        try:
+            kafka.partitions(topic)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+        except TopicNotFound as error:
+            near = difflib.get_close_matches(topic, kafka.list_topics(), 1)
+            hint = f"did you mean {near[0]!r}?" if near else "`worker topics create` makes it"
+            raise TopicNotFound(error.text, code=error.code, advice=hint) from error
 
 
 def _target(spec: Path | None, brokers: str | None, security: dict[str, Any]) -> Target:

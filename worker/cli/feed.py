@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
 import threading
-import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, Final, cast
 
 import click
-import orjson
 
+from worker.cli.lines import Unreadable, lines_of
 from worker.errors import ClientError, QueueFull, WorkerError
 from worker.kafka.config import producer
 from worker.kafka.producer import KafkaProducer
+from worker.operate.written import key_of
 from worker.settings import KafkaSettings
 from worker.types import Encoded
 
-_GZIP: Final = b"\x1f\x8b"
 _SERVE_EVERY: Final = 500
 """Records between two looks at the delivery reports."""
 _PATIENCE: Final = 30.0
@@ -31,7 +29,7 @@ each."""
 
 
 class FeedFailed(WorkerError):
-    """A file could not be read, or its records could not be delivered."""
+    """The records of a file could not be delivered, or it could not be read."""
 
 
 class Assignment(click.ParamType[tuple[str, str]]):
@@ -61,40 +59,20 @@ class Feed:
     key: str | None = None
 
     def records(self) -> Iterator[tuple[int, Encoded]]:
-        """The lines as records, with their numbers; raises `FeedFailed` for an unreadable file."""
+        """The lines as records, with their numbers; raises `Unreadable`."""
         for number, line in lines(self.file):
             key = None if self.key is None else key_of(line, self.key)
             yield number, Encoded(self.topic, line, key)
 
 
 def lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not empty, numbered and without their ends.
-
-    Gzip is known by its first bytes.
-    """
+    """See `lines_of`."""
     try:
-        with file.open("rb") as raw:
-            packed = raw.read(len(_GZIP)) == _GZIP
-            raw.seek(0)
-            unpacked = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if packed else raw
-            for number, line in enumerate(unpacked, 1):
-                content = line.rstrip(b"\r\n")
-                if content:
-                    yield number, content
-    except (OSError, EOFError, zlib.error) as error:
-        raise FeedFailed(f"{file} cannot be read: {error}") from error
-
-
-def key_of(line: bytes, field: str) -> bytes | None:
-    """The field as text; None when the line is no JSON object or lacks the field."""
-    try:
-        found = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    value = found.get(field) if isinstance(found, dict) else None
-    if value is None:
-        return None
-    return value.encode() if isinstance(value, str) else orjson.dumps(value)
+        opened = file.open("rb")
+    except OSError as error:
+        raise Unreadable(f"{file} cannot be read: {error}") from error
+    with opened:
+        yield from lines_of(opened, str(file))
 
 
 class Feeder(threading.Thread):

@@ -1,0 +1,39 @@
+"""`worker produce` as far as it goes without a broker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.rig import worker
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((), "Missing argument 'TOPIC'"),
+        (("orders",), "say which cluster: give --spec FILE or --brokers"),
+        (("orders", "nowhere.jsonl"), "File 'nowhere.jsonl' does not exist"),
+        (("orders", "--key-separator", ":", "--key-field", "id"), "not both"),
+        (("orders", "--key-separator", ""), "--key-separator: it is empty"),
+        (("orders", "--format", "json", "--key-field", "id"), "--key-field is for --format lines"),
+        (("orders", "--format", "xml"), "'xml' is not one of 'lines', 'json'"),
+    ],
+)
+def test_a_wrong_command_line_is_told_with_what_is_legal(
+    tmp_path: Path, arguments: tuple[str, ...], text: str
+) -> None:
+    brokers = () if arguments == ("orders",) else ("--brokers", "127.0.0.1:1")
+
+    code, out, err = worker("produce", *arguments, *brokers, folder=tmp_path)
+
+    assert (code, out) == (2, "")
+    assert text in " ".join(err.split())
+
+
+def test_without_a_broker_it_ends_with_69(tmp_path: Path) -> None:
+    code, out, err = worker("produce", "orders", "--brokers", "127.0.0.1:1", folder=tmp_path)
+
+    assert (code, out) == (69, "")
+    assert "no broker of 127.0.0.1:1 answered" in err

@@ -1,0 +1,188 @@
+"""Records as people and programs write them: a line each."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from base64 import b64decode
+from binascii import Error as NotBase64
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+
+from worker.errors import InvalidPartition
+from worker.kafka import arguments
+from worker.types import Encoded, Headers
+
+KEYS: Final = ("value", "key", "headers", "partition", "timestamp")
+PASSED_OVER: Final = frozenset({"topic", "offset"})
+"""What `worker tap` says besides: where the record was."""
+
+_BYTES: Final = 'a text, null or {"base64": "..."}'
+_HEADERS: Final = "an object of names and values, or a list of [name, value]"
+_TIME: Final = "milliseconds since 1970, or a time with its zone such as 2026-01-31T12:00:00Z"
+_MISSING: Final = object()
+
+Parse = Callable[[bytes], Encoded]
+
+
+class BadLine(Exception):
+    """A line is no record; `problems` names all that is wrong with it."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def plain(topic: str, separator: bytes | None, field: str | None) -> Parse:
+    """Each line is a value; before a separator there is the key, or a field of JSON is the key.
+
+    Raises `BadLine` for a line without the separator.
+    """
+
+    def parse(line: bytes) -> Encoded:
+        if separator is not None:
+            key, found, value = line.partition(separator)
+            if not found:
+                raise BadLine(f"it has no {separator.decode(errors='replace')!r} behind a key")
+            return Encoded(topic, value, key)
+        return Encoded(topic, line, None if field is None else key_of(line, field))
+
+    return parse
+
+
+def from_json(topic: str) -> Parse:
+    """Each line is a JSON object that holds a record, as `worker tap` prints them.
+
+    A value that is no text is written as JSON. Raises `BadLine` with all that is wrong in a line.
+    """
+
+    def parse(line: bytes) -> Encoded:
+        return _record(topic, _object(line))
+
+    return parse
+
+
+def key_of(line: bytes, field: str) -> bytes | None:
+    """The field as text; None when the line is no JSON object or lacks the field."""
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    value = found.get(field) if isinstance(found, dict) else None
+    if value is None:
+        return None
+    return value.encode() if isinstance(value, str) else orjson.dumps(value)
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line, object_pairs_hook=_without_repeats, parse_constant=_refuse)
+    except BadLine:
+        raise
+    except RecursionError:
+        raise BadLine("its JSON is nested too deeply") from None
+    except ValueError as error:
+        raise BadLine(f"it is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise BadLine(f"it is {_kind(found)}; legal is an object with {', '.join(KEYS)}")
+    return found
+
+
+def _record(topic: str, found: dict[str, Any]) -> Encoded:
+    problems = list(_unknown(found))
+
+    def take(name: str, make: Callable[[Any], Any]) -> Any:
+        try:
+            return make(found[name]) if found.get(name) is not None else None
+        except (ValueError, TypeError) as error:
+            problems.append(str(error))
+        except InvalidPartition as error:
+            problems.append(str(error))
+        return None
+
+    if "value" not in found:
+        problems.append("value: it is missing; null is a record without one, a tombstone")
+    record = Encoded(
+        topic,
+        take("value", lambda one: _bytes("value", one, else_json=True)),
+        take("key", lambda one: _bytes("key", one)),
+        take("headers", _headers) or (),
+        take("partition", arguments.partition),
+        take("timestamp", _timestamp),
+    )
+    if problems:
+        raise BadLine(*problems)
+    return record
+
+
+def _unknown(found: dict[str, Any]) -> Iterator[str]:
+    for name in found:
+        if name not in KEYS and name not in PASSED_OVER:
+            near = difflib.get_close_matches(name, KEYS, 1)
+            hint = f"did you mean {near[0]}?" if near else f"legal are {', '.join(KEYS)}"
+            yield f"{name}: no such key; {hint}"
+
+
+def _bytes(what: str, value: Any, *, else_json: bool = False) -> bytes | None:
+    if value is None:
+        return None
+    if isinstance(value, dict) and value.keys() == {"base64"}:
+        return _unpacked(what, value["base64"])
+    if not isinstance(value, str):
+        if not else_json:
+            raise TypeError(f"{what}: it is {_kind(value)}; legal is {_BYTES}")
+        value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return str(value).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what}: it has half a surrogate pair; give base64") from None
+
+
+def _unpacked(what: str, text: Any) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except (NotBase64, ValueError, TypeError):
+        raise ValueError(f"{what}: {text!r} is no base 64") from None
+
+
+def _headers(found: Any) -> Headers:
+    pairs = list(found.items()) if isinstance(found, dict) else found
+    if not isinstance(pairs, list) or not all(_is_pair(pair) for pair in pairs):
+        raise TypeError(f"headers: legal is {_HEADERS}; a value is {_BYTES}")
+    return arguments.headers([(name, _bytes(f"header {name!r}", one)) for name, one in pairs])
+
+
+def _is_pair(pair: Any) -> bool:
+    return isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)
+
+
+def _timestamp(found: Any) -> int | None:
+    if isinstance(found, str):
+        try:
+            found = datetime.fromisoformat(found)
+        except ValueError:
+            found = None
+        if found is None or found.tzinfo is None:
+            raise ValueError(f"timestamp: legal is {_TIME}")
+    return arguments.timestamp(found)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadLine(f"{twice}: an object has it twice")
+    return found
+
+
+def _refuse(constant: str) -> Any:
+    raise BadLine(f"{constant} is no JSON")
+
+
+def _kind(value: Any) -> str:
+    kinds = {bool: "true or false", list: "a list", dict: "an object", str: "a text"}
+    return kinds.get(type(value), "null" if value is None else "a number")
