@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "graph": "Draw the topics and pipelines of a spec.",
     "monitoring": "Print the Grafana dashboard or the Prometheus alert rules.",
     "produce": "Send lines of a file, or of standard input, to a topic.",
+    "tap": "Follow the messages of topics.",
     "dlq": "See dead letters, and have them handled again.",
     "explain": "Tell the life of a message: attempts, errors, where it went.",
     "doctor": "Find out why lag grows, and what else is wrong.",

@@ -25,6 +25,10 @@ TIMEOUT: Final = 10.0
 """Seconds for one answer of the cluster."""
 LOOK_AGAIN_AFTER: Final = 0.05
 """Seconds between two attempts."""
+POLL_FOR: Final = 0.1
+"""Seconds of one poll while topics are followed."""
+LOOK_FOR_MORE: Final = 5.0
+"""Seconds between two looks for new partitions."""
 
 
 class Bounds(NamedTuple):
@@ -82,6 +86,13 @@ def records(client: Client, starts: Offsets, ends: Offsets) -> Iterator[RawMessa
             ahead[source] = position
         else:
             ahead.pop(source, None)
+
+
+_PASSED_OVER: Final = {
+    KafkaError._PARTITION_EOF,  # noqa: SLF001 - a public constant
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+}
+"""What a reader that goes on is told and need not know."""
 
 
 def _polled(client: Client) -> ClientMessage | None:
@@ -152,6 +163,28 @@ class Reader:
             yield from map(Message, records(self._client, starts, ends))
         finally:
             self._client.unassign()
+
+    def follow(self, starts: Offsets) -> Iterator[Message | None]:
+        """The records from these offsets on, without an end; None when none has come for a while.
+
+        Partitions that their topics are given meanwhile are read from their beginning.
+        """
+        topics = sorted({source.topic for source in starts})
+        read = set(starts)
+        self._client.assign([ClientPartition(*source, at) for source, at in starts.items()])
+        look = time.monotonic() + LOOK_FOR_MORE
+        while True:
+            raw = self._client.poll(POLL_FOR)
+            error = None if raw is None else raw.error()
+            if error is None:
+                yield None if raw is None else Message(cast("RawMessage", raw))
+            elif error.code() not in _PASSED_OVER and not is_retriable(error):
+                raise failure(error)
+            if time.monotonic() > look:
+                fresh = {one for topic in topics for one in self.partitions(topic)} - read
+                self._client.incremental_assign([ClientPartition(*one, 0) for one in sorted(fresh)])
+                read |= fresh
+                look = time.monotonic() + LOOK_FOR_MORE
 
     def at(self, source: TopicPartition, offset: int) -> Message | None:
         """The record at an offset between the bounds of a partition; None where it has a gap."""

@@ -1,0 +1,71 @@
+"""Records as commands show them, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from worker.cli.shown import LONGEST, as_json, moment, readable
+from worker.flow.filter import is_json, json_of
+from worker.observe.text import escaped
+from worker.types import Message
+
+Decode = Literal["auto", "json", "text", "base64"]
+
+
+def lines_of_record(message: Message, decode: Decode) -> Iterator[str]:
+    """A record for people, as text that changes nothing on a terminal."""
+    key = "" if message.key is None else f"  key {readable(message.key)}"
+    place = f"{message.topic}/{message.partition}/{message.offset}"
+    yield escaped(f"{place}  {moment(message.timestamp)}{key}")
+    for name, value in message.headers:
+        yield f"  {escaped(name)}: {escaped(readable(value) or 'null')}"
+    yield from (f"  {escaped(line)}" for line in _payload(message.value, decode))
+
+
+def value_of_record(message: Message, decode: Decode) -> dict[str, Any]:
+    """A record for programs; `worker produce --format json` makes the same record of it.
+
+    But where its JSON is decoded, which may write numbers in another way.
+    """
+    return {
+        "topic": message.topic,
+        "partition": message.partition,
+        "offset": message.offset,
+        "timestamp": message.timestamp,
+        "key": as_json(message.key),
+        "value": _value(message.value, decode),
+        "headers": [[name, as_json(value)] for name, value in message.headers],
+    }
+
+
+def _value(payload: bytes | None, decode: Decode) -> Any:
+    if payload is None or decode == "auto":
+        return as_json(payload)
+    if decode == "json" and is_json(found := json_of(payload)):
+        return found
+    if decode == "text":
+        return payload.decode("utf-8", "replace")
+    return _packed(payload) if decode == "base64" else as_json(payload)
+
+
+def _packed(payload: bytes) -> dict[str, str]:
+    return {"base64": b64encode(payload).decode()}
+
+
+def _payload(payload: bytes | None, decode: Decode) -> list[str]:
+    """The lines of a payload, as far as they are not too long; not escaped yet."""
+    if payload is None:
+        return ["null"]
+    if decode == "base64":
+        return [_packed(payload)["base64"]]
+    found = json_of(payload) if decode in ("auto", "json") else None
+    if not isinstance(found, (dict, list)):
+        return [readable(payload) or ""]
+    text = json.dumps(found, indent=2, ensure_ascii=False)
+    if len(text) <= LONGEST:
+        return text.split("\n")
+    more = f"... ({len(payload):,} bytes; all with --output json)"
+    return [*text[:LONGEST].split("\n"), more]
