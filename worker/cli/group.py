@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "produce": "Send lines of a file, or of standard input, to a topic.",
     "tap": "Follow the messages of topics.",
     "dlq": "See dead letters, and have them handled again.",
+    "replay": "Give a real record to a handler, here and now, and tell what would become of it.",
     "explain": "Tell the life of a message: attempts, errors, where it went.",
     "doctor": "Find out why lag grows, and what else is wrong.",
     "broker": "Run a real Apache Kafka in the foreground.",

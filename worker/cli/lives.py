@@ -11,18 +11,10 @@ import click
 from worker.cli.shown import as_json, moment, readable
 from worker.cli.tables import print_table
 from worker.flow import headers
-from worker.flow.life import Missing, Place, Standing, State, Step, place_of
+from worker.flow.life import MISSING, Missing, Place, Standing, State, Step, place_of
 from worker.observe.text import escaped
 from worker.operate.explaining import Explanation, Told
 
-MISSING: Final[dict[Missing, str]] = {
-    "expired": "its record is no longer kept",
-    "ahead": "nothing is written there yet",
-    "open": "its transaction is open: it is not read before that is committed",
-    "aborted": "its transaction was aborted: readers of committed records pass it over",
-    "gap": "no record is there: the end of a transaction, or one that compaction has removed",
-}
-"""Why there is no record where one was looked for."""
 UNSEEN: Final[frozenset[Missing | None]] = frozenset({"ahead", "open", "aborted", "gap"})
 """What is so is given to no handler."""
 

@@ -22,7 +22,11 @@ def opened(file: Path, make: Callable[[Document], Opened]) -> Opened:
 
     Warnings go to the log without the spec's secrets. Raises `BadConfiguration`.
     """
-    document = load(file, os.environ)
+    return made_of(load(file, os.environ), make)
+
+
+def made_of(document: Document, make: Callable[[Document], Opened]) -> Opened:
+    """The same of a spec that is loaded."""
     logs.configure("warning", "auto", secrets=secrets_of(document.spec))
     problems = unreadable(document)
     if problems:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from worker.cli.shown import LONGEST, as_json, moment, readable
 from worker.flow.filter import is_json, json_of
 from worker.observe.text import escaped
-from worker.types import Message
+from worker.types import Encoded, Headers, Message
 
 Decode = Literal["auto", "json", "text", "base64"]
 
 
 def lines_of_record(message: Message, decode: Decode) -> Iterator[str]:
     """A record for people, as text that changes nothing on a terminal."""
-    key = "" if message.key is None else f"  key {readable(message.key)}"
     place = f"{message.topic}/{message.partition}/{message.offset}"
-    yield escaped(f"{place}  {moment(message.timestamp)}{key}")
-    for name, value in message.headers:
-        yield f"  {escaped(name)}: {escaped(readable(value) or 'null')}"
-    yield from (f"  {escaped(line)}" for line in _payload(message.value, decode))
+    yield escaped(f"{place}  {moment(message.timestamp)}{_key(message.key)}")
+    yield from _lines(message.headers, message.value, decode)
+
+
+def lines_of_sent(record: Encoded, decode: Decode) -> Iterator[str]:
+    """The same of a record that is to be sent."""
+    partition = "" if record.partition is None else f"/{record.partition}"
+    at = "" if record.timestamp is None else f"  {moment(record.timestamp)}"
+    yield escaped(f"{record.topic}{partition}{at}{_key(record.key)}")
+    yield from _lines(_in_bytes(record.headers), record.value, decode)
 
 
 def value_of_record(message: Message, decode: Decode) -> dict[str, Any]:
@@ -39,6 +44,34 @@ def value_of_record(message: Message, decode: Decode) -> dict[str, Any]:
         "value": _value(message.value, decode),
         "headers": [[name, as_json(value)] for name, value in message.headers],
     }
+
+
+def value_of_sent(record: Encoded, decode: Decode) -> dict[str, Any]:
+    """The same of a record that is to be sent."""
+    return {
+        "topic": record.topic,
+        "partition": record.partition,
+        "timestamp": record.timestamp,
+        "key": as_json(record.key),
+        "value": _value(record.value, decode),
+        "headers": [[name, as_json(value)] for name, value in _in_bytes(record.headers)],
+    }
+
+
+def _key(key: bytes | None) -> str:
+    return "" if key is None else f"  key {readable(key)}"
+
+
+def _lines(
+    headers: Iterable[tuple[str, bytes | None]], payload: bytes | None, decode: Decode
+) -> Iterator[str]:
+    for name, value in headers:
+        yield f"  {escaped(name)}: {escaped('null' if value is None else readable(value) or '')}"
+    yield from (f"  {escaped(line)}" for line in _payload(payload, decode))
+
+
+def _in_bytes(headers: Headers) -> list[tuple[str, bytes | None]]:
+    return [(name, one.encode() if isinstance(one, str) else one) for name, one in headers]
 
 
 def _value(payload: bytes | None, decode: Decode) -> Any:

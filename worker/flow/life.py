@@ -37,6 +37,15 @@ Missing = Literal["expired", "ahead", "open", "aborted", "gap"]
 """Why readers of committed records find nothing at an offset: retention has deleted it, nothing is
 written there yet, its transaction is open or was aborted, or the log has a gap there."""
 
+MISSING: Final[dict[Missing, str]] = {
+    "expired": "its record is no longer kept",
+    "ahead": "nothing is written there yet",
+    "open": "its transaction is open: it is not read before that is committed",
+    "aborted": "its transaction was aborted: readers of committed records pass it over",
+    "gap": "no record is there: the end of a transaction, or one that compaction has removed",
+}
+"""The same in words."""
+
 Found = Literal["trace", "key"]
 """What a result has in common with its message."""
 

@@ -27,7 +27,7 @@ from worker.flow.life import (
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.mover import ledger_of
 from worker.kafka.reader import Bounds, Reader
-from worker.settings import Spec
+from worker.settings import KafkaSettings, Spec
 from worker.settings.patterns import reads
 from worker.settings.topics import fence_topic, ledger_topic, parking_topic, redrive_topic
 from worker.types import Commit, Message, TopicPartition
@@ -97,7 +97,7 @@ class Explainer:
         self._kafka = spec.kafka
         self._admin = KafkaAdmin(spec.kafka)
         self._there = set(self._admin.names())
-        self._routes = [_route(spec, name) for name in spec.pipelines]
+        self._routes = [route_of(spec, name) for name in spec.pipelines]
 
     def topics(self) -> list[str]:
         """Every topic in which messages of the spec, or their results, may lie and which is there.
@@ -116,7 +116,7 @@ class Explainer:
         Its topic has to be one of `topics`. Raises `InvalidPartition`, too.
         """
         with Reader(self._kafka) as reader:
-            record, missing = self._look(reader, place)
+            record, missing = look(self._kafka, reader, place)
             wanted = self._begun(reader, place, record, missing)
             if wanted or record is None:
                 return self._of_messages(reader, wanted, record, scope, on_progress)
@@ -216,32 +216,13 @@ class Explainer:
     def _look_by_headers(
         self, reader: Reader, place: Place
     ) -> tuple[Message | None, Missing | None]:
-        """The same as `_look`; headers are what others have written, so they lead nowhere else."""
+        """The same as `look`; headers are what others have written, so they lead nowhere else."""
         if place.topic not in self.topics():
             return None, None
         try:
-            return self._look(reader, place)
+            return look(self._kafka, reader, place)
         except ClientError:
             return None, None
-
-    def _look(self, reader: Reader, place: Place) -> tuple[Message | None, Missing | None]:
-        """The record at a place, and why readers of committed records do not see one."""
-        source = place.source
-        bounds = reader.bounds([place.topic])
-        if source not in bounds:
-            last = len(bounds) - 1
-            raise InvalidPartition(f"topic {place.topic} has the partitions 0 to {last}")
-        low, end = bounds[source]
-        if place.offset < low:
-            return None, "expired"
-        record = reader.at(source, place.offset) if place.offset < end else None
-        if record is not None:
-            return record, None
-        with Reader(self._kafka, "read_uncommitted") as every:
-            if place.offset >= every.bounds([place.topic])[source].end:
-                return None, "ahead"
-            hidden = every.at(source, place.offset)
-        return hidden, "gap" if hidden is None else "open" if place.offset >= end else "aborted"
 
     def _ledgers(
         self, reader: Reader, lives: Iterable[Life]
@@ -274,6 +255,31 @@ class Explainer:
 
     def _present(self, topics: Iterable[str]) -> list[str]:
         return [topic for topic in dict.fromkeys(topics) if topic in self._there]
+
+
+def look(
+    kafka: KafkaSettings, reader: Reader, place: Place
+) -> tuple[Message | None, Missing | None]:
+    """The record at a place, and why readers of committed records do not see one.
+
+    Its topic has to be there. Raises `InvalidPartition` where its partition is not.
+    """
+    source = place.source
+    bounds = reader.bounds([place.topic])
+    if source not in bounds:
+        last = len(bounds) - 1
+        raise InvalidPartition(f"topic {place.topic} has the partitions 0 to {last}")
+    low, end = bounds[source]
+    if place.offset < low:
+        return None, "expired"
+    record = reader.at(source, place.offset) if place.offset < end else None
+    if record is not None:
+        return record, None
+    with Reader(kafka, "read_uncommitted") as every:
+        if place.offset >= every.bounds([place.topic])[source].end:
+            return None, "ahead"
+        hidden = every.at(source, place.offset)
+    return hidden, "gap" if hidden is None else "open" if place.offset >= end else "aborted"
 
 
 class _Search:
@@ -363,7 +369,7 @@ def _just_before(records: Iterable[Message]) -> datetime:
     return datetime.fromtimestamp(min(times, default=now), UTC) - (SLACK if times else DAY)
 
 
-def _route(spec: Spec, name: str) -> Route:
+def route_of(spec: Spec, name: str) -> Route:
     """Where messages of a pipeline go, as the spec says it."""
     pipeline, group = spec.pipelines[name], spec.group(name)
     target = pipeline.dead_letter
