@@ -130,8 +130,9 @@ def test_a_browser_shows_the_picture_in_the_colours_of_its_user(
     sticking_out = """
         [...document.querySelectorAll('rect')].filter(box => {
           const right = box.x.baseVal.value + box.width.baseVal.value;
-          for (let one = box.nextElementSibling; one?.tagName == 'text'; one = one.nextElementSibling)
-            if (one.getBBox().x + one.getBBox().width > right) return true;
+          let text = box.nextElementSibling;
+          for (; text?.tagName == 'text'; text = text.nextElementSibling)
+            if (text.getBBox().x + text.getBBox().width > right) return true;
         }).length"""
     assert page.run(sticking_out) == 0
     assert page.complaints == []
