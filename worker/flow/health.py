@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from itertools import chain
 from math import inf
 from typing import Any, Final, Literal
 
@@ -18,6 +19,9 @@ PipelineStatus = Literal["starting", "joining", "running", "draining", "stopped"
 PauseCause = Literal["full", "held", "not_due"]
 """The pipeline holds as much as it may, the partition does, or nothing of it is due yet."""
 PAUSE_CAUSES: Final[tuple[PauseCause, ...]] = ("full", "held", "not_due")
+
+Hindrance = tuple[str, bool, str]
+"""The code of a reason, whether it holds, and its text."""
 
 STALLED_AFTER = 60.0
 """Seconds without a step, beside those of a rebalance, after which only a restart helps."""
@@ -365,48 +369,43 @@ def _hopeless(pipeline: PipelineState, now: float) -> Iterator[Reason]:
 
 def _why_not_ready(pipeline: PipelineState) -> Reason | None:
     """The first that holds of all that can keep a pipeline from its work."""
-    silent = pipeline.silent_for or 0.0
-    topics, allowed = ", ".join(pipeline.missing), f"timeout: {pipeline.timeout or 0:g}s"
-    hindrances = (
-        ("failed", pipeline.failed is not None, f"stopped: {pipeline.failed}"),
-        (pipeline.status, pipeline.status in ("starting", "stopped", "draining"), pipeline.status),
-        ("denied", pipeline.denied is not None, f"is not allowed: {pipeline.denied}"),
-        ("renewed", pipeline.renewed is not None, f"has given its clients up: {pipeline.renewed}"),
-        ("no_broker", not pipeline.connected, "no broker is connected"),
-        ("no_answer", silent > SILENT_AFTER, f"no broker has answered for {silent:.0f} s"),
-        ("no_topic", pipeline.missing, f"topics to read do not exist: {topics}"),
-        ("cannot_deliver", pipeline.blocked is not None, f"cannot deliver: {pipeline.blocked}"),
-        ("cannot_handle", pipeline.hindered is not None, f"cannot handle: {pipeline.hindered}"),
-        ("breaker_open", pipeline.breaker_open is not None, str(pipeline.breaker_open)),
-        *(
-            ("flooded", one.flooded, f"{_place(one)} is flooded: too many of its messages fail")
-            for one in pipeline.partitions
-        ),
-        *(
-            ("overrunning", True, f"its handler has been at {one}, longer than {allowed}")
-            for one in pipeline.overrunning[:1]
-        ),
-        (
-            "no_coordinator",
-            not pipeline.coordinated,
-            "the coordinator of its group is not connected",
-        ),
-        ("not_joined", not pipeline.joined, "has not joined its group yet"),
-        *(
-            ("partition_stuck", one.progress == "stuck", f"{_standing(one)} has helped")
-            for one in pipeline.partitions
-        ),
-        *(
-            (
-                "not_committed",
-                True,
-                f"{_place(one)} was not committed for {one.uncommitted_for:.0f} s",
-            )
-            for one in pipeline.partitions
-            if (one.uncommitted_for or 0.0) > pipeline.commit_patience
-        ),
-    )
+    hindrances = chain(_of_clients(pipeline), _of_handling(pipeline), _of_membership(pipeline))
     return next((Reason(code, text) for code, holds, text in hindrances if holds), None)
+
+
+def _of_clients(pipeline: PipelineState) -> Iterator[Hindrance]:
+    silent, topics = pipeline.silent_for or 0.0, ", ".join(pipeline.missing)
+    stands = pipeline.status in ("starting", "stopped", "draining")
+    yield "failed", pipeline.failed is not None, f"stopped: {pipeline.failed}"
+    yield pipeline.status, stands, pipeline.status
+    yield "denied", pipeline.denied is not None, f"is not allowed: {pipeline.denied}"
+    yield "renewed", pipeline.renewed is not None, f"has given its clients up: {pipeline.renewed}"
+    yield "no_broker", not pipeline.connected, "no broker is connected"
+    yield "no_answer", silent > SILENT_AFTER, f"no broker has answered for {silent:.0f} s"
+    yield "no_topic", bool(pipeline.missing), f"topics to read do not exist: {topics}"
+
+
+def _of_handling(pipeline: PipelineState) -> Iterator[Hindrance]:
+    yield "cannot_deliver", pipeline.blocked is not None, f"cannot deliver: {pipeline.blocked}"
+    yield "cannot_handle", pipeline.hindered is not None, f"cannot handle: {pipeline.hindered}"
+    yield "breaker_open", pipeline.breaker_open is not None, str(pipeline.breaker_open)
+    for one in pipeline.partitions:
+        yield "flooded", one.flooded, f"{_place(one)} is flooded: too many of its messages fail"
+    for message in pipeline.overrunning[:1]:
+        allowed = f"timeout: {pipeline.timeout or 0:g}s"
+        yield "overrunning", True, f"its handler has been at {message}, longer than {allowed}"
+
+
+def _of_membership(pipeline: PipelineState) -> Iterator[Hindrance]:
+    away = "the coordinator of its group is not connected"
+    yield "no_coordinator", not pipeline.coordinated, away
+    yield "not_joined", not pipeline.joined, "has not joined its group yet"
+    for one in pipeline.partitions:
+        yield "partition_stuck", one.progress == "stuck", f"{_standing(one)} has helped"
+    for one in pipeline.partitions:
+        late = one.uncommitted_for or 0.0
+        text = f"{_place(one)} was not committed for {late:.0f} s"
+        yield "not_committed", late > pipeline.commit_patience, text
 
 
 def _standing(partition: PartitionState) -> str:
