@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-import urllib.error
-import urllib.request
 from dataclasses import asdict
-from pathlib import Path
 
 from bench.cluster import topics, unique
 from bench.process import Process
 from bench.rounds import Attempt, Failed, Subject, rounds
 from bench.section import Section
-from bench.systems import free_port, run_worker
+from bench.systems import ready_worker
 from bench.table import by_system, median_of
 
 SETTLE = 5
 """Seconds between readiness and the first look."""
-START = 60
 HEAD = ["system", "CPU, % of a core", "peak MiB"]
 
 
@@ -27,12 +22,11 @@ def measure(brokers: str, pipelines: int, seconds: int, repeats: int) -> Section
 
     def run(_: Subject, repeat: int) -> dict[str, float]:
         names = [unique(f"idle-{repeat}-{number}") for number in range(pipelines)]
-        with tempfile.TemporaryDirectory() as folder, topics(brokers, *names, "bench-idle-out"):
-            port, spec = free_port(), Path(folder, "spec.yaml")
-            spec.write_text(_spec(brokers, names, port))
-            with Process(run_worker(spec)) as process:
-                await_ready(process, port)
-                return _look(process, seconds)
+        with (
+            topics(brokers, *names, "bench-idle-out"),
+            ready_worker(lambda port: _spec(brokers, names, port)) as (process, _port),
+        ):
+            return _look(process, seconds)
 
     attempts = rounds([Subject("worker", f"worker, {pipelines} pipelines")], repeats, run)
     return Section(
@@ -65,18 +59,6 @@ def _spec(brokers: str, names: list[str], port: int) -> str:
     ]
     lines += [f"  {name}: {{from: {name}, to: bench-idle-out, handler: seen}}" for name in names]
     return "\n".join(lines) + "\n"
-
-
-def await_ready(process: Process, port: int) -> None:
-    """Wait until the worker at this port is ready."""
-    deadline = time.monotonic() + START
-    while time.monotonic() < deadline and process.alive():
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
-                return
-        except (urllib.error.URLError, TimeoutError):
-            time.sleep(0.1)
-    raise Failed(f"was not ready in {START} s: {process.last_words()}")
 
 
 def _look(process: Process, seconds: int) -> dict[str, float]:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 import time
 import urllib.request
 from dataclasses import asdict
-from pathlib import Path
 
 from bench.cluster import flights, load, topics, unique
 from bench.figures import percentile
-from bench.idle import await_ready
 from bench.process import Process
 from bench.rounds import Attempt, Failed, Subject, rounds
 from bench.section import Section
-from bench.systems import free_port, run_worker
+from bench.systems import ready_worker
 from bench.table import by_system, median_of
 
 EVERY = 0.05
@@ -35,15 +32,14 @@ def measure(brokers: str, seconds: int, repeats: int) -> Section:
 
     def run(subject: Subject, repeat: int) -> dict[str, float]:
         topic = unique(f"probes-{subject.name}-{repeat}")
-        with tempfile.TemporaryDirectory() as folder, topics(brokers, topic):
-            port, spec = free_port(), Path(folder, "spec.yaml")
-            spec.write_text(_spec(brokers, topic, port))
-            with Process(run_worker(spec)) as process:
-                await_ready(process, port)
-                if subject.name == BUSY:
-                    load(brokers, topic, itertools.islice(flights(), RECORDS))
-                    _await_busy(process)
-                return _ask(process, port, seconds)
+        with (
+            topics(brokers, topic),
+            ready_worker(lambda port: _spec(brokers, topic, port)) as (process, port),
+        ):
+            if subject.name == BUSY:
+                load(brokers, topic, itertools.islice(flights(), RECORDS))
+                _await_busy(process)
+            return _ask(process, port, seconds)
 
     attempts = rounds(SUBJECTS, repeats, run)
     return Section(

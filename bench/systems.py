@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.process import ROOT
-from bench.rounds import Subject
+from bench.process import ROOT, Process
+from bench.rounds import Failed, Subject
 
+START = 60
+"""Seconds that a worker may take until it is ready."""
 SPEC = """\
 version: 1
 name: bench
@@ -97,3 +104,26 @@ def _run(job: Job, pipelines: str, port: int) -> list[str]:
 def run_worker(spec: Path) -> list[str]:
     """The command line of the worker."""
     return [sys.executable, "-m", "worker", "run", str(spec), "--path", str(ROOT)]
+
+
+@contextmanager
+def ready_worker(spec: Callable[[int], str]) -> Iterator[tuple[Process, int]]:
+    """A worker with the spec that is made for a port, once it is ready; and the port."""
+    with tempfile.TemporaryDirectory() as folder:
+        port, file = free_port(), Path(folder, "spec.yaml")
+        file.write_text(spec(port))
+        with Process(run_worker(file)) as process:
+            _await_ready(process, port)
+            yield process, port
+
+
+def _await_ready(process: Process, port: int) -> None:
+    """Wait until the worker at this port is ready."""
+    deadline = time.monotonic() + START
+    while time.monotonic() < deadline and process.alive():
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
+                return
+        except (urllib.error.URLError, TimeoutError):
+            time.sleep(0.1)
+    raise Failed(f"was not ready in {START} s: {process.last_words()}")
