@@ -60,7 +60,7 @@ def test_its_own_tests_pass(made: Path) -> None:
 
 
 def test_its_example_runs_on_the_embedded_broker(made: Path) -> None:
-    feed = "visitors=data/visitors.jsonl"
+    feed = "order-greetings.in=data/visitors.jsonl"
     done = run(made, "worker", "dev", "config/order-greetings.yaml", "--feed", feed)
 
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,157 @@
+"""The commands of docs/commands.md run as they stand, one after the other, on a real Kafka."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from xml.etree import ElementTree as ET
+
+import click
+import pytest
+
+from tests.cli.rig import environment
+from tests.system.rig import DEADLINE, Kafka, free_port, unique
+from worker.cli.exit_codes import TABLE
+from worker.cli.group import COMMANDS, main
+
+PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text("utf-8")
+
+
+def scripts(page: str) -> dict[str, str]:
+    """By section its block of commands."""
+    sections = re.split(r"^## ", page, flags=re.MULTILINE)[1:]
+    found = {
+        one.partition("\n")[0]: re.findall(r"^```sh\n(.*?)^```", one, re.MULTILINE | re.DOTALL)
+        for one in sections
+    }
+    return {section: blocks[0] for section, blocks in found.items() if blocks}
+
+
+class Shell:
+    """A shell for the blocks of the page, in the folder of its project."""
+
+    def __init__(self, folder: Path, kafka: Kafka) -> None:
+        self.folder = folder
+        bin_folder = Path(sys.executable).parent
+        path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
+        self.environ = {**environment(PATH=path, KAFKA_BROKERS=kafka.address)}
+        del self.environ["PYTHONPATH"]
+
+    def run(self, script: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", script],
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    @contextmanager
+    def running(self, command: str, address: str) -> Iterator[None]:
+        """A command beside the others, once it answers."""
+        with subprocess.Popen(
+            command.split(), cwd=self.folder, env=self.environ, stderr=subprocess.DEVNULL
+        ) as process:
+            try:
+                _until_ready(address)
+                yield
+            finally:
+                process.terminate()
+        assert process.returncode == 0
+
+
+def _until_ready(address: str) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{address}/readyz") as answer:
+                assert answer.status == 200
+                return
+        except URLError:
+            pass
+    raise AssertionError(f"{address} was never ready")
+
+
+@pytest.mark.kafka
+def test_every_command_of_the_page_does_what_it_says(kafka: Kafka, tmp_path: Path) -> None:
+    name, address = unique("greet"), f"http://127.0.0.1:{free_port()}"
+    page = PAGE.replace("greetings", name).replace("http://127.0.0.1:8080", address)
+    blocks = scripts(page)
+    shell = Shell(tmp_path, kafka)
+    *made, run = blocks.pop("worker init").splitlines()
+    run, _, _ = run.partition("#")
+
+    code, out, err = shell.run("\n".join(made))
+    assert (code, f"config/{name}.yaml: ok\n" in out) == (0, True), err
+    shell.folder = tmp_path / name
+    spec = shell.folder / "config" / f"{name}.yaml"
+    spec.write_text(f"{spec.read_text()}\nserver: {{port: {address.rpartition(':')[2]}}}\n")
+
+    told = {}
+    with shell.running(run, address):
+        for section, script in blocks.items():
+            told[section] = shell.run(script)
+
+    codes = {section: code for section, (code, _, _) in told.items()}
+    assert codes == {section: int(section == "worker replay") for section in blocks}, told
+    assert {"worker graph", "worker produce", "worker tap", "worker replay", "worker status"} == {
+        *blocks
+    }
+    assert told["worker graph"][1].startswith("flowchart LR\n")
+    ET.parse(shell.folder / f"{name}.svg")
+    assert re.findall(r"(\d+) of \1 lines", told["worker produce"][1]) == ["4", "1", "1"]
+    assert "lines acknowledged" in told["worker tap"][1]
+    (example,) = re.findall(rf"^```\n({name}.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert _without_figures(told["worker replay"][1]).startswith(
+        _without_figures(example).removesuffix("  ...\n")
+    )
+    assert "  ready  up " in told["worker status"][1]
+
+
+def _without_figures(text: str) -> str:
+    text = re.sub(r"\d{4}-\d\d-\d\dT\S+", "TIME", text)
+    return re.sub(r"after [\d.,]+ ms", "after a moment", text)
+
+
+def test_every_command_is_in_the_table() -> None:
+    rows = [line for line in PAGE.splitlines() if line.startswith("| `worker ")]
+    named = {name for row in rows for name in re.findall(r"`worker ([a-z]+)`", row)}
+
+    assert named == set(COMMANDS)
+
+
+def test_every_exit_code_is_in_the_table() -> None:
+    rows = dict(re.findall(r"^\| (\d+) \| (.*) \|$", PAGE, re.MULTILINE))
+
+    assert {int(code): meaning for code, meaning in rows.items()} == TABLE
+
+
+def test_every_link_leads_somewhere() -> None:
+    sections = {f"#{one.replace(' ', '-')}" for one in re.findall(r"^## (.*)$", PAGE, re.MULTILINE)}
+
+    for target in re.findall(r"\]\(([^)]+)\)", PAGE):
+        assert target in sections or (Path(__file__).parents[2] / "docs" / target).exists(), target
+
+
+def test_every_option_and_variable_that_is_named_is_there() -> None:
+    options, variables = {"--help"}, {"_WORKER_COMPLETE"}
+    for name in COMMANDS:
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        for one in command.params:
+            options.update(one.opts)
+            variables.add(f"WORKER_{(one.name or '').upper()}")
+
+    assert set(re.findall(r"--[a-z][a-z-]+", PAGE)) <= options
+    assert set(re.findall(r"_?WORKER_[A-Z_]+", PAGE)) <= variables
