@@ -347,6 +347,8 @@ class TopicInfo:
     """Kafka's names of the operations that this user may do; None where the cluster is silent."""
     config: Mapping[str, str] = field(default_factory=dict, compare=False)
     """What is configured, by Kafka's names, as far as the cluster tells."""
+    replication: int | None = field(default=None, compare=False)
+    """How many replicas each partition has; None where that is not told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def test_a_topic_that_was_made_is_described_though_a_broker_does_not_know_it_yet
     (admin if maker == "itself" else KafkaAdmin(settings)).create({topic: Layout(3)})
     admin.create({topic: Layout(3)})
 
-    admin._client = Behind(admin._client, topic, 2)  # type: ignore[assignment]
+    admin.asking.client = Behind(admin.asking.client, topic, 2)  # type: ignore[assignment]
 
     assert admin.describe([topic])[topic].partitions == 3
 
@@ -55,7 +55,7 @@ def test_a_topic_that_is_gone_is_not_waited_for_twice(kafka_address: str) -> Non
     admin.create({topic: Layout(3)})
     admin.describe([topic])
 
-    admin._client = Behind(admin._client, topic, 1)  # type: ignore[assignment]
+    admin.asking.client = Behind(admin.asking.client, topic, 1)  # type: ignore[assignment]
 
     assert list(admin.describe([topic])) == []
     assert list(admin.describe([topic])) == [topic]

@@ -194,7 +194,7 @@ def test_missing_topics_are_listed_with_the_command_that_makes_them(
 
     assert f"topic '{spec.source}' does not exist" in worker.log
     assert f"topic '{spec.target}' does not exist" in worker.log
-    assert "--create-topics" in worker.log
+    assert "make it with: worker apply" in worker.log
     assert "Traceback" not in worker.log
 
 

@@ -5,8 +5,20 @@ from worker.app.checks import Check, check, load, unreadable
 from worker.app.options import Options, Wrap
 from worker.app.processes import longest_drain, supervise
 from worker.app.rehearsal import Around, Rehearsal, Rehearsed
-from worker.app.retrytopics import tiers_of
+from worker.app.retrytopics import left_behind, source_names, tiers_gone
+from worker.app.rights import needed
 from worker.app.topics import examine, named_topics
+from worker.app.wanted import (
+    beside_dead_letters,
+    dead_letter_topics,
+    fence_of,
+    implied_topics,
+    made_as,
+    redrive_of,
+    redrive_topics,
+    retry_topics,
+    tiers_of,
+)
 
 __all__ = [
     "Around",
@@ -15,14 +27,26 @@ __all__ = [
     "Rehearsal",
     "Rehearsed",
     "Wrap",
+    "beside_dead_letters",
     "build",
     "check",
+    "dead_letter_topics",
     "examine",
+    "fence_of",
+    "implied_topics",
+    "left_behind",
     "load",
     "longest_drain",
+    "made_as",
     "make_topics",
     "named_topics",
+    "needed",
+    "redrive_of",
+    "redrive_topics",
+    "retry_topics",
+    "source_names",
     "supervise",
+    "tiers_gone",
     "tiers_of",
     "unreadable",
 ]

@@ -15,16 +15,15 @@ from worker.app.execution import Recipe, executor_of
 from worker.app.lanes import lanes_of, tier_lanes_of
 from worker.app.options import Options
 from worker.app.retrytopics import (
-    fence_of,
     leftovers,
     make_retry_topics,
     sources_of,
-    tiers_of,
     too_few_partitions,
     unfit,
 )
 from worker.app.rights import forbidden, not_exactly_once, unjoinable
 from worker.app.topics import absent, named_topics
+from worker.app.wanted import fence_of, made_as, redrive_of, tiers_of
 from worker.engine.breaker import Breaker
 from worker.engine.ends import LogEnds
 from worker.engine.floor import Floor
@@ -59,7 +58,6 @@ from worker.ports import Admin, Clock, Consumer, Producer, Transactional
 from worker.settings import Pipeline, TopicSettings
 from worker.settings.librdkafka import key_of
 from worker.settings.patterns import unmatched
-from worker.settings.topics import redrive_topic
 from worker.spec import Document, in_order
 from worker.types import Problem
 from worker.version import __version__
@@ -68,11 +66,6 @@ log = logging.getLogger(__name__)
 
 ASK_TIMEOUT = 5.0
 """Seconds to wait for an answer about topics; a stop is not noticed meanwhile."""
-REDRIVE = TopicSettings(
-    partitions=1,
-    config={"cleanup.policy": "delete", "retention.ms": 604_800_000, "retention.bytes": -1},
-)
-"""With one partition, since more would count like those of sources in the group's assignment."""
 ASYNC_CONCURRENCY = 1000
 """Async handlers in flight by default; with `ordering: partition` the partitions are the bound."""
 
@@ -188,14 +181,10 @@ class _Assembly:
 
     def _made_redrive_topics(self) -> dict[str, str]:
         """By pipeline the topic of redriven dead letters, made where it is missing and may be."""
-        topics: dict[str, str] = {}
-        settings: dict[str, TopicSettings] = {}
-        for name in self._names:
-            if self._spec.pipelines[name].dead_letter is not None:
-                topic = topics[name] = redrive_topic(self._spec.group(name))
-                settings[topic] = self._spec.topics.get(topic, REDRIVE)
+        redriven = {name: redrive_of(self._spec, name) for name in self._names}
+        topics = {name: topic for name, topic in redriven.items() if topic is not None}
         try:
-            self._admin.create(settings)
+            self._admin.create({topic: made_as(self._spec, topic) for topic in topics.values()})
         except TopicsRefused as error:
             log.warning("redriven dead letters are not read: %s; make them and start again", error)
             return {name: topic for name, topic in topics.items() if topic not in error.topics}
@@ -286,7 +275,7 @@ class _Assembly:
         known = self._admin.describe(list(used))
         missing = [topic for topic in used if topic not in known]
         if missing and self._options.create_topics:
-            new = {topic: self._spec.topics.get(topic, TopicSettings()) for topic in missing}
+            new = {topic: made_as(self._spec, topic) for topic in missing}
             make_topics(self._document, self._admin, new)
             known = self._admin.describe(list(used))
             missing = [topic for topic in used if topic not in known]

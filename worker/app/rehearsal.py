@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from worker.app.execution import executor_of
 from worker.app.options import Options
-from worker.app.retrytopics import tiers_of
+from worker.app.wanted import tiers_of
 from worker.engine.execute import Executor
 from worker.engine.job import Job
 from worker.engine.moves import Moves

@@ -1,56 +1,21 @@
-"""Topics in which messages wait for another attempt: how they are made, and what they must be."""
+"""Topics in which messages wait for another attempt: made, and what they must be."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Final
 
+from worker.app.wanted import Known, fence_of, redrive_of, retry_topics, tiers_of
 from worker.errors import ClientError, TopicsRefused
-from worker.flow.retry import Tier
-from worker.kafka.config import DEFAULT_MESSAGE_BYTES
 from worker.ports import Admin
 from worker.settings import Spec, TopicSettings
 from worker.settings.patterns import is_pattern, reads
-from worker.settings.topics import fence_topic, redrive_topic, retry_topic
 from worker.spec import Document
-from worker.types import Problem, TopicInfo
-
-Known = Mapping[str, TopicInfo]
-
-WEEK: Final = 7 * 86_400.0
-"""Seconds that a message is kept beyond its wait, for a worker that is away."""
-ROOM: Final = 64 * 1024
-"""Bytes for the headers that a message has in a retry topic beside its own."""
-LARGEST: Final = 2**31 - 1
-"""What Kafka takes for `max.message.bytes`."""
-FENCE: Final = TopicSettings(
-    partitions=1,
-    config={
-        "cleanup.policy": "compact",
-        "segment.ms": 3_600_000,
-        "min.cleanable.dirty.ratio": "0.01",
-    },
-)
-"""It is read from its beginning with each assignment, so what is lifted has to go soon.
-
-In one partition, so that more partitions of the sources change nothing.
-"""
+from worker.types import Problem
 
 
-def tiers_of(spec: Spec, name: str) -> list[Tier]:
-    """The retry topics of a pipeline, the shortest wait first."""
-    group, delays = spec.group(name), spec.pipelines[name].retry.topics
-    return [Tier(retry_topic(group, tier), delay) for tier, delay in enumerate(delays)]
-
-
-def fence_of(spec: Spec, name: str) -> str | None:
-    """The topic of a pipeline's fences; None where no order is kept."""
-    return fence_topic(spec.group(name)) if spec.pipelines[name].keeps_order else None
-
-
-def retry_topics(spec: Spec) -> set[str]:
-    """Every topic of this kind that the pipelines of a spec have."""
+def every_retry_topic(spec: Spec) -> set[str]:
+    """The tiers and fences that the pipelines of a spec have."""
     tiers = {tier.topic for name in spec.pipelines for tier in tiers_of(spec, name)}
     return tiers | {fence for name in spec.pipelines if (fence := fence_of(spec, name))}
 
@@ -63,7 +28,7 @@ def sources_of(
     `there` are the topics of the cluster, for patterns.
     """
     return {
-        name: admin.describe(_source_names(spec, name, there))
+        name: admin.describe(source_names(spec, name, there))
         for name in names
         if spec.pipelines[name].retry.topics
     }
@@ -78,7 +43,7 @@ def make_retry_topics(
     """
     if not sources:
         return {}, []
-    wanted = {name: _wanted(document.spec, name, read) for name, read in sources.items()}
+    wanted = {name: retry_topics(document.spec, name, read) for name, read in sources.items()}
     refused: Mapping[str, str] = {}
     try:
         admin.create({topic: one for topics in wanted.values() for topic, one in topics.items()})
@@ -150,9 +115,7 @@ def leftovers(
 ) -> Iterator[Problem]:
     """Tiers that are not configured any more, but hold messages that nobody would handle."""
     for name in names:
-        group = document.spec.group(name)
-        tiers = len(document.spec.pipelines[name].retry.topics)
-        gone = sorted(topic for topic in there if _tier_number(group, topic) >= tiers)
+        group, gone = document.spec.group(name), tiers_gone(document.spec, name, there)
         try:
             held = admin.uncommitted(group, gone) if gone else {}
         except ClientError as error:
@@ -161,53 +124,31 @@ def leftovers(
             continue
         for topic in held:
             if held[topic]:
-                yield _problem(
-                    document,
-                    name,
-                    f"topic {topic!r} is that of a tier that is no longer configured, and holds "
-                    f"messages that are not handled yet ({held[topic]} at most): configure "
-                    f"{_tier_number(group, topic) + 1} tiers until they are, or delete it to give "
-                    "them up",
-                )
+                yield _problem(document, name, left_behind(group, topic, held[topic]))
 
 
-def _source_names(spec: Spec, name: str, there: Collection[str]) -> list[str]:
+def left_behind(group: str, topic: str, number: int) -> str:
+    """What is wrong with a tier of a group that is gone, and holds so many messages at most."""
+    return (
+        f"topic {topic!r} is that of a tier that is no longer configured, and holds messages that "
+        f"are not handled yet ({number} at most): configure {_tier_number(group, topic) + 1} tiers "
+        "until they are, or delete it to give them up"
+    )
+
+
+def tiers_gone(spec: Spec, name: str, there: Collection[str]) -> list[str]:
+    """Tiers of a pipeline that are there, and not configured any more."""
+    group, tiers = spec.group(name), len(spec.pipelines[name].retry.topics)
+    return sorted(topic for topic in there if _tier_number(group, topic) >= tiers)
+
+
+def source_names(spec: Spec, name: str, there: Collection[str]) -> list[str]:
+    """Every topic from which messages of a pipeline come; `there` are those of the cluster."""
     pipeline = spec.pipelines[name]
     named = [topic for topic in pipeline.source if not is_pattern(topic)]
     matched = [topic for topic in there if reads(pipeline.source, topic)]
-    redriven = [] if pipeline.dead_letter is None else [redrive_topic(spec.group(name))]
+    redriven = filter(None, [redrive_of(spec, name)])
     return [*dict.fromkeys([*named, *matched, *redriven])]
-
-
-def _wanted(spec: Spec, name: str, sources: Known) -> dict[str, TopicSettings]:
-    """How the retry topics of a pipeline are made."""
-    partitions = max((one.partitions for one in sources.values()), default=1)
-    largest = max((one.max_message_bytes for one in sources.values()), default=0)
-    limit = min((largest or DEFAULT_MESSAGE_BYTES) + ROOM, LARGEST)
-    wanted = {
-        topic: TopicSettings(
-            partitions=partitions,
-            config={
-                "cleanup.policy": "delete",
-                "retention.ms": round((WEEK + delay) * 1000),
-                "retention.bytes": -1,
-                "max.message.bytes": limit,
-            },
-        )
-        for topic, delay in tiers_of(spec, name)
-    }
-    fence = fence_of(spec, name)
-    if fence is not None:
-        wanted[fence] = FENCE
-    return {topic: _declared(spec.topics.get(topic), one) for topic, one in wanted.items()}
-
-
-def _declared(said: TopicSettings | None, wanted: TopicSettings) -> TopicSettings:
-    """How a topic is made of which the spec may say something, too."""
-    if said is None:
-        return wanted
-    partitions, config = said.partitions or wanted.partitions, {**wanted.config, **said.config}
-    return said.model_copy(update={"partitions": partitions, "config": config})
 
 
 def _not_made(topic: str, wanted: TopicSettings, reason: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from worker.app.retrytopics import fence_of, tiers_of
+from worker.app.wanted import fence_of, implied_topics, redrive_of, tiers_of
 from worker.errors import ClientError
+from worker.flow.acls import Right
 from worker.settings import Spec
-from worker.settings.patterns import is_pattern
+from worker.settings.patterns import is_pattern, reads
 from worker.spec import Document
 from worker.types import Problem, TopicInfo
 
@@ -51,6 +52,44 @@ def not_exactly_once(document: Document, name: str, error: ClientError) -> Probl
     prefix = f"{document.spec.group(name)}."
     text = f"no transactions, whose ids would begin with {prefix!r}: {error}"
     return document.problem(("pipelines", name, "delivery"), text)
+
+
+def needed(spec: Spec, there: Collection[str]) -> dict[Right, Path]:
+    """The rights that a worker of a spec needs, and the first key that says so of each.
+
+    `there` are the topics of the cluster, for patterns. None to make topics: that is for whoever
+    applies the spec.
+    """
+    rights: dict[Right, Path] = {}
+    used = set()
+    for name in spec.pipelines:
+        group, here = spec.group(name), ("pipelines", name)
+        rights.setdefault(Right("GROUP", group, "READ"), (*here, "group"))
+        for path, topic, operation, _ in [*_uses(spec, name), *_matched(spec, name, there)]:
+            used.add(topic)
+            rights.setdefault(Right("TOPIC", topic, operation), (*here, *path))
+            rights.setdefault(Right("TOPIC", topic, "DESCRIBE_CONFIGS"), (*here, *path))
+        redriven = redrive_of(spec, name)
+        if redriven is not None:
+            used.add(redriven)
+            for operation in ("READ", "DESCRIBE_CONFIGS"):
+                rights.setdefault(Right("TOPIC", redriven, operation), (*here, "dead_letter"))
+        if spec.pipelines[name].delivery == "exactly_once":
+            every = Right("TRANSACTIONAL_ID", f"{group}.", "WRITE", "PREFIXED")
+            rights.setdefault(every, (*here, "delivery"))
+    unread = [topic for topic in spec.topics if topic not in used | implied_topics(spec).keys()]
+    for topic in unread:
+        for operation in ("WRITE", "DESCRIBE_CONFIGS"):  # a result may name it
+            rights.setdefault(Right("TOPIC", topic, operation), ("topics", topic))
+    return rights
+
+
+def _matched(spec: Spec, name: str, there: Collection[str]) -> Iterator[tuple[Path, str, str, str]]:
+    """The topics that a pipeline reads by a pattern."""
+    patterns = [one for one in spec.pipelines[name].source if is_pattern(one)]
+    for topic in there:
+        if reads(patterns, topic):
+            yield ("from",), topic, "READ", "read"
 
 
 def _uses(spec: Spec, name: str) -> Iterator[tuple[Path, str, str, str]]:

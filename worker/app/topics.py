@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from worker.app.retrytopics import leftovers, retry_topics, sources_of, too_few_partitions, unfit
+from worker.app.retrytopics import (
+    every_retry_topic,
+    leftovers,
+    sources_of,
+    too_few_partitions,
+    unfit,
+)
 from worker.app.rights import forbidden, unjoinable
 from worker.ports import Admin
 from worker.settings.patterns import is_pattern
@@ -20,7 +26,7 @@ def named_topics(document: Document, names: Sequence[str]) -> dict[str, Path]:
     But for those of retries, which are made by themselves.
     """
     spec = document.spec
-    ours = retry_topics(spec)
+    ours = every_retry_topic(spec)
     topics: dict[str, Path] = {
         topic: ("topics", topic) for topic in spec.topics if topic not in ours
     }
@@ -41,7 +47,7 @@ def named_topics(document: Document, names: Sequence[str]) -> dict[str, Path]:
 
 def absent(document: Document, named: Mapping[str, Path], missing: Iterable[str]) -> list[Problem]:
     """A problem for each of these topics, which do not exist or are hidden from this user."""
-    how = f"make it with: worker run {document.file} --create-topics, or grant Describe on it"
+    how = f"make it with: worker apply {document.file}, or grant Describe on it"
     return [
         document.problem(
             named[topic],
@@ -55,7 +61,7 @@ def examine(document: Document, admin: Admin) -> list[Problem]:
     """Everything that is wrong with topics and groups of a spec, in one round; none is made."""
     names = list(document.spec.pipelines)
     named, there = named_topics(document, names), admin.names()
-    known = admin.describe([*named, *sorted(retry_topics(document.spec))])
+    known = admin.describe([*named, *sorted(every_retry_topic(document.spec))])
     sources = sources_of(document.spec, admin, names, there)
     return in_order(
         [

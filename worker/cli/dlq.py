@@ -12,6 +12,7 @@ import click
 
 from worker.cli import letters as views
 from worker.cli.completion import DEAD_LETTER_TOPICS
+from worker.cli.confirming import confirm
 from worker.cli.ending import leave, stopped_by_signals
 from worker.cli.exit_codes import FAILED, FORCED
 from worker.cli.opening import opened
@@ -222,7 +223,7 @@ def _move(
     progress = Progress(stayed=plan.stays)
     if not dry_run:
         if plan.number:
-            _ask(plan, yes=yes)
+            confirm(f"Move {plan.number:,} dead letters?", yes=yes, look="--dry-run")
             progress = _moved(dead_letters, plan, Unlimited() if rate is None else Rate(rate))
         if output == "table":
             views.show_progress(topic, progress)
@@ -230,14 +231,6 @@ def _move(
             print_value(views.value_of_progress(topic, progress), output)
     if progress.stayed or progress.stopped:
         sys.exit(FAILED)
-
-
-def _ask(plan: Plan, *, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError("there is nobody to ask: give --yes, or --dry-run to see the plan")
-    click.confirm(f"Move {plan.number:,} dead letters?", abort=True, err=True)
 
 
 def _moved(dead_letters: DeadLetters, plan: Plan, pace: Rate) -> Progress:

@@ -26,6 +26,7 @@ CODES: Final = (
     (BadEnvironment, BAD_CONFIGURATION),
     (CannotListen, BAD_CONFIGURATION),
     (BrokersUnreachable, UNREACHABLE),
+    (ConnectionFailed, UNREACHABLE),
     (BrokerUnavailable, UNREACHABLE),
     (NoWorker, UNREACHABLE),
     (ConnectionFailed, UNREACHABLE),

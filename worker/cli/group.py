@@ -18,6 +18,8 @@ COMMANDS: Final = {
     "dev": "Run a spec on a broker of its own, fed with files.",
     "top": "Show a running worker, here or elsewhere, in the terminal.",
     "status": "Say once how a running worker is, here or elsewhere.",
+    "plan": "Show what topics and rights lack, and change nothing.",
+    "apply": "Make topics and rights what the spec says, as `worker plan` shows it.",
     "validate": "Check specs and files of tests.",
     "schema": "Print the JSON Schema of the spec.",
     "graph": "Draw the topics and pipelines of a spec.",

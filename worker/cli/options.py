@@ -33,6 +33,19 @@ class Names(click.ParamType[tuple[str, ...]]):
         return names
 
 
+class Principal(click.ParamType[str]):
+    """Whom Kafka's access control knows."""
+
+    name = "principal"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check that it has a type, which Kafka wants."""
+        kind, _, name = str(value).partition(":")
+        if not kind or not name:
+            self.fail(f"{value!r} is not TYPE:NAME such as User:flights", param, ctx)
+        return str(value)
+
+
 def spec_argument() -> Callable[[Decorated], Decorated]:
     """SPEC: the file of a spec."""
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -59,6 +72,25 @@ def output_option() -> Callable[[Decorated], Decorated]:
     return click.option(
         "--output", type=choice, default="table", show_envvar=True, help="How to print."
     )
+
+
+def planning_options(function: Decorated) -> Decorated:
+    """--principal and --allow-delete: what a plan is about besides topics that are wanted."""
+    principal = click.option(
+        "--principal",
+        type=Principal(),
+        metavar="TYPE:NAME",
+        show_envvar=True,
+        help="Whose rights are looked at, such as User:flights: those that a worker needs.",
+    )
+    allow_delete = click.option(
+        "--allow-delete",
+        is_flag=True,
+        show_envvar=True,
+        help="Delete topics of tiers, fences and redriven dead letters that nothing configures any "
+        "more, as far as they hold nothing that is to be handled and their group has no members.",
+    )
+    return principal(allow_delete(function))
 
 
 def only_option() -> Callable[[Decorated], Decorated]:

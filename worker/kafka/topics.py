@@ -22,7 +22,8 @@ from worker.errors import (
     InvalidPartition,
     TopicNotFound,
 )
-from worker.kafka.admin import NO_ANSWER, OffsetSpec, client_topic
+from worker.kafka.admin import OffsetSpec, client_topic
+from worker.kafka.asking import NO_ANSWER
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES, common
 from worker.kafka.failures import describe, failure, made, specific
 from worker.kafka.logs import ClientLog, client_logger

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from worker.app import beside_dead_letters, redrive_topics
 from worker.errors import ClientError, TopicNotFound, TopicsRefused
 from worker.flow.ledger import Entry, Ledger
 from worker.flow.letters import Letter, read
@@ -18,15 +19,12 @@ from worker.kafka.mover import Mover, Progress, Task, ledger_of
 from worker.kafka.reader import Reader
 from worker.settings import Spec, TopicSettings
 from worker.settings.patterns import reads
-from worker.settings.topics import is_parking, ledger_topic, parking_topic, redrive_topic
+from worker.settings.topics import is_parking, ledger_topic, parking_topic
 from worker.spec.testfile import topics_of
 from worker.types import TopicInfo
 
 log = logging.getLogger(__name__)
 
-COMPACTED = {"cleanup.policy": "compact"}
-KEPT = {"retention.ms": -1}
-"""What is parked is kept until somebody has looked at it."""
 _AS_GRANTED = {"READ": "Read", "WRITE": "Write", "DESCRIBE_CONFIGS": "DescribeConfigs"}
 """What Kafka's own tools call operations."""
 
@@ -160,17 +158,12 @@ class DeadLetters:
 
     def _targets(self, task: Task, topics: Collection[str]) -> Mapping[str, TopicInfo]:
         wanted = [*sorted(topics), task.ledger]
-        partitions = len(task.bounds)
-        groups = (self._spec.group(name) for name in self._spec.pipelines)
-        ours = {
-            **{redrive_topic(group): TopicSettings(partitions=1) for group in groups},
-            parking_topic(task.topic): TopicSettings(partitions=partitions, config={**KEPT}),
-            task.ledger: TopicSettings(partitions=1, config={**COMPACTED}),
-        }
+        ours = redrive_topics(self._spec)
+        ours |= beside_dead_letters(self._spec, task.topic, len(task.bounds))
         known = self._admin.describe([task.topic, *wanted])
         missing = {name: ours[name] for name in wanted if name not in known and name in ours}
         if missing:
-            self._create({name: self._spec.topics.get(name, new) for name, new in missing.items()})
+            self._create(missing)
             known = self._admin.describe([task.topic, *wanted])
         for name in wanted:
             if name not in known:
@@ -212,7 +205,7 @@ class DeadLetters:
 
     def _require_compacted(self, ledger: str) -> None:
         policy = self._admin.setting(ledger, "cleanup.policy")
-        if policy != COMPACTED["cleanup.policy"]:
+        if policy != "compact":
             raise ClientError(
                 f"{ledger} has cleanup.policy={policy}, so entries would be deleted with time and "
                 "their dead letters moved again",

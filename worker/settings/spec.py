@@ -33,7 +33,7 @@ MOST_TIERS: Final = 20
 
 
 class TopicSettings(Model):
-    """How `--create-topics` makes a topic that does not exist."""
+    """How a topic is made by `worker apply`, or by `--create-topics` where it does not exist."""
 
     partitions: int | None = Field(
         None, ge=1, le=100_000, description="Partitions; the broker's default."
@@ -445,7 +445,7 @@ class Spec(Lifecycle):
         min_length=1, description="Python modules to import, in which the handlers are."
     )
     topics: dict[Topic, TopicSettings] = Field(
-        {}, description="Topics as `--create-topics` makes them."
+        {}, description="Topics as `worker apply` and `--create-topics` make them."
     )
     pipelines: dict[Named, Pipeline] = Field(
         min_length=1, description="The pipelines by their names."

@@ -1,0 +1,16 @@
+"""What is asked before something changes that cannot be undone."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+
+def confirm(question: str, *, yes: bool, look: str) -> None:
+    """Ask, unless `yes`; a no aborts. Where there is nobody to ask `look` says what shows more."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"there is nobody to ask: give --yes, or {look} to see the plan")
+    click.confirm(question, abort=True, err=True)

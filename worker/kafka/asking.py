@@ -1,0 +1,93 @@
+"""How the cluster is asked by an admin client, and what silence means."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._metadata import ClusterMetadata
+
+from worker.errors import BrokersUnreachable
+from worker.kafka.config import common
+from worker.kafka.failures import describe, failure, is_retriable, made
+from worker.kafka.logs import ClientLog, client_logger
+from worker.settings import KafkaSettings
+
+LOOK_AGAIN_AFTER: Final = 0.05
+"""Seconds between two looks."""
+
+NO_ANSWER: Final = {
+    KafkaError._TIMED_OUT,  # noqa: SLF001 - public constants
+    KafkaError._TRANSPORT,  # noqa: SLF001
+    KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+}
+"""Errors that mean that no broker has answered."""
+
+
+class Asking:
+    """An admin client of these settings; every question is answered within `timeout` seconds.
+
+    Raises `ConnectionFailed` when librdkafka makes no client of them.
+    """
+
+    def __init__(self, kafka: KafkaSettings, timeout: float) -> None:
+        self.kafka: Final = kafka
+        self.timeout: Final = timeout
+        self._brokers = ", ".join(kafka.brokers)
+        self._reason: str | None = None
+        self.log: Final = client_logger("admin")
+        properties: Any = {**common(kafka), "statistics.interval.ms": 0}
+        properties |= {"error_cb": self._on_error}
+        self.client = made(lambda: AdminClient(properties, logger=ClientLog(self.log)))
+        """The underlying client."""
+
+    def cluster(self) -> ClusterMetadata:
+        """The brokers and topics; raises `BrokersUnreachable`."""
+        try:
+            found = self.client.list_topics(timeout=self.timeout)
+        except KafkaException as error:
+            raise self.unreachable(error.args[0]) from error
+        self._reason = None
+        return found
+
+    def answers(self, ask: Callable[[], Mapping[Any, Future[Any]]]) -> Mapping[Any, Any]:
+        """Ask, and ask again while a leader or a coordinator is being found.
+
+        Raises `BrokersUnreachable` or another `ClientError`.
+        """
+        deadline = time.monotonic() + self.timeout
+        while True:
+            answers = ask()
+            try:
+                return {key: answer.result() for key, answer in answers.items()}
+            except KafkaException as error:
+                if not is_retriable(error.args[0]):
+                    raise failure(error.args[0]) from error
+                if time.monotonic() >= deadline:
+                    raise self.unreachable(error.args[0]) from error
+            time.sleep(LOOK_AGAIN_AFTER)
+
+    def answer(self, answer: Future[Any]) -> Any:
+        """What was answered; raises `BrokersUnreachable` or another `ClientError`."""
+        try:
+            return answer.result()
+        except KafkaException as error:
+            if error.args[0].code() in NO_ANSWER:
+                raise self.unreachable(error.args[0]) from error
+            raise failure(error.args[0]) from error
+
+    def unreachable(self, error: KafkaError) -> BrokersUnreachable:
+        """Say why, which the client tells only who polls it."""
+        self.client.poll(0)
+        return BrokersUnreachable(
+            f"no broker of {self._brokers} answered in {self.timeout:.0f} s: "
+            f"{self._reason or describe(error)}"
+        )
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
+            self._reason = describe(error)
