@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -24,7 +25,7 @@ from worker.flow.health import Reason, Snapshot, judge
 log = logging.getLogger(__name__)
 
 CONNECTIONS: Final = 32
-"""Connections at most; further ones are told 503 and closed."""
+"""Connections at most; for a further one that is cut which has said nothing for the longest."""
 HEADER_BYTES: Final = 8 * 1024
 """Longest request line and headers together."""
 TIMEOUT: Final = 5.0
@@ -112,6 +113,8 @@ class Server:
         self._listener = listener
         self._paths = paths
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._silent: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
+        """Those whose request is waited for, the oldest first."""
         self._loop = asyncio.new_event_loop()
         self._closing = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
@@ -143,9 +146,17 @@ class Server:
             await asyncio.wait(self._connections, timeout=TIMEOUT)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) >= CONNECTIONS and self._silent:
+            silent, waiting = next(iter(self._silent.items()))
+            silent.transport.abort()
+            self._forget(silent, waiting)
         task = self._loop.create_task(self._guarded(reader, writer))
-        self._connections[task] = writer
-        task.add_done_callback(self._connections.pop)
+        self._connections[task], self._silent[writer] = writer, task
+        task.add_done_callback(partial(self._forget, writer))
+
+    def _forget(self, writer: asyncio.StreamWriter, task: asyncio.Task[None]) -> None:
+        self._connections.pop(task, None)
+        self._silent.pop(writer, None)
 
     async def _guarded(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError):
@@ -157,6 +168,7 @@ class Server:
             answer = b"".join(_encoded(Response(503, b"too many connections\n")))
         else:
             answer = await self._answer(reader)
+            self._silent.pop(writer, None)
         if not answer:
             return
         async with asyncio.timeout(TIMEOUT):

@@ -10,15 +10,17 @@ from worker.cli.live import LINE_EVERY, LineView, TableView
 from worker.flow.health import Counts, PartitionState, PipelineState, Snapshot
 
 COUNTS = Counts(received=1234, produced=1000, filtered=200, dead_lettered={"rejected": 34})
-RUNNING = PipelineState("delays", "g", "running", received_rate=99.6, counts=COUNTS)
+RUNNING = PipelineState("delays", "g", "running", joined=True, received_rate=99.6, counts=COUNTS)
 FAILED = PipelineState("alerts", "g", "failed", failed="a \x1b[2J pill")
 SNAPSHOT = Snapshot("n", "v", 0.0, 0.0, pipelines=(RUNNING, FAILED))
 
 
-def numbers(received: int, produced: int, filtered: int, dead: int, rate: int) -> str:
+def numbers(
+    received: int, produced: int, filtered: int, dead: int, rate: int, lag: str = "0"
+) -> str:
     return (
         f"in {received:,}, out {produced:,}, filtered {filtered}, dead letters {dead}, skipped 0, "
-        f"msg/s {rate}, lag 0, waiting 0, in flight 0"
+        f"msg/s {rate}, lag {lag}, waiting 0, in flight 0"
     )
 
 
@@ -35,7 +37,7 @@ def test_without_a_terminal_there_is_a_line_per_pipeline_now_and_then(
 
     assert capsys.readouterr().err.splitlines() == [
         f"delays: running, {numbers(1234, 1000, 200, 34, 100)}",
-        f"alerts: failed: a \\x1b[2J pill, {numbers(0, 0, 0, 0, 0)}",
+        f"alerts: failed: a \\x1b[2J pill, {numbers(0, 0, 0, 0, 0, lag='-')}",
         "fed 5,000",
     ]
 

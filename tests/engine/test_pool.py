@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,8 @@ import uvloop
 
 from tests.engine.steps import Steps
 from worker.engine.partition import Run
-from worker.engine.pool import AsyncPool, LoopThread, new_loop
+from worker.engine.pool import BEAT, AsyncPool, LoopThread, new_loop
+from worker.testing import ManualClock
 from worker.types import Done, Outcome
 
 
@@ -79,6 +81,27 @@ def test_what_ends_processes_comes_back_from_a_task_and_the_loop_goes_on(loop: L
     assert isinstance(finished.error, SystemExit)
     assert following.outcomes == [Done(())]
     assert not loop.dead
+
+
+def test_a_loop_that_a_handler_keeps_says_for_how_long() -> None:
+    clock = ManualClock()
+    thread = LoopThread(asyncio.new_event_loop, clock.monotonic)
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def block() -> None:
+        begun.set()
+        goes_on.wait(10)
+
+    before = thread.blocked_for
+    thread.start()
+    thread.call(block)
+    begun.wait(10)
+    clock.advance(BEAT + 7.0)
+    blocked = thread.blocked_for
+    goes_on.set()
+    thread.close()
+
+    assert (before, blocked, thread.blocked_for) == (0.0, 7.0, 0.0)
 
 
 def test_a_loop_that_has_ended_by_itself_is_known_to_be_dead() -> None:

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 
 from tests.engine.rig import Rig
+from worker.engine.exactly import MARGIN
 from worker.engine.execute import Executor
 from worker.engine.job import Clients
 from worker.engine.partition import Partition, Run
-from worker.engine.pipeline import PipelineLoop, overrunning
+from worker.engine.pipeline import PipelineLoop, longest, overrunning, patience_of
 from worker.engine.threads import ThreadPool, Watch
-from worker.flow.health import Overrunning
+from worker.flow.health import STALLED_AFTER, Overrunning
 from worker.flow.lanes import OneLane
 from worker.ports import Clock, Observer
+from worker.settings import Pipeline
 from worker.types import Encoded, Failed, Failure, Outcome, StoredMessage, TopicPartition
 
 SOON = 0.05
@@ -115,6 +117,23 @@ def test_a_run_names_the_message_that_its_handler_is_at_and_the_longest_is_first
     found = overrunning((late, fresh, later, waiting), 100.0, 20.0)
 
     assert found == (Overrunning("source", 3, 7, 90.0), Overrunning("source", 3, 1, 30.0))
+
+
+def test_the_longest_is_named_be_there_a_timeout_or_not_but_only_if_it_is_long() -> None:
+    late, later, waiting = run_of(3), run_of(1, 7), run_of(1)
+    late.begun, later.begun = 70.0, 10.0
+
+    assert longest((late, later, waiting), 100.0, 20.0) == Overrunning("source", 3, 7, 90.0)
+    assert longest((late, later, waiting), 100.0, 95.0) is None
+
+
+def test_a_step_may_wait_for_handlers_and_for_a_transaction_and_its_abort() -> None:
+    def patience(**settings: Any) -> float:
+        return patience_of(Pipeline.model_validate({"from": "a", "handler": "b", **settings}))
+
+    assert patience(revoke_timeout="7s") == STALLED_AFTER + 7.0
+    exactly = {"delivery": "exactly_once", "transaction": {"timeout": "2m"}}
+    assert patience(revoke_timeout="7s", **exactly) == STALLED_AFTER + 7.0 + 2 * (120.0 + MARGIN)
 
 
 def test_a_run_that_is_handled_but_not_yet_back_is_at_no_message() -> None:

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from worker.flow.health import (
+    BLOCKED_AFTER,
+    HANGS_AFTER,
+    HELD_UP_AFTER,
     SILENT_AFTER,
     STALLED_AFTER,
     Health,
@@ -32,12 +35,14 @@ def snapshot(*pipelines: PipelineState, now: float = 0.0, broken: str | None = N
 def test_a_pipeline_that_makes_no_step_is_not_live() -> None:
     pipeline = PipelineState("pipeline", "group", "running", joined=True, connected=True)
 
-    fresh = judge(snapshot(pipeline, now=STALLED_AFTER))
+    fresh = judge(snapshot(pipeline, now=HELD_UP_AFTER))
+    held_up = judge(snapshot(pipeline, now=STALLED_AFTER))
     stalled = judge(snapshot(pipeline, now=STALLED_AFTER + 1))
 
     assert (fresh.live, fresh.ready) == (True, True)
+    assert (held_up.live, [reason.code for reason in held_up.reasons]) == (True, ["held_up"])
     assert stalled.live is False
-    assert texts(stalled) == ("pipeline: no step for 61 s",)
+    assert texts(stalled)[0] == "pipeline: no step for 61 s"
 
 
 def test_a_pipeline_whose_topics_are_gone_is_live_but_not_ready() -> None:
@@ -79,6 +84,45 @@ def test_a_handler_that_takes_too_long_is_named_and_a_restart_would_not_help() -
     assert texts(health) == (
         "pipeline: its handler has been at orders[3]@1234 for 95 s, longer than timeout: 30s",
     )
+
+
+def test_a_handler_that_hangs_for_long_beyond_its_timeout_is_a_reason_to_restart() -> None:
+    def judged(seconds: float) -> Health:
+        late = (Overrunning("orders", 3, 7, seconds),)
+        return judge(snapshot(replace(GOOD, timeout=30.0, overrunning=late)))
+
+    assert judged(30.0 + HANGS_AFTER).live
+    assert judged(31.0 + HANGS_AFTER).hopeless == (
+        Reason("handler_hangs", "pipeline: its handler has been at orders[3]@7 for 331 s"),
+    )
+
+
+def test_a_loop_that_a_handler_keeps_is_told_and_at_last_a_reason_to_restart() -> None:
+    def judged(seconds: float) -> Health:
+        return judge(replace(snapshot(GOOD), loop_blocked_for=seconds))
+
+    assert judged(BLOCKED_AFTER).ready
+    assert judged(HANGS_AFTER).live
+    assert [reason.code for reason in judged(HANGS_AFTER).reasons] == ["loop_blocked"]
+    assert [reason.code for reason in judged(HANGS_AFTER + 1).hopeless] == ["loop_blocked"]
+
+
+def test_lag_is_not_known_of_a_pipeline_that_has_no_partitions_since_it_is_in_no_group() -> None:
+    behind = replace(GOOD, partitions=(AT_20,))
+    unknown = replace(AT_20, partition=4, end=None)
+
+    assert (GOOD.lag, behind.lag) == (0, 12)
+    assert replace(GOOD, joined=False).lag is None
+    assert replace(behind, partitions=(AT_20, unknown)).lag is None
+
+
+def test_rates_that_were_measured_long_ago_are_none_of_now() -> None:
+    busy = replace(GOOD, received_rate=5.0, produced_rate=4.0)
+
+    fresh, old = busy.as_of(HELD_UP_AFTER), busy.as_of(HELD_UP_AFTER + 1)
+
+    assert (fresh.received_rate, fresh.produced_rate) == (5.0, 4.0)
+    assert (old.received_rate, old.produced_rate) == (0.0, 0.0)
 
 
 def test_a_pipeline_whose_breaker_is_open_is_live_but_not_ready() -> None:
@@ -217,7 +261,7 @@ def test_a_process_that_tells_nothing_any_more_is_not_live() -> None:
     health = judge(several(silent, now=STALLED_AFTER + 1))
 
     assert health.live is False
-    assert texts(health) == ("process 1: pipeline: no step for 61 s",)
+    assert texts(health)[0] == "process 1: pipeline: no step for 61 s"
 
 
 def test_processes_that_are_drained_are_not_ready() -> None:

@@ -27,8 +27,8 @@ def process(index: int, **changes: Any) -> ProcessState:
     return ProcessState(index, pid=1, snapshot=told(replace(PIPELINE, **changes)))
 
 
-def total(*processes: ProcessState) -> PipelineState:
-    (found,) = totals(processes)
+def total(*processes: ProcessState, now: float = 0.0) -> PipelineState:
+    (found,) = totals(processes, now)
     return found
 
 
@@ -155,7 +155,21 @@ def test_what_a_client_has_counted_stays_when_another_takes_its_place() -> None:
 
 
 def test_processes_that_have_told_nothing_yet_have_no_pipelines() -> None:
-    assert totals([ProcessState(0), ProcessState(1, snapshot=told())]) == ()
+    assert totals([ProcessState(0), ProcessState(1, snapshot=told())], 0.0) == ()
+
+
+def test_while_a_process_is_missing_it_is_not_known_how_much_waits() -> None:
+    behind = PartitionState("flights", 0, 8, 8, None, 20, 0, paused=False)
+    first, other = process(0, partitions=(behind,)), process(1)
+
+    assert total(first, other).lag == 12
+    assert total(first, ended(other, "ended with signal SIGKILL")).lag is None
+
+
+def test_a_process_that_stands_still_adds_no_rate() -> None:
+    still, other = process(0, received_rate=6.0), process(1, received_rate=2.0, stepped=60.0)
+
+    assert total(still, other, now=60.0).received_rate == 2.0
 
 
 def test_failures_of_all_processes_are_added_be_they_of_ended_ones() -> None:

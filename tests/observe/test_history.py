@@ -15,7 +15,7 @@ from worker.observe.history import COLUMNS, STEP, STEPS, History, growth, record
 from worker.ports import Clock
 
 STARTED = 1_000_000.0
-PIPELINE = PipelineState("delays", "g", "running")
+PIPELINE = PipelineState("delays", "g", "running", joined=True)
 
 
 class Watch:
@@ -108,6 +108,12 @@ def test_the_lag_of_a_point_is_that_at_its_end(watch: Watch) -> None:
     watch.look(replace(PIPELINE, partitions=(partition,)))
 
     assert watch.columns()["lag"] == [12.0]
+
+
+def test_a_lag_that_is_not_known_is_no_point(watch: Watch) -> None:
+    watch.look(replace(PIPELINE, joined=False), seconds=6)
+
+    assert watch.columns()["lag"] == [None]
 
 
 def test_a_counter_that_begins_anew_gives_no_negative_rate(watch: Watch) -> None:

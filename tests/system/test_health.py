@@ -118,7 +118,7 @@ def test_brokers_that_fall_silent_are_told_and_all_is_well_when_they_are_back(
     with spec.worker() as worker:
         worker.until(lambda: is_through(kafka, spec, RECORDS))
         alone.pause_node(0)
-        worker.until(lambda: not worker.is_ready())
+        worker.until(worker.codes)
         assert worker.codes()[0] in {"no_answer", "no_broker", "no_coordinator", "not_joined"}
         assert worker.get("/livez") == {"status": "ok", "reasons": []}
         alone.resume_node(0)
@@ -126,6 +126,26 @@ def test_brokers_that_fall_silent_are_told_and_all_is_well_when_they_are_back(
         worker.until(lambda: is_through(kafka, spec, 2 * RECORDS))
         worker.until(worker.is_ready)
         assert repairs(worker) == {}
+        assert worker.stop() == 0, worker.log
+
+
+def test_brokers_that_fall_silent_in_a_transaction_are_told_as_soon(
+    alone: KafkaCluster, tmp_path: Path
+) -> None:
+    kafka = Kafka(alone.address)
+    settings = {"delivery": "exactly_once", "rate_limit": "100/s"}
+    spec = Spec(kafka, tmp_path, "echo", settings)
+    spec.create_topics()
+    kafka.produce(spec.source, numbered(50 * RECORDS))
+
+    with spec.worker() as worker:
+        worker.until(lambda: worker.count("produced"))
+        alone.pause_node(0)
+        worker.until(worker.codes)
+        assert worker.codes() == ["held_up"]
+        assert worker.get("/livez") == {"status": "ok", "reasons": []}
+        alone.resume_node(0)
+        worker.until(worker.is_ready)
         assert worker.stop() == 0, worker.log
 
 

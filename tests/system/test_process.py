@@ -112,7 +112,7 @@ def test_a_worker_waits_for_brokers_at_start_and_survives_their_restart(tmp_path
         worker.until(lambda: worker.count("produced") >= 1_000)
 
         cluster.stop_node(0)
-        worker.until(lambda: not worker.is_ready())
+        worker.until(worker.codes)
         assert worker.get("/livez")["reasons"] == []
         cluster.start_node(0)
 

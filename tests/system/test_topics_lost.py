@@ -45,7 +45,7 @@ def test_a_source_that_was_deleted_is_named_until_it_is_there_again(
     with spec.worker() as worker:
         worker.until(worker.is_ready)
         kafka.delete(spec.source)
-        worker.until(lambda: not worker.is_ready())
+        worker.until(worker.codes)
         assert worker.get("/readyz")["reasons"] == [
             {"code": "no_topic", "text": f"pipeline: topics to read do not exist: {spec.source}"}
         ]

@@ -144,4 +144,4 @@ def _cells(pipeline: PipelineState) -> tuple[str, ...]:
         pipeline.waiting,
         pipeline.in_flight,
     )
-    return tuple(f"{number:,}" for number in numbers)
+    return tuple("-" if number is None else f"{number:,}" for number in numbers)

@@ -80,7 +80,7 @@ def holding(pipeline: PipelineStats, partition: PartitionStats) -> str | None:
     late = next(
         (
             one
-            for one in pipeline.overrunning
+            for one in (*pipeline.overrunning, *filter(None, [pipeline.longest]))
             if (one.topic, one.partition) == (partition.topic, partition.partition)
         ),
         None,
@@ -200,7 +200,7 @@ def _cells(name: str, pipeline: PipelineStats, columns: Columns) -> list[str | T
         Text(escaped(pipeline.status), style="red" if severity(pipeline) >= 3 else ""),
         f"{pipeline.received_rate:,.0f}",
         f"{pipeline.produced_rate:,.0f}",
-        f"{pipeline.lag:,}",
+        "-" if pipeline.lag is None else f"{pipeline.lag:,}",
         f"{pipeline.in_flight:,}",
         "-" if latency is None else duration(latency),
         f"{counts.retried + counts.moved:,}",

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 
+from worker.engine.exactly import MARGIN
 from worker.engine.job import Clients, Job
 from worker.engine.overview import Overview
 from worker.engine.partition import Run
@@ -27,6 +28,7 @@ from worker.flow.health import (
     PipelineStatus,
 )
 from worker.ports import AT_HAND, Clock, Consumer, Observer
+from worker.settings import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,8 @@ REPORT_EVERY = 10.0
 """Seconds between two log lines about messages that have failed."""
 KINDS_LOGGED = 20
 """Different reasons that are logged at a time."""
+LONG = 10.0
+"""Seconds that a handler may be at a message before it is named."""
 GRACE = 1.0
 """Seconds beyond its `timeout` after which a handler is reported: cancelling takes a moment."""
 RATE_OVER = 10.0
@@ -172,7 +176,7 @@ class PipelineLoop:
         partitions = () if runner is None else runner.partitions
         self._clients.log_ends.want(self.job.name, partitions, self.job.settings.isolation)
         silent_since = self._clients.log_ends.silent_since
-        received_rate, produced_rate = self._measure(now)
+        received_rate, produced_rate = (0.0, 0.0) if runner is None else self._measure(now)
         state = PipelineState(
             self.job.name,
             self.job.group,
@@ -180,7 +184,7 @@ class PipelineLoop:
             failed=self._failed,
             last_error=self._last_error,
             stepped=now,
-            patience=STALLED_AFTER + self.job.settings.revoke_timeout,
+            patience=patience_of(self.job.settings),
             timeout=self.job.settings.timeout,
             silent_for=None if silent_since is None else now - silent_since,
             commit_patience=COMMITS_AFTER + self.job.settings.commits_within,
@@ -218,6 +222,7 @@ class PipelineLoop:
             hindered=self._pool.hindrance,
             breaker_open=None if self.job.breaker is None else self.job.breaker.why_open,
             overrunning=self._note_overrunning(runner, state.stepped),
+            longest=longest(runner.runs, state.stepped, LONG),
             last_error=self._last_error,
             in_flight=runner.pressure.messages,
             in_flight_bytes=runner.pressure.bytes,
@@ -292,6 +297,21 @@ def flow_of(job: Job) -> Flow:
     )
 
 
+def patience_of(settings: Pipeline) -> float:
+    """Seconds that a step may take: it waits for handlers in a rebalance, and for transactions.
+
+    One that is not committed in time is aborted in the same step.
+    """
+    ending = settings.transaction.timeout + MARGIN if settings.delivery == "exactly_once" else 0.0
+    return STALLED_AFTER + settings.revoke_timeout + 2 * ending
+
+
+def longest(runs: Iterable[Run], now: float, seconds: float) -> Overrunning | None:
+    """The message at which a handler has been for the longest, if for more than these seconds."""
+    found = (run for run in runs if run.begun is not None and now - run.begun > seconds)
+    return max(filter(None, (_at_hand(run, now) for run in found)), key=_seconds, default=None)
+
+
 def overrunning(runs: Iterable[Run], now: float, longest: float) -> tuple[Overrunning, ...]:
     """Messages at which handlers have been for more than `longest` seconds, the longest first.
 
@@ -299,7 +319,11 @@ def overrunning(runs: Iterable[Run], now: float, longest: float) -> tuple[Overru
     """
     found = (_at_hand(run, now) for run in runs)
     late = [one for one in found if one is not None and one.seconds > longest]
-    return tuple(sorted(late, key=lambda one: -one.seconds))
+    return tuple(sorted(late, key=_seconds, reverse=True))
+
+
+def _seconds(one: Overrunning) -> float:
+    return one.seconds
 
 
 def _at_hand(run: Run, now: float) -> Overrunning | None:

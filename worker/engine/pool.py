@@ -60,6 +60,8 @@ class Pool(Protocol):
         """
 
 
+BEAT: Final = 1.0
+"""Seconds between two signs of life of the asyncio loop."""
 ANY_NUMBER: Final = sys.maxsize
 """The appetite of who does not mind."""
 
@@ -90,8 +92,15 @@ def new_loop() -> asyncio.AbstractEventLoop:
 class LoopThread:
     """The process's asyncio loop, in a thread of its own: async handlers and resources share it."""
 
-    def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop] = new_loop) -> None:
+    def __init__(
+        self,
+        new_loop: Callable[[], asyncio.AbstractEventLoop] = new_loop,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._loop = new_loop()
+        self._clock = clock
+        self._beaten: float | None = None
+        """When the loop was last seen to turn, once it runs."""
         self._thread = threading.Thread(target=self._run, name="asyncio", daemon=True)
         self._started = False
         self._closing = False
@@ -101,10 +110,18 @@ class LoopThread:
         """Whether it has ended although nobody has closed it."""
         return self._started and not self._closing and not self._thread.is_alive()
 
+    @property
+    def blocked_for(self) -> float:
+        """Seconds for which the loop has not turned, since what it calls keeps it."""
+        if self._beaten is None or self._closing:
+            return 0.0
+        return max(0.0, self._clock() - self._beaten - BEAT)
+
     def start(self) -> None:
         """Run the loop unless it runs already; not for two threads at a time."""
         if not self._started:
             self._started = True
+            self._loop.call_soon(self._beat)
             self._thread.start()
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any] | Any:
@@ -124,6 +141,10 @@ class LoopThread:
             self._thread.join(timeout=1)
         if not self._thread.is_alive():
             self._loop.close()
+
+    def _beat(self) -> None:
+        self._beaten = self._clock()
+        self._loop.call_later(BEAT, self._beat)
 
     def _run(self) -> None:
         """Run the loop for good: SystemExit and KeyboardInterrupt in a task leave it as well."""

@@ -94,16 +94,18 @@ class Worker:
         self._stopping.set()
 
     def snapshot(self) -> Snapshot:
-        """The worker as of now; each pipeline's part is less than a second old."""
+        """The worker as of now; each pipeline's part is less than a second old, if it steps."""
+        now = self._clock.monotonic()
         return Snapshot(
             self._name,
             self._version,
             self._started,
-            self._clock.monotonic(),
+            now,
             self._starting,
             self._stopping.is_set(),
             "the asyncio loop has ended" if self._loop.dead else None,
-            tuple(pipeline.state for pipeline in self._pipelines),
+            self._loop.blocked_for,
+            tuple(pipeline.state.as_of(now) for pipeline in self._pipelines),
         )
 
     def _wait_until_prepared(self) -> None:

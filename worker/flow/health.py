@@ -29,6 +29,12 @@ SILENT_AFTER = 10.0
 """Seconds for which no broker may answer."""
 COMMITS_AFTER = 60.0
 """Seconds, beside the interval of commits, for which what is finished may stay uncommitted."""
+HELD_UP_AFTER = 10.0
+"""Seconds without a step after which what is known of a pipeline is of no use any more."""
+HANGS_AFTER = 300.0
+"""Seconds that a handler may take beyond its `timeout`, or keep the asyncio loop to itself."""
+BLOCKED_AFTER = 5.0
+"""Seconds for which a handler may keep the asyncio loop to itself without a word."""
 JOIN_AFTER = 2.0
 """Times that a member may be silent, which joining may take: a group waits for nobody longer."""
 
@@ -144,7 +150,7 @@ class PartitionState:
 
 @dataclass(frozen=True, slots=True)
 class Overrunning:
-    """A message, the first one of a batch, whose handler takes longer than `timeout`."""
+    """A message, the first one of a batch, whose handler takes long."""
 
     topic: str
     partition: int
@@ -210,6 +216,8 @@ class PipelineState:
     """Seconds that a handler may take."""
     overrunning: tuple[Overrunning, ...] = ()
     """Messages whose handlers take longer, the longest first."""
+    longest: Overrunning | None = None
+    """The message that a handler has been at for the longest, if for long; be there a `timeout`."""
     failed: str | None = None
     """Why the pipeline has stopped for good."""
     last_error: str | None = None
@@ -230,9 +238,21 @@ class PipelineState:
     """What failed lately by kind, the latest first."""
 
     @property
-    def lag(self) -> int:
-        """Messages behind the ends of the assigned partitions, as far as the ends are known."""
-        return sum(partition.lag or 0 for partition in self.partitions)
+    def lag(self) -> int | None:
+        """Messages behind the ends of the assigned partitions.
+
+        None where it is not known: of an end, or since the group has not let this member in, which
+        then has no partitions, whoever is to handle what waits.
+        """
+        found = [partition.lag for partition in self.partitions]
+        known = [lag for lag in found if lag is not None]
+        return sum(known) if self.joined and len(known) == len(found) else None
+
+    def as_of(self, now: float) -> PipelineState:
+        """The state without its rates, if that is too long ago for them to hold."""
+        if now - self.stepped <= HELD_UP_AFTER:
+            return self
+        return replace(self, received_rate=0.0, produced_rate=0.0)
 
     @property
     def behind(self) -> float | None:
@@ -261,6 +281,8 @@ class Snapshot:
     draining: bool = False
     broken: str | None = None
     """What only a restart helps against."""
+    loop_blocked_for: float = 0.0
+    """Seconds for which a handler has kept the asyncio loop to itself, and every other waits."""
     pipelines: tuple[PipelineState, ...] = ()
     """With several processes the totals of all: see `flow.totals`."""
     processes: tuple[ProcessState, ...] = ()
@@ -336,6 +358,8 @@ def _judge_processes(snapshot: Snapshot) -> Health:
 
 def _judge_one(snapshot: Snapshot) -> Health:
     hopeless = [] if snapshot.broken is None else [Reason("broken", snapshot.broken)]
+    if snapshot.loop_blocked_for > HANGS_AFTER:
+        hopeless.append(_blocked(snapshot))
     for pipeline in snapshot.pipelines:
         hopeless += [_of(pipeline.name, one) for one in _hopeless(pipeline, snapshot.now)]
     reasons = list(hopeless)
@@ -343,8 +367,10 @@ def _judge_one(snapshot: Snapshot) -> Health:
         reasons.append(Reason("starting", snapshot.starting))
     if snapshot.draining:
         reasons.append(Reason("draining", "draining"))
+    if BLOCKED_AFTER < snapshot.loop_blocked_for <= HANGS_AFTER:
+        reasons.append(_blocked(snapshot))
     for pipeline in snapshot.pipelines:
-        reason = _why_not_ready(pipeline)
+        reason = _why_not_ready(pipeline, snapshot.now)
         if reason is not None:
             reasons.append(_of(pipeline.name, reason))
     return Health(tuple(reasons), tuple(hopeless))
@@ -352,6 +378,11 @@ def _judge_one(snapshot: Snapshot) -> Health:
 
 def _of(name: str, reason: Reason) -> Reason:
     return Reason(reason.code, f"{name}: {reason.text}")
+
+
+def _blocked(snapshot: Snapshot) -> Reason:
+    seconds = f"{snapshot.loop_blocked_for:.0f} s"
+    return Reason("loop_blocked", f"a handler has kept the asyncio loop to itself for {seconds}")
 
 
 def _hopeless(pipeline: PipelineState, now: float) -> Iterator[Reason]:
@@ -362,22 +393,28 @@ def _hopeless(pipeline: PipelineState, now: float) -> Iterator[Reason]:
         yield Reason("no_step", f"no step for {now - pipeline.stepped:.0f} s")
     if (pipeline.joining_for or 0.0) > pipeline.join_patience:
         yield Reason("join_stands", f"has been joining its group for {pipeline.joining_for:.0f} s")
+    for message in pipeline.overrunning[:1]:
+        if message.seconds > (pipeline.timeout or 0.0) + HANGS_AFTER:
+            yield Reason("handler_hangs", f"its handler has been at {message}")
     for one in pipeline.partitions:
         if one.progress == "hopeless":
             yield Reason("partition_hopeless", f"{_standing(one)} helps")
 
 
-def _why_not_ready(pipeline: PipelineState) -> Reason | None:
+def _why_not_ready(pipeline: PipelineState, now: float) -> Reason | None:
     """The first that holds of all that can keep a pipeline from its work."""
-    hindrances = chain(_of_clients(pipeline), _of_handling(pipeline), _of_membership(pipeline))
+    hindrances = chain(_of_clients(pipeline, now), _of_handling(pipeline), _of_membership(pipeline))
     return next((Reason(code, text) for code, holds, text in hindrances if holds), None)
 
 
-def _of_clients(pipeline: PipelineState) -> Iterator[Hindrance]:
+def _of_clients(pipeline: PipelineState, now: float) -> Iterator[Hindrance]:
     silent, topics = pipeline.silent_for or 0.0, ", ".join(pipeline.missing)
+    still = now - pipeline.stepped
+    held_up = f"has waited for {still:.0f} s for brokers, or for handlers in a rebalance"
     stands = pipeline.status in ("starting", "stopped", "draining")
     yield "failed", pipeline.failed is not None, f"stopped: {pipeline.failed}"
     yield pipeline.status, stands, pipeline.status
+    yield "held_up", still > HELD_UP_AFTER, held_up
     yield "denied", pipeline.denied is not None, f"is not allowed: {pipeline.denied}"
     yield "renewed", pipeline.renewed is not None, f"has given its clients up: {pipeline.renewed}"
     yield "no_broker", not pipeline.connected, "no broker is connected"

@@ -50,15 +50,19 @@ def ended(process: ProcessState, how: str) -> ProcessState:
     return replace(process, pid=None, snapshot=None, ended=how, earlier=earlier)
 
 
-def totals(processes: Sequence[ProcessState]) -> tuple[PipelineState, ...]:
-    """The pipelines of all processes that run, with what earlier ones had counted."""
+def totals(processes: Sequence[ProcessState], now: float) -> tuple[PipelineState, ...]:
+    """The pipelines of all processes that run, with what earlier ones had counted.
+
+    While one is missing, its partitions are nobody's, so that a pipeline does not count as joined.
+    """
     found: dict[str, list[tuple[int, PipelineState]]] = {}
     for process in processes:
         for state in () if process.snapshot is None else process.snapshot.pipelines:
-            found.setdefault(state.name, []).append((process.index, state))
+            found.setdefault(state.name, []).append((process.index, state.as_of(now)))
     earlier = [process.earlier for process in processes]
+    everyone = all(process.snapshot is not None for process in processes)
     return tuple(
-        _total(states, [past[name] for past in earlier if name in past])
+        _total(states, [past[name] for past in earlier if name in past], everyone=everyone)
         for name, states in found.items()
     )
 
@@ -101,13 +105,15 @@ def _past(totals: ClientTotals) -> ClientTotals:
     return replace(totals, queued=0, brokers={}, round_trips={})
 
 
-def _total(numbered: Numbered, earlier: Sequence[PipelineState]) -> PipelineState:
+def _total(
+    numbered: Numbered, earlier: Sequence[PipelineState], *, everyone: bool
+) -> PipelineState:
     states = [state for _, state in numbered]
     return PipelineState(
         states[0].name,
         states[0].group,
         min((state.status for state in states), key=WORST_FIRST.index),
-        joined=all(state.joined for state in states),
+        joined=everyone and all(state.joined for state in states),
         connected=all(state.connected for state in states),
         coordinated=all(state.coordinated for state in states),
         silent_for=_longest(state.silent_for for state in states),
@@ -120,7 +126,8 @@ def _total(numbered: Numbered, earlier: Sequence[PipelineState]) -> PipelineStat
         hindered=_first(numbered, lambda state: state.hindered),
         breaker_open=_first(numbered, lambda state: state.breaker_open),
         timeout=states[0].timeout,
-        overrunning=_overrunning(states),
+        overrunning=_longest_first(one for state in states for one in state.overrunning),
+        longest=next(iter(_longest_first(s.longest for s in states if s.longest)), None),
         failed=_first(numbered, lambda state: state.failed),
         last_error=_first(numbered, lambda state: state.last_error),
         stepped=min(state.stepped for state in states),
@@ -146,8 +153,7 @@ def _longest(seconds: Iterable[float | None]) -> float | None:
     return max((one for one in seconds if one is not None), default=None)
 
 
-def _overrunning(states: Sequence[PipelineState]) -> tuple[Overrunning, ...]:
-    found = [one for state in states for one in state.overrunning]
+def _longest_first(found: Iterable[Overrunning]) -> tuple[Overrunning, ...]:
     return tuple(sorted(found, key=lambda one: -one.seconds))
 
 

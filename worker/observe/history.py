@@ -182,7 +182,7 @@ def _columns(
         rate(lambda counts: sum(counts.dead_lettered.values())),
         rate(lambda counts: sum(counts.skipped.values())),
         rate(lambda counts: counts.retried + counts.moved - counts.followed),
-        pipeline.lag,
+        nan if pipeline.lag is None else pipeline.lag,
         round(in_flight, 1),
         round(in_flight / finished, 4) if finished else nan,
         grown(lambda counts: counts.rebalances),

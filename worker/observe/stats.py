@@ -57,6 +57,7 @@ def _state(snapshot: Snapshot) -> dict[str, Any]:
         "reasons": [reason.text for reason in health.reasons],
         "starting": snapshot.starting,
         "draining": snapshot.draining,
+        "loop_blocked_for": round(snapshot.loop_blocked_for, 1),
         "pipelines": {
             pipeline.name: _pipeline(pipeline, snapshot.now) for pipeline in snapshot.pipelines
         },
@@ -80,6 +81,7 @@ def _pipeline(pipeline: PipelineState, now: float) -> dict[str, Any]:
         "hindered": pipeline.hindered,
         "breaker_open": pipeline.breaker_open,
         "overrunning": [_overrunning(one) for one in pipeline.overrunning],
+        "longest": None if pipeline.longest is None else _overrunning(pipeline.longest),
         "failed": pipeline.failed,
         "last_error": pipeline.last_error,
         "failures": [_failure(group) for group in pipeline.failures],

@@ -28,7 +28,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Overrun(BaseModel):
-    """A message whose handler takes longer than `timeout`."""
+    """A message whose handler takes long."""
 
     topic: str
     partition: int
@@ -106,9 +106,10 @@ class PipelineStats(BaseModel):
     hindered: str | None
     breaker_open: str | None
     overrunning: list[Overrun]
+    longest: Overrun | None = None
     failed: str | None
     in_flight: int
-    lag: int
+    lag: int | None
     received_rate: float
     produced_rate: float
     counts: CountStats

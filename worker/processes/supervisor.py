@@ -96,13 +96,14 @@ class Supervisor:
     def snapshot(self) -> Snapshot:
         """All processes as of now, and their totals."""
         processes = tuple(place.state for place in self._places)
+        now = self._clock.monotonic()
         return Snapshot(
             self._name,
             self._version,
             self._started,
-            self._clock.monotonic(),
+            now,
             draining=self._drains,
-            pipelines=totals(processes),
+            pipelines=totals(processes, now),
             processes=processes,
         )
 
