@@ -19,8 +19,10 @@ from worker.kafka.broker import KafkaCluster
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
-EACH = 1_000
-"""Messages that are written for each kill."""
+EACH, FEW = 1_000, 200
+"""Messages that are written for each kill; and where there are many, so that the last worker is
+through in time.
+"""
 PER_MESSAGE = ("consumed", "send", "sent", "stored")
 WAYS: dict[str, dict[str, Any]] = {
     "keys in parallel": {},
@@ -52,9 +54,9 @@ def shared_out(some: set[str], others: set[str]) -> bool:
     return bool(some and others) and some.isdisjoint(others)
 
 
-def killed(story: Story, moment: str, chance: random.Random) -> bool:
+def killed(story: Story, moment: str, chance: random.Random, messages: int = EACH) -> bool:
     """Run a worker until it is killed at this moment; whether a transaction was open."""
-    story.write(EACH)
+    story.write(messages)
     times = chance.randint(1, 100 if moment in PER_MESSAGE else 3)
     with trapped(story, moment, times) as worker:
         assert worker.ended() == -signal.SIGKILL, worker.log
@@ -88,7 +90,7 @@ def test_two_hundred_transactions_whose_worker_is_killed_count_once(
 
     hits = 0
     while hits < 200 // len(OPEN):
-        hits += killed(story, moment, chance)
+        hits += killed(story, moment, chance, FEW)
     story.go_through()
 
     assert story.faults() == {}
