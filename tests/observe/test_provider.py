@@ -7,19 +7,23 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
+from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
-from tests.observe.followed import FACTS, SAMPLED, Followed, rig
+from tests.observe.followed import FACTS, SAMPLED, UNSAMPLED, Followed, rig
 from worker.errors import BadEnvironment
 from worker.observe import exporters, provider
 from worker.observe.environment import exporter_names
 from worker.observe.exporters import exporter_of
 from worker.observe.propagation import Agreed, agreed
 from worker.observe.provider import Provided
-from worker.types import Message
+from worker.observe.tracing import TraceContext
+from worker.types import Encoded, Headers, Message, StoredMessage
 
 OTLP = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
 
@@ -155,17 +159,112 @@ def test_an_exporter_that_hangs_does_not_keep_the_process_from_ending(
     exporter.let_go.set()
 
 
-def test_what_a_producer_says_beside_its_span_goes_on_only_where_that_is_named() -> None:
-    class Unused:
-        fields = frozenset[str]()
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"OTEL_PROPAGATORS": "b4"},
+        {"OTEL_PROPAGATORS": "b4", "OTEL_SDK_DISABLED": "true"},
+        {"OTEL_PROPAGATORS": "tracecontext, b4", "OTEL_TRACES_EXPORTER": "console"},
+    ],
+)
+@pytest.mark.parametrize("imported", ["", "from worker import current_span"])
+def test_a_propagator_that_is_not_installed_is_told_before_anything_runs(
+    environ: Mapping[str, str], imported: str
+) -> None:
+    assert told(f"{imported}\n{STARTED}", environ) == (
+        "OTEL_PROPAGATORS names 'b4'; installed are baggage, none, tracecontext"
+    )
 
-    unused: object = Unused()
-    for named in ("", "tracecontext"):
-        assert not isinstance(agreed(unused, named), Agreed)  # type: ignore[arg-type]
-    assert isinstance(agreed(unused, "tracecontext,baggage"), Agreed)  # type: ignore[arg-type]
+
+@pytest.mark.parametrize("value", ["-4", "many"])
+def test_a_limit_that_cannot_be_is_told(value: str) -> None:
+    environ = {"OTEL_TRACES_EXPORTER": "console", "OTEL_SPAN_LINK_COUNT_LIMIT": value}
+
+    assert "OTEL_SPAN_LINK_COUNT_LIMIT must be" in told(STARTED, environ)
+
+
+def test_an_interval_that_cannot_be_is_told() -> None:
+    program = (
+        "from worker.errors import BadEnvironment\n"
+        "from worker.observe.meters import Meters\n"
+        "try:\n"
+        "    with Meters('flights').exporting(None): pass\n"
+        "except BadEnvironment as error:\n"
+        "    print(error)"
+    )
+    environ = {"OTEL_METRICS_EXPORTER": "console", "OTEL_METRIC_EXPORT_INTERVAL": "-5"}
+
+    assert "-5" in told(program, environ)
+
+
+STARTED = (
+    "from worker.errors import BadEnvironment\n"
+    "from worker.observe.tracing import tracers\n"
+    "try:\n"
+    "    tracers('flights')\n"
+    "except BadEnvironment as error:\n"
+    "    print(error)"
+)
+
+
+def test_what_a_producer_says_beside_its_span_goes_on_only_where_that_is_named() -> None:
+    for named in ("", " ", "tracecontext"):
+        assert not isinstance(agreed({"OTEL_PROPAGATORS": named}), Agreed)
+    assert isinstance(agreed({"OTEL_PROPAGATORS": "tracecontext,baggage"}), Agreed)
 
 
 BAGGAGE = ("baggage", b"tenant=blue")
+
+
+@pytest.mark.parametrize("headers", [SAMPLED, UNSAMPLED], ids=["beyond the limit", "unsampled"])
+def test_baggage_of_a_message_that_is_not_followed_reaches_results_where_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, headers: Headers
+) -> None:
+    monkeypatch.setenv("OTEL_PROPAGATORS", "tracecontext,baggage")
+    followed = Followed(limit=1e-6)
+    pipeline = rig(followed, lambda payload: payload)
+    pipeline.broker.append("source", b"1", headers=SAMPLED)
+    pipeline.step()
+    pipeline.broker.append("source", b"1", headers=[*headers, BAGGAGE])
+
+    pipeline.step()
+
+    assert len(followed.named("process source")) == 1
+    assert pipeline.broker.records("target")[1].headers == [*headers, BAGGAGE]
+
+
+def test_baggage_that_is_named_reaches_results_where_nobody_wants_spans() -> None:
+    program = (
+        "from worker.observe.tracing import Facts, tracers\n"
+        "from worker.types import Encoded, StoredMessage\n"
+        "facts = Facts('pipeline', 'group', 'handler', 'client', ())\n"
+        "observer = tracers('flights').watching(facts).observer\n"
+        "raw = StoredMessage('source', headers=[('baggage', b'tenant=blue')])\n"
+        "print(observer.headers_for(raw, Encoded('target', b'')))"
+    )
+
+    assert told(program, {"OTEL_PROPAGATORS": "baggage"}) == "[('baggage', b'tenant=blue')]"
+    assert told(program, {}) == "()"
+
+
+class SingleB3(TextMapPropagator):
+    """Has the fields of OpenTelemetry's `b3`."""
+
+    fields = {"b3"}  # noqa: RUF012 - as its interface
+
+    def extract(self, *_: Any, **__: Any) -> Context:
+        return Context()
+
+    def inject(self, *_: Any, **__: Any) -> None:
+        return
+
+
+@pytest.mark.parametrize("name", ["b3", "X-B3-TraceId", "x-b3-flags"])
+def test_b3_goes_on_in_whatever_form_it_came(name: str) -> None:
+    observer = TraceContext(Agreed(SingleB3()).names)
+    raw = StoredMessage("source", headers=[(name, b"1"), ("other", b"2")])
+
+    assert observer.headers_for(raw, Encoded("target", b"")) == [(name, b"1")]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 Signal = Literal["traces", "metrics"]
+W3C: Final = frozenset({"tracecontext"})
 SERVED: Final = ("metrics", "prometheus")
 """What needs no exporter: `/metrics` is there anyway."""
 
@@ -25,6 +26,15 @@ def exporter_names(environment: Mapping[str, str], signal: Signal) -> list[str]:
     if "none" in names:
         return []
     return [name for name in names if (signal, name) != SERVED]
+
+
+def propagator_names(environment: Mapping[str, str]) -> frozenset[str]:
+    """How contexts are written in headers: `tracecontext` alone where nothing says so.
+
+    Baggage may hold what is nobody else's business, so it goes on only where it is named.
+    """
+    named = environment.get("OTEL_PROPAGATORS", "").split(",")
+    return frozenset(name.strip() for name in named if name.strip()) or W3C
 
 
 def chooser(signal: Signal) -> str:

@@ -16,6 +16,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 
+from worker.errors import BadEnvironment
 from worker.flow.health import Snapshot
 from worker.flow.timing import BOUNDS, Histogram
 from worker.observe.exporters import exporters_of, resource_of
@@ -55,13 +56,10 @@ class Meters:
     def exporting(self, snapshot: Callable[[], Snapshot]) -> Iterator[None]:
         """Export until the `with` block ends, and then what is left.
 
-        A provider that users have set up as the global one is used as it is.
+        A provider that users have set up as the global one is used as it is. Raises
+        `BadEnvironment`.
         """
-        provider = self._known or MeterProvider(
-            [PeriodicExportingMetricReader(exporter) for exporter in self._exporters],
-            resource_of(self._name),
-            shutdown_on_exit=False,
-        )
+        provider = self._known or self._provider()
         observe(provider.get_meter("stream-worker", __version__), snapshot)
         try:
             yield
@@ -72,6 +70,15 @@ class Meters:
             thread.join(FLUSH_WITHIN)
             if thread.is_alive():
                 log.warning("not all metrics were exported within %g s", FLUSH_WITHIN)
+
+    def _provider(self) -> MeterProvider:
+        try:
+            readers = [PeriodicExportingMetricReader(exporter) for exporter in self._exporters]
+        except ValueError as error:
+            raise BadEnvironment(
+                f"metrics cannot be exported as OTEL_* variables say: {error}"
+            ) from error
+        return MeterProvider(readers, resource_of(self._name), shutdown_on_exit=False)
 
 
 def observe(meter: Meter, snapshot: Callable[[], Snapshot]) -> None:

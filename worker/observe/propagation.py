@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
 from typing import Final, Protocol
 
 from opentelemetry.context import Context
@@ -17,7 +18,9 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from worker.observe.tracing import PARENT, STATE
+from worker.errors import BadEnvironment
+from worker.observe import environment
+from worker.observe.tracing import CONTEXT, PARENT, STATE
 from worker.types import Headers
 
 _PARENT: Final = re.compile(
@@ -30,13 +33,17 @@ _FLAGS_AT: Final = 54
 _TRACE: Final = slice(3, 35)
 """Where its trace is."""
 EMPTY: Final = Context()
+_B3: Final = frozenset(
+    ("b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags")
+)
+"""Headers of which the propagators of B3 write some and read all."""
 
 
 class Propagation(Protocol):
     """How contexts are read from headers and written to them."""
 
     names: frozenset[str]
-    """Headers that hold a context."""
+    """Headers that hold a context, in lower case."""
 
     def sampled(self, records: Iterable[Headers | None]) -> tuple[list[int], list[int]]:
         """The places of records whose context is sampled, and of those that have no context."""
@@ -52,14 +59,14 @@ class Propagation(Protocol):
 
     def replaced(self, headers: Headers, context: Context) -> Headers:
         """The headers of a record with this context instead of any other."""
-        kept = [header for header in headers if header[0] not in self.names]
+        kept = [header for header in headers if header[0].lower() not in self.names]
         return [*kept, *self.write(context)]
 
 
 class W3C(Propagation):
     """The W3C's recommendation Trace Context; of headers that repeat the last one counts."""
 
-    names = frozenset({PARENT, STATE})
+    names = CONTEXT
 
     def sampled(self, records: Iterable[Headers | None]) -> tuple[list[int], list[int]]:
         """See `Propagation`; it looks at one digit, since most records are not sampled."""
@@ -113,7 +120,8 @@ class Agreed(Propagation):
 
     def __init__(self, propagator: TextMapPropagator) -> None:
         self._propagator = propagator
-        self.names = frozenset(propagator.fields)
+        fields = frozenset(name.lower() for name in propagator.fields)
+        self.names = fields | _B3 if fields & _B3 else fields
 
     def sampled(self, records: Iterable[Headers | None]) -> tuple[list[int], list[int]]:
         """See `Propagation`."""
@@ -145,13 +153,21 @@ class Agreed(Propagation):
         return get_current_span(self.read(headers)).get_span_context().trace_id or None
 
 
-def agreed(propagator: TextMapPropagator, named: str) -> Propagation:
-    """The propagation of a process, by what `OTEL_PROPAGATORS` says.
-
-    Baggage may hold what is nobody else's business, so it goes on only where it is named.
-    """
-    wanted = {name.strip() for name in named.split(",") if name.strip()}
-    return W3C() if wanted <= {"tracecontext"} else Agreed(propagator)
+def agreed(variables: Mapping[str, str]) -> Propagation:
+    """The propagation of a process, by what `OTEL_PROPAGATORS` says; raises `BadEnvironment`."""
+    wanted = environment.propagator_names(variables)
+    if wanted == environment.W3C:
+        return W3C()
+    installed = {"none", *(one.name for one in entry_points(group="opentelemetry_propagator"))}
+    unknown = ", ".join(map(repr, sorted(wanted - installed)))
+    if unknown:
+        legal = ", ".join(sorted(installed))
+        raise BadEnvironment(f"OTEL_PROPAGATORS names {unknown}; installed are {legal}")
+    try:
+        from opentelemetry import propagate  # noqa: PLC0415 - it loads what is named
+    except Exception as error:
+        raise BadEnvironment(f"OTEL_PROPAGATORS cannot be followed: {error}") from error
+    return Agreed(propagate.get_global_textmap())
 
 
 def _bytes(value: str | bytes | None) -> bytes:

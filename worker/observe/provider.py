@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanLimits, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
+from worker.errors import BadEnvironment
 from worker.observe import semconv
 from worker.observe.clients import followed_consumer, followed_transactional
 from worker.observe.exporters import exporters_of, resource_of
@@ -51,7 +52,7 @@ class Provided(Tracers):
         spans = Spans(
             tracer,
             gate_of(sampler),
-            agreed(propagate.get_global_textmap(), environment.get("OTEL_PROPAGATORS", "")),
+            agreed(environment),
             facts,
             older_names=semconv.wants_older(environment.get("OTEL_SEMCONV_STABILITY_OPT_IN", "")),
         )
@@ -91,12 +92,18 @@ def made(name: str) -> Tracers | None:
 
 
 def provider_for(name: str, exporters: Sequence[SpanExporter]) -> TracerProvider:
-    """A provider with these exporters and everything else as the environment says."""
-    provider = _Provider(
-        resource=resource_of(name), span_limits=_limits(os.environ), shutdown_on_exit=False
-    )
-    for exporter in exporters:
-        provider.add_span_processor(BatchSpanProcessor(exporter))
+    """A provider with these exporters and everything else as the environment says.
+
+    Raises `BadEnvironment`.
+    """
+    try:
+        provider = _Provider(
+            resource=resource_of(name), span_limits=_limits(os.environ), shutdown_on_exit=False
+        )
+        for exporter in exporters:
+            provider.add_span_processor(BatchSpanProcessor(exporter))
+    except ValueError as error:
+        raise BadEnvironment(f"spans cannot be made as OTEL_* variables say: {error}") from error
     return provider
 
 

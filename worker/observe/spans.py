@@ -86,6 +86,7 @@ class Spans(TraceContext):
         *,
         older_names: bool = True,
     ) -> None:
+        super().__init__(propagation.names)
         self._tracer = tracer
         self._gate = gate
         self._propagation = propagation
@@ -108,7 +109,7 @@ class Spans(TraceContext):
         attempt = get_value(_ATTEMPT)
         if not isinstance(attempt, _Attempt) or raw.offset() not in attempt.offsets:
             return super().headers_for(raw, record)
-        if any(name in self._propagation.names for name, _ in record.headers):
+        if any(name.lower() in self._names for name, _ in record.headers):
             return ()
         return attempt.headers
 

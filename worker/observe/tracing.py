@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
 from worker.observe import semconv
-from worker.observe.environment import exporter_names, is_disabled
+from worker.observe.environment import W3C, exporter_names, is_disabled, propagator_names
 from worker.observe.semconv import Attributes
 from worker.ports import Consumer, Observer, Transactional
 from worker.types import Encoded, Headers, RawMessage, each, headers_of
@@ -19,21 +19,29 @@ STATE: Final = "tracestate"
 CONTEXT: Final = frozenset({PARENT, STATE})
 """Header names of the W3C recommendation Trace Context."""
 
+_MEANS_NOTHING_ALONE: Final = frozenset({STATE})
+
 Incoming = Literal["link", "parent"]
 T = TypeVar("T")
 
 
 class TraceContext(Observer):
-    """Passes the trace context on; a record that has one of its own keeps it."""
+    """Passes the trace context on; a record that has one of its own keeps it.
+
+    `names` are those of the headers that hold it, in lower case.
+    """
+
+    def __init__(self, names: Collection[str] = CONTEXT) -> None:
+        self._names = names
 
     def headers_for(self, raw: RawMessage, record: Encoded) -> Headers:
         """See `ports.Observer`; of headers that repeat the last one counts."""
         inherited = headers_of(raw)
         if not inherited:
             return ()
-        if record.headers and any(name in CONTEXT for name, _ in record.headers):
+        if record.headers and any(name.lower() in self._names for name, _ in record.headers):
             return ()
-        return _context_in(inherited)
+        return self._context_in(inherited)
 
     def added(self, raws: Sequence[RawMessage]) -> Sequence[Headers]:
         """See `ports.Observer`; a message without headers has no context."""
@@ -42,7 +50,12 @@ class TraceContext(Observer):
                 return ()
         except SystemError:  # see `headers_of`
             pass
-        return [_context_in(headers) if headers else () for headers in headers_of_each(raws)]
+        return [self._context_in(headers) if headers else () for headers in headers_of_each(raws)]
+
+    def _context_in(self, headers: Headers) -> Headers:
+        names = self._names
+        context = {name: value for name, value in headers if name.lower() in names}
+        return list(context.items()) if context.keys() - _MEANS_NOTHING_ALONE else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +97,16 @@ class Watching:
 class Tracers:
     """Makes what watches pipelines; one for a process. Here nobody wants spans.
 
-    Then contexts are passed on, and nothing of OpenTelemetry's is loaded.
+    Then contexts are passed on, and nothing of OpenTelemetry's is loaded, but for propagators that
+    the environment names.
     """
+
+    def __init__(self, names: Collection[str] = CONTEXT) -> None:
+        self._names = names
 
     def watching(self, facts: Facts) -> Watching:  # noqa: ARG002
         """What watches a pipeline."""
-        return Watching(TraceContext())
+        return Watching(TraceContext(self._names))
 
     def close(self) -> None:
         """Export what is left, as far as there is time."""
@@ -101,13 +118,22 @@ def tracers(name: str) -> Tracers:
     `name` is that of the service where the environment gives none.
     """
     environment = os.environ
+    nobody = Tracers(_names(environment))
     if is_disabled(environment):
-        return Tracers()
+        return nobody
     if not exporter_names(environment, "traces") and "opentelemetry.sdk.trace" not in sys.modules:
-        return Tracers()
+        return nobody
     from worker.observe.provider import made  # noqa: PLC0415 - takes a tenth of a second
 
-    return made(name) or Tracers()
+    return made(name) or nobody
+
+
+def _names(environment: Mapping[str, str]) -> Collection[str]:
+    if propagator_names(environment) == W3C:
+        return CONTEXT
+    from worker.observe.propagation import agreed  # noqa: PLC0415 - as the provider
+
+    return agreed(environment).names
 
 
 def headers_of_each(raws: Sequence[RawMessage]) -> Sequence[Headers | None]:
@@ -115,8 +141,3 @@ def headers_of_each(raws: Sequence[RawMessage]) -> Sequence[Headers | None]:
         return list(each("headers", raws))
     except SystemError:  # see `headers_of`
         return [headers_of(raw) for raw in raws]
-
-
-def _context_in(headers: Headers) -> Headers:
-    context = {name: value for name, value in headers if name in CONTEXT}
-    return list(context.items()) if PARENT in context else ()
