@@ -17,6 +17,7 @@ class Lines(logging.Handler):
     def __init__(self, lines: int = 1) -> None:
         super().__init__()
         self.told: list[str] = []
+        self.times: list[float] = []
         self.clock = ManualClock()
         self._waiting: list[tuple[float, Callable[[], None]]] = []
         self.limit = RateLimit(lines, INTERVAL, self.clock.monotonic, self._later)
@@ -27,12 +28,17 @@ class Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.told.append(record.getMessage())
+        self.times.append(record.created)
 
     def _later(self, seconds: float, function: Callable[[], None]) -> None:
         self._waiting.append((self.clock.monotonic() + seconds, function))
 
     def log(self, text: str, *args: object) -> None:
         self._logger.warning(text, *args)
+
+    def filtered(self, record: logging.LogRecord) -> None:
+        record.name = self._logger.name
+        self.limit.filter(record)
 
     def advance(self, seconds: float) -> None:
         """Let time pass, and what is due be called."""
@@ -72,6 +78,20 @@ def test_what_was_held_back_is_summed_up_although_nothing_more_comes() -> None:
     assert lines.told[1:] == ["broker 3 is down (3 like this in 30 s)"]
     lines.advance(INTERVAL)
     assert len(lines.told) == 2
+
+
+def test_a_sum_has_the_time_at_which_it_is_written() -> None:
+    lines = Lines()
+    lines.log("broker is down")
+    earlier = logging.makeLogRecord(
+        {"msg": "broker is down", "levelno": logging.WARNING, "created": 0.0}
+    )
+    lines.filtered(earlier)
+
+    lines.advance(INTERVAL)
+
+    assert lines.told[1:] == ["broker is down (1 like this in 30 s)"]
+    assert lines.times[-1] >= lines.times[0]
 
 
 def test_an_error_that_goes_on_is_logged_once_in_an_interval_and_none_is_left_uncounted() -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import gc
 import io
 import json
 import logging
 import sys
-from collections.abc import Iterator
+import threading
+import warnings
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -76,12 +79,102 @@ def test_auto_is_text_on_a_terminal_and_json_otherwise(
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
+def test_a_line_that_cannot_be_written_says_so_in_its_form_without_what_it_was_given(
+    capsys: pytest.CaptureFixture[str], form: Format
+) -> None:
+    configure("info", form)
+
+    args = ("payload",)
+    record = logging.LogRecord(log.name, logging.INFO, "here.py", 7, "at %d", args, None)
+    logging.getLogger().handlers[-1].handle(record)
+
+    (line,) = written(capsys)
+    assert "a line of the log cannot be written: at %d (TypeError; here.py:7)" in line
+    assert "payload" not in line
+    assert form == "text" or json.loads(line)["logger"] == "worker.tests.logs"
+
+
+def in_a_thread() -> None:
+    def work() -> None:
+        raise ValueError("payload")
+
+    thread = threading.Thread(target=work, name="of \x1b users")
+    thread.start()
+    thread.join()
+
+
+class Failing:
+    def __del__(self) -> None:
+        raise ValueError("payload")
+
+
+def at_the_end_of_an_object() -> None:
+    Failing()
+    gc.collect()
+
+
+@pytest.fixture
+def hooks() -> Iterator[None]:
+    """What Python calls by itself as it is without pytest, and afterwards as it was."""
+    before = sys.excepthook, sys.unraisablehook, threading.excepthook
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        yield
+    sys.excepthook, sys.unraisablehook, threading.excepthook = before
+
+
+@pytest.mark.usefixtures("hooks")
+@pytest.mark.parametrize("fail", [in_a_thread, at_the_end_of_an_object])
+def test_an_exception_that_nobody_catches_is_a_line_with_its_frames_and_without_its_text(
+    capsys: pytest.CaptureFixture[str], fail: Callable[[], None]
+) -> None:
+    configure("info", "json")
+
+    fail()
+
+    (line,) = written(capsys)
+    entry = json.loads(line)
+    assert entry["level"] == "ERROR"
+    assert entry["message"].endswith(": ValueError")
+    assert "test_logs.py" in entry["exception"]
+    assert "ValueError: payload" not in line
+
+    configure("debug", "json")
+    fail()
+    assert str(last(capsys)["exception"]).endswith("ValueError: payload")
+
+
+@pytest.mark.usefixtures("hooks")
+def test_an_exception_that_ends_the_process_is_a_line_with_its_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure("info", "json")
+    error = ValueError("why \x1b")
+
+    sys.excepthook(ValueError, error, None)
+
+    assert str(last(capsys)["exception"]).endswith("ValueError: why \x1b")
+
+
+@pytest.mark.usefixtures("hooks")
+def test_a_warning_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info", "json")
+
+    warnings.warn("old \x1b[2J password=hunter22", DeprecationWarning, stacklevel=1)
+
+    entry = last(capsys)
+    assert entry["level"] == "WARNING"
+    assert str(entry["message"]).startswith("DeprecationWarning: old \x1b[2J password=*** (")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
 def test_nothing_in_a_message_reaches_a_terminal_as_a_command(
     capsys: pytest.CaptureFixture[str], form: Format
 ) -> None:
     configure("info", form)
 
-    log.info("a\x1b[2Jb\nINFO forged \x9b31m \u202e", extra={"pipeline": "x\ny"})
+    named = logging.getLogger("worker.\x1b\n")
+    named.info("a\x1b[2Jb\nINFO forged \x9b31m \u202e \u061c", extra={"pipeline": "x\ny"})
 
     (line,) = written(capsys)
     assert line.isprintable()
@@ -181,6 +274,19 @@ def test_a_secret_of_the_spec_is_never_shown(
         ("Authorization: Bearer abc.def-ghi", "Authorization: Bearer ***"),
         ("api_key=abc&x=1", "api_key=***&x=1"),
         ("broker://host:9092/path", "broker://host:9092/path"),
+        ('{"password": "hunter 22", "a": 1}', '{"password": "***", "a": 1}'),
+        (r'"{\"password\": \"hunter 22\", \"a\": 1}"', r'"{\"password\": \"***\", \"a\": 1}"'),
+        ("{'password': 'hunter\\'22', 'a': 1}", "{'password': '***', 'a': 1}"),
+        ("password: hunter22", "password: ***"),
+        ("password => 'hunter22'", "password => '***'"),
+        ("AWS_SECRET_ACCESS_KEY=hunter22 x", "AWS_SECRET_ACCESS_KEY=*** x"),
+        ("password='a b c' user", "password='***' user"),
+        ("password='a b c", "password='***"),
+        ("token=a,b", "token=***"),
+        ("token=a,user=b", "token=***,user=b"),
+        ("http://user:a,b@host", "http://user:***@host"),
+        ("tokens: 5, max_tokens=5", "tokens: 5, max_tokens=5"),
+        ('{"secret": {"a": 1}}', '{"secret": {"a": 1}}'),
         ("token is invalid", "token is invalid"),
         ("a basic idea", "a basic idea"),
     ],

@@ -91,9 +91,11 @@ class RateLimit(logging.Filter):
                 return
             last, held_back, seconds = kind.last, kind.lines - self._lines, now - kind.since
             self._kinds[name] = _Kind(now, self._lines)
-        last.msg = f"{last.getMessage()} ({held_back} like this in {seconds:.0f} s)"
-        last.args = ()
-        logging.getLogger(last.name).callHandlers(last)
+        text = f"{last.getMessage()} ({held_back} like this in {seconds:.0f} s)"
+        sum_of = logging.LogRecord(
+            last.name, last.levelno, last.pathname, last.lineno, text, (), last.exc_info
+        )
+        logging.getLogger(last.name).callHandlers(sum_of)
 
     def _has_room_for(self, name: str) -> bool:
         if name not in self._kinds and len(self._kinds) >= KINDS:

@@ -6,12 +6,14 @@ import logging
 import re
 import sys
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 import orjson
 
 from worker.flow.headers import place_of
+from worker.observe import strays
 from worker.observe.redaction import NOTHING_KNOWN, Redaction
 from worker.observe.text import CONTROL, escaped
 from worker.ports import AT_HAND
@@ -31,6 +33,8 @@ def configure(
 ) -> None:
     """Send the log of the process to standard error; a second call replaces the first.
 
+    So go warnings, and exceptions that nobody catches.
+
     `level` is a name such as INFO; `auto` is text on a terminal and JSON otherwise; `process` is
     the index that every line says where several processes write. `secrets` are never shown.
     """
@@ -45,6 +49,7 @@ def configure(
             root.removeHandler(other)
     root.addHandler(handler)
     root.setLevel(level.upper())
+    strays.take_in()
 
 
 class TextFormatter(logging.Formatter):
@@ -59,8 +64,8 @@ class TextFormatter(logging.Formatter):
         """See `logging.Formatter`."""
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         milliseconds = int(record.msecs)
-        line = f"{time}.{milliseconds:03d} {record.levelname:<7} {self._process}{record.name}: "
-        line += escaped(self._redacted(record.getMessage()))
+        head = f"{record.levelname:<7} {self._process}{record.name}: "
+        line = f"{time}.{milliseconds:03d} {escaped(self._redacted(head + record.getMessage()))}"
         known = _fields(record)
         fields = [
             (name, self._redacted(str(value)))
@@ -87,7 +92,7 @@ class JsonFormatter(logging.Formatter):
             "time": time,
             "level": record.levelname,
             **self._process,
-            "logger": record.name,
+            "logger": self._plain(record.name),
             "message": _encodable(self._redacted(record.getMessage())),
             **{name: self._plain(value) for name, value in _fields(record)},
         }
@@ -105,10 +110,26 @@ class _ToStandardError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            sys.stderr.write(self.format(record) + "\n")
+            line = self.format(record)
+        except Exception as error:  # noqa: BLE001 - arguments that do not fit, or code of users
+            line = self.format(_unfit(record, error))
+        with suppress(Exception):  # nobody could be told of it
+            sys.stderr.write(line + "\n")
             sys.stderr.flush()
-        except Exception:  # noqa: BLE001 - as every handler of the standard library
-            self.handleError(record)
+
+
+def _unfit(record: logging.LogRecord, error: Exception) -> logging.LogRecord:
+    """What is said instead of a line that cannot be, without its arguments."""
+    text = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+    return logging.LogRecord(
+        record.name,
+        record.levelno,
+        record.pathname,
+        record.lineno,
+        "a line of the log cannot be written: %s (%s; %s:%d)",
+        (text, type(error).__name__, record.pathname, record.lineno),
+        record.exc_info,
+    )
 
 
 def _fields(record: logging.LogRecord) -> Iterator[tuple[str, object]]:

@@ -10,14 +10,18 @@ HIDDEN: Final = "***"
 SHORTEST: Final = 4
 """Characters that a secret has at least: hiding a shorter one would hide half of all words."""
 
-_LOOKS_SECRET: Final = re.compile(
-    r"""(?P<before>
-        ://[^\s/:@]*:(?=[^\s/@]+@)                              # the password of an address
-      | \b(?:bearer|basic)\s+(?=[\w.~+/=-]{8})                  # what a request is let in with
-      | [\w.-]*(?:password|passwd|secret|api[_.-]?key|token)["']?\s*=\s*["']?
+_NAMED: Final = (
+    r"(?:password|passwd|passphrase|secret|token|(?:api|access|private|secret)[_.-]?key)"
+    r"\\*[\"']?\s*(?::|=>?+)\s*"
+)
+_LOOKS_SECRET: Final = tuple(
+    re.compile(f"(?P<before>{before}){secret}", re.IGNORECASE | re.MULTILINE)
+    for before, secret in (
+        (r"://[^\s/:@]*:", r"[^\s/@]+(?=@)"),  # the password of an address
+        (r"\b(?:bearer|basic)\s+", r"[\w.~+/=-]{8,}"),  # what a request is let in with
+        (_NAMED + r"(?P<quote>\\*[\"'])", r"(?:(?!(?P=quote))(?:\\.|.))+"),
+        (_NAMED, r"(?![\[{])(?:[^\s\"',;&@\\]|,(?!\s|[\w.-]+=))+"),
     )
-    (?P<secret>[^\s"',;&@]+)""",
-    re.IGNORECASE | re.VERBOSE,
 )
 
 
@@ -32,7 +36,9 @@ class Redaction:
         """The text without them."""
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
-        return _LOOKS_SECRET.sub(rf"\g<before>{HIDDEN}", text)
+        for looks_secret in _LOOKS_SECRET:
+            text = looks_secret.sub(rf"\g<before>{HIDDEN}", text)
+        return text
 
 
 NOTHING_KNOWN: Final = Redaction()
