@@ -58,10 +58,13 @@ def keys(messages: list[dict[str, Any]]) -> list[str]:
 
 
 @contextmanager
-def following(kafka: Kafka, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def following(
+    kafka: Kafka, *arguments: str, spec: Path | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """The command in a process of its own, which knows where it begins by now."""
+    cluster = ("--brokers", kafka.address) if spec is None else ("--spec", str(spec))
     with subprocess.Popen(
-        [sys.executable, "-m", "worker", "tap", *arguments, "--brokers", kafka.address],
+        [sys.executable, "-m", "worker", "tap", *arguments, *cluster],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -154,14 +157,20 @@ def test_it_follows_from_the_end_until_a_signal(kafka: Kafka, orders: str, numbe
         assert _of(process.stderr).read() == ""
 
 
-@pytest.mark.parametrize("comes", [True, False], ids=["a message comes", "no message comes"])
-def test_it_ends_when_nobody_reads_any_more(kafka: Kafka, orders: str, *, comes: bool) -> None:
-    with following(kafka, orders, "--output", "json") as process:
-        kafka.produce(orders, [(b"later", b"{}", 1)])
-        assert json.loads(_of(process.stdout).readline())["key"] == "later"
+def test_it_ends_when_nobody_reads_any_more_what_it_prints(kafka: Kafka, topic: str) -> None:
+    kafka.produce(topic, [(b"k", b"x" * 1_000, 0)] * 2_000)
+
+    with following(kafka, topic, "--from", "oldest", "--output", "json") as process:
+        assert json.loads(_of(process.stdout).readline())["key"] == "k"
         _of(process.stdout).close()
-        if comes:
-            kafka.produce(orders, [(b"later", b"{}", 1)] * 100)
+
+        assert process.wait(60) == 0
+        assert _of(process.stderr).read() == ""
+
+
+def test_it_ends_when_nobody_reads_any_more_and_no_message_comes(kafka: Kafka, orders: str) -> None:
+    with following(kafka, orders, "--output", "json") as process:
+        _of(process.stdout).close()
 
         assert process.wait(60) == 0
         assert _of(process.stderr).read() == ""
@@ -248,6 +257,10 @@ def test_a_user_needs_no_right_but_to_read_the_topic(guarded: Guarded, tmp_path:
     code, out, err = worker(*given, folder=tmp_path)
     assert (code, err) == (0, "")
     assert out.startswith(f"{topic}/0/0  ")
+    with following(guarded.kafka, topic, "--output", "json", spec=file) as process:
+        for number in range(1, 4):
+            guarded.kafka.produce(topic, [(b"k", b"v", 0)])
+            assert json.loads(_of(process.stdout).readline())["offset"] == number
 
 
 def test_a_time_may_be_how_long_ago_it_was(kafka: Kafka, topic: str) -> None:
