@@ -56,7 +56,7 @@ async def later(order: dict) -> dict:
 
 @handler
 async def slow(order: dict) -> dict:
-    await asyncio.sleep(60)
+    await asyncio.sleep(0.3)
     return order
 
 @handler(batch=10)
@@ -314,9 +314,17 @@ def test_a_timeout_counts_unless_somebody_debugs(rig: Rig) -> None:
     found = rig.told(f"{rig.source}/0/0")
 
     assert found["failure"]["reason"] == "timeout"
-    code, _, err = rig.replay(f"{rig.source}/0/0", "--step", given="q\n")
-    assert code == 1
-    assert "the debugger was left" in err
+    code, out, _ = rig.replay(f"{rig.source}/0/0", "--debug")
+    assert (code, "handled: 1 result" in out) == (0, True)
+
+
+def test_a_debugger_that_is_left_leaves_nothing_to_tell(rig: Rig) -> None:
+    rig.send(b'{"number": 3}')
+
+    code, out, err = rig.replay(f"{rig.source}/0/0", "--step", given="q\n")
+
+    assert (code, "handled" in out) == (1, False)
+    assert "Error: the debugger was left before the handler was through" in err
 
 
 def test_a_handler_may_be_given_a_record_that_no_pipeline_reads(rig: Rig) -> None:
