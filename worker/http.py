@@ -221,7 +221,7 @@ def serve(host: str, port: int, paths: Routes) -> Server:
         reason = getattr(error, "strerror", None) or error
         raise CannotListen(
             f"server: cannot listen on {host}:{port}: {reason}; "
-            "set server.host and server.port, port 0 to switch it off"
+            "set server.host and server.port, or --listen; port 0 switches it off"
         ) from error
     return Server(listener, paths)
 

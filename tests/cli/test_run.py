@@ -105,6 +105,36 @@ def test_a_port_that_is_taken_is_told_before_any_process_is_started(tmp_path: Pa
     assert line.startswith(f"Error: server: cannot listen on 127.0.0.1:{port}: ")
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("way", ["--listen", "WORKER_LISTEN"])
+def test_where_to_listen_takes_the_place_of_what_the_spec_says(
+    tmp_path: Path, way: str, processes: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        shop(tmp_path)
+        option = [way, where] if way == "--listen" else []
+        variables = {} if option else {way: where}
+
+        code, _, err = worker(
+            "run", "shop.yaml", "--processes", processes, *option, folder=tmp_path, **variables
+        )
+
+    assert code == 78
+    assert f"Error: server: cannot listen on {where}: " in err
+    assert "or --listen" in err
+
+
+def test_where_nobody_can_listen_is_a_wrong_command_line(tmp_path: Path) -> None:
+    shop(tmp_path)
+
+    code, out, err = worker("run", "shop.yaml", "--listen", "8080", folder=tmp_path)
+
+    assert (code, out) == (2, "")
+    assert "Error: Invalid value for '--listen'" in err
+    assert "'8080' is not HOST:PORT such as 0.0.0.0:8080 or [::]:8080" in err
+
+
 @pytest.mark.parametrize("number", ["0", "-1", "two", "1.5", "1000"])
 def test_an_impossible_number_of_processes_is_a_wrong_command_line(
     tmp_path: Path, number: str

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -18,9 +18,28 @@ from worker.engine.worker import Worker
 from worker.observe import logs
 from worker.processes.supervisor import Supervisor
 from worker.settings.secrets import secrets_of
+from worker.settings.values import address
 from worker.spec import Document, survey
 
 MOST_PROCESSES: Final = 128
+
+Address = tuple[str, int]
+"""Host and port."""
+
+
+class Listen(click.ParamType[Address]):
+    """Where the endpoint listens."""
+
+    name = "host:port"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Address:
+        """Split; what is no address is an error."""
+        try:
+            return address(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.command("run", context_settings=SETTINGS)
@@ -37,6 +56,13 @@ MOST_PROCESSES: Final = 128
     show_envvar=True,
     help="Processes that share the partitions, for handlers that need more than one core.",
 )
+@click.option(
+    "--listen",
+    type=Listen(),
+    metavar="HOST:PORT",
+    show_envvar=True,
+    help="Where the HTTP endpoint listens, instead of where the spec says; port 0 switches it off.",
+)
 @path_option()
 @log_options()
 def command(
@@ -44,6 +70,7 @@ def command(
     only: tuple[str, ...],
     create_topics: bool,  # noqa: FBT001 - given by click by name
     processes: int,
+    listen: Address | None,
     path: tuple[Path, ...],
     log_level: str,
     log_format: logs.Format,
@@ -60,7 +87,7 @@ def command(
     folders = tuple(str(folder) for folder in path)
     options = Options(only=only, create_topics=create_topics, path=folders)
     read = _read if processes > 1 else _load
-    document = read(spec, options)
+    document = _listening(read(spec, options), listen)
     secrets = secrets_of(document.spec)
     prepare = partial(logs.configure, log_level, log_format, secrets=secrets)
     prepare()
@@ -88,3 +115,13 @@ def _read(spec: Path, options: Options) -> Document:
     if document is None or problems:
         return _load(spec, options)
     return document
+
+
+def _listening(document: Document, where: Address | None) -> Document:
+    """The same spec with its endpoint elsewhere."""
+    if where is None:
+        return document
+    host, port = where
+    spec = document.spec
+    server = spec.server.model_copy(update={"host": host, "port": port})
+    return replace(document, spec=spec.model_copy(update={"server": server}))

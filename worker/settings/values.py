@@ -166,6 +166,17 @@ def _brokers(value: Any) -> Any:
     return brokers
 
 
+def address(text: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT, the host without its brackets; port 0 is legal."""
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch(_BROKER, text) or int(port) > LAST_PORT:
+        raise ValueError(
+            f"{text!r} is not HOST:PORT such as 0.0.0.0:8080 or [::]:8080, "
+            f"with a port from 0 to {LAST_PORT}"
+        )
+    return host.strip("[]"), int(port)
+
+
 def _start(value: Any) -> Any:
     if value in ("oldest", "newest") or isinstance(value, datetime):
         return value
