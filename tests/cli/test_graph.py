@@ -97,6 +97,14 @@ def test_labels_cannot_leave_their_place_in_the_picture() -> None:
     assert "\u202e" not in picture
 
 
+def test_long_labels_are_cut_in_the_picture() -> None:
+    long = Node("pattern", "^" + "x" * 200)
+
+    (text,) = ET.fromstring(svg(Graph([long], []))).iter(f"{XML}text")
+
+    assert text.text == "^" + "x" * 56 + "..."
+
+
 def test_no_two_nodes_lie_on_each_other_and_all_lie_in_the_picture(graph: Graph) -> None:
     picture = ET.fromstring(svg(graph))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from worker.flow.lanes import OneLane
 from worker.flow.later import history_of
 from worker.flow.retry import attempts_in_place
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES
-from worker.observe.tracing import TraceContext
+from worker.observe.tracing import TraceContext, context_names
 from worker.ports import Clock
 from worker.settings import Spec
 from worker.types import (
@@ -91,6 +92,7 @@ class Rehearsal:
             pipeline,
             tiers=self._tiers,
         )
+        self._observer = TraceContext(context_names(os.environ))
         self._name = name
         self._topics = topics
         self._around = around
@@ -123,7 +125,7 @@ class Rehearsal:
             handler,
             self._limits,
             lambda topic, _wanted: self._topics.get(topic, UNKNOWN).partitions,
-            TraceContext(),
+            self._observer,
             self._resources.values,
         )
         results = replace(executor.results, encode=self._around(executor.results.encode))
@@ -145,7 +147,7 @@ class Rehearsal:
         self, raw: RawMessage, outcome: Outcome, seconds: float, failed_before: int = 0
     ) -> Rehearsed:
         """What the engine makes of an outcome, of a message that has failed here so often."""
-        partition, clock, observer = self._partition(raw), Clock(), TraceContext()
+        partition, clock, observer = self._partition(raw), Clock(), self._observer
         if failed_before:
             now = int(clock.time() * 1000)
             partition.attempts[raw.offset()] = Tried(failed_before, now)

@@ -118,7 +118,7 @@ def tracers(name: str) -> Tracers:
     `name` is that of the service where the environment gives none.
     """
     environment = os.environ
-    nobody = Tracers(_names(environment))
+    nobody = Tracers(context_names(environment))
     if is_disabled(environment):
         return nobody
     if not exporter_names(environment, "traces") and "opentelemetry.sdk.trace" not in sys.modules:
@@ -128,7 +128,8 @@ def tracers(name: str) -> Tracers:
     return made(name) or nobody
 
 
-def _names(environment: Mapping[str, str]) -> Collection[str]:
+def context_names(environment: Mapping[str, str]) -> Collection[str]:
+    """Names of the headers that hold a context, as the environment says; in lower case."""
     if propagator_names(environment) == W3C:
         return CONTEXT
     from worker.observe.propagation import agreed  # noqa: PLC0415 - as the provider
