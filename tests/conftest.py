@@ -14,12 +14,13 @@ import pytest
 from hypothesis import settings
 
 from tests.chromium import Browser, running_chromium
+from tests.missing import go_without
 from tests.secure import SecureKafka, running_secure_kafka
 from worker.errors import BrokerUnavailable
 from worker.kafka.broker import running_broker
 
 Start = Callable[[], AbstractContextManager[str]]
-"""Starts a broker and yields where it is."""
+"""Starts a broker, or makes something else that takes long, and yields where it is."""
 
 
 settings.register_profile("untimed", deadline=None)
@@ -49,8 +50,7 @@ def browser() -> Iterator[Browser]:
         try:
             browser = stack.enter_context(running_chromium())
         except (OSError, SubprocessError) as error:
-            give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-            give_up(f"no Chromium: {error}")
+            go_without(f"no Chromium: {error}")
         yield browser
 
 
@@ -76,14 +76,13 @@ def real(start: Start) -> Iterator[str]:
         try:
             text = stack.enter_context(start())
         except BrokerUnavailable as error:
-            give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-            give_up(f"no real Apache Kafka: {error}")
+            go_without(f"no real Apache Kafka: {error}")
         yield text
 
 
 @contextmanager
 def shared(path: Path, start: Start) -> Iterator[str]:
-    """A broker for all processes of the run: the first starts it and ends it when none needs it."""
+    """What all processes of the run share: the first starts it and ends it when none needs it."""
     told, starting = path.with_suffix(".told"), path.with_suffix(".start")
     with ExitStack() as stack, path.with_suffix(".users").open("w") as users:
         with locked(starting):

@@ -204,8 +204,8 @@ class Spec:
         return file
 
 
-class Worker:
-    """A worker process; killed at the end of the `with` block if it still runs.
+class WorkerProcess:
+    """A worker by its command; killed at the end of the `with` block if it still runs.
 
     It must not have repaired anything, unless its client was made to fall silent.
     """
@@ -213,22 +213,17 @@ class Worker:
     silenced = False
 
     def __init__(
-        self,
-        spec: Path,
-        port: int,
-        environ: Mapping[str, str] | None = None,
-        arguments: Sequence[str] = (),
-        program: Sequence[str] = ("worker", "run"),
+        self, command: Sequence[str], port: int, log: Path, environ: Mapping[str, str] | None = None
     ) -> None:
         self._port = port
-        self._log = spec.with_suffix(".log")
-        with self._log.open("wb") as log:
+        self._log = log
+        with self._log.open("wb") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *program, str(spec), *arguments],
+                command,
                 cwd=ROOT,
                 env={**os.environ, **(environ or {})},
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=file,
             )
 
     def __enter__(self) -> Self:
@@ -347,6 +342,21 @@ class Worker:
         """The partitions that the pipeline has."""
         found = self.pipeline().get("partitions", ())
         return {f"{one['topic']}[{one['partition']}]" for one in found}
+
+
+class Worker(WorkerProcess):
+    """A worker of the file of a spec."""
+
+    def __init__(
+        self,
+        spec: Path,
+        port: int,
+        environ: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+        program: Sequence[str] = ("worker", "run"),
+    ) -> None:
+        command = [sys.executable, "-m", *program, str(spec), *arguments]
+        super().__init__(command, port, spec.with_suffix(".log"), environ)
 
 
 def ids(messages: Iterable[Message]) -> list[int]:
