@@ -3,9 +3,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
+ENGINE ?= docker
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' worker/version.py)
+REVISION = $(shell git rev-parse HEAD)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check lint types validate docs picture bench lock clean
+.PHONY: help demo test test-long check lint types validate docs picture image bench lock clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -14,8 +17,8 @@ help: ## show this help
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 
-.venv/.run: requirements.lock pyproject.toml | .venv/bin/pip
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+.venv/.run: requirements.lock requirements-build.lock pyproject.toml | .venv/bin/pip
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock -r requirements-build.lock
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -52,12 +55,16 @@ docs: .venv/.dev ## write the generated pages anew
 picture: .venv/.dev ## take the picture of the page for the docs anew
 	$(BIN)/python -m tests.page docs/page.webp
 
+image: ## build the container image (ENGINE=docker or another with its commands)
+	$(ENGINE) build -t stream-worker:$(VERSION) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) .
+
 bench: .venv/.dev ## measure beside the bare client and others (BENCH="throughput --repeats 5")
 	$(BIN)/python -m bench $(BENCH)
 
 lock: .venv/.dev ## choose the newest versions of all dependencies
 	$(BIN)/pip install -q uv
-	$(BIN)/uv pip compile -q --universal --generate-hashes --upgrade --no-header pyproject.toml --group build -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --upgrade --no-header pyproject.toml --extra otlp -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --upgrade --no-header --group build -o requirements-build.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --upgrade --no-header pyproject.toml --group build --group dev --all-extras -o requirements-dev.lock
 
 clean: ## remove what the commands above have made

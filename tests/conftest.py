@@ -54,6 +54,13 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have measured, such as how large the image is."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")
+
+
 def one_for_all(
     config: pytest.Config, factory: pytest.TempPathFactory, name: str, start: Start
 ) -> str:
