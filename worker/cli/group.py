@@ -20,6 +20,8 @@ COMMANDS: Final = {
     "status": "Say once how a running worker is, here or elsewhere.",
     "plan": "Show what topics and rights lack, and change nothing.",
     "apply": "Make topics and rights what the spec says, as `worker plan` shows it.",
+    "topics": "See topics of a cluster, make them and delete them.",
+    "groups": "See consumer groups and their lag, and reset their offsets.",
     "validate": "Check specs and files of tests.",
     "schema": "Print the JSON Schema of the spec.",
     "graph": "Draw the topics and pipelines of a spec.",

@@ -62,6 +62,7 @@ class Groups:
 
     def all(self) -> Sequence[GroupLine]:
         """Every group that this user may see, by name."""
+        self._asking.cluster()  # a client without brokers would not say so
         found = self._asking.answers(
             lambda: {
                 "": self._asking.client.list_consumer_groups(request_timeout=self._asking.timeout)
@@ -106,7 +107,8 @@ class Groups:
         )
 
     def committed(self, group: str) -> Mapping[TopicPartition, Commit]:
-        """All that a group has committed, of topics that are there."""
+        """All that a group has committed, of topics that this user may see."""
+        outside.require_shown(self._asking, group)
         every = [
             TopicPartition(topic, number)
             for topic, found in self._asking.cluster().topics.items()

@@ -63,7 +63,7 @@ def commit(asking: Asking, group: str, wanted: Commits) -> Mapping[TopicPartitio
 @contextmanager
 def _beside(asking: Asking, group: str) -> Iterator[Client]:
     """A consumer with the group's name, once it is known that it will be answered."""
-    _require_shown(asking, group)
+    require_shown(asking, group)
     client = outsider(asking.kafka, group)
     try:
         yield client
@@ -71,7 +71,7 @@ def _beside(asking: Asking, group: str) -> Iterator[Client]:
         client.close()
 
 
-def _require_shown(asking: Asking, group: str) -> None:
+def require_shown(asking: Asking, group: str) -> None:
     """Raise `ClientError` for a group that this user may not see: a consumer would only wait."""
     ask = partial(asking.client.describe_consumer_groups, [group], request_timeout=asking.timeout)
     try:
