@@ -51,6 +51,9 @@ docs: .venv/.dev ## write the generated pages anew
 	$(BIN)/python -m worker.spec > docs/spec.md
 	$(BIN)/python -m worker.observe > docs/metrics.md
 	$(BIN)/worker schema > pipeline.schema.json
+	$(BIN)/worker monitoring alerts > helm/stream-worker/files/alerts.yaml
+	$(BIN)/worker monitoring dashboard > helm/stream-worker/files/dashboard.json
+	$(BIN)/python -m tests.helm
 
 picture: .venv/.dev ## take the picture of the page for the docs anew
 	$(BIN)/python -m tests.page docs/page.webp

@@ -213,14 +213,19 @@ class WorkerProcess:
     silenced = False
 
     def __init__(
-        self, command: Sequence[str], port: int, log: Path, environ: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        port: int,
+        log: Path,
+        environ: Mapping[str, str] | None = None,
+        cwd: Path = ROOT,
     ) -> None:
         self._port = port
         self._log = log
         with self._log.open("wb") as file:
             self._process = subprocess.Popen(
                 command,
-                cwd=ROOT,
+                cwd=cwd,
                 env={**os.environ, **(environ or {})},
                 stdout=subprocess.PIPE,
                 stderr=file,

@@ -1,0 +1,83 @@
+{{/* Refuse what cannot work; whatever reads the spec begins with it. */}}
+{{- define "stream-worker.checked" -}}
+{{- $values := .Values -}}
+{{- if and (not .Values.spec) (not .Values.existingConfigMap.name) -}}
+{{- fail "spec: give the spec, as by --set-file spec=flights.yaml, or the ConfigMap that holds it in existingConfigMap.name" -}}
+{{- end -}}
+{{- range list
+  (list "spec" .Values.spec "existingConfigMap.name" .Values.existingConfigMap.name)
+  (list "handlers.files" .Values.handlers.files "handlers.existingConfigMap" .Values.handlers.existingConfigMap)
+  (list "credentials.values" .Values.credentials.values "credentials.existingSecret" .Values.credentials.existingSecret)
+  (list "autoscaling.enabled" .Values.autoscaling.enabled "keda.enabled" .Values.keda.enabled)
+  (list "podMonitor.enabled" .Values.podMonitor.enabled "serviceMonitor.enabled" .Values.serviceMonitor.enabled) -}}
+{{- if and (index . 1) (index . 3) -}}
+{{- fail (printf "%s and %s exclude each other: give one of them" (index . 0) (index . 2)) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.workload.volumeClaimTemplates (ne .Values.workload.kind "StatefulSet") -}}
+{{- fail "workload.volumeClaimTemplates: a Deployment keeps no volumes; legal with workload.kind StatefulSet" -}}
+{{- end -}}
+{{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) -}}
+{{- fail "serviceMonitor.enabled: it finds pods by their Service; service.enabled must be true" -}}
+{{- end -}}
+{{- if .Values.spec -}}
+{{- $spec := include "stream-worker.spec" . | fromJson -}}
+{{- include "stream-worker.withoutSecrets" $spec -}}
+{{- range .Values.run.only -}}
+{{- if not (hasKey $spec.pipelines .) -}}
+{{- fail (printf "run.only: the spec has no pipeline %s; legal are %s" . (keys $spec.pipelines | sortAlpha | join ", ")) -}}
+{{- end -}}
+{{- end -}}
+{{- range (include "stream-worker.instances" . | fromJson).instances -}}
+{{- if not (contains "${" .) -}}
+{{- fail (printf "spec: instance: %s would be that of every pod, and each needs one of its own: write ${POD_NAME}" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* What the spec and its pipelines have as `instance`, as JSON. */}}
+{{- define "stream-worker.instances" -}}
+{{- $spec := include "stream-worker.spec" . | fromJson -}}
+{{- $instances := list $spec.instance -}}
+{{- range $spec.pipelines -}}
+{{- $instances = append $instances .instance -}}
+{{- end -}}
+{{- dict "instances" (compact $instances) | toJson -}}
+{{- end }}
+
+{{/* Refuse a secret that is written in the spec: everybody who may read ConfigMaps would see it. */}}
+{{- define "stream-worker.withoutSecrets" -}}
+{{- $security := (.kafka | default dict).security | default dict -}}
+{{- $oauth := $security.oauth | default dict -}}
+{{- range $key, $secret := dict
+  "password" $security.password
+  "key_password" $security.key_password
+  "oauth.client_secret" $oauth.client_secret -}}
+{{- if and $secret (not (regexMatch "^\\$\\{[^{}]+\\}$" (toString $secret))) -}}
+{{- fail (printf "spec: kafka.security.%s: a ConfigMap is no place for a secret; put it into a Secret and write ${file:/run/secrets/kafka/NAME}" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* What cannot work well, a line each. */}}
+{{- define "stream-worker.warnings" -}}
+{{- if .Values.credentials.values }}
+[WARNING] credentials.values is for trials: whoever may read the release's values reads them; make a Secret and name it in credentials.existingSecret.
+{{- end }}
+{{- if not .Values.resources }}
+[WARNING] resources is empty: pods have no requests and no limit of memory.
+{{- end }}
+{{- if .Values.spec }}
+{{- $static := (include "stream-worker.instances" . | fromJson).instances }}
+{{- if and $static (eq .Values.workload.kind "Deployment") }}
+[WARNING] the spec has an instance, but pods of a Deployment have another name each time: partitions of a pod that goes stand still for the session time-out; set workload.kind to StatefulSet.
+{{- end }}
+{{- if and (not $static) (eq .Values.workload.kind "StatefulSet") }}
+[WARNING] pods of the StatefulSet are no static members: the spec has no instance: ${POD_NAME}.
+{{- end }}
+{{- if and $static (or .Values.autoscaling.enabled .Values.keda.enabled) }}
+[WARNING] static members do not leave their group: after each step down partitions stand still for the session time-out.
+{{- end }}
+{{- end }}
+{{- end }}

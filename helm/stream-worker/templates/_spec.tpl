@@ -1,0 +1,157 @@
+{{/* The inline spec as JSON, of which only names and numbers are read here; the worker gets the text. */}}
+{{- define "stream-worker.spec" -}}
+{{- $spec := .Values.spec | fromYaml -}}
+{{- with $spec.Error -}}
+{{- fail (printf "spec: it is no YAML: %s" .) -}}
+{{- end -}}
+{{- $spec | toJson -}}
+{{- end }}
+
+{{/* The pipelines that are run, by their names, as JSON. */}}
+{{- define "stream-worker.pipelines" -}}
+{{- $only := .Values.run.only -}}
+{{- $run := dict -}}
+{{- range $name, $pipeline := (include "stream-worker.spec" . | fromJson).pipelines -}}
+{{- if or (not $only) (has $name $only) -}}
+{{- $_ := set $run $name $pipeline -}}
+{{- end -}}
+{{- end -}}
+{{- $run | toJson -}}
+{{- end }}
+
+{{/* A value of the spec, `text` at `key`, with its `${NAME}` and `${NAME:default}` as the pod will see them. */}}
+{{- define "stream-worker.resolved" -}}
+{{- $root := .root -}}
+{{- $key := .key -}}
+{{- $text := .text | toString -}}
+{{- range $reference := regexFindAll "\\$\\{[^{}]*\\}" $text -1 -}}
+{{- $inside := $reference | trimPrefix "${" | trimSuffix "}" -}}
+{{- $name := regexFind "^[^:]*" $inside -}}
+{{- $found := list -}}
+{{- if and (ne $name $inside) (ne $name "file") -}}
+{{- $found = list (trimPrefix (printf "%s:" $name) $inside) -}}
+{{- end -}}
+{{- range $root.Values.env -}}
+{{- if eq .name $name -}}
+{{- $found = hasKey . "value" | ternary (list .value) list -}}
+{{- end -}}
+{{- end -}}
+{{- if not $found -}}
+{{- fail (printf "spec: %s: the chart has to know it, and cannot know %s; give %s a value in env, or write it out" $key $reference $name) -}}
+{{- end -}}
+{{- $text = replace $reference (first $found) $text -}}
+{{- end -}}
+{{- $text -}}
+{{- end }}
+
+{{/* Whole seconds, rounded up, of a duration such as 200ms, 25s or 2m: `root`, `key` and `text`. */}}
+{{- define "stream-worker.seconds" -}}
+{{- $text := include "stream-worker.resolved" . -}}
+{{- if not (regexMatch "^\\d{1,9}(\\.\\d{1,9})?(ms|s|m|h|d)$" $text) -}}
+{{- fail (printf "%s: %q is not a duration such as 200ms, 10s, 5m" .key $text) -}}
+{{- end -}}
+{{- $units := dict "ms" 0.001 "s" 1.0 "m" 60.0 "h" 3600.0 "d" 86400.0 -}}
+{{- $unit := regexFind "[a-z]+$" $text -}}
+{{- mulf (trimSuffix $unit $text | float64) (get $units $unit) | ceil | int -}}
+{{- end }}
+
+{{/* Seconds of the longest drain_timeout of what is run. */}}
+{{- define "stream-worker.drain" -}}
+{{- $root := . -}}
+{{- if .Values.spec -}}
+{{- $spec := include "stream-worker.spec" . | fromJson -}}
+{{- $longest := 0 -}}
+{{- range $name, $pipeline := include "stream-worker.pipelines" . | fromJson -}}
+{{- $own := $pipeline.drain_timeout | default $spec.drain_timeout | default "25s" -}}
+{{- $key := printf "pipelines.%s.drain_timeout" $name -}}
+{{- $longest = max $longest (include "stream-worker.seconds" (dict "root" $root "key" $key "text" $own) | int) -}}
+{{- end -}}
+{{- $longest -}}
+{{- else -}}
+{{- include "stream-worker.seconds" (dict "root" . "key" "drainTimeout" "text" .Values.drainTimeout) -}}
+{{- end -}}
+{{- end }}
+
+{{/* Seconds between SIGTERM and SIGKILL; what a preStop hook sleeps goes off them. */}}
+{{- define "stream-worker.gracePeriod" -}}
+{{- $drain := include "stream-worker.drain" . | int -}}
+{{- $sleep := dig "preStop" "sleep" "seconds" 0 .Values.lifecycle | int -}}
+{{- $least := add $drain $sleep 15 -}}
+{{- $given := .Values.terminationGracePeriodSeconds -}}
+{{- if kindIs "invalid" $given -}}
+{{- add $least 5 -}}
+{{- else if lt (int $given) $least -}}
+{{- fail (printf "terminationGracePeriodSeconds: %d is too short: the worker drains for up to %d s and needs 15 more to commit and leave, after %d s of preStop; legal is %d or more" (int $given) $drain $sleep $least) -}}
+{{- else -}}
+{{- int $given -}}
+{{- end -}}
+{{- end }}
+
+{{/* Addresses of the brokers, with commas. */}}
+{{- define "stream-worker.brokers" -}}
+{{- $brokers := (include "stream-worker.spec" . | fromJson).kafka.brokers -}}
+{{- $text := kindIs "slice" $brokers | ternary $brokers (list $brokers) | join "," -}}
+{{- include "stream-worker.resolved" (dict "root" . "key" "kafka.brokers" "text" $text) | replace " " "" -}}
+{{- end }}
+
+{{/* What pipelines read, as JSON: for each its `pipeline`, `group`, `start` and `topics`. */}}
+{{- define "stream-worker.reading" -}}
+{{- $root := . -}}
+{{- $spec := include "stream-worker.spec" . | fromJson -}}
+{{- $read := list -}}
+{{- range $name, $pipeline := include "stream-worker.pipelines" . | fromJson -}}
+{{- $prefix := printf "pipelines.%s" $name -}}
+{{- $group := $pipeline.group | default (printf "%s.%s" $spec.name $name) -}}
+{{- $topics := list -}}
+{{- range kindIs "slice" $pipeline.from | ternary $pipeline.from (list $pipeline.from) -}}
+{{- $topics = append $topics (include "stream-worker.resolved" (dict "root" $root "key" (printf "%s.from" $prefix) "text" .)) -}}
+{{- end -}}
+{{- $read = append $read (dict
+  "pipeline" $name
+  "group" (include "stream-worker.resolved" (dict "root" $root "key" (printf "%s.group" $prefix) "text" $group))
+  "start" (include "stream-worker.resolved" (dict "root" $root "key" (printf "%s.start" $prefix) "text" ($pipeline.start | default "oldest")))
+  "topics" $topics) -}}
+{{- end -}}
+{{- dict "reading" $read | toJson -}}
+{{- end }}
+
+{{/* The most pods that have something to read: partitions of the largest group, over processes in a pod. */}}
+{{- define "stream-worker.ceiling" -}}
+{{- $root := . -}}
+{{- $topics := (include "stream-worker.spec" . | fromJson).topics | default dict -}}
+{{- $most := 0 -}}
+{{- range (include "stream-worker.reading" . | fromJson).reading -}}
+{{- $partitions := 0 -}}
+{{- range $topic := .topics -}}
+{{- $told := get $root.Values.partitions $topic | default (get $topics $topic | default dict).partitions -}}
+{{- if not $told -}}
+{{- fail (printf "partitions: the chart has to know how many %s has, since more pods would have nothing to read; say so in topics.%s.partitions of the spec, or in the value partitions" $topic $topic) -}}
+{{- end -}}
+{{- $key := printf "topics.%s.partitions" $topic -}}
+{{- $partitions = add $partitions (include "stream-worker.resolved" (dict "root" $root "key" $key "text" $told) | int) -}}
+{{- end -}}
+{{- $most = max $most $partitions -}}
+{{- end -}}
+{{- divf $most .Values.run.processes | ceil | int -}}
+{{- end }}
+
+{{/* The most pods of an autoscaler: `root`, and `key`, that of its values. */}}
+{{- define "stream-worker.maxReplicas" -}}
+{{- $values := get .root.Values .key -}}
+{{- $given := $values.maxReplicas -}}
+{{- if not .root.Values.spec -}}
+{{- if not $given -}}
+{{- fail (printf "%s.maxReplicas: say how many; without spec the chart does not know the partitions" .key) -}}
+{{- end -}}
+{{- else -}}
+{{- $ceiling := include "stream-worker.ceiling" .root | int -}}
+{{- if gt (int $given) $ceiling -}}
+{{- fail (printf "%s.maxReplicas: %d pods are more than have partitions to read; legal is at most %d" .key (int $given) $ceiling) -}}
+{{- end -}}
+{{- $given = $given | default $ceiling -}}
+{{- end -}}
+{{- if gt (int $values.minReplicas) (int $given) -}}
+{{- fail (printf "%s.minReplicas: %d is more than maxReplicas, %d" .key (int $values.minReplicas) (int $given)) -}}
+{{- end -}}
+{{- int $given -}}
+{{- end }}

@@ -1,0 +1,207 @@
+"""Values that cannot work are refused, with the place and what is legal; weak ones are told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.helm.chart import CHART, Chart, file_of
+
+SPEC = "name: x\nkafka: {brokers: 'k:1'}\npipelines:\n  p: {from: t, handler: h}\n"
+
+
+@pytest.mark.parametrize(
+    ("case", "values", "text"),
+    [
+        ("default", {"spec": ""}, "spec: give the spec, as by --set-file spec=flights.yaml"),
+        ("default", {"spec": "{"}, "spec: it is no YAML: "),
+        (
+            "existing",
+            {"spec": SPEC},
+            "spec and existingConfigMap.name exclude each other: give one of them",
+        ),
+        (
+            "handlers",
+            {"handlers.existingConfigMap": "x"},
+            "handlers.files and handlers.existingConfigMap exclude each other",
+        ),
+        (
+            "trial",
+            {"credentials.existingSecret": "x"},
+            "credentials.values and credentials.existingSecret exclude each other",
+        ),
+        (
+            "keda",
+            {"autoscaling.enabled": True},
+            "autoscaling.enabled and keda.enabled exclude each other",
+        ),
+        (
+            "monitoring",
+            {"serviceMonitor.enabled": True},
+            "podMonitor.enabled and serviceMonitor.enabled exclude each other",
+        ),
+        ("servicemonitor", {"service.enabled": False}, "service.enabled must be true"),
+        ("statefulset", {"workload.kind": "Deployment"}, "legal with workload.kind StatefulSet"),
+        (
+            "default",
+            {"run.only": ["alarms"]},
+            "run.only: the spec has no pipeline alarms; legal are alerts, delays",
+        ),
+        (
+            "default",
+            {"spec": SPEC + "instance: one\n"},
+            "spec: instance: one would be that of every pod, and each needs one of its own",
+        ),
+        (
+            "default",
+            {"terminationGracePeriodSeconds": 39},
+            "terminationGracePeriodSeconds: 39 is too short: the worker drains for up to 25 s and "
+            "needs 15 more to commit and leave, after 0 s of preStop; legal is 40 or more",
+        ),
+        (
+            "default",
+            {"spec": SPEC + "drain_timeout: 25\n"},
+            'drain_timeout: "25" is not a duration',
+        ),
+        (
+            "default",
+            {"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]},
+            "env: there are two with the name A",
+        ),
+        (
+            "everything",
+            {"extraVolumeMounts": [{"name": "x", "mountPath": "/x"}] * 2},
+            "extraVolumeMounts: there are two with the mountPath /x",
+        ),
+        (
+            "keda",
+            {"partitions": {"payments": 8}},
+            "partitions: the chart has to know how many ^clicks-.* has",
+        ),
+        (
+            "keda",
+            {"keda.maxReplicas": 9},
+            "keda.maxReplicas: 9 pods are more than have partitions to read; legal is at most 8",
+        ),
+        (
+            "autoscaling",
+            {"autoscaling.minReplicas": 7},
+            "autoscaling.minReplicas: 7 is more than maxReplicas, 6",
+        ),
+        ("existing", {"autoscaling.maxReplicas": None}, "autoscaling.maxReplicas: say how many"),
+        (
+            "existing",
+            {"autoscaling.enabled": False, "keda.enabled": True, "keda.maxReplicas": 2},
+            "keda.triggers: give them",
+        ),
+        (
+            "keda",
+            {"env": []},
+            "spec: kafka.brokers: the chart has to know it, and cannot know ${KAFKA_BROKERS}; "
+            "give KAFKA_BROKERS a value in env, or write it out",
+        ),
+        (
+            "keda",
+            {"env": [{"name": "KAFKA_BROKERS", "valueFrom": {}}]},
+            "cannot know ${KAFKA_BROKERS}",
+        ),
+        (
+            "keda",
+            {"keda.minReplicas": 0},
+            "keda.minReplicas: pipelines.every reads by a pattern",
+        ),
+        (
+            "keda",
+            {"keda.metadata": {"limitToPartitionsWithLag": "true"}},
+            "keda.metadata.limitToPartitionsWithLag: it needs topics",
+        ),
+        (
+            "credentials",
+            {"credentials.existingSecret": ""},
+            "keda: it needs the user and the password in a Secret",
+        ),
+        ("credentials", {"tls.existingSecret": ""}, "keda: it needs the certificates in a Secret"),
+        (
+            "existing",
+            {"networkPolicy.enabled": True},
+            "networkPolicy.brokerPorts: say which",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused(
+    chart: Chart, case: str, values: dict[str, Any], text: str
+) -> None:
+    assert text in chart.refusal(case, values)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"replicas": 2}, "'replicas' not allowed"),
+        ({"image.tags": "x"}, "'tags' not allowed"),
+        ({"replicaCount": "two"}, "at '/replicaCount': got string, want integer"),
+        ({"workload.kind": "DaemonSet"}, "at '/workload/kind'"),
+        ({"keda.lagThreshold": 0}, "at '/keda/lagThreshold'"),
+        ({"run.processes": 0}, "at '/run/processes'"),
+        ({"image.digest": "sha256:12"}, "at '/image/digest'"),
+        ({"podDisruptionBudget.maxUnavailable": "all"}, "at '/podDisruptionBudget/maxUnavailable'"),
+        ({"podAnnotations": {"a": 1}}, "at '/podAnnotations/a': got number, want string"),
+        ({"spec": {"name": "x"}}, "at '/spec': got object, want string"),
+        (
+            {"keda.metadata": {"limitToPartitionsWithLag": "true", "allowIdleConsumers": "true"}},
+            "at '/keda/metadata'",
+        ),
+    ],
+)
+def test_values_of_a_wrong_form_are_refused(
+    chart: Chart, values: dict[str, Any], text: str
+) -> None:
+    refusal = chart.refusal("default", values)
+
+    assert "values don't meet the specifications of the schema" in refusal
+    assert text in refusal
+
+
+def notes(chart: Chart, case: str, *arguments: str) -> str:
+    """What is told after an install; Helm 3 tells it only where there is a cluster."""
+    done = chart.helms[4].run(
+        "install", "my", CHART, "--values", file_of(case), "--dry-run=client", *arguments
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("stream-worker 0.1.0 runs as ")[2]
+
+
+def test_notes_say_what_to_do_next(chart: Chart) -> None:
+    told = notes(chart, "autoscaling")
+
+    assert "kubectl -n default rollout status deployment/my-stream-worker" in told
+    assert "kubectl -n default port-forward deployment/my-stream-worker 8080:8080" in told
+    assert "helm -n default test my" in told
+    assert "[WARNING]" not in told
+
+
+@pytest.mark.parametrize(
+    ("case", "arguments", "text"),
+    [
+        ("trial", (), "credentials.values is for trials"),
+        ("default", (), "resources is empty"),
+        ("servicemonitor", (), "pods of the StatefulSet are no static members"),
+        (
+            "statefulset",
+            ("--set", "workload.kind=Deployment,workload.volumeClaimTemplates=null"),
+            "set workload.kind to StatefulSet",
+        ),
+        (
+            "statefulset",
+            ("--set", "autoscaling.enabled=true,partitions.flights=4"),
+            "static members do not leave their group",
+        ),
+    ],
+)
+def test_notes_warn_of_what_does_not_work_well(
+    chart: Chart, case: str, arguments: tuple[str, ...], text: str
+) -> None:
+    told = notes(chart, case, *arguments)
+
+    assert any(line.startswith("[WARNING]") and text in line for line in told.splitlines()), told
