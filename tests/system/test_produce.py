@@ -132,6 +132,22 @@ def test_lines_that_cannot_be_sent_are_told_by_number_and_the_others_are_sent(
     assert read(kafka, topic) == {(None, b"a"), (None, b"b")}
 
 
+def test_lines_that_could_not_be_sent_are_kept_as_they_are(kafka: Kafka, tmp_path: Path) -> None:
+    topic, rejects = made(kafka, "small", max_message_bytes="2000"), tmp_path / "rejects"
+    large = json.dumps({"value": "x" * 3_000}).encode()
+    lines = b'{"value": "a"}\n' + large + b"\n\xff\n"
+
+    arguments = ("--format", "json", "--rejects", rejects)
+    assert produce(kafka, topic, *arguments, given=b'{"value": "a"}')[0] == 0
+    assert not rejects.exists()
+    assert produce(kafka, topic, *arguments, given=lines)[0] == 1
+    assert sorted(rejects.read_bytes().splitlines()) == [large, b"\xff"]
+
+    code, _, err = produce(kafka, topic, rejects, *arguments)
+    assert (code, "--rejects: it is the file that is read" in " ".join(err.split())) == (2, True)
+    assert rejects.stat().st_size > 3_000
+
+
 def test_records_that_are_refused_together_are_all_told(kafka: Kafka) -> None:
     topic = made(kafka, "compacted", cleanup_policy="compact")
 
@@ -226,7 +242,7 @@ def test_what_ends_for_all_lines_ends_it_and_the_rest_is_not_read(kafka: Kafka, 
     settings = {"brokers": kafka.address, "producer": {"delivery_timeout": "1s"}}
     with Client(KafkaSettings.model_validate(settings, context=WRITTEN)) as client:
         production = Production(
-            client, plain(topic, None, None), lambda number, _text: told.append(number)
+            client, plain(topic, None, None), lambda number, _line, _why: told.append(number)
         )
         production.run(lines())
 

@@ -176,6 +176,22 @@ def test_it_ends_when_nobody_reads_any_more_and_no_message_comes(kafka: Kafka, o
         assert _of(process.stderr).read() == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+def test_output_that_cannot_be_written_is_told_in_a_sentence(kafka: Kafka, orders: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "worker", "tap", orders, "--from", "oldest", "--no-follow"],
+            env=environment(WORKER_BROKERS=kafka.address),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    words = "Error: standard output cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, words)
+
+
 def test_partitions_that_come_later_are_followed_from_their_beginning(
     kafka: Kafka, topic: str
 ) -> None:

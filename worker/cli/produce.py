@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 import click
 
@@ -20,6 +21,7 @@ from worker.cli.lines import lines_of
 from worker.cli.options import SETTINGS, Output, output_option
 from worker.cli.progress import progress
 from worker.cli.shown import print_value
+from worker.errors import WorkerError
 from worker.kafka.client import Kafka
 from worker.observe import logs
 from worker.observe.text import escaped
@@ -57,6 +59,12 @@ Numbered = tuple[int, bytes]
     help=r"Of lines: what stands behind the first TEXT is the value, before it the key; \t is tab.",
 )
 @click.option("--key-field", metavar="FIELD", help="Of lines of JSON: this field becomes the key.")
+@click.option(
+    "--rejects",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
+    help="Write the lines that could not be sent to this file, as they are.",
+)
 @output_option()
 def command(
     topic: str,
@@ -65,6 +73,7 @@ def command(
     form: Format,
     key_separator: str | None,
     key_field: str | None,
+    rejects: Path | None,
     output: Output,
 ) -> None:
     """Send lines of a file, or of standard input, to a topic.
@@ -80,12 +89,14 @@ def command(
     """  # noqa: D301 - click's own mark
     logs.configure("error", "auto", secrets=secrets_of(target.kafka))
     parse = _parser(topic, form, key_separator, key_field)
+    if rejects is not None and _is_same(file, rejects):
+        raise click.BadParameter("it is the file that is read", param_hint="--rejects")
     with ExitStack() as stack:
         opened, name = _opened(file, stack)
         kafka = stack.enter_context(Kafka(target.kafka))
         require_topics(kafka, [topic])
         lines = Interruptible(lines_of(opened, name))
-        production = Production(kafka, parse, lambda number, text: _complain(name, number, text))
+        production = Production(kafka, parse, partial(_complain, name, Rejects(rejects, stack)))
         stack.enter_context(stopped_by_signals(lines))
         try:
             _run(production, lines, opened)
@@ -130,6 +141,26 @@ class Interruptible:
             return line
         finally:
             self._reading = False
+
+
+class Rejects:
+    """Lines that could not be sent, in a file that is made for the first of them."""
+
+    def __init__(self, path: Path | None, stack: ExitStack) -> None:
+        self._path = path
+        self._stack = stack
+        self._file: BinaryIO | None = None
+
+    def add(self, line: bytes) -> None:
+        """Write a line, if there is a path for them."""
+        if self._path is None:
+            return
+        try:
+            if self._file is None:
+                self._file = self._stack.enter_context(self._path.open("wb"))
+            self._file.write(line + b"\n")
+        except OSError as error:
+            raise WorkerError(f"{self._path} cannot be written: {error.strerror}") from error
 
 
 class _Stopped(Exception):
@@ -180,8 +211,16 @@ def _told(
     tell(size, size)
 
 
-def _complain(name: str, number: int, text: str) -> None:
-    click.echo(escaped(f"{name}:{number}: {text}"), err=True)
+def _complain(
+    name: str, rejects: Rejects, number: int, line: bytes, problems: Sequence[str]
+) -> None:
+    for problem in problems:
+        click.echo(escaped(f"{name}:{number}: {problem}"), err=True)
+    rejects.add(line)
+
+
+def _is_same(file: Path, other: Path) -> bool:
+    return str(file) != "-" and other.exists() and file.samefile(other)
 
 
 def _show(topic: str, done: Production, output: Output, *, ended: bool) -> None:

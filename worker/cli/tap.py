@@ -20,6 +20,7 @@ from worker.cli.options import SETTINGS, Output, output_option
 from worker.cli.records import Decode, lines_of_record, value_of_record
 from worker.cli.selection import Moment
 from worker.cli.shown import print_value
+from worker.errors import WorkerError
 from worker.flow.filter import Field, Filter, field_of
 from worker.kafka.client import Kafka
 from worker.kafka.reader import Bounds, Reader
@@ -214,8 +215,10 @@ def _print(
             shown += 1
             if shown == count:
                 return
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), STANDARD_OUTPUT)  # for what Python flushes last
+        if not isinstance(error, BrokenPipeError):
+            raise WorkerError(f"standard output cannot be written: {error.strerror}") from error
 
 
 def _is_unread() -> bool:

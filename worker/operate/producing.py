@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from worker.errors import ClientError, InvalidPartition
@@ -17,8 +17,8 @@ ROOM: Final = 100_000
 TOGETHER: Final = " (records that were sent together are refused together)"
 """Of a batch that brokers refuse it is not known which record is at fault."""
 
-OnFailure = Callable[[int, str], object]
-"""Is told the number of a line that did not become a record, and why."""
+OnFailure = Callable[[int, bytes, Sequence[str]], object]
+"""Is told the number of a line that did not become a record, the line, and why."""
 
 
 class Production:
@@ -40,7 +40,7 @@ class Production:
         self._kafka = kafka
         self._parse = parse
         self._on_failure = on_failure
-        self._under_way: deque[tuple[int, Delivery]] = deque()
+        self._under_way: deque[tuple[int, bytes, Delivery]] = deque()
 
     def run(self, lines: Iterable[tuple[int, bytes]]) -> None:
         """Send numbered lines, and wait until it is known of each what became of it."""
@@ -67,28 +67,27 @@ class Production:
                 record.timestamp,
             )
         except BadLine as bad:
-            for problem in bad.problems:
-                self._on_failure(number, problem)
             self.failed += 1
+            self._on_failure(number, line, bad.problems)
         except ClientError as error:
-            self._fail(number, error)
+            self._fail(number, line, error)
         else:
-            self._under_way.append((number, delivery))
-        while self._under_way and (self._under_way[0][1].done() or len(self._under_way) > ROOM):
+            self._under_way.append((number, line, delivery))
+        while self._under_way and (self._under_way[0][2].done() or len(self._under_way) > ROOM):
             self._take_first()
 
     def _take_first(self) -> None:
-        number, delivery = self._under_way.popleft()
+        number, line, delivery = self._under_way.popleft()
         error = delivery.exception()
         if error is None:
             self.acknowledged += 1
         else:
-            self._fail(number, error)
+            self._fail(number, line, error)
 
-    def _fail(self, number: int, error: ClientError) -> None:
+    def _fail(self, number: int, line: bytes, error: ClientError) -> None:
         self.failed += 1
         refused = refusal(error)
         if not isinstance(error, InvalidPartition) and refused is None:
             self.broken = True
         together = refused is not None and refused.reason == "unencodable"
-        self._on_failure(number, f"{error}{TOGETHER if together else ''}")
+        self._on_failure(number, line, [f"{error}{TOGETHER if together else ''}"])
