@@ -12,6 +12,7 @@ import pytest
 
 from tests.helm.chart import CASES, ROOT, Chart, values_of
 from tests.helm.pod import Pod
+from worker.operate.project import project, write
 
 INLINE = [case for case in CASES if "spec" in values_of(case)]
 
@@ -90,3 +91,15 @@ def test_a_spec_that_is_there_already_is_mounted_where_the_worker_looks(chart: C
     assert volumes["handlers"]["configMap"] == {"name": "flights-handlers"}
     assert volumes["credentials"]["secret"]["secretName"] == "kafka-credentials"
     assert rendered.pod["serviceAccountName"] == "flights"
+
+
+def test_the_values_of_a_new_project_deploy_it(chart: Chart, tmp_path: Path) -> None:
+    write(tmp_path, project("greetings"))
+    spec = tmp_path / "config" / "greetings.yaml"
+    given = ("--values", f"{tmp_path}/values.yaml", "--set-file", f"spec={spec}")
+
+    rendered = chart.render("default", None, *given, release="greetings")
+
+    assert rendered.container["image"] == "greetings:1"
+    assert rendered.env["KAFKA_BROKERS"]["value"] == "kafka:9092"
+    assert rendered.config["spec.yaml"] == spec.read_text()
