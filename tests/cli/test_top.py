@@ -86,7 +86,7 @@ def shown(
 ) -> str:
     screen = io.StringIO()
     console = Console(file=screen, width=width, color_system=None, highlight=False)
-    console.print(panel(stats, past, 20.0, width, height))
+    console.print(panel(stats, past, width, height))
     return screen.getvalue()
 
 
@@ -103,7 +103,7 @@ def test_without_a_terminal_everything_is_printed_once(tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert out.splitlines()[0].startswith("flights  stream-worker 1.4.0  not ready  up ")
     assert "notify: breaker smtp is open: 12 failures in a row" in out
-    assert re.search(r"^bookings +bookings > charge > tickets +running +█+", out, re.MULTILINE)
+    assert re.search(r"^bookings +bookings > charge > tickets +not ready +█+", out, re.MULTILINE)
     assert re.search(
         r"^bookings\[1\] +bookings +the handler has been at \d+ for 48 s ", out, re.MULTILINE
     )
@@ -122,7 +122,7 @@ def test_what_is_wrong_comes_first(tmp_path: Path) -> None:
     order = [
         line.split()[0] for line in out.splitlines() if re.match(r"notify |delays |bookings ", line)
     ]
-    assert order[:3] == ["notify", "bookings", "delays"]
+    assert (set(order[:2]), order[2]) == ({"notify", "bookings"}, "delays")
 
 
 def test_the_port_alone_needs_no_scheme_and_the_variable_names_a_worker_too(tmp_path: Path) -> None:

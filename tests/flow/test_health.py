@@ -21,6 +21,7 @@ from worker.flow.health import (
     Reason,
     Snapshot,
     judge,
+    severity,
 )
 
 
@@ -93,7 +94,11 @@ def test_a_handler_that_hangs_for_long_beyond_its_timeout_is_a_reason_to_restart
 
     assert judged(30.0 + HANGS_AFTER).live
     assert judged(31.0 + HANGS_AFTER).hopeless == (
-        Reason("handler_hangs", "pipeline: its handler has been at orders[3]@7 for 331 s"),
+        Reason(
+            "handler_hangs",
+            "pipeline: its handler has been at orders[3]@7 for 331 s",
+            "pipeline",
+        ),
     )
 
 
@@ -183,7 +188,27 @@ def test_what_a_restart_would_not_help_against_is_told_with_a_code_and_a_text(
     health = judge(snapshot(replace(GOOD, **changes)))
 
     assert (health.live, health.ready) == (True, False)
-    assert health.reasons == (Reason(reason.code, f"pipeline: {reason.text}"),)
+    assert health.reasons == (Reason(reason.code, f"pipeline: {reason.text}", "pipeline"),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "level"),
+    [
+        ({"failed": "a poison pill", "status": "failed"}, 4),
+        ({"denied": "the group"}, 3),
+        ({"partitions": (replace(AT_20, progress="hopeless"),)}, 3),
+        ({"joined": False}, 2),
+        ({"status": "draining"}, 2),
+        ({"partitions": (replace(AT_20, held_by=8),)}, 1),
+        ({}, 0),
+    ],
+)
+def test_how_bad_it_is_with_a_pipeline_follows_from_its_reasons(
+    changes: dict[str, Any], level: int
+) -> None:
+    pipeline = replace(GOOD, **changes)
+
+    assert severity(pipeline, judge(snapshot(pipeline)).reasons) == level
 
 
 @pytest.mark.parametrize(
@@ -206,7 +231,7 @@ def test_a_partition_that_nothing_helps_is_not_live() -> None:
     health = judge(snapshot(replace(GOOD, partitions=(replace(AT_20, progress="hopeless"),))))
 
     text = "pipeline: orders[3] has messages and stands at 9, and nothing helps"
-    assert health.reasons == health.hopeless == (Reason("partition_hopeless", text),)
+    assert health.reasons == health.hopeless == (Reason("partition_hopeless", text, "pipeline"),)
 
 
 def test_joining_that_takes_longer_than_a_group_may_is_not_live() -> None:
@@ -217,7 +242,7 @@ def test_joining_that_takes_longer_than_a_group_may_is_not_live() -> None:
 
     assert (patient.live, patient.ready) == (True, False)
     text = "pipeline: has been joining its group for 601 s"
-    assert late.hopeless == (Reason("join_stands", text),)
+    assert late.hopeless == (Reason("join_stands", text, "pipeline"),)
 
 
 def test_a_pipeline_that_has_ended_for_good_is_not_helped_by_a_restart() -> None:

@@ -110,7 +110,9 @@ def test_a_failed_pipeline_is_live_but_not_ready_and_says_why() -> None:
         503,
         {
             "status": "unavailable",
-            "reasons": [{"code": "failed", "text": "delays: stopped: a poison pill"}],
+            "reasons": [
+                {"code": "failed", "text": "delays: stopped: a poison pill", "pipeline": "delays"}
+            ],
         },
     )
 
@@ -119,7 +121,9 @@ def test_a_pipeline_that_makes_no_step_is_not_live() -> None:
     status, answer = health(snapshot(READY, now=1000.0), "/livez")
 
     assert status == 503
-    assert answer["reasons"] == [{"code": "no_step", "text": "delays: no step for 900 s"}]
+    assert answer["reasons"] == [
+        {"code": "no_step", "text": "delays: no step for 900 s", "pipeline": "delays"}
+    ]
 
 
 def test_head_has_the_headers_of_get_and_no_body(server: Server) -> None:

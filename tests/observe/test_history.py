@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from worker.flow.health import Counts, PartitionState, PipelineState, Snapshot
+from worker.flow.timing import Histogram
 from worker.observe.history import COLUMNS, STEP, STEPS, History, growth, recording
 from worker.ports import Clock
 
@@ -87,13 +88,29 @@ def test_a_point_has_the_rates_of_what_was_counted_in_its_step(watch: Watch) -> 
     }
 
 
-def test_latency_is_what_was_in_flight_on_average_by_what_was_finished(watch: Watch) -> None:
+def test_in_flight_is_the_mean_over_the_step(watch: Watch) -> None:
     for in_flight in (10, 20, 30, 20, 20):
         watch.look(replace(PIPELINE, in_flight=in_flight))
-    watch.look(having(handled=180, moved=10, dead_lettered={"rejected": 10}))
+    watch.look(PIPELINE)
 
     assert watch.columns()["in_flight"] == [20.0]
-    assert watch.columns()["latency"] == [0.5]
+
+
+def old(*seconds: float) -> Histogram:
+    histogram = Histogram()
+    for one in seconds:
+        histogram.note(one)
+    return histogram
+
+
+def test_latency_is_how_old_messages_were_on_average_that_became_durable_in_the_step(
+    watch: Watch,
+) -> None:
+    watch.look(having(latency=old(100.0)), seconds=5)
+    watch.look(having(latency=old(100.0, 2.0, 5.0)), seconds=5)
+    watch.look(having(latency=old(4.0)))
+
+    assert watch.columns()["latency"] == [3.5, 4.0]
 
 
 def test_the_latency_of_nothing_finished_is_not_known(watch: Watch) -> None:

@@ -9,6 +9,7 @@ from math import sin
 
 from worker.flow.failures import FailureGroup
 from worker.flow.health import Counts, Flow, Overrunning, PartitionState, PipelineState, Snapshot
+from worker.flow.timing import Histogram
 from worker.http import Page, routes, serve
 from worker.observe.exposition import metrics_text
 from worker.observe.history import History
@@ -32,7 +33,14 @@ class Scene:
 
     def snapshot(self) -> Snapshot:
         pipelines = tuple(replace(one, stepped=self.now) for one in self.look(self.now))
-        return Snapshot(self.name, "1.4.0", self.started, self.now, pipelines=pipelines)
+        return Snapshot(
+            self.name,
+            "1.4.0",
+            self.started,
+            self.now,
+            pipelines=pipelines,
+            time=self.started + self.now,
+        )
 
     def forward(self, seconds: int) -> None:
         for _ in range(seconds):
@@ -66,6 +74,13 @@ def pipeline(name: str, flow: Flow, **changes: object) -> PipelineState:
     return replace(state, **changes)  # type: ignore[arg-type]
 
 
+def aged(messages: int, seconds: float) -> Histogram:
+    """So many messages, which were so old all together."""
+    histogram = Histogram(seconds=seconds)
+    histogram.buckets[0] = messages
+    return histogram
+
+
 def airline(now: float) -> tuple[PipelineState, ...]:
     """Three pipelines: one in good order, one with retries and dead letters, one whose breaker
     is open."""
@@ -83,6 +98,7 @@ def airline(now: float) -> tuple[PipelineState, ...]:
             handled=done,
             filtered=int(done * 0.38),
             produced=int(done * 0.62),
+            latency=aged(done, done * 0.017 + 300 * sin(now / 70)),
             dead_lettered={"rejected": 3} if now > 300 else {},
             rebalances=rounds,
         ),
@@ -114,6 +130,7 @@ def airline(now: float) -> tuple[PipelineState, ...]:
             dead_lettered={"handler_error": dead, "timeout": dead // 9},
             retried=retried,
             moved=dead * 3,
+            latency=aged(seats, seats * 0.21 + 200 * sin(now / 31)),
             rebalances=rounds,
         ),
         partitions=(
@@ -148,7 +165,13 @@ def airline(now: float) -> tuple[PipelineState, ...]:
         Flow(("tickets",), "send_mail", None, ("tickets.dlq",)),
         received_rate=90.0 if now < 620 else 0.0,
         in_flight=14,
-        counts=Counts(received=mails, handled=mails, filtered=mails, rebalances=rounds),
+        counts=Counts(
+            received=mails,
+            handled=mails,
+            filtered=mails,
+            rebalances=rounds,
+            latency=aged(mails, mails * 0.156),
+        ),
         breaker_open="breaker smtp is open: 12 failures in a row, the last: ConnectionRefusedError"
         if now > 620
         else None,

@@ -26,6 +26,9 @@ ROOM_FOR_PLOTS: Final = 110
 """Columns of a terminal in which plots have room."""
 ROOM_FOR_FLOWS: Final = 140
 EVERYTHING: Final = 1_000_000
+NOT_READY: Final = 2
+TROUBLE: Final = 3
+"""Severities of `/stats` from which on a pipeline does not do its work, and something is wrong."""
 
 Columns = Mapping[str, Sequence[float | None]]
 
@@ -33,18 +36,17 @@ Columns = Mapping[str, Sequence[float | None]]
 def panel(
     stats: Stats,
     past: Past | None,
-    now: float,
     width: int,
     height: int | None = None,
     away: str | None = None,
 ) -> RenderableType:
     """All that is to be seen; with a height the lists are cut so that it fits.
 
-    `now` is in seconds since 1970; `away` says that the worker does not answer any more.
+    Times are told by the worker's clock; `away` says that it does not answer any more.
     """
     rows = EVERYTHING if height is None else max(3, (height - 9 - len(stats.reasons)) // 3)
-    pipelines = sorted(stats.pipelines.items(), key=lambda item: -severity(item[1]))
-    parts: list[RenderableType] = [_head(stats, now), *_notes(stats, away), Text("")]
+    pipelines = sorted(stats.pipelines.items(), key=lambda item: -item[1].severity)
+    parts: list[RenderableType] = [_head(stats), *_notes(stats, away), Text("")]
     parts += _section(_pipelines(pipelines[:rows], past, width), len(pipelines), rows)
     held = _held(pipelines)
     if held:
@@ -56,23 +58,8 @@ def panel(
     )
     if failures:
         parts.append(Text("\nErrors", style="bold"))
-        parts += _section(_errors(failures, now, width, rows), len(failures), rows)
+        parts += _section(_errors(failures, stats.now, width, rows), len(failures), rows)
     return Group(*parts)
-
-
-def severity(pipeline: PipelineStats) -> int:
-    """How bad it is with a pipeline, from 0 on; the same as on the page."""
-    found = (
-        (5, pipeline.failed is not None),
-        (4, bool(pipeline.blocked or pipeline.hindered or pipeline.breaker_open)),
-        (3, not pipeline.connected and pipeline.status != "stopped"),
-        (3, bool(pipeline.overrunning)),
-        (3, any(partition.flooded for partition in pipeline.partitions)),
-        (3, any(partition.is_stuck for partition in pipeline.partitions)),
-        (2, pipeline.status != "running"),
-        (1, any(one.held_by is not None or one.suspect is not None for one in pipeline.partitions)),
-    )
-    return next((level for level, holds in found if holds), 0)
 
 
 def holding(pipeline: PipelineStats, partition: PartitionStats) -> str | None:
@@ -125,6 +112,10 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def _since(then: float, now: float | None) -> str:
+    return "-" if now is None else duration(max(0.0, now - then))
+
+
 def spark(values: Sequence[float | None], points: int = 180) -> str:
     """A plot in one line; each character is the mean of several points, a blank is not known."""
     padded = [*[None] * (points - len(values)), *values][-points:]
@@ -142,7 +133,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _head(stats: Stats, now: float) -> Text:
+def _head(stats: Stats) -> Text:
     state = "ready" if stats.ready else "not ready" if stats.live else "needs a restart"
     if stats.draining:
         state = "draining"
@@ -150,7 +141,7 @@ def _head(stats: Stats, now: float) -> Text:
         (escaped(stats.name), "bold"),
         (f"  stream-worker {escaped(stats.worker)}  ", "dim"),
         (state, "green" if stats.ready else "bold red"),
-        (f"  up {duration(max(0.0, now - stats.started))}", "dim"),
+        (f"  up {_since(stats.started, stats.now)}", "dim"),
     )
 
 
@@ -197,7 +188,7 @@ def _cells(name: str, pipeline: PipelineStats, columns: Columns) -> list[str | T
     dead = sum(counts.dead_lettered.values())
     return [
         escaped(name),
-        Text(escaped(pipeline.status), style="red" if severity(pipeline) >= 3 else ""),
+        Text(escaped(_state(pipeline)), style="red" if pipeline.severity >= TROUBLE else ""),
         f"{pipeline.received_rate:,.0f}",
         f"{pipeline.produced_rate:,.0f}",
         "-" if pipeline.lag is None else f"{pipeline.lag:,}",
@@ -207,6 +198,11 @@ def _cells(name: str, pipeline: PipelineStats, columns: Columns) -> list[str | T
         Text(f"{dead:,}", style="red" if dead else ""),
         f"{sum(counts.skipped.values()):,}",
     ]
+
+
+def _state(pipeline: PipelineStats) -> str:
+    is_well = pipeline.status != "running" or pipeline.severity < NOT_READY
+    return pipeline.status if is_well else "not ready"
 
 
 def _held(
@@ -240,7 +236,7 @@ def _partitions(
 
 
 def _errors(
-    failures: Sequence[tuple[str, FailureStats]], now: float, width: int, rows: int
+    failures: Sequence[tuple[str, FailureStats]], now: float | None, width: int, rows: int
 ) -> RenderableType:
     names = ("error", "pipeline", "messages were", "last one at", "count", "ago")
     found = [
@@ -250,7 +246,7 @@ def _errors(
             escaped(one.became),
             escaped(f"{one.topic}[{one.partition}]@{one.offset}"),
             f"{one.count:,}",
-            duration(max(0.0, now - one.last)),
+            _since(one.last, now),
         )
         for name, one in failures[:rows]
     ]

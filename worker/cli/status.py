@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 
 import click
 from rich.console import Console
@@ -46,4 +45,4 @@ def _show(stats: Stats) -> None:
     width, height = console.size if console.is_terminal else (WIDTH, None)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
-    console.print(panel(stats, None, time.time(), width, height))
+    console.print(panel(stats, None, width, height))

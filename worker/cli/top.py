@@ -43,7 +43,7 @@ def command(url: str) -> None:
     """  # noqa: D301 - click's own mark
     stats, past = stats_of(url), _past(url)
     if not _is_terminal(sys.stdout):
-        Console(width=WIDTH, highlight=False).print(panel(stats, past, time.time(), WIDTH))
+        Console(width=WIDTH, highlight=False).print(panel(stats, past, WIDTH))
         return
     with suppress(KeyboardInterrupt), _keys():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -55,7 +55,7 @@ def _watch(url: str, stats: Stats, past: Past | None) -> None:
     away: str | None = None
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            shown = panel(stats, past, time.time(), console.width, console.height, away)
+            shown = panel(stats, past, console.width, console.height, away)
             live.update(shown, refresh=True)
             if _is_over(EVERY):
                 return

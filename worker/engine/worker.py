@@ -106,6 +106,7 @@ class Worker:
             "the asyncio loop has ended" if self._loop.dead else None,
             self._loop.blocked_for,
             tuple(pipeline.state.as_of(now) for pipeline in self._pipelines),
+            time=self._clock.time(),
         )
 
     def _wait_until_prepared(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from math import inf
@@ -287,6 +287,8 @@ class Snapshot:
     """With several processes the totals of all: see `flow.totals`."""
     processes: tuple[ProcessState, ...] = ()
     """The processes of a supervisor; none where the worker is one process."""
+    time: float | None = None
+    """The same moment in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +314,8 @@ class Reason:
     code: str
     text: str
     """The same for people, beginning with the process and the pipeline if it is of one."""
+    pipeline: str | None = None
+    """Which one it is of, if of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,8 +355,8 @@ def _judge_processes(snapshot: Snapshot) -> Health:
             reasons.append(Reason(code, f"{name}: {process.ended or 'starting'}"))
             continue
         health = _judge_one(replace(process.snapshot, now=snapshot.now))
-        reasons += [_of(name, reason) for reason in health.reasons]
-        hopeless += [_of(name, reason) for reason in health.hopeless]
+        reasons += [_of_process(name, reason) for reason in health.reasons]
+        hopeless += [_of_process(name, reason) for reason in health.hopeless]
     return Health(tuple(reasons), tuple(hopeless))
 
 
@@ -361,7 +365,7 @@ def _judge_one(snapshot: Snapshot) -> Health:
     if snapshot.loop_blocked_for > HANGS_AFTER:
         hopeless.append(_blocked(snapshot))
     for pipeline in snapshot.pipelines:
-        hopeless += [_of(pipeline.name, one) for one in _hopeless(pipeline, snapshot.now)]
+        hopeless += [_of_pipeline(pipeline.name, one) for one in _hopeless(pipeline, snapshot.now)]
     reasons = list(hopeless)
     if snapshot.starting is not None:
         reasons.append(Reason("starting", snapshot.starting))
@@ -372,12 +376,30 @@ def _judge_one(snapshot: Snapshot) -> Health:
     for pipeline in snapshot.pipelines:
         reason = _why_not_ready(pipeline, snapshot.now)
         if reason is not None:
-            reasons.append(_of(pipeline.name, reason))
+            reasons.append(_of_pipeline(pipeline.name, reason))
     return Health(tuple(reasons), tuple(hopeless))
 
 
-def _of(name: str, reason: Reason) -> Reason:
-    return Reason(reason.code, f"{name}: {reason.text}")
+def severity(pipeline: PipelineState, reasons: Iterable[Reason]) -> int:
+    """How bad it is with a pipeline, by the reasons that are its own.
+
+    4 when it has stopped for good, 3 when something is in the way of its work, 2 when it does not
+    run yet or any more, 1 when a message holds a partition, else 0.
+    """
+    found = [_SEVERITIES.get(reason.code, 3) for reason in reasons]
+    held = any(one.held_by is not None or one.suspect is not None for one in pipeline.partitions)
+    return max(found, default=int(held))
+
+
+_SEVERITIES: Final = {"failed": 4, "starting": 2, "draining": 2, "stopped": 2, "not_joined": 2}
+
+
+def _of_pipeline(name: str, reason: Reason) -> Reason:
+    return Reason(reason.code, f"{name}: {reason.text}", name)
+
+
+def _of_process(name: str, reason: Reason) -> Reason:
+    return replace(reason, text=f"{name}: {reason.text}")
 
 
 def _blocked(snapshot: Snapshot) -> Reason:

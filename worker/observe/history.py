@@ -175,7 +175,10 @@ def _columns(
     def rate(number: Callable[[Counts], int]) -> float:
         return round(grown(number) / seconds, 2)
 
-    finished = rate(_finished)
+    latency, earlier = counts.latency, before.latency
+    anew = latency.count < earlier.count
+    finished = latency.count - (0 if anew else earlier.count)
+    seconds_old = latency.seconds - (0.0 if anew else earlier.seconds)
     return (
         rate(lambda counts: counts.received),
         rate(lambda counts: counts.produced),
@@ -184,7 +187,7 @@ def _columns(
         rate(lambda counts: counts.retried + counts.moved - counts.followed),
         nan if pipeline.lag is None else pipeline.lag,
         round(in_flight, 1),
-        round(in_flight / finished, 4) if finished else nan,
+        round(seconds_old / finished, 4) if finished else nan,
         grown(lambda counts: counts.rebalances),
     )
 
@@ -192,8 +195,3 @@ def _columns(
 def growth(before: int, now: int) -> int:
     """By how much a counter has grown; one that has begun anew had 0 before."""
     return now - before if now >= before else now
-
-
-def _finished(counts: Counts) -> int:
-    given_up = sum(counts.dead_lettered.values()) + sum(counts.skipped.values())
-    return counts.handled + given_up + counts.moved

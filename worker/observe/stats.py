@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any, Final
 
@@ -15,8 +16,10 @@ from worker.flow.health import (
     PartitionState,
     PipelineState,
     ProcessState,
+    Reason,
     Snapshot,
     judge,
+    severity,
 )
 from worker.flow.timing import Histogram
 
@@ -30,6 +33,7 @@ def stats_json(snapshot: Snapshot) -> bytes:
         "version": VERSION,
         "name": snapshot.name,
         "worker": snapshot.version,
+        "now": snapshot.time,
         **_state(snapshot),
     }
     if snapshot.processes:
@@ -59,16 +63,20 @@ def _state(snapshot: Snapshot) -> dict[str, Any]:
         "draining": snapshot.draining,
         "loop_blocked_for": round(snapshot.loop_blocked_for, 1),
         "pipelines": {
-            pipeline.name: _pipeline(pipeline, snapshot.now) for pipeline in snapshot.pipelines
+            pipeline.name: _pipeline(pipeline, snapshot.now, health.reasons)
+            for pipeline in snapshot.pipelines
         },
     }
 
 
-def _pipeline(pipeline: PipelineState, now: float) -> dict[str, Any]:
+def _pipeline(pipeline: PipelineState, now: float, reasons: Iterable[Reason]) -> dict[str, Any]:
+    own = [reason for reason in reasons if reason.pipeline == pipeline.name]
     return {
         "group": pipeline.group,
         "flow": _flow(pipeline.flow),
         "status": pipeline.status,
+        "severity": severity(pipeline, own),
+        "reasons": [reason.text.replace(f"{pipeline.name}: ", "", 1) for reason in own],
         "joined": pipeline.joined,
         "connected": pipeline.connected,
         "coordinated": pipeline.coordinated,

@@ -101,6 +101,8 @@ class PipelineStats(BaseModel):
 
     group: str
     status: str
+    severity: int = 0
+    reasons: list[str] = []
     connected: bool
     blocked: str | None
     hindered: str | None
@@ -132,6 +134,7 @@ class Stats(BaseModel):
     version: int
     name: str
     worker: str
+    now: float | None = None
     started: float
     ready: bool
     live: bool

@@ -105,6 +105,7 @@ class Supervisor:
             draining=self._drains,
             pipelines=totals(processes, now),
             processes=processes,
+            time=self._clock.time(),
         )
 
     @property
