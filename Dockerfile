@@ -17,7 +17,7 @@ RUN /opt/build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-d
     /opt/build/bin/pip --python /opt/venv/bin/python install --no-index --no-deps --no-cache-dir dist/*.whl
 
 FROM ${PYTHON_IMAGE}
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 WORKER_LISTEN=0.0.0.0:8080
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
 USER 10001:10001

@@ -78,6 +78,7 @@ def test_an_engine_is_told_how_to_run_it(image: Image) -> None:
     assert image.config["WorkingDir"] == "/app"
     assert image.config["StopSignal"] == "SIGTERM"
     assert list(image.config["ExposedPorts"]) == ["8080/tcp"]
+    assert "WORKER_LISTEN=0.0.0.0:8080" in image.config["Env"]
     told = {key.removeprefix("org.opencontainers.image."): text for key, text in labels.items()}
     assert told["version"] == "1.2.3"
     assert told["revision"] == "abc"
@@ -169,14 +170,17 @@ def test_processes_of_a_worker_with_packages_as_in_the_docs_handle_all_flights(
     image: Image, builder: Builder, kafka: Kafka, tmp_path: Path
 ) -> None:
     flights, port = Flights(kafka, f"{unique('image')}."), free_port()
-    flights.spec["server"] = {"port": port}
     flights.spec["pipelines"]["delays"]["pool"] = "process"
     lay(tmp_path / "project", EXAMPLE, flights.spec)
     flights.create()
     flights.send()
 
     own = builder.build("large", tmp_path / "project", *volumes(tmp_path))
-    environ = {"KAFKA_BROKERS": kafka.address, "WORKER_PROCESSES": "2"}
+    environ = {
+        "KAFKA_BROKERS": kafka.address,
+        "WORKER_LISTEN": f"127.0.0.1:{port}",
+        "WORKER_PROCESSES": "2",
+    }
     with WorkerProcess(own.run(environ=environ).program, port, tmp_path / "log") as worker:
         flights.until_through(worker)
         assert worker.stop() == 0
