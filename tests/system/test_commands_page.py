@@ -98,10 +98,16 @@ def test_every_command_of_the_page_does_what_it_says(kafka: Kafka, tmp_path: Pat
     spec = shell.folder / "config" / f"{name}.yaml"
     spec.write_text(f"{spec.read_text()}\nserver: {{port: {address.rpartition(':')[2]}}}\n")
 
+    shell.environ["WORKER_URL"] = address
+    readme = (shell.folder / "README.md").read_text("utf-8")
+    _, started, beside, _ = re.findall(r"^```sh\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert started.strip() == run.strip()
+
     told = {}
     with shell.running(run, address):
         for section, script in blocks.items():
             told[section] = shell.run(script)
+        code, out, err = shell.run(beside)
 
     codes = {section: code for section, (code, _, _) in told.items()}
     assert codes == {section: int(section == "worker replay") for section in blocks}, told
@@ -117,6 +123,7 @@ def test_every_command_of_the_page_does_what_it_says(kafka: Kafka, tmp_path: Pat
         _without_figures(example).removesuffix("  ...\n")
     )
     assert "  ready  up " in told["worker status"][1]
+    assert (code, out.count("Welcome, "), "  ready  up " in out) == (0, 2, True), err
 
 
 def _without_figures(text: str) -> str:

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._resource import ResourceType  # not re-exported for type checkers
 from confluent_kafka.cimpl import NewTopic
 
 from tests.cli.rig import environment, worker
+from tests.system.guarded import USE, Guarded
 from tests.system.rig import Kafka, unique
 from worker import Kafka as Client
 from worker.operate.producing import Production
@@ -227,6 +229,26 @@ def test_a_topic_that_is_not_there_is_not_made(kafka: Kafka, topic: str, tmp_pat
     code, _, err = worker("produce", "a b", "--brokers", kafka.address, folder=tmp_path)
     assert code == 2
     assert "topic 'a b' is not legal" in err
+
+
+def test_a_user_needs_no_right_but_to_write_to_the_topic(guarded: Guarded, tmp_path: Path) -> None:
+    topic = unique("guarded")
+    guarded.kafka.create(topic)
+    spec = {"version": 1, "name": "t", "kafka": guarded.settings, "handlers": ["nowhere"]}
+    pipelines = {"p": {"from": topic, "handler": "h"}}
+    file, lines = tmp_path / "spec.yaml", tmp_path / "lines"
+    file.write_text(json.dumps({**spec, "pipelines": pipelines}))
+    lines.write_text("a\nb\n")
+    describe, _, write = USE
+
+    guarded.grant(topic, ResourceType.TOPIC, [describe])
+    code, out, err = worker("produce", topic, lines, "--spec", file, folder=tmp_path)
+    assert (code, out) == (1, f"{topic}: 0 of 2 lines acknowledged, 2 failed\n")
+    assert "authorization failed" in err, err
+
+    guarded.grant(topic, ResourceType.TOPIC, [write])
+    code, out, err = worker("produce", topic, lines, "--spec", file, folder=tmp_path)
+    assert (code, out, err) == (0, f"{topic}: 2 of 2 lines acknowledged\n", "")
 
 
 def test_what_ends_for_all_lines_ends_it_and_the_rest_is_not_read(kafka: Kafka, topic: str) -> None:

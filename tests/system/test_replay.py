@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.kafka
 
 HANDLERS = """
 import asyncio
+from threading import Event
 from worker import Message, Record, Reject, Retry, handler, resource
 
 @resource
@@ -58,6 +60,11 @@ async def later(order: dict) -> dict:
 async def slow(order: dict) -> dict:
     await asyncio.sleep(0.3)
     return order
+
+@handler
+def stuck(order: dict) -> None:
+    print("stuck", flush=True)
+    Event().wait()
 
 @handler(batch=10)
 def together(orders: list[dict]) -> list[dict | None]:
@@ -324,7 +331,28 @@ def test_a_debugger_that_is_left_leaves_nothing_to_tell(rig: Rig) -> None:
     code, out, err = rig.replay(f"{rig.source}/0/0", "--step", given="q\n")
 
     assert (code, "handled" in out) == (1, False)
-    assert "Error: the debugger was left before the handler was through" in err
+    assert "Error: it was ended before the handler was through" in err
+
+
+def test_a_handler_that_hangs_can_be_ended(rig: Rig) -> None:
+    rig.send(b'{"number": 3}')
+    arguments = [f"{rig.source}/0/0", "--spec", str(rig.file), "--handler", "stuck"]
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "worker", "replay", *arguments],
+        cwd=rig.folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "stuck\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, "dead letter" in out) == (1, False)
+    assert err == "Error: it was ended before the handler was through\n"
 
 
 def test_a_handler_may_be_given_a_record_that_no_pipeline_reads(rig: Rig) -> None:

@@ -23,8 +23,8 @@ class Debugging:
 
     @property
     def was_left(self) -> bool:
-        """Whether the user has left the debugger before the function was over."""
-        return isinstance(self.raised, BdbQuit)
+        """Whether the user has ended it, or left the debugger, before the function was over."""
+        return isinstance(self.raised, (BdbQuit, KeyboardInterrupt))
 
     def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The same function; the debugger opens at what it raises."""
@@ -40,7 +40,7 @@ class Debugging:
             yield
         except BaseException as error:
             self.raised = error
-            if self._at_error and not isinstance(error, BdbQuit):
+            if self._at_error and not self.was_left:
                 _open_at(error.__traceback__)
             raise
 

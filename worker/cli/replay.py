@@ -33,7 +33,7 @@ from worker.observe import logs
 from worker.operate.replaying import replay_of
 from worker.settings.secrets import secrets_of
 
-LEFT: Final = "the debugger was left before the handler was through"
+LEFT: Final = "it was ended before the handler was through"
 
 
 @click.command("replay", context_settings=SETTINGS)
