@@ -7,7 +7,7 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,16 @@ from tests.system.guarded import Guarded
 from tests.system.rig import DEADLINE, ROOT, Kafka, Worker, free_port, ids, unique
 from worker import Kafka as Client
 from worker import TopicConfig
+from worker.cli.apply import carry_out
+from worker.cli.options import Output
+from worker.errors import BrokersUnreachable
+from worker.flow.layout import Step
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.broker import KafkaCluster
 from worker.kafka.groups import Groups
+from worker.operate.planning import Plan, Planner
 from worker.settings import KafkaSettings
+from worker.spec import load
 from worker.types import TopicPartition
 
 pytestmark = pytest.mark.kafka
@@ -160,6 +166,7 @@ def test_a_worker_starts_on_what_was_made_and_wants_nothing_else(
 
 def test_what_a_worker_makes_is_what_is_planned(kafka: Kafka, tmp_path: Path) -> None:
     yard = Yard(kafka, tmp_path)
+    yard.topics[f"{yard.dead}.ledger"] = {"replication": 1}
     yard.write()
 
     with Worker(yard.file, yard.port, arguments=["--create-topics"]) as process:
@@ -167,8 +174,9 @@ def test_what_a_worker_makes_is_what_is_planned(kafka: Kafka, tmp_path: Path) ->
         assert process.stop() == 0
 
     left = yard.plan()
-    assert topics_of(left["steps"]) == [f"{yard.dead}.ledger", f"{yard.dead}.parked"]
-    assert {step["action"] for step in left["steps"]} == {"create"}
+    assert [(step["action"], step["topic"]) for step in left["steps"]] == [
+        ("create", f"{yard.dead}.parked")
+    ]
 
 
 def test_what_has_no_number_of_partitions_gets_that_of_what_it_follows(
@@ -346,6 +354,43 @@ def test_a_cluster_that_is_away_ends_with_69(tmp_path: Path) -> None:
         code, out, err = yard.run(command)
         assert (code, out) == (69, "")
         assert "no broker of 127.0.0.1:1 answered" in err
+
+
+class Falling(Planner):
+    """A planner whose broker falls silent after the first step."""
+
+    def __init__(self, cluster: KafkaCluster, file: Path) -> None:
+        super().__init__(load(file, {}))
+        self._cluster = cluster
+
+    def apply(self, plan: Plan) -> Iterator[tuple[Step, str | None]]:
+        for done in super().apply(plan):
+            yield done
+            self._cluster.pause_node(0)
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_what_was_done_before_the_brokers_were_away_is_told_and_what_was_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], output: Output
+) -> None:
+    with KafkaCluster() as cluster:
+        yard = Yard(Kafka(cluster.address), tmp_path)
+        yard.write()
+        planner = Falling(cluster, yard.file)
+        plan = planner.plan()
+
+        with pytest.raises(BrokersUnreachable):
+            carry_out(planner, plan, output)
+        cluster.resume_node(0)
+
+    out, err = capsys.readouterr()
+    if output == "table":
+        assert out == f"created: topic {yard.source}: partitions 4\n"
+        assert err.count(": not tried\n") == 8
+    else:
+        told = json.loads(out)
+        assert topics_of(told["done"]) == [yard.source]
+        assert (told["failed"], len(told["not_tried"])) == ([], 8)
 
 
 @pytest.mark.parametrize(("answer", "code", "made"), [("n", 1, 0), ("y", 0, 1)])

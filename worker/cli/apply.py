@@ -53,11 +53,11 @@ def command(
     views.show_plan(plan, err=True)
     if plan.steps:
         confirm(f"Make these changes ({len(plan.steps)})?", yes=yes, look="worker plan")
-    if not _apply(planner, plan, output):
+    if not carry_out(planner, plan, output):
         sys.exit(FAILED)
 
 
-def _apply(planner: Planner, plan: Plan, output: Output) -> bool:
+def carry_out(planner: Planner, plan: Plan, output: Output) -> bool:
     """Do it, and tell it as it is done; returns whether all was."""
     done: list[views.Done] = []
     try:
@@ -75,8 +75,8 @@ def _apply(planner: Planner, plan: Plan, output: Output) -> bool:
 
 
 def _untried(plan: Plan, done: list[views.Done]) -> list[Step]:
-    tried = {subject_of(step) for step, _ in done}
-    return [step for step in plan.steps if subject_of(step) not in tried]
+    tried = {(type(step), subject_of(step)) for step, _ in done}
+    return [step for step in plan.steps if (type(step), subject_of(step)) not in tried]
 
 
 def _tell_rest(steps: list[Step], output: Output) -> None:

@@ -118,9 +118,8 @@ class Planner:
         rest = [step for step in plan.steps if subject_of(step) in implied]
         for step in first:
             yield step, self._done(step)
-        if rest and any(isinstance(step, Create | Grow) for step in first):
-            planned = {subject_of(step) for step in rest}
-            rest = [step for step in self.plan().steps if subject_of(step) in planned]
+        if any(isinstance(step, Create | Grow) for step in first):
+            rest = [step for step in self.plan().steps if subject_of(step) in implied]
         for step in rest:
             yield step, self._done(step)
 
