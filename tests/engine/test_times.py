@@ -14,6 +14,7 @@ from worker.engine.partition import Finished
 from worker.errors import Reject
 from worker.flow.health import PartitionState
 from worker.flow.timing import Histogram
+from worker.settings.topics import retry_topic
 from worker.types import Message, TopicPartition
 
 SOURCE = TopicPartition("source", 0)
@@ -51,6 +52,52 @@ def test_messages_without_a_timestamp_have_no_age() -> None:
 
     assert rig.counts.handled == 1
     assert rig.counts.latency.count == 0
+
+
+def test_of_a_clock_that_is_ahead_it_is_not_known_how_old_messages_are() -> None:
+    rig = Rig(same)
+    ahead = int(rig.clock.time() * 1000) + 3_600_000
+    rig.broker.append("source", b"1", timestamp=ahead)
+
+    rig.step()
+
+    assert rig.counts.handled == 1
+    assert rig.counts.latency.count == 0
+
+
+def test_of_a_clock_that_is_ahead_messages_are_as_old_as_the_log_is_known_to_hold_them() -> None:
+    rig = Rig(same)
+    overview = Overview(rig.log_ends, "read_committed")
+    ahead = int(rig.clock.time() * 1000) + 3_600_000
+    rig.pool.hold = True
+    rig.broker.append("source", b"1", timestamp=ahead)
+    rig.step()
+    seen(rig, overview)
+    rig.clock.advance(20.0)
+    assert seen(rig, overview).behind == 20.0
+
+    rig.pool.hold = False
+    rig.step()
+
+    assert (rig.counts.latency.count, mean(rig.counts.latency)) == (1, 20.0)
+
+
+def test_a_message_that_waits_in_retry_topics_counts_once_from_when_it_was_first_written() -> None:
+    def in_the_last(payload: Any, message: Message) -> Any:
+        if message.topic != retry_topic(GROUP, 1):
+            raise ValueError
+        return payload
+
+    settings = {"retry": {"attempts": 1, "topics": ["3s", "5s"]}, "dead_letter": "dlq"}
+    rig = Rig(in_the_last, settings | {"ordering": "key"})
+    rig.send("1")
+    for wait in (0.0, 3.0, 5.0):
+        rig.clock.advance(wait)
+        for _ in range(3):
+            rig.step()
+
+    assert rig.values() == ["1"]
+    assert (rig.counts.latency.count, mean(rig.counts.latency)) == (1, 8.0)
 
 
 def test_of_many_runs_in_a_step_some_stand_for_all() -> None:
@@ -147,6 +194,47 @@ def test_a_partition_is_as_far_behind_as_its_first_unfinished_message_is_old() -
     assert (seen(rig, overview).lag, seen(rig, overview).behind) == (0, 0.0)
 
 
+@pytest.mark.parametrize("ordering", ["partition", "key", "none"])
+@pytest.mark.parametrize("at_work", [0, 2])
+def test_of_a_backlog_of_two_ages_the_first_unfinished_message_counts(
+    ordering: str, at_work: int
+) -> None:
+    rig = Rig(same, {"ordering": ordering, "concurrency": 2})
+    overview = Overview(rig.log_ends, "read_committed")
+    rig.pool.size = at_work
+    rig.pool.hold = True
+    now = int(rig.clock.time() * 1000)
+    for number in range(1_200):
+        timestamp = now - (86_400_000 if number < 300 else 0)
+        rig.broker.append("source", b"1", b"%d" % number, timestamp=timestamp)
+    for _ in range(9):
+        rig.step()
+
+    behind = seen(rig, overview).behind
+
+    assert behind == pytest.approx(86_400.0, abs=60.0)
+
+
+def test_of_an_even_backlog_the_age_falls_while_it_is_worked_off() -> None:
+    rig = Rig(same, {"concurrency": 1})
+    overview = Overview(rig.log_ends, "read_committed")
+    now = int(rig.clock.time() * 1000)
+    for number in range(2_000):
+        timestamp = now - 86_400_000 + number * 43_200
+        rig.broker.append("source", b"1", timestamp=timestamp)
+    for _ in range(3):
+        rig.runner.step()
+    rig.pool.hold = True
+    for _ in range(3):
+        rig.runner.step()
+
+    state = seen(rig, overview)
+
+    written = now / 1000 - 86_400 + state.committable * 43.2
+    assert 0 < state.committable < 2_000
+    assert state.behind == pytest.approx(rig.clock.time() - written, abs=1.0)
+
+
 def test_the_lag_of_a_partition_from_which_nothing_is_fetched_goes_on_growing() -> None:
     rig = Rig(same)
     overview = Overview(rig.log_ends, "read_committed")
@@ -155,6 +243,7 @@ def test_the_lag_of_a_partition_from_which_nothing_is_fetched_goes_on_growing() 
     rig.consumer.ends = lambda partitions: stale  # type: ignore[method-assign] # noqa: ARG005
     rig.consumer.pause([SOURCE])
     rig.log_ends.want("pipeline", [SOURCE], "read_committed")
+    rig.log_ends.look()
     assert seen(rig, overview).lag == 0
     rig.send("1", "2")
     rig.log_ends.look()

@@ -2,15 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from worker.flow.age import KEPT, Ages, Written, furthest
+from worker.flow.age import KEPT, Ages, Samples, furthest
 
 
 def test_between_two_samples_records_were_written_evenly() -> None:
-    written = Written()
+    written = Samples()
     written.note(10, 100.0)
     written.note(20, 200.0)
 
-    assert written.at(5) == 100.0
     assert written.at(10) == 100.0
     assert written.at(13) == 130.0
     assert written.at(20) == 200.0
@@ -18,7 +17,7 @@ def test_between_two_samples_records_were_written_evenly() -> None:
 
 
 def test_many_samples_are_thinned_out_and_say_the_same() -> None:
-    written = Written()
+    written = Samples()
     for offset in range(10 * KEPT):
         written.note(offset, offset * 2.0)
 
@@ -28,12 +27,30 @@ def test_many_samples_are_thinned_out_and_say_the_same() -> None:
     ]
 
 
-def test_a_record_that_is_read_again_says_nothing_new() -> None:
-    written = Written()
+def test_in_front_of_the_first_sample_nothing_is_known() -> None:
+    written = Samples()
     written.note(10, 100.0)
-    written.note(3, 999.0)
 
-    assert written.at(3) == 100.0
+    assert written.at(9) is None
+    assert written.above(9) == (10, 100.0)
+
+
+def test_what_is_learnt_later_of_an_earlier_record_counts_there() -> None:
+    written = Samples()
+    written.note(10, 100.0)
+    written.note(3, 30.0)
+
+    assert (written.at(3), written.at(10)) == (30.0, 100.0)
+
+
+def test_what_is_forgotten_lies_in_front_of_what_counts() -> None:
+    written = Samples()
+    for offset in (0, 5, 10):
+        written.note(offset, offset * 2.0)
+
+    written.forget(7)
+
+    assert (written.at(4), written.at(7)) == (None, 14.0)
 
 
 def test_what_is_all_finished_is_not_behind() -> None:
@@ -53,7 +70,7 @@ def test_the_age_is_that_of_the_first_record_that_is_not_finished() -> None:
 def test_of_a_backlog_at_the_start_timestamps_say_how_old_it_is() -> None:
     ages = Ages()
     ages.taken(0, 100.0)
-    ages.ended(1_000, 5_000.0)
+    ages.reached(1_000, 5_000.0)
 
     assert ages.behind(0, 1_000, time=5_001.0) == pytest.approx(4_901.0)
 
@@ -74,6 +91,34 @@ def test_what_was_not_read_yet_is_no_older_than_the_end_in_front_of_it() -> None
     ages.ended(15, 140.0)
 
     assert ages.behind(10, 15, time=190.0) == 60.0
+
+
+def test_a_backlog_of_two_ages_is_as_old_as_its_first_record() -> None:
+    ages = Ages()
+    ages.taken(1_500, 90_000.0)
+    ages.taken(0, 3_600.0)
+
+    assert ages.behind(0, 2_000, time=90_006.0) == 86_406.0
+
+
+def test_a_record_of_a_clock_that_is_ahead_is_as_old_as_the_end_behind_it_at_least() -> None:
+    ages = Ages()
+    ages.reached(1_000, 100.0)
+    ages.taken(40, 3_700.0)
+    ages.reached(1_000, 110.0)
+    ages.reached(1_200, 115.0)
+
+    assert ages.behind(40, 1_200, time=120.0) == 20.0
+    assert ages.no_later(1_100, 3_700.0) == 115.0
+    assert ages.no_later(1_200, 3_700.0) == 3_700.0
+
+
+def test_what_lies_in_front_of_all_that_is_known_is_of_unknown_age() -> None:
+    ages = Ages()
+    ages.taken(500, 90.0)
+    ages.reached(1_000, 100.0)
+
+    assert ages.behind(0, 1_000, time=120.0) is None
 
 
 def test_a_record_without_a_timestamp_says_nothing() -> None:

@@ -36,8 +36,8 @@ class Chunk:
     """Records that have to be durable before those of this chunk are sent."""
     sends: Sends | None = None
     """Those of its records that are followed."""
-    written: int = 0
-    """When its first message was, in milliseconds since 1970; not known where 0 or less."""
+    written: float = 0.0
+    """When its first message was, in seconds since 1970; not known where 0 or less."""
     number: int = field(init=False)
     """Records in all."""
     sent: int = field(init=False, default=0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from worker.engine.ends import LogEnds
 from worker.engine.partition import Partition
 from worker.engine.runner import Runner
-from worker.flow.age import Ages, furthest
+from worker.flow.age import furthest
 from worker.flow.health import PartitionState, PauseCause
-from worker.types import Isolation, TopicPartition
+from worker.types import Isolation
 
 
 class Overview:
@@ -16,32 +16,30 @@ class Overview:
     def __init__(self, log_ends: LogEnds, isolation: Isolation) -> None:
         self._log_ends = log_ends
         self._isolation: Isolation = isolation
-        self._ages: dict[TopicPartition, Ages] = {}
 
     def look(self, runner: Runner, now: float, time: float) -> tuple[PartitionState, ...]:
         """The states of the assigned partitions in order; `time` is in seconds since 1970."""
         partitions = sorted(runner.partitions.items())
         fetched = runner.consumer.ends(list(runner.partitions))
-        self._ages = {source: self._ages.get(source) or Ages() for source, _ in partitions}
         return tuple(
-            self._state(runner, partition, self._end(source, fetched.get(source)), now, time)
+            self._state(runner, partition, fetched.get(source), now, time)
             for source, partition in partitions
         )
 
-    def _end(self, source: TopicPartition, fetched: int | None) -> int | None:
-        asked = self._log_ends.known(source, self._isolation)
-        return fetched if asked is None else furthest(fetched, asked.offset)
-
     def _state(
-        self, runner: Runner, partition: Partition, end: int | None, now: float, time: float
+        self, runner: Runner, partition: Partition, fetched: int | None, now: float, time: float
     ) -> PartitionState:
-        source, tracker = partition.source, partition.tracker
-        ages = self._ages[source]
-        committed = None if partition.committed is None else partition.committed.offset
-        if partition.latest is not None:
-            ages.taken(partition.latest.offset(), partition.latest.timestamp()[1] / 1000)
+        source, tracker, ages = partition.source, partition.tracker, partition.ages
+        end, asked = fetched, self._log_ends.known(source, self._isolation)
+        if asked is not None:
+            end = furthest(fetched, asked.offset)
+            ages.ended(asked.offset, time - (now - asked.asked))
         if end is not None:
-            ages.ended(end, time)
+            ages.reached(end, time)
+        for message in (partition.first_unfinished(), partition.latest):
+            if message is not None:
+                ages.taken(message.offset(), message.timestamp()[1] / 1000)
+        committed = None if partition.committed is None else partition.committed.offset
         return PartitionState(
             source.topic,
             source.partition,

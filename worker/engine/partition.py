@@ -9,6 +9,7 @@ from math import inf
 from typing import Any, Final
 
 from worker.flow import envelope, later
+from worker.flow.age import Ages
 from worker.flow.attempts import Attempts
 from worker.flow.crashes import Note
 from worker.flow.fence import Fences, Lane, lane_of
@@ -39,6 +40,7 @@ class Partition:
     """
 
     __slots__ = (
+        "ages",
         "alive",
         "attempts",
         "closing",
@@ -74,6 +76,7 @@ class Partition:
         self.lanes = lanes
         self.committed = committed
         self.attempts = Attempts()
+        self.ages = Ages()
         self.flood: Flood | None = None
         """Where there is a limit, what has failed."""
         self.tier: int | None = None
@@ -98,7 +101,7 @@ class Partition:
         self.size = 0
         """Bytes of these."""
         self.latest: RawMessage | None = None
-        """The first message of the last fetch."""
+        """The last message of the last fetch."""
         self.runs: set[Run] = set()
         """Those that are out."""
 
@@ -127,7 +130,7 @@ class Partition:
     def take(self, fetch: Fetch) -> Fetch:
         """Queue the messages of a poll that are not finished already; returns these."""
         messages = fetch.messages
-        self.latest = messages[0]
+        self.latest = messages[-1]
         first, last = messages[0].offset(), messages[-1].offset()
         self.tracker.take(first, last)
         if last - first + 1 != len(messages):
@@ -138,6 +141,20 @@ class Partition:
         self.in_flight += len(fetch.messages)
         self.size += fetch.size
         return fetch
+
+    def first_unfinished(self) -> RawMessage | None:
+        """The message at `committable`, if it waits or is in a run that is out."""
+        offset = self.tracker.committable
+        out = (m for run in self.runs for m in run.messages if m.offset() == offset)
+        return next(out, None) or self.lanes.find(offset)
+
+    def written(self, message: RawMessage) -> float:
+        """When a message was written where it was read first, in seconds since 1970.
+
+        0 or less where that is not known.
+        """
+        time = message.timestamp()[1] if self.tier is None else later.written(message)
+        return self.ages.no_later(message.offset(), time / 1000)
 
     def _unfinished(self, fetch: Fetch) -> Fetch:
         """Without what an earlier owner of the partition has finished."""

@@ -25,6 +25,7 @@ from worker.engine.starts import starts_of
 from worker.engine.trial import Attempt, Trial
 from worker.errors import ClientError, PipelineFailed, WorkerError
 from worker.flow import crashes, envelope
+from worker.flow.age import Ages
 from worker.flow.backoff import backoff
 from worker.flow.crashes import Note
 from worker.flow.failures import FailureGroups
@@ -493,7 +494,9 @@ class Runner:
         else:
             self.counts.lost_offsets += max(0, start - partition.tracker.committable)
             self._behind.pop(source, None)
-            self._take_over_fences([self._replace(partition, start)])
+            successor = self._replace(partition, start)
+            successor.ages = Ages()
+            self._take_over_fences([successor])
 
     # --- settling ---
 
@@ -719,7 +722,7 @@ class Runner:
         successor = self._partition(
             partition.source, start, partition.committed, finished, partition.note, end
         )
-        successor.paused = partition.paused
+        successor.paused, successor.ages = partition.paused, partition.ages
         self.partitions[partition.source] = successor
         self.consumer.seek(partition.source, start)
         return successor

@@ -128,9 +128,9 @@ class Settlement:
         """Count the records of a chunk that is durable."""
         if chunk.sends is not None:
             chunk.sends.stored()
-        if chunk.written > 0:
-            age = self._clock.time() - chunk.written / 1000
-            self._counts.latency.note(age, chunk.messages)
+        age = self._clock.time() - chunk.written
+        if chunk.written > 0.0 and age >= 0.0:
+            self._counts.latency.note(age, chunk.messages - len(chunk.moved))
         dead = sum(chunk.dead_letters.values())
         self._counts.produced += chunk.number - dead - len(chunk.moved)
         self._counts.moved += len(chunk.moved)
@@ -283,7 +283,7 @@ class Settlement:
         told_apart = (messages, outcomes) if self.careful else ()
         chunk = Chunk(partition, ranges, len(messages), size, records, dead_letters, *told_apart)
         if messages:
-            chunk.written = messages[0].timestamp()[1]
+            chunk.written = partition.written(messages[0])
         return chunk
 
     def _without_condemned(self, run: Run, outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -103,6 +103,11 @@ class GatedLanes:
         """See `Lanes`."""
         return self._lanes.ranges(messages)
 
+    def find(self, offset: int) -> RawMessage | None:
+        """See `Lanes`."""
+        outside = (message for message in self._outside if message.offset() == offset)
+        return self._lanes.find(offset) or next(outside, None)
+
     def clear(self) -> int:
         """See `Lanes`."""
         outside = len(self._outside)

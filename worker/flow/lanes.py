@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
+from itertools import chain, islice
 from math import inf
 from operator import methodcaller
 from typing import Final, Protocol
@@ -65,6 +66,9 @@ class Lanes(Protocol):
 
     def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
         """The offsets that these messages of a run finish."""
+
+    def find(self, offset: int) -> RawMessage | None:
+        """The message at this offset, if it waits and is the first of its lane."""
 
     def clear(self) -> int:
         """Forget the messages that wait; returns how many they were."""
@@ -163,6 +167,10 @@ class OneLane:
     def ranges(self, messages: Sequence[RawMessage]) -> Ranges:
         """See `Lanes`; they are in order, and what lies between two was finished with the fetch."""
         return ((messages[0].offset(), messages[-1].offset() + 1),) if messages else ()
+
+    def find(self, offset: int) -> RawMessage | None:
+        """See `Lanes`."""
+        return _found(islice(self._queue, 1), offset)
 
     def clear(self) -> int:
         """See `Lanes`."""
@@ -278,6 +286,10 @@ class KeyLanes:
         """See `Lanes`."""
         return ranges_of(message.offset() for message in messages)
 
+    def find(self, offset: int) -> RawMessage | None:
+        """See `Lanes`."""
+        return _found(chain(self._ready, _sleeping(self._asleep)), offset)
+
     def clear(self) -> int:
         """See `Lanes`."""
         waiting, self._waiting = self._waiting, 0
@@ -387,6 +399,10 @@ class NoLanes:
         """See `Lanes`."""
         return ranges_of(message.offset() for message in messages)
 
+    def find(self, offset: int) -> RawMessage | None:
+        """See `Lanes`."""
+        return _found(chain(self._queue, _sleeping(self._asleep)), offset)
+
     def clear(self) -> int:
         """See `Lanes`."""
         return _emptied(self._queue) + _emptied(self._asleep)
@@ -414,6 +430,14 @@ def _wake(asleep: Sleepers, now: float, queue: deque[RawMessage]) -> float:
         awake.append(heappop(asleep)[-1])
     queue.extendleft(reversed(awake))
     return asleep[0][0] if asleep else inf
+
+
+def _sleeping(asleep: Sleepers) -> Iterator[RawMessage]:
+    return (message for _, _, message in asleep)
+
+
+def _found(messages: Iterable[RawMessage], offset: int) -> RawMessage | None:
+    return next((message for message in messages if message.offset() == offset), None)
 
 
 def _emptied(queue: deque[RawMessage] | Sleepers) -> int:

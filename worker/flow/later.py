@@ -117,6 +117,11 @@ def least_pause(delay: float) -> float:
     return min(1.0, delay / 10)
 
 
+def written(raw: RawMessage) -> int:
+    """When a message was written where it was read first; in milliseconds, 0 or less if unknown."""
+    return history_of(Message(raw)).timestamp
+
+
 def lane_of(raw: RawMessage) -> bytes | None:
     """The lane of a retry record, where order is kept."""
     return _last(raw, _LANE) or None

@@ -278,8 +278,9 @@ TABLE: Final = (
     histogram(
         "worker_latency_seconds",
         "How old messages were, by their timestamps, when all that has come of them was durable: "
-        "acknowledged by all in-sync replicas, or in a transaction that is committed. Those that "
-        "became durable together count with the first.",
+        "acknowledged by all in-sync replicas, or in a transaction that is committed. Each counts "
+        "once, after retry topics with the time at which it was first written; those that became "
+        "durable together count with the first, those of unknown age not at all.",
         lambda counts: counts.latency,
     ),
     by(
