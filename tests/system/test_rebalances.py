@@ -83,3 +83,20 @@ def test_a_member_without_partitions_is_ready(kafka: Kafka, tmp_path: Path, way:
     with spec.worker() as one, spec.worker() as other:
         one.until(lambda: one.owned() + other.owned() == 1 and one.is_ready() and other.is_ready())
         assert [one.stop(), other.stop()] == [0, 0]
+
+
+@in_each_way
+def test_a_member_that_joins_is_one_rebalance_for_each(
+    kafka: Kafka, tmp_path: Path, way: str
+) -> None:
+    spec = Spec(kafka, tmp_path, "echo", client={"group": GROUPS[way]})
+    spec.create_topics()
+
+    with spec.worker() as one:
+        one.until(lambda: one.owned() == 4)
+        with spec.worker() as other:
+            one.until(lambda: settled([one, other]))
+            found = one.count("rebalances"), other.count("rebalances")
+            assert [one.stop(), other.stop()] == [0, 0]
+
+    assert found == (2, 1)

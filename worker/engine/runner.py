@@ -36,6 +36,7 @@ from worker.flow.later import due_first, least_pause
 from worker.flow.offsets import Ranges
 from worker.flow.pressure import Pressure
 from worker.flow.rate import Rate, Unlimited
+from worker.flow.rebalances import Rebalances
 from worker.flow.timing import Laps
 from worker.ports import Clock, Commits, Observer, Offsets
 from worker.types import (
@@ -105,6 +106,7 @@ class Runner:
         self._pool = pool
         self._clock = clock
         self._rate = Unlimited() if job.rate is None else Rate(job.rate)
+        self._rebalances = Rebalances()
         self._breaker = job.breaker
         self._may_flood = job.settings.flood_limit is not None
         self._going: Sequence[Partition] = ()
@@ -200,7 +202,7 @@ class Runner:
 
     def assigned(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
         """Take partitions over from their committed offset, or from where they start."""
-        with self._rebalance():
+        with self._rebalance(begins=self._rebalances.assigned(len(committed))):
             return self._take_over(committed)
 
     def _take_over(self, committed: Mapping[TopicPartition, Commit | None]) -> Offsets:
@@ -234,7 +236,7 @@ class Runner:
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Finish what handlers have of these partitions, commit it, and forget them."""
         leaving = [self.partitions[p] for p in partitions if p in self.partitions]
-        with self._rebalance():
+        with self._rebalance(begins=self._begins_without(leaving)):
             self._finish(leaving, self._clock.monotonic() + self.job.settings.revoke_timeout)
             self._give_back(leaving)
             self.committer.commit_now(leaving, wait=True)
@@ -244,16 +246,20 @@ class Runner:
 
     def lost(self, partitions: Sequence[TopicPartition]) -> None:
         """Forget partitions without committing; a transaction with results of theirs is over."""
-        with self._rebalance():
+        leaving = [self.partitions[p] for p in partitions if p in self.partitions]
+        with self._rebalance(begins=self._begins_without(leaving)):
             self._drop(partitions)
             self.committer.commit_now((), wait=True)
         log.warning("%s: lost %s", self.job.name, named(partitions))
 
+    def _begins_without(self, leaving: Sequence[Partition]) -> bool:
+        return self._rebalances.taken(len(leaving), left=len(self.partitions) - len(leaving))
+
     @contextmanager
-    def _rebalance(self) -> Iterator[None]:
-        """Count what the `with` block does as a rebalance; nothing else goes on meanwhile."""
+    def _rebalance(self, *, begins: bool) -> Iterator[None]:
+        """Time what the `with` block does for a rebalance; nothing else goes on meanwhile."""
         self._laps.end("poll")
-        self.counts.rebalances += 1
+        self.counts.rebalances += begins
         begun = self._clock.monotonic()
         try:
             yield

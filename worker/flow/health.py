@@ -72,6 +72,7 @@ class Counts:
     commits: int = 0
     commit_failures: int = 0
     rebalances: int = 0
+    """Those in which partitions came or went: see `flow.rebalances`."""
     lost_offsets: int = 0
     """Messages that were gone from the log before they could be read."""
     repairs: dict[str, int] = field(default_factory=dict)

@@ -243,7 +243,8 @@ TABLE: Final = (
     count(
         "worker_rebalances_total",
         "rebalances",
-        "Rebalances of the group.",
+        "Rebalances in which partitions of this worker came or went; giving all back and being "
+        "assigned some is one.",
         lambda counts: counts.rebalances,
     ),
     histogram(
