@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.helm.chart import CASES, Chart, Document, pods
+from tests.helm.chart import CASES, ROOT, Chart, Document, pods
 
 LABELS = {
     "helm.sh/chart",
@@ -199,6 +199,21 @@ def test_what_a_user_gives_takes_the_place_of_what_the_chart_has(chart: Chart) -
     assert "startupProbe" not in rendered.container
     (constraint,) = rendered.pod["topologySpreadConstraints"]
     assert constraint["labelSelector"] == {"matchLabels": {"team": "data"}}
+
+
+def test_pods_are_what_the_image_is_made_for(chart: Chart) -> None:
+    """Its words are those of the last stage."""
+    lines = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2].splitlines()
+    image = {word: rest for word, _, rest in (line.partition(" ") for line in lines)}
+    rendered = chart.render("handlers")
+    security = rendered.pod["securityContext"]
+    mounts = {one["name"]: one["mountPath"] for one in rendered.container["volumeMounts"]}
+
+    assert image["ENTRYPOINT"] == '["worker"]'
+    assert "command" not in rendered.container
+    assert image["USER"] == f"{security['runAsUser']}:{security['runAsGroup']}"
+    assert image["EXPOSE"] == str(rendered.container["ports"][0]["containerPort"])
+    assert mounts["handlers"] == f"{image['WORKDIR']}/handlers"
 
 
 def test_values_may_hold_templates_where_they_name_objects(chart: Chart) -> None:
