@@ -12,6 +12,7 @@ from worker.flow.doctor import (
     Facts,
     Finding,
     Source,
+    Standing,
     Working,
     findings,
     is_busy,
@@ -167,7 +168,7 @@ def test_handlers_that_take_most_of_the_loops_time_are_slow() -> None:
         "10.0 messages a second are handled, 20.0 come, and 1,000 wait; "
         "90% of the loop's time goes there"
     )
-    assert finding.advice.startswith("say `ordering: key`")
+    assert finding.advice == "raise `concurrency`, now 1, up to its 2 partitions"
 
 
 def test_without_shares_handlers_are_slow_when_all_of_them_are_at_work() -> None:
@@ -185,7 +186,66 @@ def test_more_handlers_are_advised_where_keys_are_handled_beside_each_other() ->
         "slow_handler",
     )
 
-    assert finding.advice == "raise `concurrency`, now 8"
+    assert finding.advice.startswith("raise `concurrency`, now 8, where the handler waits")
+    assert "pool: process" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        ({"concurrency": 1}, "raise `concurrency`, now 1, up to its 2 partitions"),
+        ({"concurrency": 1, "ordering": "none"}, "raise `concurrency`, now 1"),
+        ({"concurrency": 2, "batch": 50}, "give its topics more partitions, now 2"),
+        ({"concurrency": 2}, "say `ordering: key`"),
+        ({"concurrency": 4, "pool": "process", "ordering": "key"}, "start the worker on more"),
+    ],
+)
+def test_what_makes_handlers_faster_is_what_holds_them_now(
+    settings: dict[str, Any], advice: str
+) -> None:
+    found = replace(facts(500, 500, working=BUSY, **settings), cores=2)
+
+    assert one(found, "slow_handler").advice.startswith(advice)
+
+
+def test_of_records_without_keys_no_order_by_key_is_advised() -> None:
+    finding = one(replace(facts(500, 500, working=BUSY), cores=2, sampled=1_000), "slow_handler")
+
+    assert finding.advice.startswith("say `ordering: none`")
+
+
+HUNG = Standing(TopicPartition("orders", 0), 1_000, 75.0)
+
+
+def test_a_handler_that_does_not_come_back_is_named_and_nothing_else_is_blamed() -> None:
+    working = replace(BUSY, handled=0.0, standing=(HUNG,), mean=0.001, p99=0.01)
+
+    finding = one(facts(401, 0, 0, working=working), "hanging")
+
+    assert "of orders[0] is at offset 1000; nothing" in finding.evidence
+    assert "75 s, and 401 messages wait" in finding.evidence
+
+
+@pytest.mark.parametrize(("seconds", "mean"), [(29.0, None), (75.0, 8.0)])
+def test_slow_is_not_hanging(seconds: float, mean: float | None) -> None:
+    working = replace(BUSY, standing=(HUNG._replace(seconds=seconds),), mean=mean, p99=mean)
+
+    assert "hanging" not in {one.code for one in findings(facts(401, 0, working=working))}
+
+
+def test_beside_a_hanging_message_other_partitions_are_judged_as_ever() -> None:
+    working = replace(BUSY, standing=(HUNG,))
+
+    found = findings(facts(401, 900, 0, working=working))
+
+    assert [one.code for one in found] == ["hanging", "hot_partition", "slow_handler"]
+    assert "100% of 900 messages" in found[1].evidence
+
+
+def test_of_a_stopped_pipeline_only_why_it_has_stopped_is_a_cause() -> None:
+    stopped = replace(BUSY, failed="no such topic")
+
+    assert one(facts(900, 0, working=stopped), "failed")
 
 
 def test_a_slow_handler_without_lag_is_none_of_our_business() -> None:

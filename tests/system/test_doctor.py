@@ -117,7 +117,8 @@ def test_a_handler_that_is_too_slow_is_told_with_how_long_messages_take(
     assert re.match(r"a message takes .*s on average, and 99 of 100 at most .*s; ", evidence)
     assert "messages a second are handled, 0.0 come" in evidence
     assert found["pipelines"]["pipeline"]["shares"]["handler"] > 0.5
-    assert "`ordering: key`" in finding(found, "slow_handler")["advice"]
+    advice = finding(found, "slow_handler")["advice"]
+    assert advice == "raise `concurrency`, now 2, up to its 4 partitions"
     assert found["worker"] == f"http://127.0.0.1:{clinic.port}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Final, Literal, NamedTuple
 
@@ -33,6 +33,10 @@ FAILING: Final = 0.3
 """Failed attempts for each handled message from which on they are what keeps handlers busy."""
 HEADERS: Final = 16_384
 """Bytes that a dead letter has beside its message, at most."""
+STANDS: Final = 30.0
+"""Seconds for which one message is the first of its partition before that is worth a word..."""
+STANDS_FACTOR: Final = 10.0
+"""...if that is so many times what a message takes on average."""
 LONG_WAIT: Final = 30.0
 """Seconds that one message may hold up its partition in the ordinary course of its retries."""
 
@@ -112,6 +116,16 @@ class Source:
         return 0 if self.committed is None else max(0, self.committed - before)
 
 
+class Standing(NamedTuple):
+    """A partition whose first unfinished message was the same at both moments, and at work."""
+
+    source: TopicPartition
+    offset: int
+    """Of that message, or where the one before it was."""
+    seconds: float
+    """Since the committed offset has moved."""
+
+
 @dataclass(frozen=True, slots=True)
 class Working:
     """What a worker says of a pipeline, at the second moment or between the two."""
@@ -137,6 +151,7 @@ class Working:
     """Messages whose handlers take longer than `timeout`."""
     held: tuple[str, ...] = ()
     """Partitions that are not read on, each with what holds it."""
+    standing: tuple[Standing, ...] = ()
     last_failure: str | None = None
 
 
@@ -187,6 +202,27 @@ class Facts:
     def is_behind(self) -> bool:
         """Whether there is so much lag that its cause is of interest."""
         return self.lag >= BEHIND
+
+    @property
+    def standing(self) -> Sequence[Standing]:
+        """Partitions that wait for one message, which has been at work for long."""
+        working = self.working or Working()
+        long = max(STANDS, STANDS_FACTOR * (working.mean or 0.0))
+        return [one for one in working.standing if one.seconds >= long]
+
+    @property
+    def moving(self) -> Facts:
+        """The same without these, since more handlers or other keys would not help them."""
+        standing = {one.source for one in self.standing}
+        others = {source: one for source, one in self.sources.items() if source not in standing}
+        return replace(self, sources=others)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it handles nothing whatever waits, as far as the worker says."""
+        working = self.working or Working()
+        why = working.failed, working.blocked, working.hindered, working.breaker_open
+        return any(one is not None for one in why)
 
     @property
     def handlers(self) -> int:
@@ -249,6 +285,20 @@ def _hanging(facts: Facts) -> Iterator[Finding]:
             f"{len(working.overrunning)} messages, such as {working.overrunning[0]}",
             "give what the handler calls a time-out of its own that is shorter",
         )
+    elif facts.standing:
+        first = max(facts.standing, key=lambda one: one.seconds)
+        lag = sum(
+            facts.sources[one.source].lag for one in facts.standing if one.source in facts.sources
+        )
+        yield Finding(
+            "problem",
+            "hanging",
+            "a handler does not come back, and what is behind its message is not committed",
+            f"the first unfinished message of {first.source} is at offset {first.offset}; nothing "
+            f"of it was committed for {first.seconds:.0f} s, and {lag:,} messages wait",
+            "give what the handler calls a time-out, and the pipeline a `timeout`; until then only "
+            "a restart frees the partition",
+        )
     elif working.held:
         yield Finding(
             "warning",
@@ -277,7 +327,8 @@ def _lost(facts: Facts) -> Iterator[Finding]:
 
 
 def _hot_partition(facts: Facts) -> Iterator[Finding]:
-    if not facts.is_behind or len(facts.sources) < 2:
+    facts = facts.moving
+    if facts.stopped or not facts.is_behind or len(facts.sources) < 2:
         return
     source, one = max(facts.sources.items(), key=lambda item: item[1].lag)
     share, fair = one.lag / facts.lag, 1 / len(facts.sources)
@@ -317,15 +368,15 @@ def _hot_key(facts: Facts) -> Iterator[Finding]:
 
 
 def _slow_handler(facts: Facts) -> Iterator[Finding]:
-    working = facts.working
-    if working is None or not facts.is_behind or not is_busy(facts):
+    working, lag = facts.working, facts.moving.lag
+    if working is None or facts.stopped or lag < BEHIND or not is_busy(facts):
         return
     yield Finding(
         "problem",
         "slow_handler",
         "its handlers are at work all the time, and more messages wait",
         f"{_durations(working)}{working.handled:,.1f} messages a second are handled, "
-        f"{facts.arriving:,.1f} come, and {facts.lag:,} wait{_share(working, 'handler')}",
+        f"{facts.arriving:,.1f} come, and {lag:,} wait{_share(working, 'handler')}",
         _faster(facts),
     )
 
@@ -357,12 +408,30 @@ def _share(working: Working, stage: str) -> str:
     return "" if share is None else f"; {share:.0%} of the loop's time goes there"
 
 
+BATCHES: Final = "of a handler of batches add partitions"
+
+
 def _faster(facts: Facts) -> str:
     """The nearest way to more messages a second."""
-    settings = facts.settings
-    if settings.ordering == "partition":
-        return "say `ordering: key`, so that more than one message of a partition is handled"
-    return f"raise `concurrency`, now {settings.concurrency or facts.cores}"
+    settings, number = facts.settings, len(facts.sources)
+    concurrency = settings.concurrency or facts.cores
+    if settings.pool == "process" and concurrency >= facts.cores:
+        return "start the worker on more machines, or make the handler faster"
+    if settings.ordering != "partition" and concurrency >= facts.cores:
+        return (
+            f"raise `concurrency`, now {concurrency}, where the handler waits for others; where it "
+            "computes, a sync one gets on with `pool: process`"
+        )
+    if settings.ordering != "partition" or concurrency < number:
+        most = f", up to its {number} partitions" if settings.ordering == "partition" else ""
+        return f"raise `concurrency`, now {concurrency}{most}"
+    if settings.batch is not None:
+        return f"give its topics more partitions, now {number}: of each one batch is handled"
+    if facts.sampled and not facts.keys:
+        return f"say `ordering: none`, since records have no keys; {BATCHES}"
+    return (
+        "say `ordering: key`, so that more than one message of a partition is handled; " + BATCHES
+    )
 
 
 def _too_few_partitions(facts: Facts) -> Iterator[Finding]:
@@ -389,7 +458,7 @@ def _too_few_lanes(facts: Facts) -> Iterator[Finding]:
             "it has more handlers than lanes",
             f"concurrency: {wanted}, and ordering: partition handles one message of each of "
             f"{number} partitions at a time",
-            "say `ordering: key`",
+            f"say `ordering: key`, or `concurrency: {number}` for a handler of batches",
         )
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from worker.app import examine
 from worker.errors import ClientError, NoWorker
-from worker.flow.doctor import Durations, Facts, Finding, Source, Working, findings
+from worker.flow.doctor import Durations, Facts, Finding, Source, Standing, Working, findings
 from worker.kafka.admin import GroupInfo, KafkaAdmin
 from worker.kafka.config import client_versions
 from worker.kafka.reader import Bounds, Reader
@@ -245,6 +245,7 @@ def _working(name: str, before: _Look, after: _Look) -> Working | None:
             for one in later.overrunning
         ),
         held=tuple(_held(later)),
+        standing=tuple(_standing(earlier, later)),
         last_failure=next((f"{one.reason} {one.error}" for one in later.failures), None),
     )
 
@@ -253,6 +254,15 @@ def _held(pipeline: PipelineStats) -> Iterable[str]:
     for one in pipeline.partitions:
         if one.held_by is not None:
             yield f"{one.topic}/{one.partition}/{one.held_by}"
+
+
+def _standing(before: PipelineStats, after: PipelineStats) -> Iterable[Standing]:
+    """Partitions that have not got on between two looks, and have messages at work."""
+    earlier = {(one.topic, one.partition): one.committable for one in before.partitions}
+    for one in after.partitions:
+        if one.at_work and earlier.get((one.topic, one.partition)) == one.committable:
+            source = TopicPartition(one.topic, one.partition)
+            yield Standing(source, one.committable, one.commit_age)
 
 
 def _shares(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:

@@ -42,6 +42,7 @@ class PartitionStats(BaseModel):
     topic: str
     partition: int
     position: int
+    committable: int
     committed: int | None
     end: int | None
     lag: int | None
@@ -54,6 +55,7 @@ class PartitionStats(BaseModel):
     starts: int
     suspect: int | None
     at_work: int | None = None
+    commit_age: float = 0.0
     progress: Progress
 
     @property
