@@ -108,6 +108,16 @@ SPEC = "name: x\nkafka: {brokers: 'k:1'}\npipelines:\n  p: {from: t, handler: h}
         ),
         (
             "keda",
+            {"spec": SPEC.replace("from: t", "from: t, group: no"), "partitions": {"t": 1}},
+            "spec: pipelines.p.group: the chart has to know it, and Helm takes it for false",
+        ),
+        (
+            "keda",
+            {"spec": SPEC.replace("  p:", "  on:"), "partitions": {"t": 1}},
+            "spec: the name of pipelines.true: the chart has to know it",
+        ),
+        (
+            "keda",
             {"keda.minReplicas": 0},
             "keda.minReplicas: pipelines.every reads by a pattern",
         ),

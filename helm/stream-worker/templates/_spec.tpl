@@ -19,8 +19,16 @@
 {{- $run | toJson -}}
 {{- end }}
 
+{{/* Refuse what Helm takes for true or false, such as `on` and `no`, and the worker for a text: `key` and `text`. */}}
+{{- define "stream-worker.unquoted" -}}
+{{- if has (.text | toString) (list "true" "false") -}}
+{{- fail (printf "spec: %s: the chart has to know it, and Helm takes it for %v; put it in quotes" .key .text) -}}
+{{- end -}}
+{{- end }}
+
 {{/* A value of the spec, `text` at `key`, with its `${NAME}` and `${NAME:default}` as the pod will see them. */}}
 {{- define "stream-worker.resolved" -}}
+{{- include "stream-worker.unquoted" . -}}
 {{- $root := .root -}}
 {{- $key := .key -}}
 {{- $text := .text | toString -}}
@@ -101,7 +109,8 @@
 {{- $read := list -}}
 {{- range $name, $pipeline := include "stream-worker.pipelines" . | fromJson -}}
 {{- $prefix := printf "pipelines.%s" $name -}}
-{{- $group := $pipeline.group | default (printf "%s.%s" $spec.name $name) -}}
+{{- include "stream-worker.unquoted" (dict "key" (printf "the name of pipelines.%s" $name) "text" $name) -}}
+{{- $group := hasKey $pipeline "group" | ternary $pipeline.group (printf "%v.%s" $spec.name $name) -}}
 {{- $topics := list -}}
 {{- range kindIs "slice" $pipeline.from | ternary $pipeline.from (list $pipeline.from) -}}
 {{- $topics = append $topics (include "stream-worker.resolved" (dict "root" $root "key" (printf "%s.from" $prefix) "text" .)) -}}
