@@ -164,6 +164,13 @@ def test_a_topic_is_foreseen_as_large_as_it_will_be_if_that_is_known() -> None:
     assert (grown.partitions, made.partitions, unknown) == (8, 8, None)
 
 
+def test_a_setting_that_is_no_number_is_left_to_the_broker_to_refuse() -> None:
+    made = as_foreseen(declared(partitions=1, config={"max.message.bytes": "much"}), None)
+
+    assert made is not None
+    assert (made.max_message_bytes, made.config) == (0, {})
+
+
 def test_a_group_that_has_not_begun_and_one_that_nobody_has_tell_of_a_new_name() -> None:
     committed = {"shop.old": ["orders"], "shop.other": ["returns"], "shop.mine": ["orders"]}
     groups = ["shop.new", "shop.mine"]

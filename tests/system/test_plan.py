@@ -223,6 +223,15 @@ def test_partitions_are_added_and_those_of_tiers_with_them(kafka: Kafka, tmp_pat
     assert yard.run("plan", "--check")[0] == 1
 
 
+def test_what_nobody_reads_is_made_where_it_is_declared(kafka: Kafka, tmp_path: Path) -> None:
+    yard = Yard(kafka, tmp_path, {"retry": {"attempts": 2}})
+    del yard.pipeline["dead_letter"]
+    yard.topics[f"{yard.group}.redrive"] = {"partitions": 1}
+    yard.write()
+
+    assert topics_of(yard.applied()["done"]) == [*yard.topics]
+
+
 def test_settings_change_one_by_one_and_others_stay(kafka: Kafka, tmp_path: Path) -> None:
     yard = Yard(kafka, tmp_path)
     yard.write()
@@ -246,6 +255,20 @@ def test_settings_change_one_by_one_and_others_stay(kafka: Kafka, tmp_path: Path
     changed = yard.described(yard.target)[1]
     assert (changed["retention.ms"], changed["max.message.bytes"]) == ("86400000", "5000")
     assert yard.plan()["steps"] == []
+
+
+def test_a_tier_that_would_lose_its_messages_as_declared_is_told(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    yard = Yard(kafka, tmp_path)
+    yard.topics[yard.tiers[0]] = {"config": {"retention.ms": 60_000}}
+    yard.write()
+
+    left = yard.plan()["left"]
+    code, *_ = yard.run("plan", "--check")
+
+    assert "has retention.ms=60000, and messages wait there for 60s" in texts(left)
+    assert code == 1
 
 
 def test_a_tier_that_is_not_configured_any_more_goes_when_it_is_asked_for_and_holds_nothing(

@@ -5,7 +5,7 @@ from worker.app.checks import Check, check, load, unreadable
 from worker.app.options import Options, Wrap
 from worker.app.processes import longest_drain, supervise
 from worker.app.rehearsal import Around, Rehearsal, Rehearsed
-from worker.app.retrytopics import left_behind, source_names, tiers_gone
+from worker.app.retrytopics import left_behind, source_names, tiers_gone, unfit
 from worker.app.rights import needed
 from worker.app.topics import examine, named_topics
 from worker.app.wanted import (
@@ -48,5 +48,6 @@ __all__ = [
     "supervise",
     "tiers_gone",
     "tiers_of",
+    "unfit",
     "unreadable",
 ]

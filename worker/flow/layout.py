@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -12,6 +13,7 @@ from worker.types import TopicInfo
 
 _MORE_IS_FINE: Final = {"retention.ms", "retention.bytes", "max.message.bytes"}
 """Settings of topics of our own of which a larger value, or -1 for no bound, does as well."""
+_INTEGER: Final = re.compile(r"-?\d{1,18}")
 _NOTHING: Final = TopicSettings()
 
 
@@ -149,8 +151,19 @@ def as_foreseen(wanted: Wanted, there: TopicInfo | None) -> TopicInfo | None:
     number = wanted.settings.partitions
     if there is not None:
         return replace(there, partitions=max(there.partitions, number or 0))
-    limit = wanted.settings.config.get("max.message.bytes", 0)
-    return None if number is None else TopicInfo(number, int(limit))
+    return None if number is None else as_made(wanted.settings)
+
+
+def as_made(settings: TopicSettings) -> TopicInfo:
+    """A topic that is made so, as far as that says what it is."""
+    written = {name: as_kafka_writes(value) for name, value in settings.config.items()}
+    config = {
+        name: value
+        for name, value in written.items()
+        if name not in _MORE_IS_FINE or _INTEGER.fullmatch(value)  # a broker will refuse others
+    }
+    limit = int(config.get("max.message.bytes", 0))
+    return TopicInfo(settings.partitions or 0, limit, None, config)
 
 
 def forsaken(

@@ -19,6 +19,7 @@ from worker.app import (
     retry_topics,
     source_names,
     tiers_gone,
+    unfit,
 )
 from worker.errors import ClientError, TopicsRefused
 from worker.flow.acls import is_granted, refusals
@@ -32,6 +33,7 @@ from worker.flow.layout import (
     Step,
     Wanted,
     as_foreseen,
+    as_made,
     forsaken,
     immovable,
     spread,
@@ -102,6 +104,7 @@ class Planner:
         for wanted in (*named, *implied):
             plan.steps += steps_to(wanted, known.get(wanted.topic))
             plan.immovable += immovable(wanted, known.get(wanted.topic))
+        plan.immovable += self._lossy(implied)
         plan.warnings += spread(plan.steps)
         self._add_rights(plan, [*there, *(one.topic for one in named)])
         self._add_deletions(plan, there)
@@ -163,6 +166,12 @@ class Planner:
         for topic, settings in made.items():
             yield self._own(topic, settings, (name, "retry", "topics"), "that of its sources")
 
+    def _lossy(self, implied: Sequence[Wanted]) -> Iterator[Note]:
+        """What the spec says of tiers and fences with which no worker starts."""
+        made = {one.topic: as_made(one.settings) for one in implied}
+        for problem in unfit(self._document, list(self._spec.pipelines), made):
+            yield Note(f"{problem.file}:{problem.line}", problem.text)
+
     def _own(
         self, topic: str, settings: TopicSettings, path: tuple[str, ...], like: str = ""
     ) -> Wanted:
@@ -188,10 +197,14 @@ class Planner:
 
     def _all_implied(self) -> set[str]:
         """Topics that the spec implies, be some of them declared as well."""
-        topics = set(implied_topics(self._spec))
-        for name in self._spec.pipelines:
-            topics.update(retry_topics(self._spec, name, None))
-        return topics
+        names = self._spec.pipelines
+        tiers = {topic for name in names for topic in retry_topics(self._spec, name, None)}
+        unread = {
+            redrive_topic(self._spec.group(name))
+            for name in names
+            if redrive_of(self._spec, name) is None
+        }
+        return (tiers | implied_topics(self._spec).keys()) - unread
 
     def _origin(self, path: tuple[str | int, ...]) -> str:
         place = self._document.problem(path, "")
