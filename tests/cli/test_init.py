@@ -21,7 +21,7 @@ def run(folder: Path, *command: str | Path) -> Run:
     return subprocess.run(
         [sys.executable, "-m", *map(str, command)],
         cwd=folder,
-        env={**kept, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**kept, "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=120,
