@@ -11,11 +11,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from configparser import RawConfigParser
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any, Final
 
 import certifi
@@ -36,8 +36,19 @@ ENV PATH=/usr/local/bin:/usr/bin:/bin
 RUN ["python3", "--version"]
 """
 IMAGE: Final = f"stream-worker:{__version__}"
+GUARD: Final = """
+cat
+buildah --root="$1/storage" --runroot="$1/run" umount --all
+umount "$1/storage/overlay"
+rm -rf "$1"
+"""
+"""Removes a folder of images when the pipe closes from whoever made it, even by a kill."""
 SECRET: Final = "nobody-is-to-see-this"
 """Stands in pip's settings while the image is built."""
+
+
+class CommandFailed(Exception):
+    """A command ended badly: its text, and what it has printed."""
 
 
 class Unbuildable(Exception):
@@ -119,12 +130,6 @@ class Builder:
         described = json.loads(self._description(name).read_text())
         return Image(Path(described["root"]), described["inspected"])
 
-    def close(self) -> None:
-        """Let go of all files, so that the folder can be removed."""
-        self._buildah("umount", "--all")
-        overlays = self._store / "storage" / "overlay"
-        subprocess.run(["umount", "--quiet", overlays], check=False)  # not there with other drivers
-
     def _description(self, name: str) -> Path:
         return self._store / f"{name}.json"
 
@@ -136,14 +141,12 @@ class Builder:
 @contextmanager
 def built_image() -> Iterator[str]:
     """Yield the folder of a `Builder` that has built the image; raises `Unbuildable`."""
-    with TemporaryDirectory(prefix="stream-worker-images-") as folder, ExitStack() as stack:
-        store = Path(folder)
+    with temporary_folder() as store:
         builder = Builder(store)
         try:
             install_tools()
-            stack.callback(builder.close)
             build_base(builder, store / "base")
-        except (OSError, subprocess.CalledProcessError) as error:
+        except (OSError, CommandFailed) as error:
             raise Unbuildable(str(error)) from error
         builder.build(
             IMAGE,
@@ -152,7 +155,21 @@ def built_image() -> Iterator[str]:
             *("--build-arg", "VERSION=1.2.3", "--build-arg", "REVISION=abc"),
             *(f"--secret=id={name},src={file}" for name, file in pip_files(store).items()),
         )
-        yield folder
+        yield str(store)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder of images for as long as the block goes on."""
+    folder = mkdtemp(prefix="stream-worker-images-")
+    with subprocess.Popen(
+        ["sh", "-c", GUARD, "guard", folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ):
+        yield Path(folder)
 
 
 def install_tools() -> None:
@@ -196,10 +213,8 @@ def pip_files(folder: Path) -> dict[str, Path]:
 
 
 def output(command: Sequence[str], environ: Mapping[str, str] | None = None) -> str:
-    """What a command prints; raises `CalledProcessError`, with what it has complained of."""
+    """What a command prints; raises `CommandFailed`."""
     done = subprocess.run(command, check=False, env=environ, capture_output=True, text=True)
     if done.returncode != 0:
-        error = subprocess.CalledProcessError(done.returncode, command)
-        error.add_note(f"{done.stdout}\n{done.stderr}")
-        raise error
+        raise CommandFailed(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
     return done.stdout
