@@ -11,7 +11,7 @@ import pytest
 import worker
 
 LAYERS = (
-    ("types", "version", "spawn"),
+    ("types", "version", "spawn", "repeats"),
     ("errors", "settings"),
     ("ports", "handlers", "serdes", "flow", "spec"),
     ("kafka", "engine", "processes", "observe", "http"),

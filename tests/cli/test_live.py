@@ -24,27 +24,29 @@ def numbers(
     )
 
 
-def test_without_a_terminal_there_is_a_line_per_pipeline_now_and_then(
-    capsys: pytest.CaptureFixture[str],
+def test_without_a_terminal_there_is_a_line_of_the_log_per_pipeline_now_and_then(
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO")
     now = [0.0]
     with LineView(lambda: 5000, lambda: now[0]) as view:
         view.show(SNAPSHOT)
-        assert capsys.readouterr().err == ""
+        assert caplog.messages == []
         now[0] = LINE_EVERY
         view.show(SNAPSHOT)
         view.show(SNAPSHOT)
 
-    assert capsys.readouterr().err.splitlines() == [
+    assert caplog.messages == [
         f"delays: running, {numbers(1234, 1000, 200, 34, 100)}",
-        f"alerts: failed: a \\x1b[2J pill, {numbers(0, 0, 0, 0, 0, lag='-')}",
+        f"alerts: failed: a \x1b[2J pill, {numbers(0, 0, 0, 0, 0, lag='-')}",
         "fed 5,000",
     ]
 
 
 def test_what_waits_in_retry_topics_is_told_apart_from_other_lag(
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO")
     lags = {"orders": 4, "g.retry.0": 2, "g.retry.1": 1}
     partitions = tuple(
         PartitionState(topic, 0, 10, 10, None, 10 + lag, 0, paused=True)
@@ -57,7 +59,7 @@ def test_what_waits_in_retry_topics_is_told_apart_from_other_lag(
         now[0] = LINE_EVERY
         view.show(waits)
 
-    assert "lag 7, waiting 3, in flight 0" in capsys.readouterr().err
+    assert "lag 7, waiting 3, in flight 0" in caplog.text
 
 
 def test_on_a_terminal_the_table_has_every_pipeline_and_escapes_what_it_shows() -> None:

@@ -133,6 +133,15 @@ def test_the_port_alone_needs_no_scheme_and_the_variable_names_a_worker_too(tmp_
         assert worker("top", folder=tmp_path, WORKER_URL=place)[0] == 0
 
 
+def test_characters_that_standard_output_does_not_have_are_escapes(tmp_path: Path) -> None:
+    with served(scene()) as address:
+        code, out, err = worker("top", address, folder=tmp_path, PYTHONIOENCODING="ascii")
+
+    assert (code, err) == (0, "")
+    assert "bookings" in out
+    assert r"\u2588" in out
+
+
 def test_nobody_who_answers_is_said_in_a_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

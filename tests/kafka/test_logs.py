@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from worker.kafka.logs import KINDS, ClientLog, RateLimit
+from worker.kafka.logs import ClientLog
+from worker.repeats import KINDS, RateLimit
 from worker.testing import ManualClock
 
 INTERVAL = 30.0
@@ -66,6 +67,15 @@ def test_lines_of_different_kinds_do_not_count_together() -> None:
     lines.log("broker is up")
 
     assert lines.told == ["broker is down", "broker is up"]
+
+
+def test_addresses_of_objects_are_numbers() -> None:
+    lines = Lines()
+
+    for place in ("0x7f38aa12", "0x7f38bb1f"):
+        lines.log("<Connection at %s> failed", place)
+
+    assert lines.told == ["<Connection at 0x7f38aa12> failed"]
 
 
 def test_what_was_held_back_is_summed_up_although_nothing_more_comes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -130,6 +131,19 @@ def test_an_exporter_that_is_not_installed_is_told_with_what_to_install(
 
     with pytest.raises(BadEnvironment, match=r"pip install 'stream-worker\[otlp-grpc\]'"):
         exporter_of("otlp", "traces", {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"})
+
+
+def test_what_an_exporter_says_again_and_again_is_summed_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    exporter = exporter_of("console", "traces", {})
+    logger = logging.getLogger(type(exporter).__module__)
+
+    for _ in range(3):
+        logger.error("the collector is away")
+
+    assert caplog.text.count("the collector is away") == 1
+    logger.filters.clear()
 
 
 class Hanging(SpanExporter):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from importlib import import_module
 from typing import Any, Final
 
@@ -79,7 +81,12 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Call the command; `WorkerError` ends as a message and an exit code, not a traceback."""
+        """Call the command; `WorkerError` ends as a message and an exit code, not a traceback.
+
+        So does what standard output has no characters for: it is written as escapes.
+        """
+        if isinstance(sys.stdout, io.TextIOWrapper):  # `>&-` leaves none
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except WorkerError as error:

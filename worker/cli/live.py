@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-import click
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -15,6 +15,8 @@ from rich.text import Text
 from worker.cli.tables import laid_out
 from worker.flow.health import PipelineState, Snapshot
 from worker.observe.text import escaped
+
+log = logging.getLogger(__name__)
 
 LINE_EVERY: Final = 5.0
 """Seconds between two lines where there is no terminal."""
@@ -77,7 +79,7 @@ class TableView:
 
 
 class LineView:
-    """A line per pipeline every five seconds."""
+    """A line of the log per pipeline every five seconds."""
 
     def __init__(
         self, fed: Callable[[], int], monotonic: Callable[[], float] = time.monotonic
@@ -105,14 +107,14 @@ class LineView:
         for pipeline in snapshot.pipelines:
             cells = zip(COLUMNS, _cells(pipeline), strict=True)
             numbers = ", ".join(f"{name} {value}" for name, value in cells)
-            click.echo(f"{pipeline.name}: {_status(pipeline)}, {numbers}", err=True)
-        click.echo(f"fed {self._fed():,}", err=True)
+            log.info("%s: %s, %s", pipeline.name, _status(pipeline), numbers)
+        log.info("fed %s", f"{self._fed():,}")
 
 
 def table(snapshot: Snapshot, fed: int, width: int) -> RenderableType:
     """The state of all pipelines."""
     rows: list[tuple[str | Text, ...]] = [
-        (pipeline.name, Text(_status(pipeline), style=_style(pipeline)), *_cells(pipeline))
+        (pipeline.name, Text(escaped(_status(pipeline)), style=_style(pipeline)), *_cells(pipeline))
         for pipeline in snapshot.pipelines
     ]
     names = ("pipeline", "status", *COLUMNS)
@@ -125,9 +127,9 @@ def _style(pipeline: PipelineState) -> str:
 
 def _status(pipeline: PipelineState) -> str:
     if pipeline.failed is not None:
-        return escaped(f"failed: {pipeline.failed}")
+        return f"failed: {pipeline.failed}"
     if pipeline.blocked is not None:
-        return escaped(f"cannot deliver: {pipeline.blocked}")
+        return f"cannot deliver: {pipeline.blocked}"
     return pipeline.status
 
 

@@ -10,6 +10,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 
 from worker.errors import BadEnvironment
 from worker.observe.environment import Signal, chooser, exporter_names
+from worker.repeats import limited
 
 _PROTOCOL: Final = "OTEL_EXPORTER_OTLP_PROTOCOL"
 _OTLP: Final = {
@@ -44,9 +45,12 @@ def exporter_of(name: str, signal: Signal, environment: Mapping[str, str]) -> An
         legal = ", ".join(sorted({"otlp", "none", *found}))
         raise BadEnvironment(f"{chooser(signal)} names {name!r}; installed are {legal}")
     try:
-        return found[name].load()()
+        exporter = found[name].load()()
     except Exception as error:
         raise BadEnvironment(f"the exporter {name} cannot be made: {error}") from error
+    for kind in type(exporter).__mro__:  # each module logs in its own name, over and over
+        limited(kind.__module__)
+    return exporter
 
 
 def resource_of(name: str) -> Resource:

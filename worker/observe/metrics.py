@@ -179,7 +179,7 @@ TABLE: Final = (
     count(
         "worker_records_produced_total",
         "records",
-        "Results acknowledged by all in-sync replicas.",
+        "Results of finished messages, acknowledged by all in-sync replicas.",
         lambda counts: counts.produced,
     ),
     by_reason(
