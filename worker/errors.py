@@ -4,6 +4,7 @@
   - BadConfiguration            exit code 78, carries every Problem
   - BadEnvironment              a variable of the environment cannot work: exit code 78
   - BrokersUnreachable          exit code 69
+    + NotLetIn                  the brokers do not let this user in
   - NoWorker                    no worker answers where one was asked: exit code 69
   - CannotListen                the HTTP endpoint's address cannot be had: exit code 78
   - ClientError                 carries Kafka's error code, whether to try again, what to do
@@ -66,6 +67,10 @@ class BadEnvironment(WorkerError):
 
 class BrokersUnreachable(WorkerError):
     """No broker answered in time."""
+
+
+class NotLetIn(BrokersUnreachable):
+    """Brokers answered, and refuse this user's credentials."""
 
 
 class NoWorker(WorkerError):

@@ -33,6 +33,13 @@ def snapshot(*pipelines: PipelineState, now: float = 0.0, broken: str | None = N
     return Snapshot("name", "1", 0.0, now, broken=broken, pipelines=pipelines)
 
 
+def test_a_worker_that_brokers_do_not_let_in_is_denied_and_else_it_starts() -> None:
+    waits = replace(snapshot(), starting="wrong password")
+
+    assert judge(replace(waits, shut_out=True)).reasons == (Reason("denied", "wrong password"),)
+    assert judge(waits).reasons == (Reason("starting", "wrong password"),)
+
+
 def test_a_pipeline_that_makes_no_step_is_not_live() -> None:
     pipeline = PipelineState("pipeline", "group", "running", joined=True, connected=True)
 

@@ -53,6 +53,7 @@ def test_a_worker_with_a_wrong_password_waits_and_says_why(
 
     with spec.worker() as worker:
         worker.until(lambda: "_AUTHENTICATION" in str(worker.get("/readyz")))
+        assert worker.codes() == ["denied"]
         assert worker.get("/livez") == {"status": "ok", "reasons": []}
         assert worker.stop() == 0
 

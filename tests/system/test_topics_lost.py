@@ -47,7 +47,11 @@ def test_a_source_that_was_deleted_is_named_until_it_is_there_again(
         kafka.delete(spec.source)
         worker.until(worker.codes)
         assert worker.get("/readyz")["reasons"] == [
-            {"code": "no_topic", "text": f"pipeline: topics to read do not exist: {spec.source}"}
+            {
+                "code": "no_topic",
+                "text": f"pipeline: topics to read do not exist: {spec.source}",
+                "pipeline": "pipeline",
+            }
         ]
         kafka.create(spec.source)
         kafka.produce(spec.source, numbered(20))

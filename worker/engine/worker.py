@@ -12,7 +12,7 @@ from worker.engine.pipeline import PipelineLoop
 from worker.engine.pool import LoopThread
 from worker.engine.resources import Resources
 from worker.engine.waiting import Aside, Latch
-from worker.errors import BrokersUnreachable
+from worker.errors import BrokersUnreachable, NotLetIn
 from worker.flow.health import Snapshot
 from worker.ports import Clock
 
@@ -58,6 +58,7 @@ class Worker:
         self._close = close
         self._started = clock.time()
         self._starting: str | None = "starting"
+        self._shut_out = False
         self._pipelines: Sequence[PipelineLoop] = ()
         self._stopping = Latch()
         self._forced = Latch()
@@ -107,6 +108,7 @@ class Worker:
             self._loop.blocked_for,
             tuple(pipeline.state.as_of(now) for pipeline in self._pipelines),
             time=self._clock.time(),
+            shut_out=self._shut_out,
         )
 
     def _wait_until_prepared(self) -> None:
@@ -121,13 +123,14 @@ class Worker:
                 if self._starting != str(error):
                     log.warning("waiting for the brokers: %s", error)
                 self._starting = str(error)
+                self._shut_out = isinstance(error, NotLetIn)
                 self._stopping.wait(RETRY_START_EVERY)
             else:
                 return
 
     def _run_pipelines(self) -> int:
         self._pipelines = self._make_pipelines(self._resources)
-        self._starting = None
+        self._starting, self._shut_out = None, False
         for pipeline in self._pipelines:
             pipeline.start()
         while not (self._stopping.wait(0.2) or self._have_ended()):

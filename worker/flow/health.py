@@ -290,6 +290,8 @@ class Snapshot:
     """The processes of a supervisor; none where the worker is one process."""
     time: float | None = None
     """The same moment in seconds since 1970."""
+    shut_out: bool = False
+    """Whether it cannot start since the brokers do not let its user in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,7 +371,8 @@ def _judge_one(snapshot: Snapshot) -> Health:
         hopeless += [_of_pipeline(pipeline.name, one) for one in _hopeless(pipeline, snapshot.now)]
     reasons = list(hopeless)
     if snapshot.starting is not None:
-        reasons.append(Reason("starting", snapshot.starting))
+        code = "denied" if snapshot.shut_out else "starting"
+        reasons.append(Reason(code, snapshot.starting))
     if snapshot.draining:
         reasons.append(Reason("draining", "draining"))
     if BLOCKED_AFTER < snapshot.loop_blocked_for <= HANGS_AFTER:

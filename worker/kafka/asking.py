@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._metadata import ClusterMetadata
 
-from worker.errors import BrokersUnreachable
+from worker.errors import BrokersUnreachable, NotLetIn
 from worker.kafka.config import common
 from worker.kafka.failures import describe, failure, is_retriable, made
 from worker.kafka.logs import ClientLog, client_logger
@@ -26,6 +26,7 @@ NO_ANSWER: Final = {
     KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
 }
 """Errors that mean that no broker has answered."""
+_REFUSED: Final = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}  # noqa: SLF001
 
 
 class Asking:
@@ -38,7 +39,7 @@ class Asking:
         self.kafka: Final = kafka
         self.timeout: Final = timeout
         self._brokers = ", ".join(kafka.brokers)
-        self._reason: str | None = None
+        self._reason: KafkaError | None = None
         self.log: Final = client_logger("admin")
         properties: Any = {**common(kafka), "statistics.interval.ms": 0}
         properties |= {"error_cb": self._on_error}
@@ -83,11 +84,12 @@ class Asking:
     def unreachable(self, error: KafkaError) -> BrokersUnreachable:
         """Say why, which the client tells only who polls it."""
         self.client.poll(0)
-        return BrokersUnreachable(
-            f"no broker of {self._brokers} answered in {self.timeout:.0f} s: "
-            f"{self._reason or describe(error)}"
+        reason = self._reason or error
+        kind = NotLetIn if reason.code() in _REFUSED else BrokersUnreachable
+        return kind(
+            f"no broker of {self._brokers} answered in {self.timeout:.0f} s: {describe(reason)}"
         )
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
-            self._reason = describe(error)
+            self._reason = error
