@@ -97,7 +97,7 @@ def test_the_shell_completes_topics_of_the_spec(tmp_path: Path) -> None:
     [
         (Standing("finished", FIRST), "finished, at orders/0/7: no result found"),
         (Standing("unfinished", FIRST, 1_200), "1,200 offsets are in front of it"),
-        (Standing("unfinished", FIRST), "it is the next one, or at work"),
+        (Standing("unfinished", FIRST), "it is the next one, at work, or waits"),
         (Standing("unfinished", FIRST, suspect=True), "may have ended the worker"),
         (Standing("not_begun", FIRST), "its group has committed nothing of that partition"),
         (Standing("waits", FIRST, due=61_000), "for another attempt, due in 60 s"),

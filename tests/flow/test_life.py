@@ -213,12 +213,36 @@ def test_a_parked_dead_letter_whose_record_is_found_is_told_of_once() -> None:
 
 
 def test_results_are_known_by_the_trace() -> None:
-    result = record("doubles", 9, 1_100, TRACED, key=b"other")
+    result = record("doubles", 9, 1_100, SPANNED)
     next_one = record("doubles", 10, 1_200)
 
     life = the_life(source(headers=TRACED), result, next_one)
 
     assert life.results == [(result, "trace")]
+
+
+LINKED = [
+    ("traceparent", b"00-11112222333344445555666677778888-1111222233334444-01"),
+    ("tracestate", b"vendor=1,stream-worker=0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"),
+]
+"""A trace of its own, linked to the span of `TRACED`."""
+
+
+def test_results_are_known_by_the_span_that_their_trace_is_linked_to() -> None:
+    mine = record("doubles", 5, 2_000, LINKED)
+    others = record("doubles", 6, 2_000, LINKED, key=b"other")
+
+    life = the_life(source(headers=TRACED), mine, others)
+
+    assert life.results == [(mine, "trace"), (others, "context")]
+    assert life.owns(mine)
+    assert the_life(source(headers=SPANNED), others).results == []
+
+
+def test_with_another_key_a_result_may_be_of_another_message_that_was_sent_in_its_span() -> None:
+    others = record("doubles", 6, 2_000, TRACED, key=b"other")
+
+    assert the_life(source(headers=TRACED), others).results == [(others, "context")]
 
 
 def test_of_a_trace_that_messages_share_the_records_with_its_key_are_results() -> None:

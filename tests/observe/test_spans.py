@@ -82,6 +82,28 @@ def test_the_result_carries_the_context_of_its_own_send_and_no_other(incoming: A
     assert carried(record) == traceparent(send)
 
 
+@pytest.mark.parametrize("handled_in", ["source", "test.pipeline.retry.0"])
+def test_what_comes_of_a_linked_message_names_the_span_that_it_was_sent_in(
+    handled_in: str,
+) -> None:
+    def handler(payload: Any, message: Message) -> Any:
+        if message.topic != handled_in:
+            raise ValueError
+        return payload
+
+    followed = Followed()
+    settings = {"dead_letter": "dlq", "retry": {"attempts": 1, "topics": ["1s"]}}
+    pipeline = rig(followed, handler, settings)
+    pipeline.broker.append("source", b"1", headers=SAMPLED)
+
+    for _ in range(3):
+        pipeline.step()
+        pipeline.clock.advance(2.0)
+
+    (record,) = pipeline.broker.records("target")
+    assert ("tracestate", f"stream-worker={TRACE}-{PARENT}".encode()) in record.headers
+
+
 def test_the_state_of_a_vendor_goes_on_with_the_trace() -> None:
     followed = Followed("parent")
     pipeline = rig(followed, same)

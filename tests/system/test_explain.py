@@ -283,6 +283,21 @@ def test_places_that_cannot_be_are_told_with_what_is_legal(kafka: Kafka, tmp_pat
     code, out, err = rig.explain(f"{rig.source}x/0/0")
     assert (code, out) == (2, "")
     assert f"did you mean '{rig.source}'?" in " ".join(err.split())
+    code, out, err = rig.explain(f"{rig.dead}/0/0")
+    assert (code, out) == (1, "")
+    assert f"{rig.dead}/0/0: nothing is written there yet\n" in err
+
+
+def test_a_dead_letter_topic_that_is_gone_is_told_of(kafka: Kafka, tmp_path: Path) -> None:
+    rig = Rig(kafka, tmp_path)
+    rig.send("k", {"id": 1, "file": str(tmp_path)})
+    rig.handle(1)
+    kafka.delete(rig.dead)
+
+    told = rig.told(f"{rig.source}/0/0")
+
+    assert told["lives"][0]["standing"]["state"] == "finished"
+    assert "there is no such topic" in told["unread"][rig.dead]
 
 
 def test_reading_ends_when_its_time_is_over(kafka: Kafka, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ STATES: Final[dict[State, str]] = {
     "redriven": "redriven from {place}, to where it is not found",
 }
 """Where a message has come to."""
-NEXT: Final = "not finished, at {place}: it is the next one, or at work"
+NEXT: Final = "not finished, at {place}: it is the next one, at work, or waits to be tried again"
 SUSPECT: Final = "may have ended the worker: it is tried alone, at {place}"
 NO_RESULT: Final = "no result found; its handler gave none, or nothing tells of it"
 
@@ -102,7 +102,7 @@ def _results(steps: Sequence[Step]) -> str:
     found = [step.found_by for step in steps if step.kind == "result"]
     if not found:
         return NO_RESULT
-    sure = found[0] == "trace"
+    sure = "trace" in found
     return f"results found: {len(found)}" if sure else f"results that may be its own: {len(found)}"
 
 

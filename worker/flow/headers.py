@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from worker.types import Headers, Message
 
@@ -15,8 +15,14 @@ TEXT_LIMIT = 512
 """Bytes that such a header holds at most, of a text its beginning."""
 
 _NUMBER: Final = re.compile(rb"-?[0-9]{1,19}")
-_TRACE: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+LINKED: Final = "stream-worker"
+"""The entry of `tracestate` that names the span which the trace of a record was linked to."""
+
+_TRACE: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 """The header `traceparent` of the W3C's recommendation Trace Context."""
+_LINKED: Final = re.compile(
+    rb"(?:.*,)?[ \t]*%b=([0-9a-f]{32})-([0-9a-f]{16})[ \t]*(?:,.*)?" % LINKED.encode()
+)
 _END_OF_NUMBERS: Final = 2**63
 """Kafka's own numbers have 64 bits at most."""
 
@@ -55,15 +61,37 @@ def place_of(message: Message) -> dict[str, object]:
     return place if trace is None else {**place, "trace_id": trace}
 
 
+class Context(NamedTuple):
+    """A span, and the trace that it belongs to, in hexadecimal digits."""
+
+    trace: str
+    span: str
+
+
+def context_of(message: Message) -> Context | None:
+    """The span that a message was sent in; None where it names none."""
+    return _context_in(_TRACE, message, "traceparent")
+
+
+def linked_of(message: Message) -> Context | None:
+    """The span that the trace of a record of ours was linked to, that of its message."""
+    return _context_in(_LINKED, message, "tracestate")
+
+
+def _context_in(pattern: re.Pattern[bytes], message: Message, name: str) -> Context | None:
+    found = pattern.fullmatch(dict(message.headers).get(name) or b"")
+    return None if found is None else Context(found[1].decode(), found[2].decode())
+
+
 def trace_of(message: Message) -> str | None:
     """The trace that a message belongs to, in hexadecimal digits; None where it names none."""
-    trace = _TRACE.fullmatch(context_of(message) or b"")
-    return None if trace is None else trace[1].decode()
+    context = context_of(message)
+    return None if context is None else context.trace
 
 
-def context_of(message: Message) -> bytes | None:
-    """The header that names a message's trace, and the span that it was sent in."""
-    return dict(message.headers).get("traceparent")
+def traces_of(message: Message) -> set[str]:
+    """The same, and the trace that this one was linked to."""
+    return {one.trace for one in (context_of(message), linked_of(message)) if one is not None}
 
 
 def beginning(text: str) -> bytes:

@@ -46,8 +46,8 @@ MISSING: Final[dict[Missing, str]] = {
 }
 """The same in words."""
 
-Found = Literal["trace", "key"]
-"""What a result has in common with its message."""
+Found = Literal["trace", "context", "key"]
+"""What a result has in common with its message: trace and key, the very span alone, or the key."""
 
 LATER: Final = 3
 """Records with the key of a message that may be its results, of those after it."""
@@ -182,9 +182,7 @@ class Life:
         known = self.records
         if message.key is not None and any(one.key == message.key for one in known):
             return True
-        return headers.trace_of(message) is not None and any(
-            _is_traced(one, message) for one in known
-        )
+        return _traced(known, message) is not None
 
     @property
     def last(self) -> Place:
@@ -238,12 +236,12 @@ def _order(life: Life) -> tuple[int, str, Place]:
 
 
 def _results(life: Life, records: Sequence[Message]) -> list[tuple[Message, Found]]:
-    """Those that share a trace with it; else the next ones with its key."""
+    """Those that its trace leads to; else the next ones with its key."""
     known = life.records
     outputs = [one for one in records if one.topic in life.route.outputs]
-    traced = [one for one in outputs if any(_is_traced(own, one) for own in known)]
+    traced = [(one, found) for one in outputs if (found := _traced(known, one)) is not None]
     if traced:
-        return [(one, "trace") for one in traced]
+        return traced
     if not known or known[0].key is None:
         return []
     key, at = known[0].key, known[0].timestamp
@@ -251,16 +249,18 @@ def _results(life: Life, records: Sequence[Message]) -> list[tuple[Message, Foun
     return [(one, "key") for one in sorted(after, key=lambda one: one.timestamp)[:LATER]]
 
 
-def _is_traced(message: Message, result: Message) -> bool:
-    """Whether a trace tells that a record results from a message, be it with another key.
+def _traced(known: Sequence[Message], result: Message) -> Found | None:
+    """What a trace tells of a record that may result from a message of which these are known.
 
-    One that is not followed passes its context on as it is. Of others only the trace is the same,
-    which many messages may share.
+    A message that is not followed passes its context on as it is; the trace of one that is
+    followed goes on with the message's, or is linked to it. Many messages may share a trace, and
+    those that were sent in one span a context, so with another key it may be of one of these.
     """
-    trace = headers.trace_of(message)
-    if trace is None or trace != headers.trace_of(result):
-        return False
-    return message.key == result.key or headers.context_of(message) == headers.context_of(result)
+    contexts = {headers.context_of(result), headers.linked_of(result)} - {None}
+    traces = headers.traces_of(result)
+    if any(one.key == result.key and headers.trace_of(one) in traces for one in known):
+        return "trace"
+    return "context" if any(headers.context_of(one) in contexts for one in known) else None
 
 
 def steps_of(life: Life, ledgers: Ledgers) -> list[Step]:

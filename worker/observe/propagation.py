@@ -19,6 +19,7 @@ from opentelemetry.trace import (
 )
 
 from worker.errors import BadEnvironment
+from worker.flow.headers import LINKED
 from worker.observe import environment
 from worker.observe.tracing import CONTEXT, PARENT, STATE
 from worker.types import Headers
@@ -151,6 +152,26 @@ class Agreed(Propagation):
     def trace_of(self, headers: Headers) -> int | None:
         """See `Propagation`."""
         return get_current_span(self.read(headers)).get_span_context().trace_id or None
+
+
+def linked(context: Context, to: SpanContext) -> Context:
+    """The same context, whose state names a span that its trace is linked to.
+
+    It goes with the trace, so the last of its records tells of the message as well.
+    """
+    span = get_current_span(context).get_span_context()
+    known = span.trace_state
+    state = (known.delete(LINKED) if LINKED in known else known).add(
+        LINKED, f"{to.trace_id:032x}-{to.span_id:016x}"
+    )
+    told = SpanContext(
+        span.trace_id,
+        span.span_id,
+        is_remote=False,
+        trace_flags=span.trace_flags,
+        trace_state=state,
+    )
+    return set_span_in_context(NonRecordingSpan(told), context)
 
 
 def agreed(variables: Mapping[str, str]) -> Propagation:

@@ -29,7 +29,7 @@ from opentelemetry.trace import (
 
 from worker.flow.rate import Rate
 from worker.observe import semconv
-from worker.observe.propagation import EMPTY, Propagation
+from worker.observe.propagation import EMPTY, Propagation, linked
 from worker.observe.sampling import Gate, decided
 from worker.observe.semconv import Attributes
 from worker.observe.tracing import Facts, TraceContext, headers_of_each
@@ -329,8 +329,10 @@ class Spans(TraceContext):
     def _named(self, attributes: Attributes) -> Attributes:
         return semconv.with_older(attributes) if self._older_names else attributes
 
-    def written(self, context: Context) -> Headers:
-        """The headers that say this context."""
+    def written(self, context: Context, links: Sequence[Link] = ()) -> Headers:
+        """The headers that say this context, and what the only message of its trace was sent in."""
+        if len(links) == 1:
+            context = linked(context, links[0].context)
         return self._propagation.write(context)
 
 
@@ -375,7 +377,7 @@ class _Attempt:
         if self._span.is_recording():
             self._spans_of.rate.take(len(self.offsets), monotonic())
         context = set_span_in_context(self._span, self._context)
-        self.headers = self._spans_of.written(context)
+        self.headers = self._spans_of.written(context, self._links)
         self._token = attach(set_value(_ATTEMPT, self, context))
 
     def __exit__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -13,6 +13,7 @@ from worker.errors import ClientError, InvalidPartition
 from worker.flow import headers
 from worker.flow.ledger import Entry
 from worker.flow.life import (
+    MISSING,
     Life,
     Missing,
     Place,
@@ -29,7 +30,13 @@ from worker.kafka.mover import ledger_of
 from worker.kafka.reader import Bounds, Reader
 from worker.settings import KafkaSettings, Spec
 from worker.settings.patterns import reads
-from worker.settings.topics import fence_topic, ledger_topic, parking_topic, redrive_topic
+from worker.settings.topics import (
+    fence_topic,
+    is_parking,
+    ledger_topic,
+    parking_topic,
+    redrive_topic,
+)
 from worker.types import Commit, Message, TopicPartition
 
 SLACK: Final = timedelta(minutes=1)
@@ -84,7 +91,8 @@ class Explanation:
     looked: list[str] = field(default_factory=list)
     """Topics that were read to their ends."""
     unread: dict[str, str] = field(default_factory=dict)
-    """Topics that were not, and groups that do not say what they have committed; and why."""
+    """Topics that were not, groups that do not say what they have committed, and a place where
+    nothing is; and why."""
 
 
 class Explainer:
@@ -119,7 +127,11 @@ class Explainer:
             record, missing = look(self._kafka, reader, place)
             wanted = self._begun(reader, place, record, missing)
             if wanted or record is None:
-                return self._of_messages(reader, wanted, record, scope, on_progress)
+                found = self._of_messages(reader, wanted, record, scope, on_progress)
+                found.unread |= _not_there(wanted, self._there)
+                if not wanted and missing is not None:
+                    found.unread[str(place)] = MISSING[missing]
+                return found
         return self._of_result(record, scope, on_progress)
 
     def of_key(self, key: bytes, scope: Scope, on_progress: OnProgress) -> Explanation:
@@ -128,9 +140,7 @@ class Explainer:
 
     def of_trace(self, trace: str, scope: Scope, on_progress: OnProgress) -> Explanation:
         """What has become of the messages of a trace, given in hexadecimal digits."""
-        return self._matching(
-            lambda message: headers.trace_of(message) == trace, scope, on_progress
-        )
+        return self._of_traces({trace}, scope, on_progress)
 
     def _of_messages(
         self,
@@ -154,10 +164,15 @@ class Explainer:
 
     def _of_result(self, record: Message, scope: Scope, on_progress: OnProgress) -> Explanation:
         """What has become of the messages of a result's trace: nothing else leads to its own."""
-        trace, since = headers.trace_of(record), scope.since or _just_before([record]) - DAY
-        if trace is None:
+        traces, since = headers.traces_of(record), scope.since or _just_before([record]) - DAY
+        if not traces:
             return Explanation(since, others=[record])
-        return self.of_trace(trace, replace(scope, since=since), on_progress)
+        return self._of_traces(traces, replace(scope, since=since), on_progress)
+
+    def _of_traces(self, traces: set[str], scope: Scope, on_progress: OnProgress) -> Explanation:
+        return self._matching(
+            lambda message: not traces.isdisjoint(headers.traces_of(message)), scope, on_progress
+        )
 
     def _matching(self, keep: Keep, scope: Scope, on_progress: OnProgress) -> Explanation:
         found = Explanation(scope.since or datetime.now(UTC) - DAY)
@@ -360,6 +375,17 @@ class _Search:
 def _own(route: Route) -> list[str]:
     """The topics in which only messages of a pipeline lie, as other than results."""
     return [*route.tiers, *route.dead, *([route.redrive] if route.redrive else [])]
+
+
+def _not_there(lives: Iterable[Life], there: Collection[str]) -> dict[str, str]:
+    """Topics of the spec that are gone, or not made yet; those of commands come when needed."""
+    routes = [life.route for life in lives]
+    named = {one for route in routes for one in (*route.tiers, *route.dead, *route.outputs)}
+    return {
+        topic: "there is no such topic: what lay in it is not known"
+        for topic in sorted(named)
+        if topic not in there and not is_parking(topic)
+    }
 
 
 def _just_before(records: Iterable[Message]) -> datetime:
