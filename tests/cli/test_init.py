@@ -60,8 +60,11 @@ def test_its_own_tests_pass(made: Path) -> None:
 
 
 def test_its_example_runs_on_the_embedded_broker(made: Path) -> None:
-    feed = "order-greetings.in=data/visitors.jsonl"
-    done = run(made, "worker", "dev", "config/order-greetings.yaml", "--feed", feed)
+    spec, feed = made / "config" / "order-greetings.yaml", "order-greetings.in=data/visitors.jsonl"
+    quiet = spec.with_name("quiet.yaml")
+    quiet.write_text(f"{spec.read_text()}\nserver: {{port: 0}}\n")
+
+    done = run(made, "worker", "dev", quiet, "--feed", feed)
 
     assert done.returncode == 0, done.stderr
     assert re.search(r"greet\b.*\b4\b", done.stdout), done.stdout

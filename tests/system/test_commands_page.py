@@ -89,15 +89,15 @@ def test_every_command_of_the_page_does_what_it_says(kafka: Kafka, tmp_path: Pat
     page = PAGE.replace("greetings", name).replace("http://127.0.0.1:8080", address)
     blocks = scripts(page)
     shell = Shell(tmp_path, kafka)
-    *made, run = blocks.pop("worker init").splitlines()
+    init, _cd, *tried, run = blocks.pop("worker init").splitlines()
     run, _, _ = run.partition("#")
 
-    code, out, err = shell.run("\n".join(made))
-    assert (code, f"config/{name}.yaml: ok\n" in out) == (0, True), err
+    assert shell.run(init)[0] == 0
     shell.folder = tmp_path / name
     spec = shell.folder / "config" / f"{name}.yaml"
     spec.write_text(f"{spec.read_text()}\nserver: {{port: {address.rpartition(':')[2]}}}\n")
-
+    code, out, err = shell.run("\n".join(tried))
+    assert (code, f"config/{name}.yaml: ok\n" in out) == (0, True), err
     shell.environ["WORKER_URL"] = address
     readme = (shell.folder / "README.md").read_text("utf-8")
     _, started, beside, _ = re.findall(r"^```sh\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
