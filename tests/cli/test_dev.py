@@ -37,6 +37,8 @@ def test_everything_fed_goes_through_both_pipelines_and_is_accounted_for(tmp_pat
     assert "every message is accounted for" in out
     assert "the embedded broker has dropped nothing" in out
     assert "dlq.message=negative\\x1b[2J" in out
+    assert "embedded broker at" in json.loads(err.splitlines()[0])["message"]
+    assert all(json.loads(line)["logger"] for line in err.splitlines())
 
 
 def test_it_waits_for_what_waits_in_retry_topics_and_counts_each_message_once(

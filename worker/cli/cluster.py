@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
-
-import click
 
 from worker.app import Wrap, make_topics
 from worker.kafka.admin import KafkaAdmin
@@ -20,6 +19,8 @@ from worker.settings import Security, Spec, TopicSettings
 from worker.spec import Document
 from worker.spec.testfile import topics_of
 from worker.types import Isolation, Problem, TopicInfo, TopicPartition
+
+log = logging.getLogger(__name__)
 
 DELIVERIES: Final = frozenset({"at_least_once"})
 """What the embedded broker can promise."""
@@ -40,7 +41,7 @@ def embedded(document: Document) -> Iterator[Cluster]:
     """The broker inside this process; `refused` says what it cannot do."""
     with EmbeddedBroker() as broker:
         broker.create(topics_of(document.spec))
-        click.echo(f"embedded broker at {broker.address}", err=True)
+        log.info("embedded broker at %s", broker.address)
         admin = EmbeddedAdmin(broker)
         yield Cluster(moved(document, broker.address), Wrap(admin=lambda _: admin), keeps_all=False)
 
@@ -48,11 +49,11 @@ def embedded(document: Document) -> Iterator[Cluster]:
 @contextmanager
 def kafka(document: Document) -> Iterator[Cluster]:
     """A real Apache Kafka of one node."""
-    click.echo("starting Apache Kafka; the first time its files are downloaded", err=True)
+    log.info("starting Apache Kafka; the first time its files are downloaded")
     begun = time.monotonic()
     with KafkaCluster() as broker:
         took = time.monotonic() - begun
-        click.echo(f"Apache Kafka at {broker.address}, started in {took:.1f} s", err=True)
+        log.info("Apache Kafka at %s, started in %.1f s", broker.address, took)
         here = moved(document, broker.address)
         topics = {topic: _alone(here.spec, topic) for topic in topics_of(here.spec)}
         make_topics(here, KafkaAdmin(here.spec.kafka), topics)
