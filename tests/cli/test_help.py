@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -61,6 +62,24 @@ def test_a_command_says_of_itself_what_the_list_says_of_it_and_gives_an_example(
     assert command.help is not None
     assert command.help.splitlines()[0] == COMMANDS[name]
     assert f"worker {name} " in command.help.partition("Example:")[2]
+
+
+def options(command: click.Command) -> Iterator[click.Option]:
+    """Those of a command, and of what is below it."""
+    yield from (one for one in command.params if isinstance(one, click.Option))
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            yield from options(below)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_variable_that_help_names_is_called_as_its_option_is(name: str) -> None:
+    shown = [one for one in options(imported(name)) if one.show_envvar]
+
+    for option in shown:
+        (long,) = (name for name in option.opts if name.startswith("--"))
+        variable = option.envvar or f"WORKER_{str(option.name).upper()}"
+        assert variable == "WORKER_" + long.removeprefix("--").replace("-", "_").upper()
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])

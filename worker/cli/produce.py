@@ -49,6 +49,7 @@ Numbered = tuple[int, bytes]
     "form",
     type=click.Choice(["lines", "json"]),
     default="lines",
+    envvar="WORKER_FORMAT",
     show_envvar=True,
     help="lines: each is a value. json: each is an object with value, and perhaps key, headers, "
     "partition and timestamp, as `worker tap --output json` prints them.",
