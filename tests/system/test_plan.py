@@ -183,14 +183,17 @@ def test_what_has_no_number_of_partitions_gets_that_of_what_it_follows(
     kafka: Kafka, tmp_path: Path
 ) -> None:
     yard = Yard(kafka, tmp_path)
-    yard.topics = {}
+    more = f"{yard.name}.more"
+    yard.pipeline["from"] = [yard.source, more]
+    yard.topics[yard.source] = {"partitions": 6}
     yard.write()
 
     planned = {step["topic"]: step["to"] for step in yard.plan()["steps"]}
     yard.applied()
 
+    assert "partitions" not in planned[more]
     assert "partitions" not in planned[yard.tiers[0]]
-    assert yard.described(yard.tiers[0])[0] == yard.described(yard.source)[0]
+    assert yard.described(yard.tiers[0])[0] == 6 > yard.described(more)[0]
     assert yard.described(f"{yard.dead}.parked")[0] == yard.described(yard.dead)[0]
     assert yard.plan()["steps"] == []
 
