@@ -177,6 +177,8 @@ def test_what_a_worker_makes_is_what_is_planned(kafka: Kafka, tmp_path: Path) ->
     assert [(step["action"], step["topic"]) for step in left["steps"]] == [
         ("create", f"{yard.dead}.parked")
     ]
+    partitions, config = yard.described(f"{yard.dead}.ledger")
+    assert (partitions, config["cleanup.policy"]) == (1, "compact")
 
 
 def test_what_has_no_number_of_partitions_gets_that_of_what_it_follows(
