@@ -20,16 +20,56 @@ def test_a_secret_among_the_values_goes_to_secrets_alone(chart: Chart, case: str
         assert ("canary-of-ours" in json.dumps(document)) is (document["kind"] == "Secret")
 
 
-@pytest.mark.parametrize("key", ["password", "key_password", "oauth: {client_secret", "'password'"])
-def test_a_secret_in_the_spec_is_refused_and_not_shown(chart: Chart, key: str) -> None:
-    closing = "}" if "{" in key else ""
-    spec = f"name: x\nkafka:\n  security:\n    {key}: canary-of-ours{closing}\npipelines: {{}}\n"
+@pytest.mark.parametrize(
+    ("place", "kafka"),
+    [
+        ("security.password", "{security: {password: canary}}"),
+        ("security.password", "{security: {'password': 'a ${file:/canary}'}}"),
+        ("security.password", "{security: {password: '${X:canary}'}}"),
+        ("security.password", "{security: {password: '${Xfile:canary}'}}"),
+        ("security.password", "{security: [{password: canary}]}"),
+        ("security.password", "{security: {password: {of: canary}}}"),
+        ("security.key", "{security: {key: '-----BEGIN PRIVATE KEY-----canary'}}"),
+        ("security.key_password", "{security: {key_password: canary}}"),
+        ("security.oauth.client_secret", "{security: {oauth: {client_secret: canary}}}"),
+        ("librdkafka.sasl.password", "{librdkafka: {sasl.password: canary}}"),
+        ("librdkafka.ssl.key.password", "{librdkafka: {ssl.key.password: '${X:canary}'}}"),
+        ("librdkafka.ssl.key.pem", "{librdkafka: {ssl.key.pem: canary}}"),
+        (
+            "librdkafka.sasl.oauthbearer.client.secret",
+            "{librdkafka: {sasl.oauthbearer.client.secret: canary}}",
+        ),
+        (
+            "librdkafka.sasl.oauthbearer.config",
+            "{librdkafka: {sasl.oauthbearer.config: canary}}",
+        ),
+        (
+            "librdkafka.sasl.oauthbearer.assertion.private.key.passphrase",
+            "{librdkafka: {sasl.oauthbearer.assertion.private.key.passphrase: canary}}",
+        ),
+        ("SASL_PASSWORD", "{SASL_PASSWORD: canary}"),
+    ],
+)
+def test_a_secret_in_the_spec_is_refused_and_not_shown(
+    chart: Chart, place: str, kafka: str
+) -> None:
+    spec = f"name: x\nkafka: {kafka}\npipelines: {{p: {{from: t, handler: h}}}}\n"
 
     refusal = chart.refusal("default", {"spec": spec})
 
-    assert "a ConfigMap is no place for a secret" in refusal
+    assert f"spec: kafka.{place}: a ConfigMap is no place for a secret" in refusal
     assert "${file:/run/secrets/kafka/NAME}" in refusal
     assert "canary" not in refusal
+
+
+@pytest.mark.parametrize("secret", ["${PASSWORD}", "${file:/run/secrets/kafka/password}"])
+def test_a_spec_may_say_where_a_secret_is(chart: Chart, secret: str) -> None:
+    spec = (
+        f"name: x\nkafka: {{security: {{password: '{secret}'}}}}\n"
+        "pipelines: {p: {from: t, handler: h}}\n"
+    )
+
+    assert chart.render("default", {"spec": spec}).config["spec.yaml"] == spec
 
 
 def test_files_of_secrets_are_for_the_worker_alone(chart: Chart) -> None:

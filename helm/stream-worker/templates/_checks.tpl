@@ -22,7 +22,7 @@
 {{- end -}}
 {{- if .Values.spec -}}
 {{- $spec := include "stream-worker.spec" . | fromJson -}}
-{{- include "stream-worker.withoutSecrets" $spec -}}
+{{- include "stream-worker.withoutSecrets" (dict "at" "kafka" "value" $spec.kafka) -}}
 {{- range .Values.run.only -}}
 {{- if not (hasKey $spec.pipelines .) -}}
 {{- fail (printf "run.only: the spec has no pipeline %s; legal are %s" . (keys $spec.pipelines | sortAlpha | join ", ")) -}}
@@ -46,17 +46,30 @@
 {{- dict "instances" (compact $instances) | toJson -}}
 {{- end }}
 
-{{/* Refuse a secret that is written in the spec: everybody who may read ConfigMaps would see it. */}}
+{{/* Refuse a secret that is written in the spec: everybody who may read ConfigMaps would see it. `at` is where `value` stands. */}}
 {{- define "stream-worker.withoutSecrets" -}}
-{{- $security := (.kafka | default dict).security | default dict -}}
-{{- $oauth := $security.oauth | default dict -}}
-{{- range $key, $secret := dict
-  "password" $security.password
-  "key_password" $security.key_password
-  "oauth.client_secret" $oauth.client_secret -}}
-{{- if and $secret (not (regexMatch "^\\$\\{[^{}]+\\}$" (toString $secret))) -}}
-{{- fail (printf "spec: kafka.security.%s: a ConfigMap is no place for a secret; put it into a Secret and write ${file:/run/secrets/kafka/NAME}" $key) -}}
+{{- $at := .at -}}
+{{- if kindIs "map" .value -}}
+{{- range $key, $value := .value -}}
+{{- $here := printf "%s.%s" $at $key -}}
+{{- if and $value (regexMatch "(?i)password|passphrase|secret|token|oauthbearer.config|pem$" $key) -}}
+{{- include "stream-worker.secretElsewhere" (dict "at" $here "value" $value) -}}
 {{- end -}}
+{{- include "stream-worker.withoutSecrets" (dict "at" $here "value" $value) -}}
+{{- end -}}
+{{- else if kindIs "slice" .value -}}
+{{- range .value -}}
+{{- include "stream-worker.withoutSecrets" (dict "at" $at "value" .) -}}
+{{- end -}}
+{{- else if contains "PRIVATE KEY-----" (toString .value) -}}
+{{- include "stream-worker.secretElsewhere" . -}}
+{{- end -}}
+{{- end }}
+
+{{/* Refuse the `value` of a secret key, `at`, unless it says where the secret is; a default would be in the ConfigMap. */}}
+{{- define "stream-worker.secretElsewhere" -}}
+{{- if not (regexMatch "^\\$\\{(file:[^{}]+|[A-Za-z_][A-Za-z0-9_]*)\\}$" (toString .value)) -}}
+{{- fail (printf "spec: %s: a ConfigMap is no place for a secret, nor for the default of one; put it into a Secret and write ${file:/run/secrets/kafka/NAME}" .at) -}}
 {{- end -}}
 {{- end }}
 
