@@ -298,6 +298,9 @@ def test_a_dead_letter_topic_that_is_gone_is_told_of(kafka: Kafka, tmp_path: Pat
 
     assert told["lives"][0]["standing"]["state"] == "finished"
     assert "there is no such topic" in told["unread"][rig.dead]
+    code, out, err = rig.explain(f"{rig.dead}/0/0")
+    assert (code, out) == (2, "")
+    assert f"'{rig.dead}' is a topic of the spec, but it is not there" in " ".join(err.split())
 
 
 def test_reading_ends_when_its_time_is_over(kafka: Kafka, tmp_path: Path) -> None:

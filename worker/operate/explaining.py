@@ -117,6 +117,10 @@ class Explainer:
         sources = sorted(topic for topic in self._there if self._is_source(topic))
         return [one for one in dict.fromkeys([*own, *outputs, *sources]) if one in self._there]
 
+    def names(self, topic: str) -> bool:
+        """Whether the spec names a topic, be it there or not."""
+        return any(route.takes(topic) or topic in route.outputs for route in self._routes)
+
     def of_place(self, place: Place, scope: Scope, on_progress: OnProgress) -> Explanation:
         """What has become of the message at a place, in each pipeline that reads it.
 
