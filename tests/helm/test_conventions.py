@@ -228,6 +228,42 @@ def test_values_may_hold_templates_where_they_name_objects(chart: Chart) -> None
     assert rendered.pod["initContainers"][0]["image"] == "registry.example/wait:1"
 
 
+@pytest.mark.parametrize(
+    ("case", "field", "given"),
+    [
+        ("default", "strategy", {"type": "Recreate"}),
+        ("statefulset", "updateStrategy", {"type": "OnDelete"}),
+    ],
+)
+def test_pods_are_replaced_as_the_user_says_and_by_nothing_of_another_way(
+    chart: Chart, case: str, field: str, given: Document
+) -> None:
+    """Helm merges what is given with what the chart has."""
+    spec = chart.render(case, {f"workload.{field}": given}).workload["spec"]
+
+    assert spec[field] == given
+
+
+def test_a_roll_out_is_changed_in_one_of_its_numbers(chart: Chart) -> None:
+    values = {"workload.strategy.rollingUpdate.maxSurge": 2}
+
+    strategy = chart.render("default", values).workload["spec"]["strategy"]
+
+    assert strategy["rollingUpdate"] == {"maxSurge": 2, "maxUnavailable": 0}
+
+
+def test_what_is_empty_in_a_file_of_values_is_as_if_it_were_not_there(chart: Chart) -> None:
+    """A key whose lines are all comments is null."""
+    keys = (
+        "commonLabels commonAnnotations env envFrom extraVolumes extraVolumeMounts podLabels "
+        "podAnnotations lifecycle run.extraArgs run.only"
+    )
+
+    empty = chart.render("default", dict.fromkeys(keys.split()))
+
+    assert empty.documents == chart.render("default").documents
+
+
 def test_an_image_is_named_by_its_digest_or_its_tag(chart: Chart) -> None:
     digest = "sha256:" + "0123456789abcdef" * 4
 

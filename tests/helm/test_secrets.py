@@ -27,7 +27,7 @@ def test_a_secret_among_the_values_goes_to_secrets_alone(chart: Chart, case: str
         ("security.password", "{security: {'password': 'a ${file:/canary}'}}"),
         ("security.password", "{security: {password: '${X:canary}'}}"),
         ("security.password", "{security: {password: '${Xfile:canary}'}}"),
-        ("security.password", "{security: [{password: canary}]}"),
+        ("librdkafka.sasl.password", "{librdkafka: [{sasl.password: canary}]}"),
         ("security.password", "{security: {password: {of: canary}}}"),
         ("security.key", "{security: {key: '-----BEGIN PRIVATE KEY-----canary'}}"),
         ("security.key_password", "{security: {key_password: canary}}"),

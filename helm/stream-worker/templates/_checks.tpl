@@ -36,6 +36,30 @@
 {{- end -}}
 {{- end }}
 
+{{/* Refuse a spec in which a map that the chart reads is something else; the worker looks at all the rest. */}}
+{{- define "stream-worker.formed" -}}
+{{- if not .pipelines -}}
+{{- fail "spec: pipelines: there are none; legal is a map such as {delays: {from: flights, handler: delays}}" -}}
+{{- end -}}
+{{- range $at, $value := pick . "kafka" "topics" "pipelines" -}}
+{{- include "stream-worker.map" (dict "at" $at "value" $value) -}}
+{{- end -}}
+{{- include "stream-worker.map" (dict "at" "kafka.security" "value" (.kafka | default dict).security) -}}
+{{- range $name, $topic := .topics -}}
+{{- include "stream-worker.map" (dict "at" (printf "topics.%s" $name) "value" $topic) -}}
+{{- end -}}
+{{- range $name, $pipeline := .pipelines -}}
+{{- include "stream-worker.map" (dict "at" (printf "pipelines.%s" $name) "value" ($pipeline | default "nothing")) -}}
+{{- end -}}
+{{- end }}
+
+{{/* Refuse a `value` that is no map; it is not shown, since in kafka it may be a secret. */}}
+{{- define "stream-worker.map" -}}
+{{- if not (kindIs "map" (.value | default dict)) -}}
+{{- fail (printf "spec: %s: legal is a map, keys with their values, and it is %s" .at (kindIs "slice" .value | ternary "a list" "one value")) -}}
+{{- end -}}
+{{- end }}
+
 {{/* What the spec and its pipelines have as `instance`, as JSON. */}}
 {{- define "stream-worker.instances" -}}
 {{- $spec := include "stream-worker.spec" . | fromJson -}}

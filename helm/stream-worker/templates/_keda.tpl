@@ -1,5 +1,5 @@
 {{- define "stream-worker.security" -}}
-{{- (include "stream-worker.spec" . | fromJson).kafka.security | default dict | toJson -}}
+{{- ((include "stream-worker.spec" . | fromJson).kafka | default dict).security | default dict | toJson -}}
 {{- end }}
 
 {{/* What KEDA takes out of which Secret, to talk to the brokers as the spec does. */}}
@@ -33,6 +33,7 @@
 {{/* One trigger for each topic that a pipeline reads; one for all topics of its group where it reads by a pattern. */}}
 {{- define "stream-worker.triggers" -}}
 {{- $keda := .Values.keda -}}
+{{- $further := $keda.metadata | default dict -}}
 {{- $security := include "stream-worker.security" . | fromJson -}}
 {{- $mechanisms := dict "PLAIN" "plaintext" "SCRAM-SHA-256" "scram_sha256" "SCRAM-SHA-512" "scram_sha512" -}}
 {{- $common := dict
@@ -58,12 +59,12 @@
 {{- fail (printf "keda.minReplicas: pipelines.%s reads by a pattern, so KEDA sees its topics only once it has run; legal is 1 or more" $read.pipeline) -}}
 {{- end -}}
 {{- range $key := list "limitToPartitionsWithLag" "ensureEvenDistributionOfPartitions" -}}
-{{- if and (has "" $topics) (hasKey $keda.metadata $key) -}}
+{{- if and (has "" $topics) (hasKey $further $key) -}}
 {{- fail (printf "keda.metadata.%s: it needs topics, and pipelines.%s reads by a pattern" $key $read.pipeline) -}}
 {{- end -}}
 {{- end -}}
 {{- range $topics -}}
-{{- $metadata := merge (dict "consumerGroup" $read.group "offsetResetPolicy" $policy) $keda.metadata $common -}}
+{{- $metadata := merge (dict "consumerGroup" $read.group "offsetResetPolicy" $policy) $further $common -}}
 {{- if . -}}{{- $_ := set $metadata "topic" . -}}{{- end -}}
 {{- $trigger := dict "type" "kafka" "metadata" $metadata -}}
 {{- with $reference -}}{{- $_ := set $trigger "authenticationRef" . -}}{{- end -}}

@@ -35,8 +35,8 @@ app.kubernetes.io/component: worker
 name: {{ include "stream-worker.fullname" $root }}{{ with .suffix }}-{{ . }}{{ end }}
 namespace: {{ $root.Release.Namespace }}
 labels:
-  {{- merge $own (.labels | default dict) $root.Values.commonLabels | toYaml | nindent 2 }}
-{{- with merge dict (.annotations | default dict) $root.Values.commonAnnotations }}
+  {{- merge $own (.labels | default dict) ($root.Values.commonLabels | default dict) | toYaml | nindent 2 }}
+{{- with merge dict (.annotations | default dict) ($root.Values.commonAnnotations | default dict) }}
 annotations:
   {{- tpl (toYaml .) $root | nindent 2 }}
 {{- end }}

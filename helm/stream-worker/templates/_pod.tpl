@@ -1,9 +1,12 @@
-{{/* Two lists in one: those of `own` whose `key` is none of `given`, then `given`, in which each is there once. */}}
+{{/* Two lists in one: those of `own` whose `key` is none of `given`, then `given`, in which each is there once and none is `fixed`. */}}
 {{- define "stream-worker.united" -}}
 {{- $key := .key -}}
 {{- $names := list -}}
 {{- range .given -}}
 {{- $name := get . $key -}}
+{{- if has $name $.fixed -}}
+{{- fail (printf "%s: the %s %s is that of the chart; give another" $.what $key $name) -}}
+{{- end -}}
 {{- if has $name $names -}}
 {{- fail (printf "%s: there are two with the %s %s" $.what $key $name) -}}
 {{- end -}}
@@ -24,7 +27,7 @@
   (dict "name" "POD_NAMESPACE" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.namespace")))
   (dict "name" "NODE_NAME" "valueFrom" (dict "fieldRef" (dict "fieldPath" "spec.nodeName")))
   (dict "name" "OTEL_RESOURCE_ATTRIBUTES" "value" "k8s.pod.name=$(POD_NAME),k8s.namespace.name=$(POD_NAMESPACE),k8s.node.name=$(NODE_NAME)") -}}
-{{- include "stream-worker.united" (dict "own" $own "given" .Values.env "key" "name" "what" "env") -}}
+{{- include "stream-worker.united" (dict "own" $own "given" .Values.env "fixed" list "key" "name" "what" "env") -}}
 {{- end }}
 
 {{/* What is mounted, as JSON: `root`, and `early` for a pod that runs before the objects of the chart are there. */}}
@@ -58,16 +61,30 @@
 {{- dict "volumes" $volumes "mounts" $mounts | toJson -}}
 {{- end }}
 
+{{/* `/tmp` alone may be that of the user, who may want it larger; the others hold what the worker is started with. */}}
 {{- define "stream-worker.volumes" -}}
 {{- $given := tpl (toYaml .root.Values.extraVolumes) .root | fromYamlArray -}}
 {{- $own := (include "stream-worker.mounted" . | fromJson).volumes -}}
-{{- include "stream-worker.united" (dict "own" $own "given" $given "key" "name" "what" "extraVolumes") -}}
+{{- $fixed := list -}}
+{{- range $own -}}{{- $fixed = append $fixed .name -}}{{- end -}}
+{{- range .root.Values.workload.volumeClaimTemplates -}}
+{{- $name := dig "metadata" "name" "" . -}}
+{{- if has $name $fixed -}}
+{{- fail (printf "workload.volumeClaimTemplates: the name %s is that of a volume of the chart; give another" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- include "stream-worker.united" (dict "own" $own "given" $given "fixed" (without $fixed "tmp") "key" "name" "what" "extraVolumes") -}}
 {{- end }}
 
 {{- define "stream-worker.volumeMounts" -}}
-{{- $given := tpl (toYaml .root.Values.extraVolumeMounts) .root | fromYamlArray -}}
+{{- $given := list -}}
+{{- range tpl (toYaml .root.Values.extraVolumeMounts) .root | fromYamlArray -}}
+{{- $given = append $given (merge (dict "mountPath" (.mountPath | trimSuffix "/")) .) -}}
+{{- end -}}
 {{- $own := (include "stream-worker.mounted" . | fromJson).mounts -}}
-{{- include "stream-worker.united" (dict "own" $own "given" $given "key" "mountPath" "what" "extraVolumeMounts") -}}
+{{- $fixed := list -}}
+{{- range $own -}}{{- $fixed = append $fixed (.mountPath | trimSuffix "/") -}}{{- end -}}
+{{- include "stream-worker.united" (dict "own" $own "given" $given "fixed" (without $fixed "/tmp") "key" "mountPath" "what" "extraVolumeMounts") -}}
 {{- end }}
 
 {{/* What every pod of the chart is told: who it is and where it may run. */}}
@@ -114,7 +131,7 @@ securityContext:
 {{- with $run.only -}}{{- $args = concat $args (list "--only" (join "," .)) -}}{{- end -}}
 {{- if $run.createTopics -}}{{- $args = append $args "--create-topics" -}}{{- end -}}
 {{- if gt (int $run.processes) 1 -}}{{- $args = concat $args (list "--processes" ($run.processes | toString)) -}}{{- end -}}
-{{- concat $args $run.extraArgs | toYaml -}}
+{{- concat $args ($run.extraArgs | default list) | toYaml -}}
 {{- end }}
 
 {{/* The spread of the pods; a constraint selects them by default, those of the same revision. */}}
@@ -132,7 +149,7 @@ securityContext:
 
 {{/* The pods of the Deployment or StatefulSet. */}}
 {{- define "stream-worker.podTemplate" -}}
-{{- $annotations := deepCopy .Values.podAnnotations -}}
+{{- $annotations := .Values.podAnnotations | default dict | deepCopy -}}
 {{- if and .Values.workload.rollOnConfig (or .Values.spec .Values.handlers.files) -}}
 {{- $_ := set $annotations "checksum/config" (list .Values.spec .Values.handlers.files | toJson | sha256sum) -}}
 {{- end -}}
@@ -141,8 +158,8 @@ securityContext:
 {{- end -}}
 metadata:
   labels:
-    {{- merge (include "stream-worker.selectorLabels" . | fromYaml) .Values.podLabels .Values.commonLabels | toYaml | nindent 4 }}
-  {{- with merge $annotations .Values.commonAnnotations }}
+    {{- merge (include "stream-worker.selectorLabels" . | fromYaml) (.Values.podLabels | default dict) (.Values.commonLabels | default dict) | toYaml | nindent 4 }}
+  {{- with merge $annotations (.Values.commonAnnotations | default dict) }}
   annotations:
     {{- tpl (toYaml .) $ | nindent 4 }}
   {{- end }}
@@ -186,6 +203,15 @@ spec:
     {{- end }}
   volumes:
     {{- include "stream-worker.volumes" (dict "root" . "early" false) | nindent 4 }}
+{{- end }}
+
+{{/* How pods are replaced. Another type than that of the default has been merged with what the default has beside it. */}}
+{{- define "stream-worker.strategy" -}}
+{{- $strategy := . | default dict -}}
+{{- if ne ($strategy.type | default "RollingUpdate") "RollingUpdate" -}}
+{{- $strategy = omit $strategy "rollingUpdate" -}}
+{{- end -}}
+{{- toYaml $strategy -}}
 {{- end }}
 
 {{- define "stream-worker.isScaled" -}}

@@ -2,8 +2,9 @@
 {{- define "stream-worker.spec" -}}
 {{- $spec := .Values.spec | fromYaml -}}
 {{- with $spec.Error -}}
-{{- fail (printf "spec: it is no YAML: %s" .) -}}
+{{- fail (printf "spec: it is no YAML, or no map: %s" .) -}}
 {{- end -}}
+{{- include "stream-worker.formed" $spec -}}
 {{- $spec | toJson -}}
 {{- end }}
 
@@ -31,6 +32,9 @@
 {{- include "stream-worker.unquoted" . -}}
 {{- $root := .root -}}
 {{- $key := .key -}}
+{{- if not .text -}}
+{{- fail (printf "spec: %s: the chart has to know it, and it is not there" $key) -}}
+{{- end -}}
 {{- $text := .text | toString -}}
 {{- range $reference := regexFindAll "\\$\\{[^{}]*\\}" $text -1 -}}
 {{- $inside := $reference | trimPrefix "${" | trimSuffix "}" -}}
@@ -83,7 +87,7 @@
 {{/* Seconds between SIGTERM and SIGKILL; what a preStop hook sleeps goes off them. */}}
 {{- define "stream-worker.gracePeriod" -}}
 {{- $drain := include "stream-worker.drain" . | int -}}
-{{- $sleep := dig "preStop" "sleep" "seconds" 0 .Values.lifecycle | int -}}
+{{- $sleep := dig "preStop" "sleep" "seconds" 0 (.Values.lifecycle | default dict) | int -}}
 {{- $least := add $drain $sleep 15 -}}
 {{- $given := .Values.terminationGracePeriodSeconds -}}
 {{- if kindIs "invalid" $given -}}
@@ -97,7 +101,7 @@
 
 {{/* Addresses of the brokers, with commas. */}}
 {{- define "stream-worker.brokers" -}}
-{{- $brokers := (include "stream-worker.spec" . | fromJson).kafka.brokers -}}
+{{- $brokers := ((include "stream-worker.spec" . | fromJson).kafka | default dict).brokers | default list -}}
 {{- $text := kindIs "slice" $brokers | ternary $brokers (list $brokers) | join "," -}}
 {{- include "stream-worker.resolved" (dict "root" . "key" "kafka.brokers" "text" $text) | replace " " "" -}}
 {{- end }}
