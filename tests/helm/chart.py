@@ -37,6 +37,15 @@ def values_of(case: str) -> dict[str, Any]:
     return loaded
 
 
+def arguments(values: Values) -> list[str]:
+    """Options of Helm that give values by their paths, such as `keda.enabled`."""
+    return [
+        word
+        for key, value in values.items()
+        for word in ("--set-json", f"{key}={json.dumps(value)}")
+    ]
+
+
 @dataclass
 class Rendered:
     """The documents of one rendering."""
@@ -106,10 +115,8 @@ class Chart:
         release: str = "my",
     ) -> CompletedProcess[str]:
         """Run `helm template` with the values of a case and others."""
-        arguments: list[str | Path] = ["template", release, CHART, "--values", file_of(case), *more]
-        for key, value in (values or {}).items():
-            arguments += ["--set-json", f"{key}={json.dumps(value)}"]
-        return self.helms[major].run(*arguments)
+        given = [*more, *arguments(values or {})]
+        return self.helms[major].run("template", release, CHART, "--values", file_of(case), *given)
 
     def render(
         self,

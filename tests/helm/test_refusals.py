@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.helm.chart import CHART, Chart, file_of
+from tests.helm.chart import CHART, Chart, arguments, file_of
 
 SPEC = "name: x\nkafka: {brokers: 'k:1'}\npipelines:\n  p: {from: t, handler: h}\n"
 
@@ -124,7 +124,24 @@ SPEC = "name: x\nkafka: {brokers: 'k:1'}\npipelines:\n  p: {from: t, handler: h}
         (
             "keda",
             {"partitions": {"payments": 8}},
-            "partitions: the chart has to know how many ^clicks-.* has",
+            "partitions: the chart has to know how many ^clicks-.* has, since more pods would have "
+            "nothing to read; say so in the value partitions\n",
+        ),
+        (
+            "keda",
+            {"partitions": {"^clicks-.*": 6}},
+            "partitions: the chart has to know how many payments has, since more pods would have "
+            "nothing to read; say so in topics.payments.partitions of the spec, or in the value",
+        ),
+        (
+            "keda",
+            {"spec": SPEC + "topics: {t: {partitions: ten}}\n"},
+            "spec: topics.t.partitions: ten is no number",
+        ),
+        (
+            "keda",
+            {"spec": SPEC + "topics: {t: {partitions: '${OF_T}'}}\n"},
+            "spec: topics.t.partitions: the chart has to know it, and cannot know ${OF_T}",
         ),
         (
             "keda",
@@ -227,10 +244,10 @@ def test_values_of_a_wrong_form_are_refused(
     assert text in refusal
 
 
-def notes(chart: Chart, case: str, *arguments: str) -> str:
+def notes(chart: Chart, case: str, *given: str) -> str:
     """What is told after an install; Helm 3 tells it only where there is a cluster."""
     done = chart.helms[4].run(
-        "install", "my", CHART, "--values", file_of(case), "--dry-run=client", *arguments
+        "install", "my", CHART, "--values", file_of(case), "--dry-run=client", *given
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.partition("stream-worker 0.1.0 runs as ")[2]
@@ -245,11 +262,42 @@ def test_notes_say_what_to_do_next(chart: Chart) -> None:
     assert "[WARNING]" not in told
 
 
+@pytest.mark.parametrize(("enabled", "times"), [("false", 1), ("true", 0)])
+def test_notes_say_how_topics_are_made_where_the_release_does_not(
+    chart: Chart, enabled: str, times: int
+) -> None:
+    told = notes(chart, "autoscaling", "--set", f"migration.enabled={enabled}")
+
+    for line in ("  worker plan SPEC", "  worker apply SPEC"):
+        assert told.splitlines().count(line) == times
+    assert ("migration.enabled" in told) is (times == 1)
+
+
 @pytest.mark.parametrize(
-    ("case", "arguments", "text"),
+    ("case", "given", "text"),
     [
         ("trial", (), "credentials.values is for trials"),
         ("default", (), "resources is empty"),
+        (
+            "default",
+            ("--set", "replicaCount=50"),
+            "replicaCount is 50, and no more than 6 pods have partitions to read",
+        ),
+        (
+            "default",
+            ("--set", "replicaCount=4,run.processes=2"),
+            "replicaCount is 4, and no more than 3 pods have partitions to read",
+        ),
+        (
+            "default",
+            ("--set", "podDisruptionBudget.maxUnavailable=0"),
+            "podDisruptionBudget.maxUnavailable is 0: no node with a pod of this release can be",
+        ),
+        (
+            "default",
+            ("--set", "podDisruptionBudget.maxUnavailable=0%"),
+            "podDisruptionBudget.maxUnavailable is 0%: no node",
+        ),
         ("servicemonitor", (), "pods of the StatefulSet are no static members"),
         (
             "statefulset",
@@ -264,8 +312,29 @@ def test_notes_say_what_to_do_next(chart: Chart) -> None:
     ],
 )
 def test_notes_warn_of_what_does_not_work_well(
-    chart: Chart, case: str, arguments: tuple[str, ...], text: str
+    chart: Chart, case: str, given: tuple[str, ...], text: str
 ) -> None:
-    told = notes(chart, case, *arguments)
+    told = notes(chart, case, *given)
 
     assert any(line.startswith("[WARNING]") and text in line for line in told.splitlines()), told
+
+
+@pytest.mark.parametrize(
+    ("case", "values"),
+    [
+        ("default", {"replicaCount": 6}),
+        ("default", {"replicaCount": 50, "run.only": ["delays"], "partitions.flights": 50}),
+        ("keda", {"replicaCount": 50}),  # which does not count
+        ("keda", {"replicaCount": 50, "keda.enabled": False, "partitions": None}),
+        ("default", {"replicaCount": 50, "spec": SPEC + "topics: {t: {partitions: '${OF_T}'}}"}),
+        ("default", {"replicaCount": 50, "spec": SPEC.replace("from: t", "from: '${OF_T}'")}),
+        ("default", {"podDisruptionBudget": {"enabled": False, "maxUnavailable": 0}}),
+    ],
+)
+def test_notes_do_not_warn_of_what_is_right_or_not_known(
+    chart: Chart, case: str, values: dict[str, Any]
+) -> None:
+    told = notes(chart, case, *arguments(values))
+
+    warnings = [line for line in told.splitlines() if line.startswith("[WARNING]")]
+    assert [line for line in warnings if "replicaCount" in line or "drained" in line] == []

@@ -105,7 +105,14 @@
 {{- if not .Values.resources }}
 [WARNING] resources is empty: pods have no requests and no limit of memory.
 {{- end }}
+{{- if and .Values.podDisruptionBudget.enabled (has (.Values.podDisruptionBudget.maxUnavailable | toString) (list "0" "0%")) }}
+[WARNING] podDisruptionBudget.maxUnavailable is {{ .Values.podDisruptionBudget.maxUnavailable }}: no node with a pod of this release can be drained.
+{{- end }}
 {{- if .Values.spec }}
+{{- $busy := include "stream-worker.busy" . | int }}
+{{- if and $busy (gt (int .Values.replicaCount) $busy) (not (include "stream-worker.isScaled" .)) }}
+[WARNING] replicaCount is {{ .Values.replicaCount }}, and no more than {{ $busy }} pods have partitions to read: the others do nothing.
+{{- end }}
 {{- $static := (include "stream-worker.instances" . | fromJson).instances }}
 {{- if and $static (eq .Values.workload.kind "Deployment") }}
 [WARNING] the spec has an instance, but pods of a Deployment have another name each time: partitions of a pod that goes stand still for the session time-out; set workload.kind to StatefulSet.

@@ -27,14 +27,9 @@
 {{- end -}}
 {{- end }}
 
-{{/* A value of the spec, `text` at `key`, with its `${NAME}` and `${NAME:default}` as the pod will see them. */}}
-{{- define "stream-worker.resolved" -}}
-{{- include "stream-worker.unquoted" . -}}
+{{/* A `text` of the spec with its `${NAME}` and `${NAME:default}` as the pod will see them, as far as the chart knows them. */}}
+{{- define "stream-worker.replaced" -}}
 {{- $root := .root -}}
-{{- $key := .key -}}
-{{- if not .text -}}
-{{- fail (printf "spec: %s: the chart has to know it, and it is not there" $key) -}}
-{{- end -}}
 {{- $text := .text | toString -}}
 {{- range $reference := regexFindAll "\\$\\{[^{}]*\\}" $text -1 -}}
 {{- $inside := $reference | trimPrefix "${" | trimSuffix "}" -}}
@@ -48,10 +43,20 @@
 {{- $found = hasKey . "value" | ternary (list .value) list -}}
 {{- end -}}
 {{- end -}}
-{{- if not $found -}}
-{{- fail (printf "spec: %s: the chart has to know it, and cannot know %s; give %s a value in env, or write it out" $key $reference $name) -}}
+{{- $text = replace $reference (concat $found (list $reference) | first) $text -}}
 {{- end -}}
-{{- $text = replace $reference (first $found) $text -}}
+{{- $text -}}
+{{- end }}
+
+{{/* A value of the spec, `text` at `key`, that the chart has to know, as the pod will see it. */}}
+{{- define "stream-worker.resolved" -}}
+{{- include "stream-worker.unquoted" . -}}
+{{- if not .text -}}
+{{- fail (printf "spec: %s: the chart has to know it, and it is not there" .key) -}}
+{{- end -}}
+{{- $text := include "stream-worker.replaced" . -}}
+{{- with regexFind "\\$\\{[^{}]*\\}" $text -}}
+{{- fail (printf "spec: %s: the chart has to know it, and cannot know %s; give %s a value in env, or write it out" $.key . (regexFind "[^${:}]+" .)) -}}
 {{- end -}}
 {{- $text -}}
 {{- end }}
@@ -128,24 +133,55 @@
 {{- dict "reading" $read | toJson -}}
 {{- end }}
 
-{{/* The most pods that have something to read: partitions of the largest group, over processes in a pod. */}}
-{{- define "stream-worker.ceiling" -}}
+{{/* Topics by the pipelines that read them, as JSON, each with its `partitions`, as far as the chart knows them. */}}
+{{- define "stream-worker.sources" -}}
 {{- $root := . -}}
 {{- $topics := (include "stream-worker.spec" . | fromJson).topics | default dict -}}
-{{- $most := 0 -}}
-{{- range (include "stream-worker.reading" . | fromJson).reading -}}
-{{- $partitions := 0 -}}
-{{- range $topic := .topics -}}
-{{- $told := get $root.Values.partitions $topic | default (get $topics $topic | default dict).partitions -}}
-{{- if not $told -}}
-{{- fail (printf "partitions: the chart has to know how many %s has, since more pods would have nothing to read; say so in topics.%s.partitions of the spec, or in the value partitions" $topic $topic) -}}
+{{- $sources := dict -}}
+{{- range $name, $pipeline := include "stream-worker.pipelines" . | fromJson -}}
+{{- $own := list -}}
+{{- range kindIs "slice" $pipeline.from | ternary $pipeline.from (list $pipeline.from) -}}
+{{- $topic := include "stream-worker.replaced" (dict "root" $root "text" .) -}}
+{{- $told := get ($root.Values.partitions | default dict) $topic | default (get $topics $topic | default dict).partitions | default "" -}}
+{{- $own = append $own (dict "topic" $topic "partitions" (include "stream-worker.replaced" (dict "root" $root "text" $told))) -}}
 {{- end -}}
-{{- $key := printf "topics.%s.partitions" $topic -}}
-{{- $partitions = add $partitions (include "stream-worker.resolved" (dict "root" $root "key" $key "text" $told) | int) -}}
+{{- $_ := set $sources $name $own -}}
+{{- end -}}
+{{- $sources | toJson -}}
+{{- end }}
+
+{{/* The most pods that have something to read: partitions of the largest group, over processes in a pod; 0 where it is not known. */}}
+{{- define "stream-worker.busy" -}}
+{{- $most := 0 -}}
+{{- $known := true -}}
+{{- range include "stream-worker.sources" . | fromJson -}}
+{{- $partitions := 0 -}}
+{{- range . -}}
+{{- $known = and $known (regexMatch "^[0-9]+$" .partitions) -}}
+{{- $partitions = add $partitions (int .partitions) -}}
 {{- end -}}
 {{- $most = max $most $partitions -}}
 {{- end -}}
-{{- divf $most .Values.run.processes | ceil | int -}}
+{{- $known | ternary (divf $most .Values.run.processes | ceil | int) 0 -}}
+{{- end }}
+
+{{/* The same, where it has to be known. */}}
+{{- define "stream-worker.ceiling" -}}
+{{- $root := . -}}
+{{- $_ := include "stream-worker.reading" . -}}
+{{- range include "stream-worker.sources" . | fromJson -}}
+{{- range . -}}
+{{- $key := printf "topics.%s.partitions" .topic -}}
+{{- if not .partitions -}}
+{{- $where := hasPrefix "^" .topic | ternary "in the value partitions" (printf "in %s of the spec, or in the value partitions" $key) -}}
+{{- fail (printf "partitions: the chart has to know how many %s has, since more pods would have nothing to read; say so %s" .topic $where) -}}
+{{- end -}}
+{{- if not (include "stream-worker.resolved" (dict "root" $root "key" $key "text" .partitions) | regexMatch "^[0-9]+$") -}}
+{{- fail (printf "spec: %s: %s is no number" $key .partitions) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- include "stream-worker.busy" . -}}
 {{- end }}
 
 {{/* The most pods of an autoscaler: `root`, and `key`, that of its values. */}}
