@@ -15,7 +15,13 @@ SPEC = "name: x\nkafka: {brokers: 'k:1'}\npipelines:\n  p: {from: t, handler: h}
     ("case", "values", "text"),
     [
         ("default", {"spec": ""}, "spec: give the spec, as by --set-file spec=flights.yaml"),
-        ("default", {"spec": "{"}, "spec: it is no YAML, or no map: "),
+        ("default", {"spec": "{"}, "spec: it is no YAML: "),
+        ("default", {"spec": "5"}, "spec: legal is a map, keys with their values\n"),
+        (
+            "default",
+            {"spec": f"# one\n---\n{SPEC}---\nkafka: {{security: {{password: x}}}}\n"},
+            "spec: there are several documents in it, divided by --- or ...; legal is one",
+        ),
         ("default", {"spec": "a: b"}, "spec: pipelines: there are none; legal is a map such as"),
         ("default", {"spec": "pipelines: {}"}, "spec: pipelines: there are none"),
         ("default", {"spec": "pipelines: 5"}, "spec: pipelines: legal is a map, keys with"),
@@ -37,6 +43,16 @@ SPEC = "name: x\nkafka: {brokers: 'k:1'}\npipelines:\n  p: {from: t, handler: h}
             "keda",
             {"spec": "name: x\npipelines: {p: {from: t}}", "partitions": {"t": 1}},
             "spec: kafka.brokers: the chart has to know it, and it is not there",
+        ),
+        (
+            "keda",
+            {"spec": "kafka: {brokers: {a: b}}\npipelines: {p: {from: t}}", "partitions.t": 1},
+            "spec: kafka.brokers: the chart has to know it, and it is no text",
+        ),
+        (
+            "keda",
+            {"spec": "name: x\npipelines: {p: {from: {t: u}}}"},
+            "spec: pipelines.p.from: the chart has to know it, and it is no text",
         ),
         (
             "keda",

@@ -22,6 +22,12 @@ def test_the_worker_gets_the_text_of_the_spec_as_it_was_written(chart: Chart, ca
     assert chart.render(case).config["spec.yaml"] == values_of(case)["spec"]
 
 
+def test_a_spec_may_begin_as_a_document_of_yaml_does(chart: Chart) -> None:
+    spec = f"# ours\n---\n{values_of('default')['spec']}"
+
+    assert chart.render("default", {"spec": spec}).config["spec.yaml"] == spec
+
+
 def validated(folder: Path, *files: Path) -> list[str]:
     """What `worker validate` prints of files, run in a folder with handlers."""
     done = subprocess.run(

@@ -2,7 +2,10 @@
 {{- define "stream-worker.spec" -}}
 {{- $spec := .Values.spec | fromYaml -}}
 {{- with $spec.Error -}}
-{{- fail (printf "spec: it is no YAML, or no map: %s" .) -}}
+{{- contains "cannot unmarshal" . | ternary "spec: legal is a map, keys with their values" (printf "spec: it is no YAML: %s" .) | fail -}}
+{{- end -}}
+{{- if regexMatch "(?ms)^[^#%\\s.-].*^(---|\\.\\.\\.)" .Values.spec -}}
+{{- fail "spec: there are several documents in it, divided by --- or ...; legal is one" -}}
 {{- end -}}
 {{- include "stream-worker.formed" $spec -}}
 {{- $spec | toJson -}}
@@ -53,6 +56,9 @@
 {{- include "stream-worker.unquoted" . -}}
 {{- if not .text -}}
 {{- fail (printf "spec: %s: the chart has to know it, and it is not there" .key) -}}
+{{- end -}}
+{{- if or (kindIs "map" .text) (kindIs "slice" .text) -}}
+{{- fail (printf "spec: %s: the chart has to know it, and it is no text" .key) -}}
 {{- end -}}
 {{- $text := include "stream-worker.replaced" . -}}
 {{- with regexFind "\\$\\{[^{}]*\\}" $text -}}
@@ -106,8 +112,8 @@
 
 {{/* Addresses of the brokers, with commas. */}}
 {{- define "stream-worker.brokers" -}}
-{{- $brokers := ((include "stream-worker.spec" . | fromJson).kafka | default dict).brokers | default list -}}
-{{- $text := kindIs "slice" $brokers | ternary $brokers (list $brokers) | join "," -}}
+{{- $text := ((include "stream-worker.spec" . | fromJson).kafka | default dict).brokers -}}
+{{- if kindIs "slice" $text -}}{{- $text = join "," $text -}}{{- end -}}
 {{- include "stream-worker.resolved" (dict "root" . "key" "kafka.brokers" "text" $text) | replace " " "" -}}
 {{- end }}
 
