@@ -17,6 +17,7 @@ from worker.cli.ending import leave, stopped_by_signals
 from worker.cli.exit_codes import FAILED, FORCED
 from worker.cli.opening import opened
 from worker.cli.options import Output, output_option, spec_option
+from worker.cli.output import is_unread
 from worker.cli.selection import selection_options
 from worker.cli.shown import print_value
 from worker.errors import WorkerError
@@ -124,6 +125,8 @@ def show(
         if (every or entry is None) and selection.takes(letter)
     )
     for letter, entry in islice(found, limit):
+        if is_unread():
+            return
         if output == "table":
             views.show_letter(letter, entry)
         else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from importlib import import_module
 from typing import Any, Final
 
@@ -11,6 +9,7 @@ import click
 
 from worker.cli.exit_codes import TABLE
 from worker.cli.failures import report
+from worker.cli.output import told_if_unwritable
 from worker.errors import WorkerError
 from worker.version import __version__
 
@@ -80,13 +79,13 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Call the command; `WorkerError` ends as a message and an exit code, not a traceback.
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Call the command; standard output that cannot be written ends it in the same way."""
+        with told_if_unwritable():
+            return super().main(*args, **extra)
 
-        So does what standard output has no characters for: it is written as escapes.
-        """
-        if isinstance(sys.stdout, io.TextIOWrapper):  # `>&-` leaves none
-            sys.stdout.reconfigure(errors="backslashreplace")
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command; `WorkerError` ends as a message and an exit code, not a traceback."""
         try:
             return super().invoke(ctx)
         except WorkerError as error:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import select
-import sys
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -17,10 +14,10 @@ from worker.cli.connecting import Target, cluster_options, require_topics
 from worker.cli.ending import leave, stopped_by_signals
 from worker.cli.exit_codes import FORCED
 from worker.cli.options import SETTINGS, Output, output_option
+from worker.cli.output import is_unread
 from worker.cli.records import Decode, lines_of_record, value_of_record
 from worker.cli.selection import Moment
 from worker.cli.shown import print_value
-from worker.errors import WorkerError
 from worker.flow.filter import Field, Filter, field_of
 from worker.kafka.client import Kafka
 from worker.kafka.reader import Bounds, Reader
@@ -29,8 +26,6 @@ from worker.observe.text import escaped
 from worker.ports import Place
 from worker.settings.secrets import secrets_of
 from worker.types import Isolation, Message, TopicPartition
-
-STANDARD_OUTPUT: Final = 1
 
 
 class Start(click.ParamType[Place]):
@@ -202,32 +197,18 @@ def _print(
 ) -> None:
     """Print what is wanted, until there are enough, a signal comes, or nobody reads any more."""
     shown = 0
-    try:
-        for message in messages:
-            if stop.asked or (message is None and _is_unread()):
-                return
-            if message is None or not wanted.takes(message):
-                continue
-            if output == "table":
-                click.echo("\n".join(lines_of_record(message, decode)))
-            else:
-                print_value(value_of_record(message, decode), output)
-            shown += 1
-            if shown == count:
-                return
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), STANDARD_OUTPUT)  # for what Python flushes last
-        if not isinstance(error, BrokenPipeError):
-            raise WorkerError(f"standard output cannot be written: {error.strerror}") from error
-
-
-def _is_unread() -> bool:
-    """Whether the other end of a pipe is closed, which else only the next message would tell."""
-    if sys.stdout is None:
-        return False
-    poll = select.poll()
-    poll.register(STANDARD_OUTPUT, 0)
-    return any(events & select.POLLERR for _, events in poll.poll(0))
+    for message in messages:
+        if stop.asked or is_unread():
+            return
+        if message is None or not wanted.takes(message):
+            continue
+        if output == "table":
+            click.echo("\n".join(lines_of_record(message, decode)))
+        else:
+            print_value(value_of_record(message, decode), output)
+        shown += 1
+        if shown == count:
+            return
 
 
 def _encoded(text: str) -> bytes:
