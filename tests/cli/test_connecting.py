@@ -83,6 +83,12 @@ def test_variables_say_it_where_the_command_line_does_not(tmp_path: Path) -> Non
     assert called(WORKER_SPEC=str(spec))["spec"] == "shop"
     assert called("--brokers", "one:9092", WORKER_SPEC=str(spec))["spec"] is None
     assert called("--spec", spec, WORKER_BROKERS="one:9092")["spec"] == "shop"
+    assert called("--brokers", "one:9092", WORKER_SPEC="gone.yaml")["spec"] is None
+
+
+def test_the_file_of_a_spec_has_to_be_there() -> None:
+    assert "'--spec'" in refused("--spec", "gone.yaml")
+    assert "File 'gone.yaml' does not exist" in refused(WORKER_SPEC="gone.yaml")
 
 
 def test_nothing_and_both_are_told_with_what_is_legal(tmp_path: Path) -> None:
@@ -90,7 +96,8 @@ def test_nothing_and_both_are_told_with_what_is_legal(tmp_path: Path) -> None:
 
     assert "give --spec FILE or --brokers HOST:PORT,..." in refused()
     assert "not both" in refused("--spec", spec, "--brokers", "one:9092")
-    assert "not both" in refused(WORKER_SPEC=str(spec), WORKER_BROKERS="one:9092")
+    both = refused(WORKER_SPEC=str(spec), WORKER_BROKERS="one:9092")
+    assert "give WORKER_SPEC or WORKER_BROKERS, not both" in both
 
 
 def test_settings_that_do_not_go_together_are_told_in_words_of_the_options(tmp_path: Path) -> None:

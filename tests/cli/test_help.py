@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.cli.rig import environment, worker
+from tests.cli.rig import SPEC, environment, shop, worker
 from worker.cli import exit_codes
 from worker.cli.group import COMMANDS, main
 from worker.engine import worker as engine
@@ -80,6 +80,35 @@ def test_a_variable_that_help_names_is_called_as_its_option_is(name: str) -> Non
         (long,) = (name for name in option.opts if name.startswith("--"))
         variable = option.envvar or f"WORKER_{str(option.name).upper()}"
         assert variable == "WORKER_" + long.removeprefix("--").replace("-", "_").upper()
+
+
+def commands(command: click.Command) -> Iterator[click.Command]:
+    """A command, or those below it."""
+    if not isinstance(command, click.Group):
+        yield command
+        return
+    for below in command.commands.values():
+        yield from commands(below)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_that_prints_for_programs_takes_the_format_from_the_variable(
+    name: str,
+) -> None:
+    for command in commands(imported(name)):
+        if any(one.name == "output" for one in command.params):
+            assert command.context_settings["auto_envvar_prefix"] == "WORKER", command.name
+
+
+@pytest.mark.parametrize("name", ["plan", "apply", "doctor", "run", "graph", "dev"])
+def test_a_variable_may_name_the_spec_of_every_command_that_takes_one(
+    name: str, tmp_path: Path
+) -> None:
+    shop(tmp_path, SPEC.replace("version: 1", "version: 9"))
+
+    code, _, err = worker(name, folder=tmp_path, WORKER_SPEC="shop.yaml")
+
+    assert (code, err.partition(" ")[0]) == (78, "shop.yaml:1:1:")
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])

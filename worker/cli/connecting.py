@@ -47,7 +47,7 @@ class Target:
 _OPTIONS: Final = (
     click.option(
         "--spec",
-        type=_FILE,
+        type=click.Path(path_type=Path),
         is_eager=True,
         show_envvar=True,
         metavar="FILE",
@@ -137,6 +137,7 @@ def _target(spec: Path | None, brokers: str | None, security: dict[str, Any]) ->
     if spec is None:
         raise click.UsageError("say which cluster: give --spec FILE or --brokers HOST:PORT,...")
     _refuse_security()
+    _require_file(spec)
     return opened(spec, lambda document: Target(document.spec.kafka, document))
 
 
@@ -144,8 +145,16 @@ def _chosen(spec: Path, brokers: str) -> tuple[Path | None, str | None]:
     """The one of both that the command line names; a variable is for when it names none."""
     said = {name for name in ("spec", "brokers") if _is_said(name)}
     if len(said) != 1:
-        raise click.UsageError("give --spec or --brokers, not both")
+        both = "--spec or --brokers" if said else "WORKER_SPEC or WORKER_BROKERS"
+        raise click.UsageError(f"give {both}, not both")
     return (spec, None) if "spec" in said else (None, brokers)
+
+
+def _require_file(spec: Path) -> None:
+    """Look for the file only here: that of a variable need not be there beside --brokers."""
+    context = click.get_current_context()
+    option = next(one for one in context.command.params if one.name == "spec")
+    _FILE.convert(str(spec), option, context)
 
 
 def _refuse_security() -> None:

@@ -16,7 +16,7 @@ from worker.cli.confirming import confirm
 from worker.cli.ending import leave, stopped_by_signals
 from worker.cli.exit_codes import FAILED, FORCED
 from worker.cli.opening import opened
-from worker.cli.options import Output, output_option, spec_option
+from worker.cli.options import SETTINGS, Output, output_option, spec_option
 from worker.cli.output import is_unread
 from worker.cli.selection import selection_options
 from worker.cli.shown import print_value
@@ -28,7 +28,6 @@ from worker.observe import logs
 from worker.operate.deadletters import DeadLetters, Plan
 from worker.settings.topics import parking_topic
 
-SETTINGS: Final[dict[str, Any]] = {"show_default": True}
 REDRIVES: Final = 3
 """How often a dead letter is handled again before it is parked."""
 

@@ -14,7 +14,7 @@ import click
 from worker.cli import lives as views
 from worker.cli.exit_codes import FAILED
 from worker.cli.opening import opened
-from worker.cli.options import Output, output_option, spec_option
+from worker.cli.options import SETTINGS, Output, output_option, spec_option
 from worker.cli.progress import progress
 from worker.cli.selection import Moment
 from worker.cli.shown import print_value
@@ -22,8 +22,6 @@ from worker.cli.spot import Spot
 from worker.flow.life import Place
 from worker.observe import logs
 from worker.operate.explaining import Explainer, Explanation, Scope
-
-SETTINGS: Final[dict[str, Any]] = {"show_default": True}
 
 _TRACE: Final = re.compile(r"(?:[0-9a-f]{2}-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?")
 

@@ -47,9 +47,9 @@ class Principal(click.ParamType[str]):
 
 
 def spec_argument() -> Callable[[Decorated], Decorated]:
-    """SPEC: the file of a spec."""
+    """SPEC: the file of a spec; `WORKER_SPEC` stands for it."""
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
-    return click.argument("spec", type=file, metavar="SPEC")
+    return click.argument("spec", type=file, envvar="WORKER_SPEC", metavar="SPEC")
 
 
 def spec_option(text: str) -> Callable[[Decorated], Decorated]:

@@ -22,7 +22,8 @@ from worker.operate.watching import Stats, stats_of
 def command(url: str, output: Output) -> None:
     """Say once how a running worker is, here or elsewhere.
 
-    URL is that of its endpoint: `server.host` and `server.port` of its spec. The exit code is 0 if
+    URL, or the variable WORKER_URL, is that of its endpoint: `server.host` and `server.port` of its
+    spec. The exit code is 0 if
     it is ready, 1 if it is not, with the reasons, and 69 if nobody answers.
 
     \b

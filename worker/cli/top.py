@@ -34,7 +34,8 @@ WIDTH: Final = 160
 def command(url: str) -> None:
     """Show a running worker, here or elsewhere, in the terminal.
 
-    URL is that of its endpoint: `server.host` and `server.port` of its spec. It is asked each two
+    URL, or the variable WORKER_URL, is that of its endpoint: `server.host` and `server.port` of its
+    spec. It is asked each two
     seconds until q or Ctrl-C; where standard output is no terminal, once.
 
     \b
