@@ -56,6 +56,28 @@ def test_a_topic_is_made_shown_and_deleted(kafka: Kafka, tmp_path: Path) -> None
     assert (gone, f"topic {topic} does not exist" in missing) == (1, True)
 
 
+def test_a_topic_or_partition_that_is_not_there_is_told_with_what_is(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    topic, other = unique("orders"), "zzzzqqqq"
+    kafka.create(topic, partitions=2)
+
+    def told(*arguments: str) -> str:
+        code, out, err = worker(*arguments, "--brokers", kafka.address, folder=tmp_path)
+        assert (code, out) == (2 if "--partition" in arguments else 1, "")
+        return err
+
+    near = f"Error: topic {topic}x does not exist; did you mean '{topic}'?\n"
+    assert told("topics", "describe", f"{topic}x") == near
+    assert told("topics", "delete", f"{topic}x", "--yes") == near
+    assert told("tap", f"{topic}x") == near
+    missing = f"Error: topic {other} does not exist"
+    assert told("topics", "describe", other) == f"{missing}; `worker topics create` makes it\n"
+    assert told("topics", "delete", other, "--yes") == f"{missing}\n"
+    legal = "--partition: 7 is not there; legal are 0 to 1"
+    assert legal in " ".join(told("tap", topic, "--partition", "7").split())
+
+
 def test_a_topic_of_a_spec_is_made_as_the_spec_says_where_the_options_do_not(
     kafka: Kafka, tmp_path: Path
 ) -> None:

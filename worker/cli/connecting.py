@@ -116,17 +116,27 @@ def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return connecting
 
 
-def require_topics(kafka: Kafka, topics: Sequence[str]) -> None:
-    """See that topics are there; raises `TopicNotFound` for the first that is not."""
+MAKE_IT: Final = "`worker topics create` makes it"
+
+
+def require_topics(
+    kafka: Kafka, topics: Sequence[str], *, otherwise: str = MAKE_IT
+) -> dict[str, list[int]]:
+    """The numbers of the partitions of topics; raises `TopicNotFound` for the first that is gone.
+
+    It names the topic that may be meant, or says what else to do.
+    """
+    found = {}
     for topic in topics:
         try:
-            kafka.partitions(topic)
+            found[topic] = kafka.partitions(topic)
         except ValueError as error:
             raise click.BadParameter(str(error)) from None
         except TopicNotFound as error:
             near = difflib.get_close_matches(topic, kafka.list_topics(), 1)
-            hint = f"did you mean {near[0]!r}?" if near else "`worker topics create` makes it"
+            hint = f"did you mean {near[0]!r}?" if near else otherwise
             raise TopicNotFound(error.text, code=error.code, advice=hint) from error
+    return found
 
 
 def _target(spec: Path | None, brokers: str | None, security: dict[str, Any]) -> Target:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
@@ -156,7 +156,7 @@ def command(
     )
     names = list(dict.fromkeys(topics))
     with Kafka(target.kafka) as kafka:
-        require_topics(kafka, names)
+        _require_partitions(partitions, require_topics(kafka, names))
     with Reader(target.kafka, isolation) as reader, stopped_by_signals(stop := _Stop()):
         bounds = {one: span for name in names for one, span in reader.since(name, start).items()}
         if not no_follow:
@@ -164,6 +164,15 @@ def command(
             click.echo(f"{listed}: {len(bounds)} partitions, Ctrl-C ends", err=True)
         with closing(_messages(reader, bounds, follow=not no_follow)) as messages:
             _print(messages, wanted, count, stop, decode, output)
+
+
+def _require_partitions(wanted: Sequence[int], known: Mapping[str, Sequence[int]]) -> None:
+    """See that some topic has each of these partitions."""
+    legal = sorted({number for numbers in known.values() for number in numbers})
+    missing = [str(number) for number in wanted if number not in legal]
+    if missing:
+        text = f"{', '.join(missing)} is not there; legal are 0 to {legal[-1]}"
+        raise click.BadParameter(text, param_hint="--partition")
 
 
 class _Stop:

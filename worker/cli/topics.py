@@ -10,7 +10,7 @@ import click
 from worker.app import made_as
 from worker.cli.completion import EVERY_TOPIC
 from worker.cli.confirming import confirm
-from worker.cli.connecting import Target, cluster_options
+from worker.cli.connecting import Target, cluster_options, require_topics
 from worker.cli.options import SETTINGS, Output, output_option
 from worker.cli.shown import print_value
 from worker.cli.tables import print_table
@@ -119,6 +119,7 @@ def describe(
       worker topics describe flights --spec config/flights.yaml
     """  # noqa: D301 - click's own mark
     with Kafka(target.kafka) as kafka:
+        require_topics(kafka, [topic])
         found = kafka.describe_topic(topic)
     if output == "table":
         _show(found, every=settings)
@@ -183,6 +184,7 @@ def delete(names: Sequence[str], yes: bool, target: Target) -> None:  # noqa: FB
     """  # noqa: D301 - click's own mark
     names = list(dict.fromkeys(names))
     with Kafka(target.kafka) as kafka:
+        require_topics(kafka, names, otherwise="")
         found = [kafka.describe_topic(name) for name in names]
         for topic in found:
             held = sum(_held(one.low, one.high) for one in topic.partitions)
