@@ -111,6 +111,14 @@ def test_a_variable_may_name_the_spec_of_every_command_that_takes_one(
     assert (code, err.partition(" ")[0]) == (78, "shop.yaml:1:1:")
 
 
+@pytest.mark.parametrize("name", ["apply", "dlq", "groups", "topics"])
+def test_no_variable_confirms_what_cannot_be_taken_back(name: str) -> None:
+    found = [one for one in options(imported(name)) if "--yes" in one.opts]
+
+    assert found
+    assert not any(one.allow_from_autoenv or one.envvar for one in found)
+
+
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_knows_both_flags_of_help(

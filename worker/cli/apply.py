@@ -27,7 +27,7 @@ from worker.operate.planning import Plan, Planner
 
 @click.command("apply", context_settings=SETTINGS)
 @spec_argument()
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, allow_from_autoenv=False, help="Do not ask.")
 @planning_options
 @output_option()
 def command(

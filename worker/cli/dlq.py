@@ -68,7 +68,7 @@ def _moving(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--dry-run", is_flag=True, help="Print what would be moved, and move nothing."
         ),
-        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option("--yes", is_flag=True, allow_from_autoenv=False, help="Do not ask."),
         _OUTPUT,
     )
     for option in reversed(options):

@@ -187,7 +187,7 @@ def lag(names: Sequence[str], target: Target, output: Output) -> None:
     "default all that the group reads, but for retry topics and redriven dead letters.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, allow_from_autoenv=False, help="Do not ask.")
 @cluster_options
 @output_option()
 def reset(

@@ -173,7 +173,7 @@ def create(
     shell_complete=EVERY_TOPIC,
     metavar="TOPIC...",
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, allow_from_autoenv=False, help="Do not ask.")
 @cluster_options
 def delete(names: Sequence[str], yes: bool, target: Target) -> None:  # noqa: FBT001 - by name
     """Delete topics with all their records.
