@@ -139,7 +139,7 @@ def test_brokers_that_fall_silent_in_a_transaction_are_told_as_soon(
     kafka.produce(spec.source, numbered(50 * RECORDS))
 
     with spec.worker() as worker:
-        worker.until(lambda: worker.count("produced"))
+        worker.until(lambda: worker.is_ready() and worker.count("produced"))
         alone.pause_node(0)
         worker.until(worker.codes)
         assert worker.codes() == ["held_up"]
