@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +69,22 @@ def worker(*arguments: str | Path, folder: Path, **variables: str) -> tuple[int,
         check=False,
     )
     return done.returncode, done.stdout, done.stderr
+
+
+def answering(answer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command at a terminal on which somebody gives this answer."""
+    terminal, theirs = pty.openpty()
+    os.write(terminal, f"{answer}\n".encode())
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "worker", *arguments],
+            env=environment(),
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+    finally:
+        os.close(terminal)
+        os.close(theirs)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import pty
 import signal
 import subprocess
 import sys
@@ -23,7 +21,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclOperation  # not re-exported for type checkers
 from confluent_kafka.admin._resource import ResourceType
 
-from tests.cli.rig import worker
+from tests.cli.rig import answering, worker
 from tests.system.guarded import USE, Guarded
 from tests.system.rig import DEADLINE, ROOT, Kafka, Worker, free_port, ids, unique
 from tests.system.test_transactions import write
@@ -277,21 +275,9 @@ def test_on_a_terminal_it_asks_before_it_moves(
 ) -> None:
     shop = Shop(kafka, tmp_path)
     shop.bury(8)
-    terminal, theirs = pty.openpty()
     command = ["dlq", "drop", shop.dead, "--spec", str(shop.file)]
-    os.write(terminal, f"{answer}\n".encode())
 
-    done = subprocess.run(
-        [sys.executable, "-m", "worker", *command],
-        stdin=theirs,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        cwd=ROOT,
-        check=False,
-    )
-    os.close(terminal)
-    os.close(theirs)
+    done = answering(answer, *command)
 
     assert done.returncode == code
     assert "Move 8 dead letters? [y/N]:" in done.stderr

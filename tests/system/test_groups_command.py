@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +12,9 @@ import yaml
 from confluent_kafka.admin._acl import AclOperation  # not re-exported for type checkers
 from confluent_kafka.admin._resource import ResourceType
 
-from tests.cli.rig import worker
+from tests.cli.rig import answering, worker
 from tests.system.guarded import Guarded
-from tests.system.rig import DEADLINE, ROOT, Kafka, Spec, ids
+from tests.system.rig import Kafka, Spec, ids
 from worker.flow import envelope
 from worker.kafka import outside
 from worker.kafka.admin import KafkaAdmin
@@ -188,21 +184,9 @@ def test_on_a_terminal_it_asks_before_it_resets(
     station: Station, answer: str, code: int, committed: int
 ) -> None:
     station.commit(4)
-    terminal, theirs = pty.openpty()
-    os.write(terminal, f"{answer}\n".encode())
     command = ["groups", "reset", station.group, "--to", "newest", "--spec", str(station.file)]
 
-    done = subprocess.run(
-        [sys.executable, "-m", "worker", *command, "--topic", f"{station.source}:0"],
-        stdin=theirs,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        cwd=ROOT,
-        check=False,
-    )
-    os.close(terminal)
-    os.close(theirs)
+    done = answering(answer, *command, "--topic", f"{station.source}:0")
 
     assert done.returncode == code
     assert f"Reset 1 partitions of {station.group}? [y/N]:" in done.stderr

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +12,9 @@ import yaml
 from confluent_kafka.admin._acl import AclOperation  # not re-exported for type checkers
 from confluent_kafka.admin._resource import ResourceType
 
-from tests.cli.rig import worker
+from tests.cli.rig import answering, worker
 from tests.system.guarded import Guarded
-from tests.system.rig import DEADLINE, ROOT, Kafka, Worker, free_port, ids, unique
+from tests.system.rig import Kafka, Worker, free_port, ids, unique
 from worker import Kafka as Client
 from worker import TopicConfig
 from worker.cli.apply import carry_out
@@ -427,20 +423,8 @@ def test_on_a_terminal_it_asks_before_it_changes_anything(
 ) -> None:
     yard = Yard(kafka, tmp_path)
     yard.write()
-    terminal, theirs = pty.openpty()
-    os.write(terminal, f"{answer}\n".encode())
 
-    done = subprocess.run(
-        [sys.executable, "-m", "worker", "apply", str(yard.file)],
-        stdin=theirs,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        cwd=ROOT,
-        check=False,
-    )
-    os.close(terminal)
-    os.close(theirs)
+    done = answering(answer, "apply", str(yard.file))
 
     assert done.returncode == code
     assert "Make these changes (9)? [y/N]:" in done.stderr
