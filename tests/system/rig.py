@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from urllib.error import HTTPError
 
 import yaml
@@ -211,6 +211,8 @@ class WorkerProcess:
     """
 
     silenced = False
+    _running: ClassVar[list[WorkerProcess]] = []
+    """Those of the `with` blocks that are open, for what a failure has to tell."""
 
     def __init__(
         self,
@@ -232,6 +234,7 @@ class WorkerProcess:
             )
 
     def __enter__(self) -> Self:
+        self._running.append(self)
         return self
 
     def __exit__(
@@ -240,6 +243,7 @@ class WorkerProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._running.remove(self)
         if self._process.poll() is None:
             self.kill()
         if self._process.stdout is not None:
@@ -297,10 +301,18 @@ class WorkerProcess:
         """Wait until the condition holds, as long as the process lives."""
         deadline = time.monotonic() + DEADLINE
         while not condition():
-            assert time.monotonic() < deadline, f"not in time: {self.get('/stats')}\n{self.log}"
+            assert time.monotonic() < deadline, f"not in time:\n{self._told()}"
             with suppress(subprocess.TimeoutExpired):
                 code = self._process.wait(0.02)
                 raise AssertionError(f"the worker ended with {code}:\n{self.log}")
+
+    def _told(self) -> str:
+        """What this worker says, and then each of those beside it."""
+        others = [worker for worker in self._running if worker is not self]
+        return "\n\n".join(
+            f"{worker.address}, exit code {worker._process.poll()}:\n{worker.log}{worker.get('/stats')}"
+            for worker in [self, *others]
+        )
 
     def metric(self, name: str) -> float:
         """The sum of a metric's samples."""
