@@ -310,8 +310,8 @@ class WorkerProcess:
         """What this worker says, and then each of those beside it."""
         others = [worker for worker in self._running if worker is not self]
         return "\n\n".join(
-            f"{worker.address}, exit code {worker._process.poll()}:\n{worker.log}{worker.get('/stats')}"
-            for worker in [self, *others]
+            f"{one.address}, exit code {one._process.poll()}:\n{one.log}{one.get('/stats')}"
+            for one in [self, *others]
         )
 
     def metric(self, name: str) -> float:
