@@ -8,10 +8,10 @@ import click
 import pytest
 
 from worker.cli.feed import Feed, Feeder, feeds_of, lines
-from worker.cli.lines import Unreadable
 from worker.kafka.embedded import EmbeddedBroker
+from worker.kafka.lines import Unreadable
 from worker.kafka.reader import Reader
-from worker.operate.written import key_of
+from worker.kafka.written import key_of
 from worker.settings import KafkaSettings
 
 CONTENT = b'{"id": "a"}\n\n{"id": 7}\r\nnot json\n{"id": "last"}'

@@ -22,8 +22,8 @@ from tests.cli.rig import environment, worker
 from tests.system.guarded import USE, Guarded
 from tests.system.rig import Kafka, unique
 from worker import Kafka as Client
+from worker.kafka.written import plain
 from worker.operate.producing import Production
-from worker.operate.written import plain
 from worker.settings import KafkaSettings
 from worker.settings.values import WRITTEN
 

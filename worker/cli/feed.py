@@ -11,11 +11,11 @@ from typing import Any, Final, cast
 
 import click
 
-from worker.cli.lines import Unreadable, lines_of
 from worker.errors import ClientError, QueueFull, WorkerError
 from worker.kafka.config import producer
+from worker.kafka.lines import Unreadable, lines_of
 from worker.kafka.producer import KafkaProducer
-from worker.operate.written import key_of
+from worker.kafka.written import key_of
 from worker.settings import KafkaSettings
 from worker.types import Encoded
 

@@ -17,16 +17,16 @@ from worker.cli.completion import TOPICS
 from worker.cli.connecting import Target, cluster_options, require_topics
 from worker.cli.ending import leave, stopped_by_signals
 from worker.cli.exit_codes import FAILED, FORCED
-from worker.cli.lines import lines_of
 from worker.cli.options import SETTINGS, Output, output_option
 from worker.cli.progress import progress
 from worker.cli.shown import print_value
 from worker.errors import WorkerError
 from worker.kafka.client import Kafka
+from worker.kafka.lines import lines_of
+from worker.kafka.written import Parse, from_json, plain
 from worker.observe import logs
 from worker.observe.text import escaped
 from worker.operate.producing import Production
-from worker.operate.written import Parse, from_json, plain
 from worker.settings.secrets import secrets_of
 
 TELL_EVERY: Final = 500

@@ -10,7 +10,7 @@ from worker.errors import ClientError, InvalidPartition
 from worker.kafka.client import Kafka
 from worker.kafka.delivery import Delivery
 from worker.kafka.failures import refusal
-from worker.operate.written import BadLine, Parse
+from worker.kafka.written import BadLine, Parse
 
 ROOM: Final = 100_000
 """Records on their way at most."""

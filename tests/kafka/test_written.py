@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.cli.shown import as_json
-from worker.operate.written import BadLine, from_json, key_of, plain
+from worker.kafka.written import BadLine, from_json, key_of, plain
 from worker.types import Encoded
 
 LATEST = 2**63 - 1
