@@ -36,7 +36,7 @@ SYSTEMS: Final = [
 
 
 def measure(brokers: str, records: int, repeats: int, limit: float) -> Section:
-    """Both `repeats` times in turn; the figures of the second have those of who looks in them."""
+    """Both `repeats` times in turn; who looks shares the machine, and is in no figure."""
     return through_flights(
         "Watched",
         brokers,

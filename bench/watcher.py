@@ -1,68 +1,31 @@
-"""Runs a worker and does what its observers do: a collector of spans, a scraper, an open page.
+"""Becomes a worker, beside a process that does what its observers do: see `bench.observers`.
 
 usage: python -m bench.watcher PORT COMMAND...
 """
 
 import os
-import signal
 import subprocess
 import sys
-import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
 SAMPLED: Final = {
     "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
     "OTEL_TRACES_SAMPLER_ARG": "0.01",
 }
-ASKED: Final = {"/metrics": 1.0, "/stats": 2.0, "/history": 5.0}
-"""Seconds between two questions: of a Prometheus in a hurry, and of the page."""
 
 
-class Collector(BaseHTTPRequestHandler):
-    """Takes spans by OTLP, and forgets them."""
-
-    def do_POST(self) -> None:
-        """Answer as if the spans were kept."""
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-def main(port: int, command: list[str]) -> int:
-    collector = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
-    begin(collector.serve_forever)
-    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}"}
-    with subprocess.Popen(command, env={**os.environ, **SAMPLED, **endpoint}) as worker:
-        signal.signal(signal.SIGTERM, lambda *_: worker.terminate())
-        for path, every in ASKED.items():
-            begin(partial(ask, f"http://127.0.0.1:{port}{path}", every))
-        return worker.wait()
-
-
-def begin(work: Callable[[], None]) -> None:
-    threading.Thread(target=work, daemon=True).start()
-
-
-def ask(url: str, every: float) -> None:
-    """Ask again and again; nothing answers before the worker has begun."""
-    while True:
-        time.sleep(every)
-        try:
-            with urllib.request.urlopen(url, timeout=every) as answer:
-                answer.read()
-        except (urllib.error.URLError, TimeoutError):
-            continue
+def main(port: str, command: list[str]) -> None:
+    """The observers have a process group of their own, so that no figure of the worker has them."""
+    observers = subprocess.Popen(
+        [sys.executable, "-m", "bench.observers", port],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    assert observers.stdout is not None
+    collector = {"OTEL_EXPORTER_OTLP_ENDPOINT": observers.stdout.readline().strip()}
+    os.execve(command[0], command, {**os.environ, **SAMPLED, **collector})
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
+    main(sys.argv[1], sys.argv[2:])
