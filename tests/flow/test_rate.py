@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.flow.rate import CREDIT, SWEEP_AT, LaneRates, Rate
+from worker.flow.rate import CREDIT, SWEEP_AT, InLumps, LaneRates, Rate
 
 
 @pytest.mark.parametrize("per_second", [0.5, 5.0, 500.0])
@@ -19,6 +19,31 @@ def test_over_a_long_time_a_rate_is_kept_however_seldom_it_is_asked(per_second: 
         gone += room
 
     assert gone == pytest.approx(per_second * 10_000 * step, rel=0.01)
+
+
+def test_a_rate_in_lumps_that_is_used_up_has_no_room_before_there_is_some_for_a_lump() -> None:
+    rate = InLumps(100.0, credit=1.0, lump=25)
+    rate.take(rate.room(0.0) - 1, 0.0)
+    last = rate.room(0.0)
+    rate.take(last, 0.0)
+
+    rooms = [rate.room(now) for now in (0.0, 0.1, 0.23, 0.26)]
+    rate.take(20, 0.26)
+
+    assert last == 1
+    assert rooms == [0, 0, 0, 26]
+    assert rate.room(0.26) == 6
+
+
+def test_a_rate_in_lumps_is_kept_over_a_long_time() -> None:
+    rate, gone = InLumps(100.0, credit=1.0, lump=25), 0
+
+    for tick in range(10_000):
+        room = min(4, rate.room(tick * 0.01))
+        rate.take(room, tick * 0.01)
+        gone += room
+
+    assert gone == pytest.approx(10_000, rel=0.02)
 
 
 @given(

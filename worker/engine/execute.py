@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import repeat
+from itertools import compress, repeat
 from typing import Any, cast
 
 from worker.engine.batches import Batch, told_of_each, wrong_result
@@ -316,12 +316,10 @@ class Executor:
             return list(cast("Sequence[Outcome]", found))
         if kinds == {bytes}:
             return self._records(raws, cast("Sequence[bytes]", found))
-        places = [place for place, one in enumerate(found) if type(one) is bytes]
-        values = [cast("bytes", found[place]) for place in places]
-        outcomes = list(found)
-        records = self._records([raws[place] for place in places], values)
-        for place, record in zip(places, records, strict=True):
-            outcomes[place] = record
+        are_values = [type(one) is bytes for one in found]
+        values = cast("list[bytes]", list(compress(found, are_values)))
+        records = iter(self._records(list(compress(raws, are_values)), values))
+        outcomes = [next(records) if type(one) is bytes else one for one in found]
         return cast("list[Outcome]", outcomes)
 
     def _records(self, raws: Sequence[RawMessage], values: Sequence[bytes]) -> list[Outcome]:

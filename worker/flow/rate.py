@@ -42,6 +42,26 @@ class Rate:
         self._ahead -= messages * self._interval
 
 
+class InLumps(Rate):
+    """A rate that, once it is used up, has no room before there is some for a `lump` of messages.
+
+    For what costs less when it comes together than when it comes evenly.
+    """
+
+    __slots__ = ("_lump", "_used_up")
+
+    def __init__(self, per_second: float, credit: float, lump: int) -> None:
+        super().__init__(per_second, credit)
+        self._lump = lump
+        self._used_up = False
+
+    def room(self, now: float) -> int:
+        """See `Rate`."""
+        room = super().room(now)
+        self._used_up = room < (self._lump if self._used_up else 1)
+        return 0 if self._used_up else room
+
+
 class Unlimited(Rate):
     """As fast as handlers are."""
 

@@ -27,7 +27,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from worker.flow.rate import Rate
+from worker.flow.rate import InLumps, Rate
 from worker.observe import semconv
 from worker.observe.propagation import EMPTY, Propagation, linked
 from worker.observe.sampling import Gate, decided
@@ -50,6 +50,12 @@ from worker.types import (
 
 BURST: Final = 1.0
 """Seconds whose messages may be followed at once."""
+LUMP: Final = 0.25
+"""Seconds whose messages are followed together where not all can be.
+
+Once in a while costs several times as much as one after the other, when all that it needs is at
+hand.
+"""
 POLLS: Final = 10.0
 """Polls a second that have a span at most."""
 KEPT: Final = 1_000
@@ -99,7 +105,7 @@ class Spans(TraceContext):
         """Of these, the messages that are tried again."""
         self._traces: dict[object, None] = {}
         """Those of messages that were followed lately."""
-        self.rate = Rate(facts.limit, BURST)
+        self.rate = InLumps(facts.limit, BURST, max(1, int(facts.limit * LUMP)))
         self._polls = Rate(POLLS)
 
     # --- at the handler ---
