@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.cli.shown import as_json
-from worker.kafka.written import BadLine, from_json, key_of, plain
-from worker.types import Encoded
+from worker.kafka.written import BadLine, as_json, from_json, key_of, message_of, object_of, plain
+from worker.types import Encoded, Message
 
 LATEST = 2**63 - 1
 
@@ -161,3 +160,65 @@ def test_bytes_are_base_64() -> None:
     packed = b64encode(bytes(range(256))).decode()
 
     assert parsed(value={"base64": packed}).value == bytes(range(256))
+
+
+@given(
+    value=st.none() | st.binary(),
+    key=st.none() | st.binary(),
+    headers=st.lists(
+        st.tuples(st.text(st.characters(exclude_categories=["Cs"])), st.none() | st.binary()),
+        max_size=3,
+    ),
+    partition=st.integers(0, 2**31 - 1),
+    offset=st.integers(0, LATEST),
+    timestamp=st.integers(0, LATEST),
+)
+def test_a_message_comes_out_of_its_line_as_it_was(
+    value: bytes | None,
+    key: bytes | None,
+    headers: list[tuple[str, bytes | None]],
+    partition: int,
+    offset: int,
+    timestamp: int,
+) -> None:
+    message = Message.of(
+        value,
+        topic="orders",
+        partition=partition,
+        offset=offset,
+        key=key,
+        headers=headers,
+        timestamp=timestamp,
+    )
+
+    found = message_of(json.dumps(object_of(message)).encode())
+
+    assert (found.topic, found.source, found.offset) == ("orders", message.source, offset)
+    assert (found.value, found.key, found.headers) == (value, key, headers)
+    assert found.timestamp == timestamp
+
+
+def test_a_record_without_a_time_makes_one_of_its_own_when_it_is_sent() -> None:
+    line = json.dumps(object_of(Message.of(b"v", timestamp=-1))).encode()
+
+    assert from_json("t")(line).timestamp is None
+    assert message_of(line).timestamp == 0
+
+
+def test_a_line_need_not_say_more_of_a_message_than_its_topic_and_its_payload() -> None:
+    found = message_of(b'{"topic": "orders", "value": {"n": 1}}')
+
+    assert (found.topic, found.partition, found.offset, found.timestamp) == ("orders", 0, 0, 0)
+    assert (found.value, found.key, found.headers) == (b'{"n":1}', None, [])
+
+
+def test_what_a_line_lacks_of_a_message_is_told_at_once() -> None:
+    with pytest.raises(BadLine) as caught:
+        message_of(b'{"topic": null, "partition": -1, "offset": true}')
+
+    assert [one.partition(":")[0] for one in caught.value.problems] == [
+        "value",
+        "topic",
+        "partition -1 is not legal; legal are 0 and above",
+        "offset",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from xml.etree import ElementTree as ET
 
@@ -19,10 +21,14 @@ import pytest
 
 from tests.cli.rig import environment
 from tests.system.rig import DEADLINE, Kafka, free_port, unique
+from worker import Message, Record
 from worker.cli.exit_codes import TABLE
 from worker.cli.group import COMMANDS, main
 
 PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text("utf-8")
+
+RUN = ("graph", "produce", "tap", "capture", "replay", "status")
+"""Commands with a block that is run."""
 
 
 def scripts(page: str) -> dict[str, str]:
@@ -111,13 +117,12 @@ def test_every_command_of_the_page_does_what_it_says(kafka: Kafka, tmp_path: Pat
 
     codes = {section: code for section, (code, _, _) in told.items()}
     assert codes == {section: int(section == "worker replay") for section in blocks}, told
-    assert {"worker graph", "worker produce", "worker tap", "worker replay", "worker status"} == {
-        *blocks
-    }
+    assert {f"worker {one}" for one in RUN} == {*blocks}
     assert told["worker graph"][1].startswith("flowchart LR\n")
     ET.parse(shell.folder / f"{name}.svg")
     assert re.findall(r"(\d+) of \1 lines", told["worker produce"][1]) == ["4", "1", "1"]
     assert "lines acknowledged" in told["worker tap"][1]
+    assert told["worker capture"][1].startswith("visitors.jsonl: 3 messages\n")
     (example,) = re.findall(rf"^```\n({name}.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert _without_figures(told["worker replay"][1]).startswith(
         _without_figures(example).removesuffix("  ...\n")
@@ -149,6 +154,16 @@ def test_every_link_leads_somewhere() -> None:
 
     for target in re.findall(r"\]\(([^)]+)\)", PAGE):
         assert target in sections or (Path(__file__).parents[2] / "docs" / target).exists(), target
+
+
+def test_the_function_that_redacts_does_what_it_is_shown_for() -> None:
+    (example,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    found: dict[str, Any] = {"json": json, "Message": Message, "Record": Record}
+    exec(compile(example, "commands.md", "exec"), found)
+
+    record = found["nameless"](Message.of(b'{"name": "Ada", "age": 36}', key=b"Ada"))
+
+    assert record == Record({"name": "***", "age": 36}, key=None)
 
 
 def test_every_option_and_variable_that_is_named_is_there() -> None:

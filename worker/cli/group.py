@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "monitoring": "Print the Grafana dashboard or the Prometheus alert rules.",
     "produce": "Send lines of a file, or of standard input, to a topic.",
     "tap": "Follow the messages of topics.",
+    "capture": "Write messages of topics to a file, for tests and `worker replay`.",
     "dlq": "See dead letters, and have them handled again.",
     "replay": "Give a real record to a handler, here and now, and tell what would become of it.",
     "explain": "Tell the life of a message: attempts, errors, where it went.",

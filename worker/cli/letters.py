@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import click
 
-from worker.cli.shown import age, as_json, moment, readable
+from worker.cli.shown import age, moment, readable
 from worker.cli.tables import print_table
 from worker.flow.ledger import Entry
 from worker.flow.letters import Letter
 from worker.kafka.mover import Progress
+from worker.kafka.written import as_json
 from worker.observe.text import escaped
 from worker.operate.deadletters import Plan, Survey
 

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import click
 
-from worker.cli.shown import as_json, moment, readable
+from worker.cli.shown import moment, readable
 from worker.cli.tables import print_table
 from worker.flow import headers
 from worker.flow.life import MISSING, Missing, Place, Standing, State, Step, place_of
+from worker.kafka.written import as_json
 from worker.observe.text import escaped
 from worker.operate.explaining import Explanation, Told
 

@@ -7,8 +7,9 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
-from worker.cli.shown import LONGEST, as_json, moment, readable
+from worker.cli.shown import LONGEST, moment, readable
 from worker.flow.filter import is_json, json_of
+from worker.kafka.written import as_json, object_of
 from worker.observe.text import escaped
 from worker.types import Encoded, Headers, Message
 
@@ -35,15 +36,7 @@ def value_of_record(message: Message, decode: Decode) -> dict[str, Any]:
 
     But where its JSON is decoded, which may write numbers in another way.
     """
-    return {
-        "topic": message.topic,
-        "partition": message.partition,
-        "offset": message.offset,
-        "timestamp": message.timestamp,
-        "key": as_json(message.key),
-        "value": _value(message.value, decode),
-        "headers": [[name, as_json(value)] for name, value in message.headers],
-    }
+    return {**object_of(message), "value": _value(message.value, decode)}
 
 
 def value_of_sent(record: Encoded, decode: Decode) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from worker.app import Options, load, unreadable
 from worker.cli import rehearsed as views
@@ -30,14 +31,46 @@ from worker.cli.spot import Spot
 from worker.errors import WorkerError
 from worker.flow.life import Place
 from worker.observe import logs
-from worker.operate.replaying import replay_of
+from worker.operate.replaying import Line, replay_of
 from worker.settings.secrets import secrets_of
 
 LEFT: Final = "it was ended before the handler was through"
 
 
+_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class Captured(click.ParamType[Line]):
+    """A line of a file."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Line:
+        """Parse `captured.jsonl` or `captured.jsonl:3`."""
+        if isinstance(value, Line):
+            return value
+        file, colon, number = str(value).rpartition(":")
+        if colon and number.isdecimal() and not Path(value).exists():
+            return Line(Path(_FILE.convert(file, param, ctx)), int(number))
+        return Line(Path(_FILE.convert(value, param, ctx)), None)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The files."""
+        return _FILE.shell_complete(ctx, param, incomplete)
+
+
 @click.command("replay", context_settings=SETTINGS)
-@click.argument("place", type=Spot(), metavar="TOPIC/PARTITION/OFFSET")
+@click.argument("place", type=Spot(), required=False, metavar="[TOPIC/PARTITION/OFFSET]")
+@click.option(
+    "--file",
+    "line",
+    type=Captured(),
+    metavar="FILE[:LINE]",
+    help="Take the record from this line of a file that `worker capture` has written, by default "
+    "the first; no cluster is needed.",
+)
 @spec_option("The spec: the cluster, the pipelines and their handlers.")
 @click.option(
     "--handler",
@@ -57,7 +90,8 @@ LEFT: Final = "it was ended before the handler was through"
 @log_options()
 @output_option()
 def command(
-    place: Place,
+    place: Place | None,
+    line: Line | None,
     spec: Path,
     handler: str | None,
     pipeline: str | None,
@@ -77,11 +111,15 @@ def command(
     \b
     Example:
       worker replay flights.dlq/1/9 --spec config/flights.yaml --debug
+      worker replay --file tests/flights.jsonl:3 --spec config/flights.yaml
     """  # noqa: D301 - click's own mark
+    where = place or line
+    if where is None or None not in (place, line):
+        raise click.UsageError("give TOPIC/PARTITION/OFFSET, or a record in a file with --file")
     logs.configure("warning", log_format)
     options = Options(path=[str(folder) for folder in path])
     document = load(spec, os.environ, options, unreadable)
-    found = made_of(document, lambda one: replay_of(one, options, place, pipeline, handler))
+    found = made_of(document, lambda one: replay_of(one, options, where, pipeline, handler))
     logs.configure(log_level, log_format, secrets=secrets_of(document.spec))
     if output == "table":
         views.show_given(found)

@@ -1,9 +1,8 @@
-"""Times and bytes as commands show them, to people and to programs."""
+"""Times, bytes and values as commands show them, to people and to programs."""
 
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -42,16 +41,6 @@ def readable(value: bytes | None) -> str | None:
     if len(text) <= LONGEST:
         return text
     return f"{text[:LONGEST]}... ({len(value):,} bytes; all with --output json)"
-
-
-def as_json(value: bytes | None) -> str | dict[str, str] | None:
-    """Bytes for programs; those that are no UTF-8 in base 64."""
-    if value is None:
-        return None
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return {"base64": b64encode(value).decode()}
 
 
 def print_value(value: Any, output: Output) -> None:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import difflib
 import json
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import orjson
 
 from worker.errors import InvalidPartition
 from worker.kafka import arguments
-from worker.types import Encoded, Headers
+from worker.types import Encoded, Headers, Message
 
 KEYS: Final = ("value", "key", "headers", "partition", "timestamp")
-PASSED_OVER: Final = frozenset({"topic", "offset"})
-"""What `worker tap` says besides: where the record was."""
+PLACE: Final = ("topic", "offset")
+"""What is said besides of a record that was read: where it was, together with its partition."""
 
 _BYTES: Final = 'a text, null or {"base64": "..."}'
 _HEADERS: Final = "an object of names and values, or a list of [name, value]"
@@ -54,15 +55,67 @@ def plain(topic: str, separator: bytes | None, field: str | None) -> Parse:
 
 
 def from_json(topic: str) -> Parse:
-    """Each line is a JSON object that holds a record, as `worker tap` prints them.
+    """Each line is a JSON object that holds a record, as `object_of` makes one.
 
     A value that is no text is written as JSON. Raises `BadLine` with all that is wrong in a line.
     """
 
     def parse(line: bytes) -> Encoded:
-        return _record(topic, _object(line))
+        fields = _Fields(_object(line))
+        record = Encoded(
+            topic,
+            fields.value(),
+            fields.key(),
+            fields.take("headers", _headers) or (),
+            fields.take("partition", arguments.partition),
+            fields.take("timestamp", _timestamp),
+        )
+        fields.require_no_problems()
+        return record
 
     return parse
+
+
+def message_of(line: bytes) -> Message:
+    """The message that `object_of` has made a line of; raises `BadLine`.
+
+    What a line may lack besides its topic is 0 or nothing.
+    """
+    fields = _Fields(_object(line))
+    found = Message.of(
+        fields.value(),
+        topic=fields.topic(),
+        partition=fields.take("partition", arguments.partition) or 0,
+        offset=fields.take("offset", _offset) or 0,
+        key=fields.key(),
+        headers=fields.take("headers", _pairs) or (),
+        timestamp=fields.take("timestamp", _timestamp) or 0,
+    )
+    fields.require_no_problems()
+    return found
+
+
+def object_of(message: Message) -> dict[str, Any]:
+    """All that a message holds and where it was, for a line of JSON."""
+    return {
+        "topic": message.topic,
+        "partition": message.partition,
+        "offset": message.offset,
+        "timestamp": message.timestamp if message.timestamp > 0 else None,
+        "key": as_json(message.key),
+        "value": as_json(message.value),
+        "headers": [[name, as_json(value)] for name, value in message.headers],
+    }
+
+
+def as_json(value: bytes | None) -> str | dict[str, str] | None:
+    """Bytes as JSON has them: text, and what is no UTF-8 in base 64."""
+    if value is None:
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": b64encode(value).decode()}
 
 
 def key_of(line: bytes, field: str) -> bytes | None:
@@ -91,36 +144,49 @@ def _object(line: bytes) -> dict[str, Any]:
     return found
 
 
-def _record(topic: str, found: dict[str, Any]) -> Encoded:
-    problems = list(_unknown(found))
+class _Fields:
+    """What an object holds, with all that is wrong with it."""
 
-    def take(name: str, make: Callable[[Any], Any]) -> Any:
+    def __init__(self, found: dict[str, Any]) -> None:
+        self._found = found
+        self._problems = list(_unknown(found))
+
+    def take(self, name: str, make: Callable[[Any], Any]) -> Any:
+        """What is made of a field; None where it is null, not there, or wrong."""
         try:
-            return make(found[name]) if found.get(name) is not None else None
-        except (ValueError, TypeError) as error:
-            problems.append(str(error))
-        except InvalidPartition as error:
-            problems.append(str(error))
-        return None
+            return make(self._found[name]) if self._found.get(name) is not None else None
+        except (ValueError, TypeError, InvalidPartition) as error:
+            self._problems.append(str(error))
+            return None
 
-    if "value" not in found:
-        problems.append("value: it is missing; null is a record without one, a tombstone")
-    record = Encoded(
-        topic,
-        take("value", lambda one: _bytes("value", one, else_json=True)),
-        take("key", lambda one: _bytes("key", one)),
-        take("headers", _headers) or (),
-        take("partition", arguments.partition),
-        take("timestamp", _timestamp),
-    )
-    if problems:
-        raise BadLine(*problems)
-    return record
+    def topic(self) -> str:
+        """The topic, which has to be there."""
+        if self._found.get("topic") is None:
+            self._problems.append("topic: it is missing; a captured record says where it was")
+        return self.take("topic", arguments.topic) or ""
+
+    def value(self) -> bytes | None:
+        """The payload, which has to be there; what is no text is written as JSON."""
+        if "value" not in self._found:
+            why = "null is a record without one, a tombstone"
+            self._problems.append(f"value: it is missing; {why}")
+        found: bytes | None = self.take("value", partial(_bytes, "value", else_json=True))
+        return found
+
+    def key(self) -> bytes | None:
+        """The key."""
+        found: bytes | None = self.take("key", partial(_bytes, "key"))
+        return found
+
+    def require_no_problems(self) -> None:
+        """Raise `BadLine` if anything was wrong."""
+        if self._problems:
+            raise BadLine(*self._problems)
 
 
 def _unknown(found: dict[str, Any]) -> Iterator[str]:
     for name in found:
-        if name not in KEYS and name not in PASSED_OVER:
+        if name not in (*KEYS, *PLACE):
             near = difflib.get_close_matches(name, KEYS, 1)
             hint = f"did you mean {near[0]}?" if near else f"legal are {', '.join(KEYS)}"
             yield f"{name}: no such key; {hint}"
@@ -149,10 +215,14 @@ def _unpacked(what: str, text: Any) -> bytes:
 
 
 def _headers(found: Any) -> Headers:
+    return arguments.headers(_pairs(found))
+
+
+def _pairs(found: Any) -> list[tuple[str, bytes | None]]:
     pairs = list(found.items()) if isinstance(found, dict) else found
     if not isinstance(pairs, list) or not all(_is_pair(pair) for pair in pairs):
         raise TypeError(f"headers: legal is {_HEADERS}; a value is {_BYTES}")
-    return arguments.headers([(name, _bytes(f"header {name!r}", one)) for name, one in pairs])
+    return [(name, _bytes(f"header {name!r}", one)) for name, one in pairs]
 
 
 def _is_pair(pair: Any) -> bool:
@@ -168,6 +238,12 @@ def _timestamp(found: Any) -> int | None:
         if found is None or found.tzinfo is None:
             raise ValueError(f"timestamp: legal is {_TIME}")
     return arguments.timestamp(found)
+
+
+def _offset(found: Any) -> int:
+    if type(found) is not int or found < 0:
+        raise ValueError(f"offset: {found!r} is not a whole number from 0")
+    return found
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from io import BufferedReader
+from pathlib import Path
+from typing import NamedTuple
 
 from worker.app import Around, Options, Rehearsal, Rehearsed, check, named_topics, tiers_of
 from worker.errors import BadConfiguration, TopicNotFound, WorkerError
@@ -13,7 +16,9 @@ from worker.flow.life import MISSING, Missing, Place
 from worker.flow.redrive import Move, record_of
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES
+from worker.kafka.lines import Unreadable, lines_of
 from worker.kafka.reader import Reader
+from worker.kafka.written import BadLine, message_of
 from worker.operate.explaining import look, route_of
 from worker.settings import Pipeline, Spec
 from worker.settings.patterns import reads
@@ -55,37 +60,79 @@ class Replay:
             return rehearsal.handle(self.raw)
 
 
+class Line(NamedTuple):
+    """A line of a file of captured records; without a number the first."""
+
+    file: Path
+    number: int | None
+
+
 def replay_of(
-    document: Document, options: Options, place: Place, pipeline: str | None, handler: str | None
+    document: Document,
+    options: Options,
+    where: Place | Line,
+    pipeline: str | None,
+    handler: str | None,
 ) -> Replay:
     """Read the record at a place and find the pipeline that it belongs to, unless one is named.
 
-    Its handler is another one where one is named. Raises `TopicNotFound`, `InvalidPartition`,
-    `NotReplayed`, and `BadConfiguration` where that handler does not fit.
+    Its handler is another one where one is named. For a line of a file no cluster is asked: topics
+    that may be written to are taken to be there. Raises `TopicNotFound`, `InvalidPartition`,
+    `NotReplayed`, `Unreadable`, and `BadConfiguration` where that handler does not fit.
     """
+    if isinstance(where, Line):
+        return _replay(document, options, captured(where), pipeline, handler)
     admin = KafkaAdmin(document.spec.kafka)
-    _require("topic", place.topic, admin.names())
-    record, missing = _read(document.spec, place)
+    _require("topic", where.topic, admin.names())
+    record, missing = _read(document.spec, where)
+    found = _replay(document, options, record, pipeline, handler)
+    known = admin.describe([*found.topics])
+    absent = [topic for topic in _named(document) if topic not in known]
+    return replace(found, hidden=missing, topics={**found.topics, **known}, absent=absent)
+
+
+def captured(line: Line) -> Message:
+    """The record in a line that is not empty; raises `NotReplayed` and `Unreadable`."""
+    file, wanted = line
+    with _opened(file) as opened:
+        for number, content in lines_of(opened, str(file)):
+            if wanted in (None, number):
+                return _message(f"{file}:{number}", content)
+    raise NotReplayed(f"{file} {'is empty' if wanted is None else f'has nothing in line {wanted}'}")
+
+
+def _replay(
+    document: Document, options: Options, record: Message, pipeline: str | None, handler: str | None
+) -> Replay:
+    """With topics as brokers make them."""
     name, chosen = _chosen(document.spec, record, pipeline, handler)
     pipelines = {**document.spec.pipelines, name: chosen}
     spec = document.spec.model_copy(update={"pipelines": pipelines})
     problems = check(replace(document, spec=spec), options)
     if problems:
         raise BadConfiguration(problems)
-    named = [*named_topics(document, list(document.spec.pipelines))]
-    topics = [*named, *(tier.topic for tier in tiers_of(spec, name))]
-    known = admin.describe(topics)
     assumed = TopicInfo(record.partition + 1, DEFAULT_MESSAGE_BYTES)
+    topics = [*_named(document), *(tier.topic for tier in tiers_of(spec, name))]
     raw, damaged = _as_given(spec, name, record)
-    return Replay(
-        spec,
-        name,
-        raw,
-        missing,
-        damaged,
-        {topic: known.get(topic, assumed) for topic in topics},
-        [topic for topic in named if topic not in known],
-    )
+    return Replay(spec, name, raw, None, damaged, dict.fromkeys(topics, assumed), [])
+
+
+def _opened(file: Path) -> BufferedReader:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise Unreadable(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _message(place: str, line: bytes) -> Message:
+    try:
+        return message_of(line)
+    except BadLine as bad:
+        raise NotReplayed("\n".join(f"{place}: {problem}" for problem in bad.problems)) from bad
+
+
+def _named(document: Document) -> list[str]:
+    return [*named_topics(document, list(document.spec.pipelines))]
 
 
 def _require(what: str, name: str, known: Collection[str]) -> None:
