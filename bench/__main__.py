@@ -19,6 +19,7 @@ from bench import (
     lanes,
     latency,
     memory,
+    plugin,
     pools,
     probes,
     processes,
@@ -71,6 +72,7 @@ MODES: dict[str, Mode] = {
         brokers, options.records, options.repeats, options.limit
     ),
     "lanes": lambda _brokers, options: [lanes.measure(options.repeats)],
+    "plugin": lambda _brokers, options: [plugin.measure(options.repeats)],
     "scrape": lambda _brokers, options: [scrape.measure(options.repeats)],
     "idle": lambda brokers, options: [
         idle.measure(brokers, options.pipelines, options.idle_seconds, options.repeats)
@@ -130,8 +132,8 @@ def parser() -> argparse.ArgumentParser:
         "--records",
         type=_number,
         default=1_000_000,
-        help="of each but latency, memory, lanes, scrape, idle, probes; those that wait, for "
-        "waiting (1,000,000)",
+        help="of each but latency, memory, lanes, plugin, scrape, idle, probes; those that wait, "
+        "for waiting (1,000,000)",
     )
     add("--repeats", type=_number, default=3, help="of everything, in turn (3)")
     add("--limit", type=_number, default=20, help="seconds of steady rate for slow systems (20)")

@@ -27,6 +27,7 @@ HOMES = {
     "yaml": {"spec"},
     "click": {"cli"},
     "rich": {"cli"},
+    "pytest": {"testing"},
 }
 """Where an outside library may be imported."""
 
@@ -114,6 +115,7 @@ def test_the_worker_keeps_its_layers() -> None:
         ("app.py", "import yaml", "yaml belongs"),
         ("operate/plan.py", "import click", "click belongs"),
         ("operate/plan.py", "from rich.table import Table", "rich belongs"),
+        ("engine/runner.py", "import pytest", "pytest belongs"),
         ("__init__.py", "import confluent_kafka", "confluent_kafka belongs"),
         ("engine/runner.py", "def f():\n    import worker.app", "the higher app"),
         ("flow/retry.py", "if TYPE_CHECKING:\n    from worker.app import build", "the higher app"),

@@ -10,11 +10,11 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests.cli.rig import environment
-from tests.missing import go_without
 from worker.cli.broker import takes
 from worker.cli.exit_codes import UNREACHABLE
 from worker.kafka.admin import KafkaAdmin
 from worker.settings import KafkaSettings
+from worker.testing.sharing import go_without
 
 
 @contextmanager

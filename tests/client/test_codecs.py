@@ -9,9 +9,9 @@ import pytest
 
 from tests.client.rig import DEADLINE, Inbox, unique
 from tests.client.test_outages import cluster_address
-from tests.conftest import real
 from worker import Kafka, KafkaSettings, TopicConfig
 from worker.kafka.broker import KafkaCluster
+from worker.testing.sharing import real
 
 pytestmark = pytest.mark.kafka
 

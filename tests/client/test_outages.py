@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from tests.client.rig import DEADLINE, Inbox, unique, until, values
-from tests.conftest import real
 from tests.system.rig import Kafka as Cluster
 from tests.system.rig import free_port
 from worker import Kafka, KafkaSettings, TopicConfig
 from worker.errors import SendFailed, TopicNotFound
 from worker.kafka.broker import KafkaCluster
+from worker.testing.sharing import real
 
 pytestmark = pytest.mark.kafka
 

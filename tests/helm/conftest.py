@@ -4,7 +4,7 @@ import pytest
 
 from tests.helm.chart import Chart
 from tests.helm.tools import MAJORS, NoHelm, helm
-from tests.missing import go_without
+from worker.testing.sharing import go_without
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import one_for_all
 from tests.image.building import IMAGE, Builder, Image, Unbuildable, built_image
-from tests.missing import go_without
 from tests.system.rig import Kafka
+from worker.testing.sharing import go_without, one_for_all
 
 
 @pytest.fixture(scope="session")

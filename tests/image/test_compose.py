@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import real
 from tests.image.building import ROOT, Image
 from tests.system.flights import Flights
 from tests.system.rig import Kafka, WorkerProcess, free_port
@@ -21,6 +20,7 @@ from worker.kafka.broker import KafkaCluster
 from worker.kafka.jars import KAFKA
 from worker.observe.monitoring import monitoring_text
 from worker.spec import survey
+from worker.testing.sharing import real
 
 FILE = ROOT / "compose.yaml"
 SERVICES: dict[str, Any] = yaml.safe_load(FILE.read_text("utf-8"))["services"]

@@ -11,7 +11,6 @@ from contextlib import suppress
 import pytest
 from confluent_kafka import Consumer, KafkaException
 
-from tests.conftest import real
 from tests.contract.member import DEADLINE, Member, until
 from tests.contract.rig import Layout, unique
 from tests.relay import Relay
@@ -23,6 +22,7 @@ from worker.kafka.admin import KafkaAdmin
 from worker.kafka.broker import KafkaCluster
 from worker.kafka.consumer import KafkaConsumer
 from worker.settings import GroupSettings, KafkaSettings
+from worker.testing.sharing import real
 
 pytestmark = pytest.mark.kafka
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 import pytest
 from confluent_kafka import Producer
 
-from tests.conftest import real
 from tests.contract.rig import KafkaRig, Layout, unique
 from worker import Kafka
 from worker.errors import ClientError
@@ -17,6 +16,7 @@ from worker.kafka.broker import KafkaCluster
 from worker.kafka.reader import outsider, records
 from worker.ports import Table
 from worker.settings import GroupSettings, KafkaSettings
+from worker.testing.sharing import real
 from worker.types import TopicPartition
 
 pytestmark = pytest.mark.kafka

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import real
 from tests.system.guarded import Guarded, running_guarded_kafka
 from tests.system.rig import Kafka
+from worker.testing.sharing import real
 
 
 @pytest.fixture

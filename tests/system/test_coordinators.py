@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from tests.conftest import real
 from tests.system.exactly import NODES, SOON, Story, started, trapped
 from tests.system.rig import Kafka, Worker
 from worker.kafka.broker import KafkaCluster
+from worker.testing.sharing import real
 
 pytestmark = pytest.mark.kafka
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import real
 from tests.system.exactly import ALONE, NODES, SOON, Story, started, trapped
 from tests.system.killed import IN_TRANSACTIONS, OPEN, TOLD
 from tests.system.rig import Kafka
 from tests.system.test_rebalances import GROUPS
 from worker.kafka.broker import KafkaCluster
+from worker.testing.sharing import real
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 

@@ -12,10 +12,10 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclOperation  # not re-exported for type checkers
 from confluent_kafka.admin._resource import ResourceType
 
-from tests.conftest import real
 from tests.system.guarded import USE, Guarded
 from tests.system.rig import Kafka, Spec, Worker, ids, is_through, numbered
 from worker.kafka.broker import KafkaCluster
+from worker.testing.sharing import real
 
 pytestmark = pytest.mark.kafka
 

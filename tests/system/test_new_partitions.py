@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import real
 from tests.system.rig import Kafka, Spec, ids
 from tests.system.test_rebalances import GROUPS
 from worker.kafka.broker import KafkaCluster
+from worker.testing.sharing import real
 
 pytestmark = pytest.mark.kafka
 

@@ -1,0 +1,106 @@
+"""The examples of docs/testing.md run as they stand, in the project that they are of."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.system.rig import Kafka
+from worker.operate.project import project, write
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "testing.md").read_text("utf-8")
+TITLED = r"^`([\w/.]+)`:\n\n```\w+\n(.*?)^```"
+"""A file, and what is in it."""
+
+LETTER = b'{"name": "Eve", "age": -1}'
+
+
+@pytest.fixture
+def name() -> str:
+    """Of a project with topics that no other test has, and with a module as it is called."""
+    return f"greetings{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, name: str) -> Path:
+    """The project with all files of the page."""
+    write(tmp_path, project(name))
+    for path, text in re.findall(TITLED, PAGE.replace("greetings", name), re.MULTILINE | re.DOTALL):
+        (tmp_path / path).write_text(text)
+    return tmp_path
+
+
+def environment(kafka: Kafka) -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("WORKER_", "PYTHON", "PYTEST_"))
+    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**kept, "PATH": path, "KAFKA_BROKERS": kafka.address}
+
+
+@pytest.mark.kafka
+def test_the_tests_of_the_page_pass(folder: Path, kafka_address: str) -> None:
+    kafka = Kafka(kafka_address)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cloudcoil", "-p", "no:cacheprovider"],
+        cwd=folder,
+        env=environment(kafka),
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert "skipped" not in done.stdout
+
+
+@pytest.mark.kafka
+def test_the_commands_of_the_page_do_what_it_says(
+    folder: Path, name: str, kafka_address: str
+) -> None:
+    kafka = Kafka(kafka_address)
+    kafka.create(f"{name}.dlq")
+    kafka.produce(f"{name}.dlq", [(b"Eve", LETTER, 0)])
+    (script,) = re.findall(
+        r"^```sh\n(.*?)^```", PAGE.replace("greetings", name), re.MULTILINE | re.DOTALL
+    )
+
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env=environment(kafka),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 1, done.stderr  # it is a dead letter again
+    assert "tests/dead.jsonl: 1 message\n" in done.stdout
+    assert "failed: rejected Reject: impossible age" in done.stdout
+
+
+def test_every_block_of_python_is_in_a_file_that_is_run() -> None:
+    files = re.findall(TITLED, PAGE, re.MULTILINE | re.DOTALL)
+
+    assert len(files) == len(re.findall(r"^```(?:python|yaml)$", PAGE, re.MULTILINE)) > 0
+
+
+def test_every_link_leads_somewhere() -> None:
+    headings = re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
+    sections = {f"#{one.lower().replace(' ', '-').replace(',', '')}" for one in headings}
+
+    for target in re.findall(r"\]\(([^)]+)\)", PAGE):
+        file, _, _ = target.partition("#")
+        assert target in sections or (file and (ROOT / "docs" / file).exists()), target

@@ -1,0 +1,188 @@
+"""The pytest plugin, in runs of pytest of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from tests.cli.test_help import HEAVY
+
+HOME = os.environ.get("HOME", "")
+
+kafka = pytest.mark.kafka
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_this_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine of users: with a home where jars are kept, without what this run is told."""
+    monkeypatch.setenv("HOME", HOME)
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_ADDOPTS", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    pytester.makeini("[pytest]\naddopts = -p no:cloudcoil -p no:cacheprovider -p no:asyncio")
+
+
+@pytest.fixture
+def no_kafka(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine on which none can be had."""
+    monkeypatch.delenv("KAFKA_BROKERS", raising=False)
+    monkeypatch.setenv("KAFKA_HOME", str(tmp_path))
+
+
+def test_a_run_that_uses_no_fixture_imports_nothing_that_takes_long(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        f"""
+        import sys
+
+        def test_it():
+            assert "worker.testing.plugin" in sys.modules
+            assert not set({HEAVY}) & set(sys.modules)
+            assert not [name for name in sys.modules if name.startswith("worker.kafka")]
+        """
+    )
+
+    assert pytester.runpytest_subprocess().ret == 0
+
+
+def test_kafka_in_memory_has_a_clock_that_stands_still(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from worker.testing import ManualClock, MemoryBroker
+
+        def test_it(memory_broker: MemoryBroker) -> None:
+            assert isinstance(memory_broker.clock, ManualClock)
+            memory_broker.create("orders")
+            memory_broker.append("orders", b"1", b"key")
+            assert [one.value for one in memory_broker.records("orders")] == [b"1"]
+
+        def test_another_one_has_nothing_of_it(memory_broker: MemoryBroker) -> None:
+            assert memory_broker.topics == {}
+        """
+    )
+
+    pytester.runpytest_subprocess().assert_outcomes(passed=2)
+
+
+ROUND_TRIP = """
+    from worker.testing import KafkaBroker
+
+    def test_one(kafka_broker: KafkaBroker) -> None:
+        topic = kafka_broker.topic("orders", partitions=2)
+        kafka_broker.client.send(topic, "1", key="a")
+        kafka_broker.client.send(topic, "2", key="a")
+
+        assert topic.startswith("orders-")
+        assert [one.value for one in kafka_broker.wait_for(topic, 2)] == [b"1", b"2"]
+        (found,) = kafka_broker.wait_for(topic, where=lambda one: one.value == b"2")
+        assert found.offset == 1
+        assert [one.value for one in kafka_broker.records(topic)] == [b"1", b"2"]
+        assert kafka_broker.committed(kafka_broker.unique("group")) == {}
+        print("AT", kafka_broker.address, topic)
+
+    def test_another(kafka_broker: KafkaBroker) -> None:
+        assert kafka_broker.topic("orders") != kafka_broker.topic("orders")
+        print("AT", kafka_broker.address, kafka_broker.topic())
+"""
+
+
+def places(result: pytest.RunResult) -> list[list[str]]:
+    """Address and topic of each test."""
+    return [line.split()[1:] for line in result.outlines if line.startswith("AT ")]
+
+
+def answers(address: str) -> bool:
+    try:
+        AdminClient({"bootstrap.servers": address, "log_level": 0}).list_topics(timeout=0.5)
+    except KafkaException:
+        return False
+    return True
+
+
+@kafka
+def test_a_kafka_that_is_named_is_used_and_left_without_topics_of_the_tests(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, kafka_address: str
+) -> None:
+    monkeypatch.setenv("KAFKA_BROKERS", kafka_address)
+    pytester.makepyfile(ROUND_TRIP)
+
+    result = pytester.runpytest_subprocess("-rP")
+
+    result.assert_outcomes(passed=2)
+    assert {address for address, _ in places(result)} == {kafka_address}
+    left = AdminClient({"bootstrap.servers": kafka_address}).list_topics(timeout=10).topics
+    assert not {topic for _, topic in places(result)} & left.keys()
+
+
+@kafka
+def test_processes_of_a_run_share_one_kafka_of_its_own_which_ends_with_it(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KAFKA_BROKERS", raising=False)
+    pytester.makepyfile(ROUND_TRIP)
+
+    result = pytester.runpytest_subprocess("-rP", "-n", "2")
+
+    result.assert_outcomes(passed=2)
+    (address,) = {address for address, _ in places(result)}
+    assert not answers(address)
+
+
+@kafka
+def test_a_cluster_has_three_nodes_and_ends_with_its_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from worker import Kafka, TopicConfig
+        from worker.testing import KafkaCluster
+
+        def test_it(kafka_cluster: KafkaCluster) -> None:
+            with Kafka(kafka_cluster.address) as client:
+                client.create_topic("orders", TopicConfig(1, replication_factor=3))
+                assert client.send("orders", "kept three times").offset == 0
+            print("AT", kafka_cluster.address, "orders")
+        """
+    )
+
+    result = pytester.runpytest_subprocess("-rP")
+
+    result.assert_outcomes(passed=1)
+    ((address, _),) = places(result)
+    assert not answers(address)
+
+
+WITHOUT = """
+    def test_one(kafka_broker): ...
+    def test_another(kafka_broker): ...
+    def test_a_third(kafka_cluster): ...
+"""
+
+
+@pytest.mark.usefixtures("no_kafka")
+def test_without_kafka_tests_skip_and_the_end_of_the_run_says_so(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(WITHOUT)
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(skipped=3)
+    result.stdout.fnmatch_lines(
+        ["tests skipped: 3; no real Apache Kafka: KAFKA_HOME is *, but its folder libs *"]
+    )
+
+
+@pytest.mark.usefixtures("no_kafka")
+def test_without_kafka_tests_fail_where_it_has_to_be_there(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    pytester.makepyfile(WITHOUT)
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(errors=3)
+    result.stdout.fnmatch_lines(["*Failed: no real Apache Kafka: KAFKA_HOME is *"])
