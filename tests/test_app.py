@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from worker.app import Options, Wrap, build, check
-from worker.app.assembly import _Assembly
+from worker.app.assembly import Assembly
 from worker.app.checks import unknown_exceptions
 from worker.engine.resources import Resources
 from worker.errors import BadConfiguration, TopicsRefused
@@ -162,13 +162,13 @@ def test_pipelines_share_a_breaker_by_its_name(tmp_path: Path, options: Options)
     two = "  two: {from: source, handler: plain, breaker: {name: a}}"
     three = "  three: {from: source, handler: plain, breaker: {name: b}}"
     spec = document(tmp_path, "plain", f"breaker: {{name: a}}\n{two}\n{three}")
-    assembly = _Assembly(spec, options)
+    assembly = Assembly(spec, options)
 
     one, other, third = map(assembly._breaker, spec.spec.pipelines.values())
 
     assert one is other is not None
     assert third is not one
-    assembly._loop.close()
+    assembly.loop.close()
 
 
 def test_a_pipeline_that_is_asked_for_alone_must_exist(tmp_path: Path, options: Options) -> None:
@@ -199,13 +199,13 @@ def test_redriven_dead_letters_are_read_where_there_is_a_topic_for_them_or_it_ca
     broker.create("source")
     broker.create("one.dlq", 7)
     wrap = Wrap(admin=lambda _admin: make(broker))
-    assembly = _Assembly(
+    assembly = Assembly(
         document(tmp_path, "plain", "dead_letter: one.dlq"), replace(options, wrap=wrap)
     )
 
-    assembly._prepare()
-    job = assembly._pipeline("one", Resources([], assembly._loop)).job
-    assembly._loop.close()
+    assembly.prepare()
+    job = assembly._pipeline("one", Resources([], assembly.loop)).job
+    assembly.loop.close()
 
     assert job.topics == read
     made = broker.admin().describe(["test.one.redrive"])
@@ -218,11 +218,11 @@ def test_a_pipeline_without_dead_letters_reads_its_sources_only(
     broker = MemoryBroker()
     broker.create("source")
     wrap = Wrap(admin=lambda _admin: broker.admin())
-    assembly = _Assembly(document(tmp_path, "plain"), replace(options, wrap=wrap))
+    assembly = Assembly(document(tmp_path, "plain"), replace(options, wrap=wrap))
 
-    assembly._prepare()
-    job = assembly._pipeline("one", Resources([], assembly._loop)).job
-    assembly._loop.close()
+    assembly.prepare()
+    job = assembly._pipeline("one", Resources([], assembly.loop)).job
+    assembly.loop.close()
 
     assert job.topics == ["source"]
     assert broker.admin().names() == ["source"]
@@ -234,11 +234,11 @@ def test_every_topic_of_dead_letters_must_exist(tmp_path: Path, options: Options
     for topic in ("source", "keys"):
         broker.create(topic)
     wrap = Wrap(admin=lambda _admin: broker.admin())
-    assembly = _Assembly(document(tmp_path, "plain", target), replace(options, wrap=wrap))
+    assembly = Assembly(document(tmp_path, "plain", target), replace(options, wrap=wrap))
 
     with pytest.raises(BadConfiguration) as caught:
         assembly._describe(["one"])
-    assembly._loop.close()
+    assembly.loop.close()
 
     assert [(problem.path, problem.text[:27]) for problem in caught.value.problems] == [
         ("pipelines.one.dead_letter", "topic 'one.dlq' does not ex"),
@@ -261,7 +261,7 @@ def test_a_pipeline_gets_a_new_producer_while_topics_of_other_pipelines_are_miss
         return broker.producer()
 
     wrap = Wrap(admin=lambda _admin: broker.admin(), producer=kept)
-    assembly = _Assembly(spec, replace(options, wrap=wrap))
+    assembly = Assembly(spec, replace(options, wrap=wrap))
 
     assembly._clients("one").producer(alone=False)
     with pytest.raises(BadConfiguration, match=r"two\.dlq"):
@@ -269,4 +269,4 @@ def test_a_pipeline_gets_a_new_producer_while_topics_of_other_pipelines_are_miss
 
     assert len(made) == 1
     made[0].close(0)
-    assembly._loop.close()
+    assembly.loop.close()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from worker.app import Options, Wrap
-from worker.app.assembly import _Assembly
+from worker.app.assembly import Assembly
 from worker.engine.job import Job
 from worker.engine.resources import Resources
 from worker.errors import BadConfiguration, ClientError, TopicsRefused
@@ -80,7 +80,7 @@ def admin() -> Recording:
 @contextmanager
 def assembled(
     folder: Path, admin: Recording, more: str, source: str = "source", top: str = "", **options: Any
-) -> Iterator[_Assembly]:
+) -> Iterator[Assembly]:
     """What is put together of a spec on the broker in memory."""
     registry = Registry()
 
@@ -90,15 +90,15 @@ def assembled(
     file = folder / "spec.yaml"
     file.write_text(SPEC.format(source=source, more=more, top=top))
     wrap = Wrap(admin=lambda _admin: admin)
-    assembly = _Assembly(load(file, {}), replace(Options(registry=registry, wrap=wrap), **options))
+    assembly = Assembly(load(file, {}), replace(Options(registry=registry, wrap=wrap), **options))
     yield assembly
-    assembly._loop.close()
+    assembly.loop.close()
 
 
 def started(folder: Path, admin: Recording, more: str, **others: Any) -> Job:
     with assembled(folder, admin, more, **others) as assembly:
-        assembly._prepare()
-        return assembly._pipeline("one", Resources([], assembly._loop)).job
+        assembly.prepare()
+        return assembly._pipeline("one", Resources([], assembly.loop)).job
 
 
 def stopped(folder: Path, admin: Recording, more: str, **others: Any) -> Sequence[Problem]:
@@ -167,7 +167,7 @@ def test_sizes_and_partitions_of_retry_topics_and_fence_are_known(
     tmp_path: Path, admin: Recording
 ) -> None:
     with assembled(tmp_path, admin, KEPT) as assembly:
-        assembly._prepare()
+        assembly.prepare()
 
         three = dict.fromkeys(["source", "test.one.retry.0", "test.one.retry.1"], 3)
         assert assembly._known.numbers == three | {"test.one.fence": 1}
@@ -335,7 +335,7 @@ def test_a_retry_topic_that_is_gone_is_made_again_with_the_next_producer(
     tmp_path: Path, admin: Recording
 ) -> None:
     with assembled(tmp_path, admin, LOOSE) as assembly:
-        assembly._prepare()
+        assembly.prepare()
         del admin._broker.topics["test.one.retry.1"]
         admin.made.clear()
 
@@ -349,7 +349,7 @@ def test_pipelines_that_are_not_run_need_no_retry_topics(tmp_path: Path, admin: 
     more = f"{LOOSE}\n  two: {{from: source, handler: plain}}"
 
     with assembled(tmp_path, admin, more, top=top, only=["two"]) as assembly:
-        assembly._prepare()
+        assembly.prepare()
 
     assert admin.made == {}
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final, Literal, NewType, Protocol
 
 from worker.errors import ClientError
+from worker.settings import Pipeline
 from worker.types import (
     ClientTotals,
     Commit,
@@ -340,6 +341,37 @@ class Admin(Protocol):
 
     def close(self) -> None:
         """Let go of the connections; idempotent."""
+
+
+class ClientSupplier(Protocol):
+    """Makes the clients of one process, for pipelines of one spec.
+
+    Raises `ConnectionFailed` where no client can be made of the settings. `limits` has the
+    `max.message.bytes` of the topics that are written to.
+    """
+
+    def admin(self, timeout: float) -> Admin:
+        """Make one that waits so many seconds for an answer."""
+
+    def consumer(self, group: str, pipeline: Pipeline) -> Consumer:
+        """Make a member of a group, which joins when it subscribes."""
+
+    def producer(self, limits: Mapping[str, int], *, alone: bool) -> Producer:
+        """Make one; with `alone` it sends each record in a batch of its own."""
+
+    def transactional(
+        self, group: str, pipeline: Pipeline, limits: Mapping[str, int], *, alone: bool
+    ) -> Transactional:
+        """Make the same with the identity that the pipeline has in this process."""
+
+    def table(self, group: str) -> Table:
+        """Make a reader of compacted topics for the members of a group."""
+
+    def require_fencing(self, timeout: float) -> None:
+        """Raise `ClientError` unless offsets in a transaction are refused to former members."""
+
+    def has_owner(self, group: str, pipeline: Pipeline, timeout: float) -> bool:
+        """Whether a member of a group has the pipeline's `instance`; raises `ClientError`."""
 
 
 class NewTopic(Protocol):

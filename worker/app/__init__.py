@@ -1,6 +1,6 @@
 """The composition root: the only place where spec, clients, engine and observers meet."""
 
-from worker.app.assembly import build, make_topics
+from worker.app.assembly import Assembly, build, make_topics
 from worker.app.checks import Check, check, load, unreadable
 from worker.app.options import Options, Wrap
 from worker.app.processes import longest_drain, supervise
@@ -22,6 +22,7 @@ from worker.app.wanted import (
 
 __all__ = [
     "Around",
+    "Assembly",
     "Check",
     "Options",
     "Rehearsal",

@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from uuid import uuid4
 
 from worker.app.checks import check, unknown_exceptions, unreadable
 from worker.app.endpoint import endpoint
 from worker.app.execution import Recipe, executor_of
 from worker.app.lanes import lanes_of, tier_lanes_of
 from worker.app.options import Options
+from worker.app.pools import Handled
 from worker.app.retrytopics import (
     leftovers,
     make_retry_topics,
@@ -26,14 +26,12 @@ from worker.app.topics import absent, named_topics
 from worker.app.wanted import fence_of, made_as, redrive_of, tiers_of
 from worker.engine.breaker import Breaker
 from worker.engine.ends import LogEnds
+from worker.engine.execute import Executor
 from worker.engine.floor import Floor
 from worker.engine.job import Clients, Job
-from worker.engine.partition import POLL_LIMIT
 from worker.engine.pipeline import PipelineLoop
-from worker.engine.pool import AsyncPool, LoopThread, Pool
-from worker.engine.processes import LONGEST, ProcessPool
+from worker.engine.pool import LoopThread
 from worker.engine.resources import Resources
-from worker.engine.threads import ThreadPool, Watch
 from worker.engine.topics import KnownTopics
 from worker.engine.worker import Worker
 from worker.errors import (
@@ -46,15 +44,8 @@ from worker.errors import (
 from worker.flow.health import Snapshot
 from worker.handlers import Handler
 from worker.kafka import config
-from worker.kafka.admin import KafkaAdmin
-from worker.kafka.consumer import KafkaConsumer
-from worker.kafka.producer import KafkaProducer
-from worker.kafka.questions import holder
-from worker.kafka.table import KafkaTable
-from worker.kafka.transactional import KafkaTransactional
-from worker.kafka.versions import require_fencing
 from worker.observe.tracing import Facts, tracers
-from worker.ports import Admin, Clock, Consumer, Producer, Transactional
+from worker.ports import Admin, Consumer, Producer, Transactional
 from worker.settings import Pipeline, TopicSettings
 from worker.settings.librdkafka import key_of
 from worker.settings.patterns import unmatched
@@ -66,8 +57,6 @@ log = logging.getLogger(__name__)
 
 ASK_TIMEOUT = 5.0
 """Seconds to wait for an answer about topics; a stop is not noticed meanwhile."""
-ASYNC_CONCURRENCY = 1000
-"""Async handlers in flight by default; with `ordering: partition` the partitions are the bound."""
 
 
 def build(document: Document, options: Options | None = None) -> Worker:
@@ -81,7 +70,7 @@ def build(document: Document, options: Options | None = None) -> Worker:
         for warning in warnings:
             log.warning("%s", warning)
     try:
-        return _Assembly(document, options).worker()
+        return Assembly(document, options).worker()
     except ConnectionFailed as error:  # nobody was asked yet: no client can be made
         key = key_of(error.text) or ("security",)
         raise BadConfiguration([document.problem(("kafka", *key), error.text)]) from error
@@ -101,7 +90,7 @@ def make_topics(document: Document, admin: Admin, topics: Mapping[str, TopicSett
         ) from error
 
 
-class _Assembly:
+class Assembly:
     """What the pipelines of one worker share while they are put together."""
 
     def __init__(self, document: Document, options: Options) -> None:
@@ -109,49 +98,56 @@ class _Assembly:
         self._spec = document.spec
         self._options = options
         self._names = [n for n in self._spec.pipelines if n in options.only or not options.only]
-        self._loop = LoopThread()
+        self.loop = LoopThread()
         self._breakers: dict[str, Breaker] = {}
-        self._watch = Watch()
         self._floor = Floor()
-        self._clock = Clock()
+        self._clock = options.clock
         self._tracers = tracers(self._spec.name)
         self._watching = {name: self._tracers.watching(self._facts(name)) for name in self._names}
-        self._admin = options.wrap.admin(
-            KafkaAdmin(
-                self._spec.kafka, min(ASK_TIMEOUT, self._spec.startup_timeout or ASK_TIMEOUT)
-            )
-        )
-        self._instance = uuid4().hex
-        """Of pipelines that do not say theirs."""
+        self._supplier = options.clients(self._spec.kafka, options.process or 0)
+        patience = min(ASK_TIMEOUT, self._spec.startup_timeout or ASK_TIMEOUT)
+        self._admin = options.wrap.admin(self._supplier.admin(patience))
         self._there: Sequence[str] = ()
         self._redriven: Mapping[str, str] = {}
         self._known = KnownTopics(self._admin.describe, self._clock)
         self._log_ends = LogEnds(self._admin.ends, self._clock)
+        self._pools = options.pools(self.loop, self._known)
 
     def worker(self) -> Worker:
+        """Make the worker."""
         pipelines = [self._spec.pipelines[name] for name in self._names]
-        handlers = [self._handler(pipeline) for pipeline in pipelines]
-        needed = sorted(
-            {
-                name
-                for pipeline, handler in zip(pipelines, handlers, strict=True)
-                if pipeline.pool != "process"  # each process sets its own up
-                for name in handler.resources
-            }
-        )
         return Worker(
             self._spec.name,
             __version__,
-            prepare=self._prepare,
-            pipelines=lambda resources: [self._pipeline(name, resources) for name in self._names],
-            resources=Resources(self._options.registry.needed(needed), self._loop),
-            loop=self._loop,
+            prepare=self.prepare,
+            pipelines=self.pipelines,
+            resources=self.resources(),
+            loop=self.loop,
             clock=self._clock,
             drain_timeout=max(pipeline.drain_timeout for pipeline in pipelines),
             startup_timeout=self._spec.startup_timeout,
             serve=self._serve,
-            close=self._tracers.close,
+            close=self.close,
         )
+
+    def resources(self) -> Resources:
+        """Make what the handlers of this process need."""
+        pipelines = [self._spec.pipelines[name] for name in self._names]
+        needed = {
+            name
+            for pipeline in pipelines
+            if self._pools.shares_resources(pipeline)
+            for name in self._handler(pipeline).resources
+        }
+        return Resources(self._options.registry.needed(sorted(needed)), self.loop)
+
+    def pipelines(self, resources: Resources) -> list[PipelineLoop]:
+        """Make the pipelines, once their resources are set up and all is prepared."""
+        return [self._pipeline(name, resources) for name in self._names]
+
+    def close(self) -> None:
+        """Let go of what follows messages."""
+        self._tracers.close()
 
     @contextmanager
     def _serve(self, snapshot: Callable[[], Snapshot]) -> Iterator[None]:
@@ -164,8 +160,11 @@ class _Assembly:
     def _handler(self, pipeline: Pipeline) -> Handler:
         return self._options.registry.handlers[pipeline.handler]
 
-    def _prepare(self) -> None:
-        """Describe every topic first: a producer would make unknown ones silently."""
+    def prepare(self) -> None:
+        """Describe every topic first: a producer would make unknown ones silently.
+
+        Raises `BadConfiguration`, and `BrokersUnreachable` where it may go well another time.
+        """
         problems = self._learn(self._names)
         allowed = self._admin.allowed(map(self._spec.group, self._names))
         problems += unjoinable(self._document, self._names, allowed)
@@ -216,7 +215,9 @@ class _Assembly:
         for name in names:
             if self._has_owner(name):
                 continue
-            producer = self._transactional(name, alone=False)
+            producer = self._supplier.transactional(
+                self._spec.group(name), pipelines[name], self._known.limits, alone=False
+            )
             try:
                 producer.take_over(ASK_TIMEOUT)
             except ClientError as error:
@@ -230,30 +231,23 @@ class _Assembly:
 
     def _has_owner(self, name: str) -> bool:
         """Whether a member of the group has the instance of a pipeline, as far as that is told."""
-        if self._spec.pipelines[name].instance is None:
+        pipeline = self._spec.pipelines[name]
+        if pipeline.instance is None:
             return False
         try:
-            return holder(self._consumer_properties(name), log, ASK_TIMEOUT) is not None
+            return self._supplier.has_owner(self._spec.group(name), pipeline, ASK_TIMEOUT)
         except ClientError:
             return False
 
     def _require_fencing(self, names: Sequence[str]) -> None:
         try:
-            require_fencing(self._spec.kafka, ASK_TIMEOUT)
+            self._supplier.require_fencing(ASK_TIMEOUT)
         except ClientError as error:
             if error.retriable:
                 raise BrokersUnreachable(str(error)) from error
             here = [("pipelines", name, "delivery") for name in names]
             problems = [self._document.problem(one, f"exactly_once; {error}") for one in here]
             raise BadConfiguration(problems) from error
-
-    def _transactional(self, name: str, *, alone: bool) -> KafkaTransactional:
-        pipeline, limits = self._spec.pipelines[name], self._known.limits
-        instance = pipeline.instance or self._instance
-        identity = config.identity(self._spec.group(name), instance, self._options.process or 0)
-        timeout = pipeline.transaction.timeout
-        properties = config.transactional(self._spec.kafka, limits, identity, timeout)
-        return KafkaTransactional(config.alone(properties) if alone else properties)
 
     def _describe_retry_topics(self, name: str) -> None:
         """Learn anew what is known of those of a pipeline; one that is gone is made again."""
@@ -286,7 +280,8 @@ class _Assembly:
 
     def _pipeline(self, name: str, resources: Resources) -> PipelineLoop:
         pipeline = self._spec.pipelines[name]
-        handler = self._handler(pipeline)
+        handled = self._handled(name, resources)
+        handler = handled.handler
         tiers = tiers_of(self._spec, name)
         own = [self._redriven[name]] if name in self._redriven else []
         own += [tier.topic for tier in tiers]
@@ -296,23 +291,22 @@ class _Assembly:
             [*dict.fromkeys([*pipeline.source, *own])],
             handler.name,
             pipeline,
-            _run_limit(pipeline, handler),
+            handled.run_limit,
             [topic for topic in self._there if topic not in own],
             lanes_of(pipeline, self._options.registry),
             None if pipeline.rate_limit is None else pipeline.rate_limit.pipeline,
             self._floor,
-            None if handler.is_async else partial(self._apart, name, pipeline, handler),
+            None if handler.is_async else partial(self._pools.make_apart, handled),
             breaker=self._breaker(pipeline),
             tiers=tiers,
             tier_lanes=tier_lanes_of(pipeline, self._options.registry),
             fence=fence_of(self._spec, name),
             may_be_silent=self._spec.kafka.may_be_silent,
             max_wait=self._spec.kafka.consumer.max_wait,
+            draw=self._options.draw,
         )
-        pool = self._pool(name, pipeline, handler, resources)
-        return PipelineLoop(
-            job, self._clients(name), pool, self._clock, self._watching[name].observer
-        )
+        pool = self._pools.make(handled)
+        return PipelineLoop(job, self._clients(name), pool, self._clock, handled.observer)
 
     def _facts(self, name: str) -> Facts:
         kafka, pipeline = self._spec.kafka, self._spec.pipelines[name]
@@ -333,99 +327,61 @@ class _Assembly:
             return None
         return self._breakers.setdefault(settings.name, Breaker(settings))
 
-    def _pool(self, name: str, pipeline: Pipeline, handler: Handler, resources: Resources) -> Pool:
-        if pipeline.pool == "process":
-            return self._process_pool(name, pipeline, handler, _cores(pipeline))
-        executor = executor_of(
-            name,
-            pipeline,
-            handler,
-            self._known.limits,
-            self._known.partitions,
-            self._watching[name].observer,
-            resources.values,
-        )
-        if handler.is_async:
-            size = pipeline.concurrency or ASYNC_CONCURRENCY
-            return AsyncPool(name, self._loop, executor.execute_async, size)
-        return ThreadPool(name, executor.execute, _cores(pipeline), self._watch)
+    def _handled(self, name: str, resources: Resources) -> Handled:
+        pipeline, observer = self._spec.pipelines[name], self._watching[name].observer
+        handler = self._handler(pipeline)
 
-    def _apart(self, name: str, pipeline: Pipeline, handler: Handler) -> Pool:
-        """One process, for messages that may have ended the worker."""
-        return self._process_pool(name, pipeline, handler, 1, "-apart")
-
-    def _process_pool(
-        self, name: str, pipeline: Pipeline, handler: Handler, size: int, suffix: str = ""
-    ) -> Pool:
-        options = self._options
-        path = (os.getcwd(), *options.path)  # noqa: PTH109 - sys.path
-        return ProcessPool(
-            name + suffix,
-            Recipe(
-                tuple(self._spec.handlers),
-                path,
+        def executor() -> Executor:
+            return executor_of(
+                name,
                 pipeline,
-                self._facts(name),
-                self._spec.name,
-                options.prepare,
-            ),
-            self._known,
-            size,
-            batch=None if handler.batch is None else _run_limit(pipeline, handler),
-            retry=pipeline.retry,
-            timeout=pipeline.timeout,
-            breaker=pipeline.breaker,
-            observer=self._watching[name].observer,
-        )
+                handler,
+                self._known.limits,
+                self._known.partitions,
+                observer,
+                resources.values,
+                self._clock.monotonic,
+            )
 
-    def _consumer_properties(self, name: str) -> config.Properties:
-        pipeline, process = self._spec.pipelines[name], self._options.process or 0
-        return config.consumer(self._spec.kafka, self._spec.group(name), pipeline, process)
+        recipe = Recipe(
+            tuple(self._spec.handlers),
+            (os.getcwd(), *self._options.path),  # noqa: PTH109 - sys.path
+            pipeline,
+            self._facts(name),
+            self._spec.name,
+            self._options.prepare,
+        )
+        return Handled(name, pipeline, handler, executor, recipe, observer)
 
     def _clients(self, name: str) -> Clients:
-        kafka, pipeline, wrap = self._spec.kafka, self._spec.pipelines[name], self._options.wrap
-        watching = self._watching[name]
+        group, pipeline, wrap = (
+            self._spec.group(name),
+            self._spec.pipelines[name],
+            self._options.wrap,
+        )
+        supplier, watching, limits = self._supplier, self._watching[name], self._known.limits
 
         def consumer() -> Consumer:
-            properties = self._consumer_properties(name)
-            return watching.consumer(wrap.consumer(KafkaConsumer(properties)))
+            return watching.consumer(wrap.consumer(supplier.consumer(group, pipeline)))
 
         def producer(*, alone: bool) -> Producer:
             # Records may name any topic of the spec, so batches have to fit into all of them.
             self._describe([name])
             self._describe_retry_topics(name)
-            properties = config.producer(kafka, self._known.limits)
-            return wrap.producer(KafkaProducer(config.alone(properties) if alone else properties))
+            return wrap.producer(supplier.producer(limits, alone=alone))
 
         def transactional(*, alone: bool) -> Transactional:
             self._describe([name])
             self._describe_retry_topics(name)
-            return watching.transactional(
-                wrap.transactional(self._transactional(name, alone=alone))
-            )
+            made = supplier.transactional(group, pipeline, limits, alone=alone)
+            return watching.transactional(wrap.transactional(made))
 
         return Clients(
             consumer,
             producer,
-            self._known.limits,
+            limits,
             self._log_ends,
             self._known.numbers,
-            partial(KafkaTable, kafka, self._spec.group(name)),
+            partial(supplier.table, group),
             transactional if pipeline.delivery == "exactly_once" else None,
         )
-
-
-def _cores(pipeline: Pipeline) -> int:
-    return pipeline.concurrency or os.cpu_count() or 1
-
-
-def _run_limit(pipeline: Pipeline, handler: Handler) -> int:
-    """The batch; else all that there is, unless messages may be handled beside each other.
-
-    Even these go to processes together: a crossing for each would cost more than many handlers.
-    """
-    if handler.batch is not None:
-        return pipeline.batch or handler.batch
-    if pipeline.pool == "process":
-        return LONGEST
-    return POLL_LIMIT if pipeline.ordering == "partition" else 1

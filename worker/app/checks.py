@@ -8,16 +8,17 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from importlib.util import find_spec
 from pathlib import Path
 
+from worker.app.execution import decoder_of
 from worker.app.options import Options
 from worker.errors import BadConfiguration
 from worker.flow.deadletter import REASONS
 from worker.flow.retry import names_of
 from worker.handlers import Handler, Registry
 from worker.handlers import load as load_modules
-from worker.serdes import SERDES, Unsuitable, decoder
+from worker.serdes import Unsuitable
 from worker.settings import Pipeline, Spec
 from worker.spec import Document, in_order, survey
-from worker.types import Message, Problem
+from worker.types import Problem
 
 HEADER = "headers."
 """Before the name of the header that a pipeline's `lane` is taken from."""
@@ -204,10 +205,3 @@ def _not_found(what: str, name: str, known: Mapping[str, object]) -> str:
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(sorted(known))}"
     return f"no {what} is named {name!r}; {hint if known else f'there is no {what} at all'}"
-
-
-def decoder_of(pipeline: Pipeline, handler: Handler) -> Callable[[bytes | None], object] | None:
-    """What makes a handler's payload; None where it takes the message. Raises `Unsuitable`."""
-    if handler.payload is Message:
-        return None
-    return decoder(SERDES[pipeline.decode], handler.payload)

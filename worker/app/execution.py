@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
-from worker.app.checks import decoder_of
 from worker.engine.execute import Executor
 from worker.engine.pool import LoopThread
 from worker.engine.resources import Resources
@@ -15,8 +15,16 @@ from worker.errors import WorkerError
 from worker.handlers import REGISTRY, Handler, load
 from worker.observe.tracing import Facts, tracers
 from worker.ports import Observer
-from worker.serdes import SERDES
+from worker.serdes import SERDES, decoder
 from worker.settings import Pipeline
+from worker.types import Message
+
+
+def decoder_of(pipeline: Pipeline, handler: Handler) -> Callable[[bytes | None], object] | None:
+    """What makes a handler's payload; None where it takes the message. Raises `Unsuitable`."""
+    if handler.payload is Message:
+        return None
+    return decoder(SERDES[pipeline.decode], handler.payload)
 
 
 def executor_of(
@@ -27,6 +35,7 @@ def executor_of(
     partitions: Callable[[str, int], int],
     observer: Observer,
     resources: Mapping[str, Any],
+    monotonic: Callable[[], float] = monotonic,
 ) -> Executor:
     """What decodes, calls the handler and encodes, as the pipeline says."""
     return Executor(
@@ -47,6 +56,7 @@ def executor_of(
         pipeline.timeout,
         pipeline.breaker,
         name,
+        monotonic,
     )
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from worker.app.pools import HandlerPools, Pools
+from worker.engine.pool import LoopThread
+from worker.engine.topics import KnownTopics
 from worker.handlers import REGISTRY, Registry
-from worker.ports import Admin, Consumer, Producer, Transactional
+from worker.kafka.supplier import KafkaClients
+from worker.ports import Admin, ClientSupplier, Clock, Consumer, Producer, Transactional
+from worker.settings import KafkaSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +44,9 @@ class Options:
     """What processes of a pool do first, such as setting up their log; it is pickled."""
     registry: Registry = field(default_factory=lambda: REGISTRY)
     wrap: Wrap = field(default_factory=Wrap)
+    clients: Callable[[KafkaSettings, int], ClientSupplier] = KafkaClients
+    """Given what the spec says of the cluster, and the index of the process."""
+    pools: Callable[[LoopThread, KnownTopics], Pools] = HandlerPools
+    clock: Clock = field(default_factory=Clock)
+    draw: Callable[[], float] = random.random
+    """Chance, from 0 to 1: what waits before a further attempt are cut by."""

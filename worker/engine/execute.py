@@ -59,6 +59,7 @@ class Executor:
     """What failures tell of a dependency."""
     pipeline: str = ""
     """The name of the pipeline, for the log."""
+    monotonic: Callable[[], float] = time.monotonic
     _call: Callable[..., Any] = field(init=False)
     _runs: int = field(init=False, default=0)
     """How many it was given; threads may miscount."""
@@ -78,13 +79,13 @@ class Executor:
             outcomes = replace(self, decode=decode).execute(run)
             run.decoding = decode.seconds
             return outcomes
-        run.begun = time.monotonic()
+        run.begun = self.monotonic()
         token = AT_HAND.set((self.pipeline, run))
         try:
             follows = self.results.observer.follows
             if self.handler.batch is not None:
                 return self._followed_batch(run) if follows else self._batch(run.messages)
-            partition, monotonic = run.partition, time.monotonic
+            partition, monotonic = run.partition, self.monotonic
             found, deadline = run.found, run.begun + SLICE
             calls = self._calls(run) if follows else repeat(self._one)
             for one, raw in zip(calls, run.messages, strict=False):
@@ -106,7 +107,7 @@ class Executor:
             outcomes = await replace(self, decode=decode).execute_async(run)
             run.decoding = decode.seconds
             return outcomes
-        run.begun = time.monotonic()
+        run.begun = self.monotonic()
         token = AT_HAND.set((self.pipeline, run))
         try:
             follows = self.results.observer.follows
@@ -120,7 +121,7 @@ class Executor:
             for one, raw in zip(calls, run.messages, strict=False):
                 outcome = await one(raw)
                 outcomes.append(outcome)
-                if time.monotonic() > deadline or run.partition.closing:
+                if self.monotonic() > deadline or run.partition.closing:
                     break
                 if type(outcome) is Failed and self._comes_first_again(outcome):
                     break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -53,6 +54,8 @@ class Job:
     """The log of fences, where lanes follow their messages to retry topics."""
     may_be_silent: float = 300.0
     """Seconds between two polls after which the group takes a member for dead."""
+    draw: Callable[[], float] = random.random
+    """Chance, from 0 to 1: what waits before a further attempt are cut by."""
     max_wait: float = 0.25
     """Seconds that a broker may keep the answer to a fetch back."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeGuard
@@ -78,6 +77,7 @@ class Settlement:
         self._origin = Origin(job.group, job.name, job.handler)
         self._on_error = policy(job.settings)
         self._retry = job.settings.retry
+        self._draw = job.draw
         self._breaker = job.breaker
         self._notes_success = job.breaker is not None or job.settings.flood_limit is not None
         self._in_order = job.settings.ordering == "partition"
@@ -151,7 +151,7 @@ class Settlement:
         In order, whatever comes behind one that comes again does so, too. Those of a run share
         the draw of their wait, so that a batch comes back as one.
         """
-        now, draw = self._clock.monotonic(), random.random()  # noqa: S311 - no secret
+        now, draw = self._clock.monotonic(), self._draw()
         messages: list[RawMessage] = []
         settled: list[Settled] = []
         postponed: list[Postponed] = []
