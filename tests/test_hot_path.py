@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,6 @@ from confluent_kafka import TopicPartition
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
 import worker
-from tests.engine.rig import InlinePool
 from tests.observe.followed import Followed
 from worker.app.lanes import lanes_of, tier_lanes_of
 from worker.engine.ends import LogEnds
@@ -34,8 +34,10 @@ from worker.serdes import SERDES, decoder
 from worker.settings import Pipeline
 from worker.settings.topics import fence_topic, retry_topic
 from worker.testing import ManualClock, MemoryBroker
+from worker.testing.pool import InlinePool
 
 CODE = str(Path(worker.__file__).parent)
+POOL = inspect.getfile(InlinePool)
 MESSAGES = 5_000
 KEYS = 1_000
 
@@ -172,7 +174,7 @@ def running(
         producers.append(KafkaProducer({}))
         return producers[-1]
 
-    pool = PoolInSteps(executor.execute)
+    pool = InlinePool(executor.execute)
     pool.size = 1 if in_order else KEYS
     job = Job(
         "pipeline",
@@ -205,22 +207,14 @@ def running(
     AT_HAND.reset(before)
 
 
-class PoolInSteps(InlinePool):
-    """Its owner takes the steps."""
-
-    steps: Iterator[None]
-
-    def start(self, steps: Iterator[None]) -> None:
-        self.steps = steps
-
-
 def calls_of_ours(work: Callable[[], None]) -> Counter[str]:
-    """How often `work` calls each function of the worker."""
+    """How often `work` calls each function of the worker, but for the pool of tests."""
     calls: Counter[str] = Counter()
 
     def note(frame: FrameType, event: str, _argument: object) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(CODE):
-            calls[frame.f_code.co_qualname] += 1
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(CODE) and code.co_filename != POOL:
+            calls[code.co_qualname] += 1
 
     sys.setprofile(note)
     try:

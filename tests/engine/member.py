@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tests.engine.rig import InlinePool, Rig
+from tests.engine.rig import HeldPool, Rig
 from worker.engine.partition import Finished, Run
 from worker.testing import ManualClock
 from worker.testing.cluster import Cluster
@@ -15,7 +15,7 @@ Choice = tuple[int, int]
 """The place of a run among those that handlers have begun, and how many messages it handles."""
 
 
-class ChosenPool(InlinePool):
+class ChosenPool(HeldPool):
     """Handles what the test says has come back.
 
     Handlers have begun with the first `size` runs; one more may wait. While runs are waited for,
@@ -33,29 +33,29 @@ class ChosenPool(InlinePool):
     @property
     def out(self) -> Sequence[Run]:
         """Runs that have not come back."""
-        return [*self._runs, *(run for run, _ in self._back)]
+        return [*self.runs, *(run for run, _ in self._back)]
 
     @property
     def begun(self) -> Sequence[Run]:
-        return self._runs[: self.size]
+        return self.runs[: self.size]
 
     @property
     def outstanding(self) -> int:
-        return len(self._runs) + len(self._back)
+        return len(self.runs) + len(self._back)
 
     @property
     def saturated(self) -> bool:
-        return len(self._runs) > self.size
+        return len(self.runs) > self.size
 
     def submit(self, run: Run) -> None:
         self.on_submit(run)
-        self._runs.append(run)
+        self.runs.append(run)
 
     def finish(self, choice: Choice) -> None:
         """Let a run come back that a handler has begun with."""
         place, messages = choice
-        if self._runs:
-            run = self._runs.pop(place % len(self.begun))
+        if self.runs:
+            run = self.runs.pop(place % len(self.begun))
             self._back.append((run, messages))
 
     def collect(self, timeout: float) -> list[Finished]:
@@ -67,12 +67,12 @@ class ChosenPool(InlinePool):
         return [Finished(run, self._handle(run, messages)) for run, messages in back]
 
     def recall(self) -> list[Run]:
-        waiting = self._runs[self.size :]
-        del self._runs[self.size :]
+        waiting = self.runs[self.size :]
+        del self.runs[self.size :]
         return waiting
 
     def close(self) -> None:
-        self._runs.clear()
+        self.runs.clear()
         self._back.clear()
 
     def _handle(self, run: Run, messages: int) -> list[Outcome]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from time import perf_counter
 from typing import Any
 
 from worker.app.lanes import lanes_of, tier_lanes_of
@@ -13,8 +12,7 @@ from worker.engine.ends import LogEnds
 from worker.engine.execute import Executor
 from worker.engine.floor import Floor
 from worker.engine.job import Clients, Job
-from worker.engine.partition import Finished, Run
-from worker.engine.pool import ANY_NUMBER
+from worker.engine.partition import Run
 from worker.engine.results import Results
 from worker.engine.runner import Late, Runner
 from worker.flow.failures import FailureGroups
@@ -27,6 +25,7 @@ from worker.settings import Pipeline
 from worker.settings.topics import fence_topic, retry_topic
 from worker.testing import ManualClock, MemoryBroker
 from worker.testing.consumer import MemoryConsumer
+from worker.testing.pool import InlinePool
 from worker.testing.producer import MemoryProducer
 from worker.testing.transactional import MemoryTransactional
 from worker.types import Message, Outcome, TopicPartition
@@ -36,60 +35,26 @@ TOPICS = ("source", "target", "dlq", "invalid")
 LIMIT = 1_048_588
 
 
-class InlinePool:
+class HeldPool(InlinePool):
     """Handles runs when they are collected; `hold` keeps them as a slow handler would.
 
     Runs with a message whose value is in `stuck` do not come back while it is.
     """
 
-    in_process = True
-    appetite = ANY_NUMBER
-    hindrance = None
-
     def __init__(self, execute: Callable[[Run], list[Outcome]]) -> None:
-        self._execute = execute
-        self._runs: list[Run] = []
-        self._aside: list[Run] = []
+        super().__init__(execute)
         self.hold = False
         self.stuck: set[bytes | None] = set()
-        self.size = 1
-
-    @property
-    def outstanding(self) -> int:
-        return len(self._runs) + len(self._aside)
 
     @property
     def saturated(self) -> bool:
-        return len(self._runs) >= self.size
+        return sum(not self.is_stuck(run) for run in self.runs) >= self.size
 
-    def start(self, steps: Iterator[None]) -> None:
-        """Steps are taken by hand."""
+    def is_over(self, run: Run) -> bool:
+        return not (self.hold or self.is_stuck(run))
 
-    def submit(self, run: Run) -> None:
-        (self._aside if self._is_stuck(run) else self._runs).append(run)
-
-    def collect(self, timeout: float) -> list[Finished]:  # noqa: ARG002
-        if self.hold:
-            return []
-        runs = [*self._runs, *(run for run in self._aside if not self._is_stuck(run))]
-        self._runs = []
-        self._aside = [run for run in self._aside if self._is_stuck(run)]
-        return list(map(self._finished, runs))
-
-    def _finished(self, run: Run) -> Finished:
-        begun = perf_counter()
-        outcomes = self._execute(run)
-        return Finished(run, outcomes, seconds=perf_counter() - begun)
-
-    def _is_stuck(self, run: Run) -> bool:
+    def is_stuck(self, run: Run) -> bool:
         return not self.stuck.isdisjoint(message.value() for message in run.messages)
-
-    def recall(self) -> list[Run]:
-        return []
-
-    def close(self) -> None:
-        self._runs.clear()
-        self._aside.clear()
 
 
 @dataclass
@@ -186,8 +151,8 @@ class Rig:
         self._clients = clients
         self.runner = self._join()
 
-    def _make_pool(self) -> InlinePool:
-        return InlinePool(self.executor.execute)
+    def _make_pool(self) -> HeldPool:
+        return HeldPool(self.executor.execute)
 
     def _make_producer(self, *, alone: bool) -> MemoryProducer:  # noqa: ARG002 - each record is
         self.producer = self.broker.producer(queue=self.queue)

@@ -37,7 +37,7 @@ def test_what_a_run_gives_back_is_not_counted_twice() -> None:
     rig.pool.hold = True
     rig.runner.step()
     rig.runner.step()
-    (run,) = rig.pool._runs
+    (run,) = rig.pool.runs
     rig.pool._execute = lambda _run: rig.executor.execute(run)[:4]
     rig.pool.hold = False
 

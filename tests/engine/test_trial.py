@@ -42,7 +42,7 @@ def note(rig: Rig, partition: int = 0) -> Note:
 
 
 def is_at_work(rig: Rig) -> bool:
-    return any(m.value() == POISON for run in rig.pool._aside for m in run.messages)
+    return any(map(rig.pool.is_stuck, rig.pool.runs))
 
 
 def until_it_is_over(rig: Rig, restarts: int = 12) -> int:

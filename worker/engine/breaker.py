@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from math import inf
 from threading import Lock
 
 from worker.flow.breaker import Circuit
@@ -50,6 +51,12 @@ class Breaker:
         """How many messages may go now; while it is open a probe after each `reset`."""
         circuit = self._circuit
         return 1 if circuit.may_probe(now) else 0 if circuit.is_open else sys.maxsize
+
+    @property
+    def due(self) -> float:
+        """When the next message may go."""
+        probe_at = self._circuit.probe_at
+        return -inf if probe_at is None else probe_at
 
     def take(self, now: float) -> None:
         """Messages go: if it is open, the next probe may go after another `reset`.

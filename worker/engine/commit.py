@@ -121,6 +121,11 @@ class AtLeastOnce:
         """Seconds until a commit is due that must not be late: there is none."""
         return inf
 
+    @property
+    def offsets_due(self) -> float:
+        """When offsets that can be committed are, on the monotonic clock."""
+        return inf if self._committing else self._commit_due
+
     def commit_now(self, partitions: Collection[Partition], *, wait: bool) -> None:
         """Commit what is committable; a commit that fails is counted, its messages come again."""
         self._since_commit = 0

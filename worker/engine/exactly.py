@@ -142,6 +142,11 @@ class ExactlyOnce:
         return self._begun + self._settings.interval - self._clock.monotonic()
 
     @property
+    def offsets_due(self) -> float:
+        """When offsets that can be committed are, if in no transaction, on the monotonic clock."""
+        return self._committed_at + IDLE_COMMIT
+
+    @property
     def can_commit(self) -> bool:
         """Whether anything can be committed yet."""
         return self.failure is None

@@ -78,6 +78,11 @@ class FenceLog:
             for lane, tier in lanes.items():
                 partition.fences.inherit(lane, tier, ends[self._source(partition, tier)])
 
+    @property
+    def due(self) -> float:
+        """When it may be looked again."""
+        return self._due
+
     def look(self, partitions: Iterable[Partition]) -> Iterator[tuple[Partition, list[Encoded]]]:
         """What lifts fences that are not needed any more; looked for now and then."""
         now = self._clock.monotonic()

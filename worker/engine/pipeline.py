@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
+from math import inf
 
 from worker.engine.exactly import MARGIN
 from worker.engine.job import Clients, Job
@@ -64,6 +65,9 @@ class PipelineLoop:
         self.drained = True
         """Whether everything in flight was finished and committed when the pipeline ended."""
         self._clients = clients
+        self._runner: Runner | None = None
+        self._resume_at = -inf
+        """When it is tried again to begin, after a failure."""
         self._pool = pool
         self._clock = clock
         self._observer = observer
@@ -86,6 +90,18 @@ class PipelineLoop:
         """Ask the pipeline to drain and end."""
         self._stopping.set()
 
+    @property
+    def due(self) -> float:
+        """When the next step has something to do, as `Runner.due`; for who takes the steps."""
+        if self._stopping.is_set():
+            return -inf
+        return self._resume_at if self._runner is None else self._runner.due
+
+    @property
+    def looks_at(self) -> float:
+        """See `Runner`."""
+        return inf if self._runner is None else self._runner.looks_at
+
     def start(self) -> None:
         """Run until stopped, or until the pipeline cannot go on."""
         self._pool.start(self._steps())
@@ -99,7 +115,11 @@ class PipelineLoop:
                 if (yield from self._run_once()):
                     continue
                 failures = failures_in_a_row(failures, self._clock.monotonic() - begun)
-                self._stopping.wait(backoff(failures))
+                self._resume_at = self._clock.monotonic() + backoff(failures)
+                yield
+                self._stopping.wait(self._resume_at - self._clock.monotonic())
+        except GeneratorExit:  # nobody takes a further step
+            raise
         except BaseException as error:
             log.exception("%s: a defect of the worker", self.job.name)
             self._failed = f"{type(error).__name__}: {error}"
@@ -112,9 +132,8 @@ class PipelineLoop:
         """Join the group and work; whether that ended in good order."""
         AT_HAND.set((self.job.name, None))
         self._publish("joining", None)
-        runner: Runner | None = None
         try:
-            runner = self._make_runner()
+            self._runner = runner = self._make_runner()
             yield from self._work(runner)
         except Fenced as error:
             self.fenced = True
@@ -129,8 +148,9 @@ class PipelineLoop:
             log.error("%s: starting again with new clients: %s", self.job.name, error)  # noqa: TRY400
             return False
         finally:
-            if runner is not None:
-                self._leave(runner)
+            joined, self._runner = self._runner, None
+            if joined is not None:
+                self._leave(joined)
         return True
 
     def _make_runner(self) -> Runner:

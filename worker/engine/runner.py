@@ -160,6 +160,27 @@ class Runner:
         yield from (run for partition in self.partitions.values() for run in partition.runs)
         yield from chain.from_iterable(self._late.values())
 
+    @property
+    def due(self) -> float:
+        """When a step has something to do, on the monotonic clock, if nothing happens before.
+
+        Not in the future where it has already; infinite while it only waits for others: messages,
+        handlers or brokers.
+        """
+        if self._is_blocked:
+            return min(self._resume_at or 0.0, self._commit_due)
+        if self.failed is not None or self.committer.failure is not None or self._lost:
+            return -inf
+        waiting = (p.due for p in self.partitions.values() if p.paused and p.tier is not None)
+        return min(self._commit_due, self._hand_out_due, self._wake_at, *waiting)
+
+    @property
+    def looks_at(self) -> float:
+        """When it looks next what others have committed; infinite while nothing waits for that."""
+        if self._fence_log is None or not any(p.fences for p in self.partitions.values()):
+            return inf
+        return self._fence_log.due
+
     def drain(self, meanwhile: Callable[[], object] = lambda: None) -> bool:
         """Finish, acknowledge and commit what handlers have; whether all of that was in time."""
         deadline = self._clock.monotonic() + self.job.settings.drain_timeout
@@ -387,6 +408,31 @@ class Runner:
         if self.consumer.denied is not None:
             return []
         return [one for one in self.partitions.values() if not (one.paused or one.closing)]
+
+    # --- when there is something to do ---
+
+    @property
+    def _commit_due(self) -> float:
+        due = self._clock.monotonic() + self.committer.due_in
+        return min(due, self.committer.offsets_due) if self._has_to_commit else due
+
+    @property
+    def _has_to_commit(self) -> bool:
+        if self.committer.uncommitted(self.partitions.values()):
+            return True
+        positions = self.consumer.positions([*self.partitions])
+        return any(self.partitions[p].tracker.position < at for p, at in positions.items())
+
+    @property
+    def _hand_out_due(self) -> float:
+        if self._trial.turn is not None or self.job.floor.turns:
+            return self._clock.monotonic() + IDLE_WAIT
+        if self._pool.saturated or self.committer.outbox:
+            return inf
+        ready = [p for p in self.partitions.values() if p.lanes.ready]
+        probes = [p.flood.probe_at for p in ready if p.flood is not None and p.is_flooded]
+        first = -inf if len(probes) < len(ready) else min(probes, default=inf)
+        return max(first, self._rate.due, -inf if self._breaker is None else self._breaker.due)
 
     # --- admitting ---
 

@@ -79,6 +79,11 @@ class Flood:
         """Whether it is time for a probe."""
         return now >= self._probe_at
 
+    @property
+    def probe_at(self) -> float:
+        """When that is."""
+        return self._probe_at
+
     def _begin_anew(self) -> None:
         self.is_flooded = False
         self._seen = 0

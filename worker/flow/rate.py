@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Hashable
-from math import floor
+from math import floor, inf
 from typing import Final
 
 CREDIT: Final = 0.1
@@ -32,6 +32,11 @@ class Rate:
         """How many messages may go now."""
         free = now + self._credit - max(self._ahead, now)
         return max(0, floor(free / self._interval + 1e-6) + 1)
+
+    @property
+    def due(self) -> float:
+        """When the next message may go."""
+        return self._ahead - self._credit
 
     def take(self, messages: int, now: float) -> None:
         """So many go."""
@@ -73,6 +78,11 @@ class Unlimited(Rate):
     def room(self, now: float) -> int:  # noqa: ARG002
         """See `Rate`."""
         return sys.maxsize
+
+    @property
+    def due(self) -> float:
+        """See `Rate`."""
+        return -inf
 
 
 class LaneRates:

@@ -1,21 +1,38 @@
-"""What users and we test with: Kafka in memory and a clock that stands still."""
+"""What users and we test with: a spec's pipelines on Kafka in memory, in virtual time."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from worker.kafka.broker import KafkaCluster
-    from worker.testing.clock import ManualClock
+    from worker.testing.clock import ManualClock, VirtualClock
+    from worker.testing.driver import Driver, NotFinished
+    from worker.testing.faults import ALWAYS, At
     from worker.testing.memory import MemoryBroker
     from worker.testing.real import KafkaBroker
 
-__all__ = ["KafkaBroker", "KafkaCluster", "ManualClock", "MemoryBroker"]
+__all__ = [
+    "ALWAYS",
+    "At",
+    "Driver",
+    "KafkaBroker",
+    "KafkaCluster",
+    "ManualClock",
+    "MemoryBroker",
+    "NotFinished",
+    "VirtualClock",
+]
 
 _LATER = {
+    "ALWAYS": "worker.testing.faults",
+    "At": "worker.testing.faults",
+    "Driver": "worker.testing.driver",
     "KafkaBroker": "worker.testing.real",
     "KafkaCluster": "worker.kafka.broker",
     "ManualClock": "worker.testing.clock",
     "MemoryBroker": "worker.testing.memory",
+    "NotFinished": "worker.testing.driver",
+    "VirtualClock": "worker.testing.clock",
 }
 """Where it is: imported when it is asked for, since pytest imports the plugin in every run."""
 

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from typing import Final
+
 from worker.ports import Clock
+
+FREE_WAITS: Final = 3
+"""Waits of a step that take no time: for handlers, for brokers and for messages, each once."""
 
 
 class ManualClock(Clock):
@@ -29,3 +38,57 @@ class ManualClock(Clock):
         if seconds < 0:
             raise ValueError(f"time cannot go back by {-seconds} s: give seconds >= 0")
         self._passed += seconds
+
+    def wait(self, deadline: float) -> bool:  # noqa: ARG002
+        """Wait for others; never, since nothing happens meanwhile: False, as if time were over."""
+        return False
+
+
+class VirtualClock(ManualClock):
+    """Time that jumps from one moment at which something happens to the next.
+
+    A step of a pipeline takes no time, but for one that waits again and again for what does not
+    come, as in a rebalance: then it passes.
+    """
+
+    def __init__(self, time: float = 1_700_000_000.0) -> None:
+        super().__init__(time)
+        self._actions: list[tuple[float, int, Callable[[], object]]] = []
+        self._order = count()
+        self._waits = 0
+
+    @property
+    def due(self) -> float:
+        """When the next of what `at` was told happens."""
+        return self._actions[0][0] if self._actions else inf
+
+    def at(self, moment: float, action: Callable[[], object]) -> None:
+        """Have something happen at a moment on the monotonic clock, or now if that is past."""
+        heappush(self._actions, (max(moment, self._passed), next(self._order), action))
+
+    def begin_step(self) -> None:
+        """Take note that a step begins."""
+        self._waits = 0
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and what is due meanwhile happen, in order."""
+        moment = self._passed + seconds
+        while self.due <= moment:
+            self._happen()
+        self._passed = max(self._passed, moment)
+
+    def wait(self, deadline: float) -> bool:
+        """Wait until something happens; whether to look for it, since the time is not over."""
+        self._waits += 1
+        if self._waits <= FREE_WAITS or deadline <= self._passed:
+            return False
+        if self.due <= deadline:
+            self._happen()
+        else:
+            self._passed = deadline
+        return True
+
+    def _happen(self) -> None:
+        moment, _, action = heappop(self._actions)
+        self._passed = max(self._passed, moment)
+        action()

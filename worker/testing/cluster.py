@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from worker.errors import ClientError
@@ -11,7 +12,11 @@ from worker.testing.clock import ManualClock
 from worker.testing.coordinator import Coordinator
 from worker.testing.group import Group
 from worker.testing.log import Log, partition_of
-from worker.types import TopicPartition
+from worker.types import Encoded, TopicPartition
+
+
+def nothing(*_: object) -> None:
+    """Do nothing."""
 
 
 @dataclass(slots=True)
@@ -40,6 +45,8 @@ class Cluster:
         self.groups: dict[str, Group] = {}
         self.up = True
         """Whether the brokers answer."""
+        self.why_refused: Callable[[Encoded], str | None] = nothing
+        """Why the brokers do not take a record, as a test says."""
         self.changes = 0
         self.transactions = Coordinator(self.clock)
 
@@ -79,10 +86,10 @@ class Cluster:
     def wait(self, seen: int, deadline: float) -> bool:
         """Wait for a change after the `seen` one; False when the time is over.
 
-        Nothing waits under a manual clock: what is not there now is not there.
+        Under a manual clock what is not there now is not there, unless that says otherwise.
         """
         if isinstance(self.clock, ManualClock):
-            return False
+            return self.clock.wait(deadline)
         remaining = deadline - self.clock.monotonic()
         with self.lock:
             if self.changes != seen:

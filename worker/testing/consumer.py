@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.errors import ClientError, ClientFatal, CommitFailed
 from worker.flow.stuck import Repair
 from worker.ports import Commits, Membership, Offsets, Place, Rebalance
 from worker.settings.patterns import is_pattern, unmatched
-from worker.testing.cluster import Cluster
+from worker.testing.cluster import Cluster, nothing
 from worker.testing.group import Member
 from worker.types import (
     ClientTotals,
@@ -50,6 +50,8 @@ class MemoryConsumer:
         """Partitions that give nothing, and what helps."""
         self.denied: str | None = None
         """Nothing, if a test does not say so."""
+        self.before_commit: Callable[[], object] = nothing
+        """What a test has happen first when something is to be committed."""
         self._failure: ClientError | None = None
         self._closed = False
         self._received = self._received_bytes = 0
@@ -68,6 +70,11 @@ class MemoryConsumer:
     def joined(self) -> bool:
         """Whether the group has this member, as far as it knows itself."""
         return not self._closed and self._member is not None and self._member.welcomed
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the group has this member, be it that it lives no more."""
+        return self._group.refusal(self._member, {}) is None
 
     @property
     def coordinated(self) -> bool:
@@ -168,14 +175,16 @@ class MemoryConsumer:
 
     def commit(self, commits: Commits, *, wait: bool) -> None:
         """Commit; while the broker is down an asynchronous commit waits for it."""
+        self.before_commit()
         with self._cluster.lock:
             if not self._cluster.up and not wait:
                 self._waiting.append(dict(commits))
                 return
             error = self._try_commit(commits)
-        if not wait:
-            self._answers.append((dict(commits), error))
-        elif error is not None:
+            if not wait:
+                self._answers.append((dict(commits), error))
+            self._cluster.changed()
+        if wait and error is not None:
             raise CommitFailed(error)
 
     def membership(self) -> Membership:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 
 from worker.ports import Clock, Commits
 from worker.testing.group import Group
@@ -55,6 +56,11 @@ class Coordinator:
             log.end_transaction(transaction, commit=commit)
         for group, commits in transaction.offsets if commit else ():
             group.committed.update(commits)
+
+    @property
+    def due(self) -> float:
+        """When the time of the first open transaction is over; infinite without one."""
+        return min((one.deadline for one in self._open.values()), default=inf)
 
     def expire(self) -> None:
         """Abort the transactions whose time is over, and shut their producers out."""

@@ -237,7 +237,7 @@ class MemoryProducer:
             return f"_UNKNOWN_PARTITION: {record.topic}[{record.partition}] does not exist"
         if _size(record) > topic.max_message_bytes:
             return f"MSG_SIZE_TOO_LARGE: {_size(record)} bytes, {topic.max_message_bytes} at most"
-        return None
+        return self._cluster.why_refused(record)
 
 
 def as_bytes(headers: Headers) -> list[tuple[str, bytes | None]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import cast
 
 from worker.errors import ClientError, ClientFatal, Fenced, TransactionFailed
 from worker.ports import Commits, Membership, OnFailed, OnStored
-from worker.testing.cluster import Cluster
+from worker.testing.cluster import Cluster, nothing
 from worker.testing.group import Group, Member
 from worker.testing.log import Log
 from worker.testing.producer import MemoryProducer, as_bytes
@@ -35,6 +35,8 @@ class MemoryTransactional(MemoryProducer):
         self._commit_errors: deque[str] = deque()
         self._lost_answers: deque[bool] = deque()
         self._doubted = False
+        self.before_commit: Callable[[], object] = nothing
+        """What a test has happen first when something is to be committed."""
 
     def take_over(self, timeout: float) -> None:
         """Take the identity over; while the broker is down a `retriable` error."""
@@ -65,6 +67,7 @@ class MemoryTransactional(MemoryProducer):
 
     def commit(self, commits: Commits, membership: Membership | None, timeout: float) -> None:
         """Commit; without an answer in time it is not known what became of the transaction."""
+        self.before_commit()
         self._require_begun()
         delivered = self._deliver_all(timeout)
         with self._cluster.lock:

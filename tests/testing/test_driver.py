@@ -1,0 +1,269 @@
+"""A spec's pipelines in virtual time: what users' tests rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.testing.driving import numbers, of, one, options
+from worker.errors import Reject, Retry
+from worker.testing import ALWAYS, At, Driver, NotFinished
+from worker.testing.group import Member
+from worker.types import Message, TopicPartition
+
+SOURCE = TopicPartition("source", 0)
+RETRIED = (
+    "retry: {attempts: 3, backoff: {initial: 1s, max: 10s}, topics: [10m], keep_order: false}, "
+    "dead_letter: dlq"
+)
+
+
+def send(driver: Driver, number: int, key: str = "k") -> Driver:
+    for n in range(number):
+        driver.send("source", {"n": n}, key)
+    return driver
+
+
+def test_what_is_sent_is_handled_and_committed(tmp_path: Path) -> None:
+    with Driver(one(tmp_path), options()) as driver:
+        send(driver, 3).run()
+
+        assert driver.values("target") == [{"n": 0}, {"n": 1}, {"n": 2}]
+        assert driver.committed["one"] == {SOURCE: 3}
+
+
+def test_results_of_a_pipeline_go_on_through_the_next_one(tmp_path: Path) -> None:
+    chained = """\
+  one: {from: source, handler: handler, to: middle, delivery: exactly_once}
+  two: {from: middle, handler: handler, to: target, delivery: exactly_once}
+"""
+    with Driver(of(tmp_path, chained), options()) as driver:
+        send(driver, 1_000).run()
+
+        assert numbers(driver.topic("target")) == list(range(1_000))
+        assert sum(driver.committed["two"].values()) == sum(
+            log.end for log in driver.broker.topics["middle"].logs
+        )
+
+
+def test_a_retry_of_ten_minutes_takes_no_time_and_is_made_ten_minutes_later(
+    tmp_path: Path,
+) -> None:
+    with Driver(one(tmp_path, RETRIED), options()) as driver:
+        driver.fail(ConnectionError, times=3)
+        send(driver, 1).run()
+
+        assert driver.values("target") == [{"n": 0}]
+        assert list(driver.retries().values()) == [[1.0, 2.0, pytest.approx(600.0)]]
+
+
+def test_a_message_that_always_fails_is_a_dead_letter_with_its_reason(tmp_path: Path) -> None:
+    with Driver(one(tmp_path, RETRIED), options()) as driver:
+        driver.fail(ConnectionError("gone"), At(value={"n": 1}), ALWAYS)
+        send(driver, 3).run()
+
+        (letter,) = driver.dead_letters
+        assert (letter.reason, letter.error, letter.attempts) == (
+            "handler_error",
+            "ConnectionError",
+            4,
+        )
+        assert driver.values("target") == [{"n": 0}, {"n": 2}]
+        assert driver.committed["one"][SOURCE] == 3
+
+
+def test_a_lane_that_waits_in_a_retry_topic_keeps_its_order(tmp_path: Path) -> None:
+    keyed = "ordering: key, retry: {topics: [10m]}, dead_letter: dlq"
+    with Driver(one(tmp_path, keyed), options()) as driver:
+        driver.fail(ConnectionError, At(value={"n": 0}))
+        send(driver, 3, "a")
+        driver.send("source", {"n": 9}, "b").run()
+
+        assert numbers(driver.topic("target")) == [9, 0, 1, 2]
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+@pytest.mark.parametrize("moment", ["before", "handled", "sent"])
+def test_a_process_that_is_killed_is_followed_by_one_that_goes_on(
+    tmp_path: Path, delivery: str, moment: Any
+) -> None:
+    with Driver(one(tmp_path, f"delivery: {delivery}"), options()) as driver:
+        driver.kill(At(value={"n": 1}), moment=moment)
+        send(driver, 3).run()
+
+        again = delivery == "at_least_once" and moment == "sent"
+        assert numbers(driver.topic("target")) == ([0, 1, 2] * 2 if again else [0, 1, 2])
+        assert driver.committed["one"][SOURCE] == 3
+        assert driver.clock.monotonic() >= 10.0  # the session of the one that was killed
+
+
+def test_a_partition_that_is_revoked_comes_back_where_it_was(tmp_path: Path) -> None:
+    with Driver(one(tmp_path), options()) as driver:
+        driver.revoke(At(value={"n": 1}), seconds=5.0)
+        send(driver, 3).run()
+        send(driver, 1).run()
+
+        assert numbers(driver.topic("target")) == [0, 1, 2, 0]
+
+
+def test_what_a_lost_member_has_handled_is_handled_again(tmp_path: Path) -> None:
+    with Driver(one(tmp_path), options()) as driver:
+        driver.lose(At(value={"n": 1}))
+        send(driver, 2).run()
+
+        assert numbers(driver.topic("target")) == [0, 1, 0, 1]
+
+
+def test_a_record_that_brokers_always_refuse_is_a_dead_letter(tmp_path: Path) -> None:
+    with Driver(one(tmp_path, "dead_letter: dlq"), options()) as driver:
+        driver.refuse("INVALID_RECORD", At("target", value={"n": 1}), ALWAYS)
+        send(driver, 3).run()
+
+        assert [letter.reason for letter in driver.dead_letters] == ["unencodable"]
+        assert set(numbers(driver.topic("target"))) == {0, 2}
+
+
+def test_records_wait_for_brokers_that_are_away(tmp_path: Path) -> None:
+    with Driver(one(tmp_path), options()) as driver:
+        driver.broker.stop()
+        driver.clock.at(90.0, driver.broker.start)
+        send(driver, 2).run()
+
+        assert driver.values("target") == [{"n": 0}, {"n": 1}]
+        assert driver.clock.monotonic() >= 90.0
+
+
+def test_only_what_is_due_is_done_while_time_passes(tmp_path: Path) -> None:
+    with Driver(one(tmp_path, RETRIED), options()) as driver:
+        driver.fail(ConnectionError, times=3)
+        send(driver, 1).advance(599.0)
+        assert driver.values("target") == []
+
+        driver.advance(10.0)
+
+        assert driver.values("target") == [{"n": 0}]
+
+
+def test_async_handlers_batches_and_process_pools_are_handled_in_turn_too(tmp_path: Path) -> None:
+    async def later(payload: dict[str, Any]) -> dict[str, Any]:
+        return payload
+
+    def together(payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return payloads
+
+    for settings, made in (
+        ("", options(later)),
+        ("", options(together, batch=2)),
+        ("pool: process", options()),
+    ):
+        with Driver(one(tmp_path, settings), made) as driver:
+            send(driver, 5).run()
+
+            assert numbers(driver.topic("target")) == [0, 1, 2, 3, 4]
+
+
+def test_faults_are_met_by_batches_as_by_single_messages(tmp_path: Path) -> None:
+    def together(payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return payloads
+
+    with Driver(one(tmp_path, "dead_letter: dlq"), options(together, batch=3)) as driver:
+        driver.fail(Reject("odd"), At(value={"n": 1}), ALWAYS)
+        send(driver, 3).run()
+
+        assert [letter.reason for letter in driver.dead_letters] == ["rejected"]
+        assert set(numbers(driver.topic("target"))) == {0, 2}
+
+
+def test_resources_are_replaced_and_torn_down(tmp_path: Path) -> None:
+    seen = []
+
+    def handler(payload: dict[str, Any], http: str, table: str) -> list[str]:
+        return [http, table]
+
+    def fake() -> Iterator[str]:
+        yield "fake"
+        seen.append("torn down")
+
+    made = options(handler)
+    with Driver(one(tmp_path), made, resources={"http": "plain", "table": fake}) as driver:
+        send(driver, 1).run()
+        assert driver.values("target") == ["plain", "fake"]
+
+    assert seen == ["torn down"]
+
+
+def test_a_pipeline_that_cannot_go_on_says_why(tmp_path: Path) -> None:
+    with Driver(one(tmp_path, "on_error: stop"), options()) as driver:
+        driver.fail(Reject("no"), times=1)
+        send(driver, 1).run()
+
+        assert "rejected" in driver.failed["one"]
+
+
+def test_what_never_ends_is_given_up_after_a_while(tmp_path: Path) -> None:
+    settings = "retry: {attempts: 1000000}, dead_letter: dlq"
+    with Driver(one(tmp_path, settings), options()) as driver:
+        driver.fail(Retry(delay=5.0), times=ALWAYS)
+        send(driver, 1)
+
+        with pytest.raises(NotFinished, match=r"one: 1 messages in flight"):
+            driver.run(within=60.0)
+
+
+def test_slow_handlers_take_virtual_time(tmp_path: Path) -> None:
+    with Driver(one(tmp_path), options(), seconds=lambda _run: 30.0) as driver:
+        send(driver, 1).run()
+
+        assert driver.values("target") == [{"n": 0}]
+        assert driver.clock.monotonic() >= 30.0
+
+
+def test_a_slow_handler_is_waited_for_when_its_partition_is_revoked(tmp_path: Path) -> None:
+    with Driver(one(tmp_path), options(), seconds=lambda _run: 15.0) as driver:
+        send(driver, 1).advance(1.0)
+        group = driver.broker.group("test.one")
+        driver.clock.at(2.0, lambda: group.reassign(SOURCE, Member(())))
+        driver.run()
+
+        assert driver.committed["one"][SOURCE] == 1
+
+
+def test_a_topic_that_no_pipeline_knows_is_no_place_to_send_to(tmp_path: Path) -> None:
+    with Driver(one(tmp_path), options()) as driver, pytest.raises(LookupError, match="source"):
+        driver.send("sorce", {})
+
+
+def test_two_processes_share_the_partitions(tmp_path: Path) -> None:
+    settings = "  one: {from: shared, handler: handler, to: target}\n"
+    with Driver(of(tmp_path, settings), options(), processes=2) as driver:
+        for n in range(100):
+            driver.send("shared", {"n": n}, f"k{n}")
+        driver.run()
+
+        assert sorted(numbers(driver.topic("target"))) == list(range(100))
+        assert len({attempt.message.partition for attempt in driver.attempts}) == 4
+
+
+def test_what_drains_is_committed(tmp_path: Path) -> None:
+    driver = Driver(one(tmp_path), options())
+    send(driver, 2).advance(0.0)
+
+    driver.stop()
+
+    assert driver.committed["one"][SOURCE] == 2
+
+
+def test_a_message_knows_its_attempts_wherever_it_waits(tmp_path: Path) -> None:
+    seen: list[Message] = []
+
+    def handler(payload: dict[str, Any], message: Message) -> None:
+        seen.append(message)
+        raise ConnectionError
+
+    with Driver(one(tmp_path, RETRIED), options(handler)) as driver:
+        send(driver, 1).run()
+
+    assert [message.topic for message in seen] == ["source"] * 3 + ["test.one.retry.0"]

@@ -1,0 +1,411 @@
+"""All pipelines of a spec on the memory broker, stepped in one thread, in virtual time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from math import inf
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Self
+
+from worker.app import Options, dead_letter_topics, load
+from worker.errors import BrokersUnreachable, WorkerError
+from worker.flow.later import history_of
+from worker.flow.letters import Letter, read
+from worker.serdes import SERDES
+from worker.settings.patterns import reads
+from worker.spec import Document
+from worker.testing.clock import VirtualClock
+from worker.testing.faults import At, Faults, Moment
+from worker.testing.group import Group, Member
+from worker.testing.matching import readings
+from worker.testing.memory import MemoryBroker
+from worker.testing.pool import Seconds
+from worker.testing.process import Process, Stepped
+from worker.testing.replacing import with_resources
+from worker.types import Headers, Message, TopicPartition
+
+TICK: Final = 0.005
+"""Seconds that pass while a pipeline waits for something of its own process."""
+START_AGAIN_AFTER: Final = 1.0
+"""Seconds after which a process starts again that found no broker."""
+WEEK: Final = 7 * 86_400.0
+
+ANY: Final = At()
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class NotFinished(WorkerError):
+    """There was something to do for longer than it was to take."""
+
+
+Origin = tuple[str, str, int, int]
+"""A pipeline, and where it has read a message first: topic, partition and offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A call of a handler for a message."""
+
+    pipeline: str
+    message: Message
+    at: float
+    """When, on the monotonic clock."""
+
+    @property
+    def origin(self) -> Origin:
+        """What all attempts of a pipeline for the same message have in common."""
+        history = history_of(self.message)
+        return self.pipeline, history.topic, history.partition, history.offset
+
+
+Error = BaseException | type[BaseException]
+Event = Callable[[Process, str, Message], object]
+"""Something that happens to a process while one of its pipelines, of this name, is at a message."""
+
+
+class Driver:
+    """The pipelines of a spec, with their handlers, and a cluster that has their topics.
+
+    They make progress in `run` and `advance` only. Time is virtual: where nothing is left to do it
+    goes to the moment at which there is, so a retry of ten minutes takes none. What goes wrong is
+    told before: `fail`, `refuse`, `revoke`, `lose` and `kill`, each for records at a place.
+
+    A context manager: what is in flight at the end of the block is dropped. Raises
+    `BadConfiguration` and `ResourceFailed`.
+    """
+
+    def __init__(
+        self,
+        document: Document,
+        options: Options | None = None,
+        *,
+        resources: Mapping[str, Any] = NOTHING,
+        processes: int = 1,
+        seconds: Seconds = lambda _run: 0.0,
+    ) -> None:
+        self.spec = document.spec
+        self.clock = VirtualClock()
+        self.broker = MemoryBroker(self.clock)
+        self.processes: list[Process] = []
+        """Those that live."""
+        self.attempts: list[Attempt] = []
+        """Every call of a handler, in order; of a batch each message."""
+        self._document = document
+        options = options or Options(draw=lambda: 0.0)
+        self._options = replace(options, registry=with_resources(options.registry, resources))
+        self._seconds = seconds
+        self._started = 0
+        self._errors: Faults[Error] = Faults()
+        self._refusals: Faults[str] = Faults()
+        self._before: Faults[Event] = Faults()
+        self._handled: Faults[Event] = Faults()
+        self.broker.why_refused = self._refusals.strike_record
+        for _ in range(processes):
+            self.start()
+        self._take_turns()
+
+    @classmethod
+    def of(
+        cls,
+        spec: Path | str,
+        *,
+        resources: Mapping[str, Any] = NOTHING,
+        environ: Mapping[str, str] = os.environ,
+        path: Sequence[str] = (),
+    ) -> Self:
+        """Load a spec and its handlers; those of `path` are found, too, as by `worker run --path`.
+
+        `resources` replaces some: each is what handlers are given, or a generator function that
+        yields it. Waits before a further attempt are not cut by chance.
+        """
+        options = Options(path=path, draw=lambda: 0.0)
+        return cls(load(Path(spec), environ, options), options, resources=resources)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- what happens ---
+
+    def send(
+        self,
+        topic: str,
+        value: Any,
+        key: bytes | str | None = None,
+        *,
+        headers: Headers = (),
+        partition: int | None = None,
+        timestamp: int | None = None,
+    ) -> Self:
+        """Write a record; a value that is no bytes is encoded as pipelines that read it decode it.
+
+        A topic that a pattern of the spec matches is made. Raises `LookupError` for others.
+        """
+        self._require(topic)
+        self.broker.append(
+            topic,
+            self._encoded(topic, value),
+            key.encode() if isinstance(key, str) else key,
+            headers=headers,
+            partition=partition,
+            timestamp=timestamp,
+        )
+        return self
+
+    def run(self, within: float = WEEK) -> Self:
+        """Go on until nothing is left to do; raises `NotFinished` after so many seconds."""
+        deadline = self.clock.monotonic() + within
+        while (due := self._take_turns()) < inf:
+            if due > deadline:
+                raise NotFinished(f"not finished after {within:g}s; {self._what_is_left()}")
+            self._go_to(due)
+        return self
+
+    def advance(self, seconds: float) -> Self:
+        """Let so much time pass, and what is due meanwhile be done."""
+        end = self.clock.monotonic() + seconds
+        while (due := self._take_turns()) <= end:
+            self._go_to(due)
+        self._go_to(end)
+        self._take_turns()
+        return self
+
+    def start(self) -> None:
+        """Start one more process; it tries again later where no broker answers."""
+        self._started += 1
+        try:
+            process = Process(
+                self._document,
+                self._options,
+                self.broker,
+                self.clock,
+                self._seconds,
+                self,
+                f"process-{self._started}",
+            )
+        except BrokersUnreachable:
+            self.clock.at(self.clock.monotonic() + START_AGAIN_AFTER, self.start)
+        else:
+            self.processes.append(process)
+
+    def stop(self) -> Self:
+        """Have all processes drain and end."""
+        for process in self.processes:
+            process.stop()
+        due = self._take_turns()
+        while not all(process.ended for process in self.processes):
+            self._go_to(due)
+            due = self._take_turns()
+        self.close()
+        return self
+
+    def close(self) -> None:
+        """End all processes; what is in flight is dropped."""
+        for process in self.processes:
+            process.close()
+        self.processes.clear()
+
+    # --- what goes wrong ---
+
+    def fail(self, error: Error, at: At = ANY, times: int = 1) -> Self:
+        """Let the handler raise when it is given such a record."""
+        self._errors.add(error, at, times)
+        return self
+
+    def refuse(self, error: str, at: At = ANY, times: int = 1) -> Self:
+        """Let the brokers refuse such a record when it is written, with one of Kafka's errors."""
+        self._refusals.add(error, at, times)
+        return self
+
+    def revoke(self, at: At = ANY, times: int = 1, *, seconds: float = 1.0) -> Self:
+        """Let the group take a partition away while such a record of it is handled, for so long."""
+
+        def take_away(_process: Process, pipeline: str, message: Message) -> None:
+            group = self.broker.group(self.spec.group(pipeline))
+            group.reassign(message.source, Member(()))
+            self.clock.at(self.clock.monotonic() + seconds, partial(self._give_back, group))
+
+        self._before.add(take_away, at, times)
+        return self
+
+    def lose(self, at: At = ANY, times: int = 1) -> Self:
+        """Let the group take the member for dead that has such a record at hand; it joins anew."""
+
+        def expire(process: Process, pipeline: str, _message: Message) -> None:
+            process.clients.members[self.spec.group(pipeline)].expire()
+
+        self._before.add(expire, at, times)
+        return self
+
+    def kill(self, at: At = ANY, times: int = 1, *, moment: Moment = "sent") -> Self:
+        """Let the process end without a word at such a record.
+
+        Another one starts when the session of its members is over.
+        """
+
+        def end_later(process: Process, pipeline: str, _message: Message) -> None:
+            group = self.spec.group(pipeline)
+            process.clients.before_commit(group, partial(self.kill_now, process))
+
+        def end(process: Process, _pipeline: str, _message: Message) -> None:
+            self.kill_now(process)
+
+        place = self._before if moment == "before" else self._handled
+        place.add(end_later if moment == "sent" else end, at, times)
+        return self
+
+    def kill_now(self, process: Process) -> None:
+        """End a process without a word; another one starts when its members' sessions are over."""
+        if process.alive:
+            process.kill()
+            self.clock.at(self.clock.monotonic() + self._session, partial(self._follow, process))
+
+    # --- what has come of it ---
+
+    def topic(self, name: str) -> list[Message]:
+        """The records of a topic, by partition and offset."""
+        return self.broker.records(name)
+
+    def values(self, name: str) -> list[Any]:
+        """Their payloads, as values where they are JSON, else as text."""
+        return [next(readings(message.value)) for message in self.topic(name)]
+
+    @property
+    def dead_letters(self) -> list[Letter]:
+        """The dead letters of all pipelines, with why they are."""
+        topics = [name for name in dead_letter_topics(self.spec) if name in self.broker.topics]
+        return [read(message) for name in topics for message in self.topic(name)]
+
+    @property
+    def committed(self) -> dict[str, dict[TopicPartition, int]]:
+        """By pipeline what its group has committed: the next offsets to be handled."""
+        return {name: self.broker.committed(self.spec.group(name)) for name in self.spec.pipelines}
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """The pipelines that cannot go on, and why."""
+        states = [one.loop.state for one in self._pipelines]
+        return {state.name: state.failed for state in states if state.failed is not None}
+
+    def retries(self, at: At = ANY) -> dict[Origin, list[float]]:
+        """Of each message that was tried again, the seconds between its attempts."""
+        times: dict[Origin, list[float]] = {}
+        for attempt in self.attempts:
+            if at.holds(attempt.message):
+                times.setdefault(attempt.origin, []).append(attempt.at)
+        return {
+            origin: [after - before for before, after in pairwise(moments)]
+            for origin, moments in times.items()
+            if len(moments) > 1
+        }
+
+    # --- what `Story` tells ---
+
+    def begins(self, process: Process, pipeline: str, messages: Sequence[Message]) -> None:
+        """See `Story`."""
+        now = self.clock.monotonic()
+        self.attempts += [Attempt(pipeline, message, now) for message in messages]
+        for event, message in self._before.strike(messages):
+            event(process, pipeline, message)
+        for error, _ in self._errors.strike(messages):
+            raise error
+
+    def ends(self, process: Process, pipeline: str, messages: Sequence[Message]) -> None:
+        """See `Story`."""
+        for event, message in self._handled.strike(messages):
+            event(process, pipeline, message)
+
+    # --- steps ---
+
+    @property
+    def _pipelines(self) -> list[Stepped]:
+        return [one for process in self.processes for one in process.pipelines]
+
+    def _take_turns(self) -> float:
+        """Step all pipelines until that changes nothing; returns when there is more to do."""
+        before = None
+        while before != (before := self._so_far):
+            for process in list(self.processes):
+                self._step(process)
+        now = self.clock.monotonic()
+        due = min(self.clock.due, self.broker.transactions.due, *self._dues)
+        return due if due > now else now + TICK
+
+    def _step(self, process: Process) -> None:
+        for one in process.pipelines:
+            if process.alive and not one.loop.ended:
+                self.clock.begin_step()
+                one.step()
+        if not process.alive:
+            self.processes.remove(process)
+            process.close()
+
+    @property
+    def _dues(self) -> list[float]:
+        return [one.due for one in self._pipelines] or [inf]
+
+    @property
+    def _so_far(self) -> tuple[float, ...]:
+        """What grows with everything that is done."""
+        pipelines = self._pipelines
+        return (
+            self.clock.monotonic(),
+            self.broker.changes,
+            sum(one.traffic for one in pipelines),
+            sum(consumer.totals().messages_received for consumer in self.broker.consumers),
+        )
+
+    def _go_to(self, moment: float) -> None:
+        self.clock.advance(moment - self.clock.monotonic())
+        if self.broker.transactions.due <= moment:
+            with self.broker.lock:
+                self.broker.transactions.expire()
+                self.broker.changed()
+
+    def _follow(self, process: Process) -> None:
+        process.clients.expire()
+        self.start()
+
+    def _give_back(self, group: Group) -> None:
+        with self.broker.lock:
+            group.offer(self.broker.partitions())
+            self.broker.changed()
+
+    @property
+    def _session(self) -> float:
+        return self.spec.kafka.group.session_timeout
+
+    # --- what is sent ---
+
+    def _require(self, topic: str) -> None:
+        if topic in self.broker.topics:
+            return
+        sources = [
+            source for pipeline in self.spec.pipelines.values() for source in pipeline.source
+        ]
+        if not reads(sources, topic):
+            known = ", ".join(sorted(self.broker.topics))
+            raise LookupError(f"there is no topic {topic!r}; there are {known}")
+        self.broker.create(topic)
+
+    def _encoded(self, topic: str, value: Any) -> bytes | None:
+        if value is None or isinstance(value, bytes):
+            return value
+        pipelines = self.spec.pipelines.values()
+        decode = next((one.decode for one in pipelines if reads(one.source, topic)), "json")
+        return SERDES[decode].encode(value)
+
+    def _what_is_left(self) -> str:
+        states = [one.loop.state for one in self._pipelines]
+        return "; ".join(
+            f"{state.name}: {state.in_flight} messages in flight, "
+            f"{state.blocked or state.last_error or state.status}"
+            for state in states
+        )

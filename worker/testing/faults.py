@@ -1,0 +1,96 @@
+"""Faults at a place of the story: with which record something goes wrong, and how often."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from worker.flow.later import history_of
+from worker.testing.matching import ANYTHING, holds
+from worker.types import Encoded, Message
+
+ALWAYS: Final = sys.maxsize
+"""So often that it never ends."""
+
+Moment = Literal["before", "handled", "sent"]
+"""When something happens: as the handler is about to be given the record, when it has handled it
+and nothing has come of that yet, or when its results are sent and its offset is not committed."""
+
+What = TypeVar("What")
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Which records are meant; what is not said may be anything.
+
+    A message is meant by where it was read first, so in retry topics it is still the same.
+    """
+
+    topic: str | None = None
+    key: bytes | None = None
+    value: Any = ANYTHING
+    """What the payload has in it, as `matching.holds` says."""
+    partition: int | None = None
+    offset: int | None = None
+
+    def holds(self, message: Message) -> bool:
+        """Whether a message is meant."""
+        origin = history_of(message)
+        return (
+            self._holds(origin.topic, message.key, message.value)
+            and self.partition in (None, origin.partition)
+            and self.offset in (None, origin.offset)
+        )
+
+    def holds_for(self, record: Encoded) -> bool:
+        """Whether a record is meant that is to be written, which has no offset yet."""
+        return (
+            self._holds(record.topic, record.key, record.value)
+            and self.partition in (None, record.partition)
+            and self.offset is None
+        )
+
+    def _holds(self, topic: str, key: bytes | None, value: bytes | None) -> bool:
+        return (
+            self.topic in (None, topic)
+            and self.key in (None, key)
+            and (self.value is ANYTHING or holds(self.value, value))
+        )
+
+
+@dataclass(slots=True)
+class Fault(Generic[What]):
+    """Something that goes wrong a number of times."""
+
+    what: What
+    at: At
+    times: int
+
+
+class Faults(Generic[What]):
+    """Those of one kind, in the order in which they were told."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault[What]] = []
+
+    def add(self, what: What, at: At, times: int) -> None:
+        """Let something go wrong so many times from now on."""
+        self._faults.append(Fault(what, at, times))
+
+    def strike(self, messages: Sequence[Message]) -> Iterator[tuple[What, Message]]:
+        """What goes wrong now that these are at hand, each with the first of them that is meant."""
+        for fault in self._faults:
+            meant = next(filter(fault.at.holds, messages), None)
+            if fault.times and meant is not None:
+                fault.times -= 1
+                yield fault.what, meant
+
+    def strike_record(self, record: Encoded) -> What | None:
+        """What goes wrong with a record that is written, the first of it."""
+        for fault in self._faults:
+            if fault.times and fault.at.holds_for(record):
+                fault.times -= 1
+                return fault.what
+        return None

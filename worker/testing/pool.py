@@ -1,0 +1,171 @@
+"""Handlers in the thread that takes the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
+from time import perf_counter
+from typing import Final
+
+from worker.app.pools import Handled
+from worker.engine.partition import Finished, Run
+from worker.engine.pool import ANY_NUMBER, LoopThread
+from worker.settings import Pipeline
+from worker.testing.clock import VirtualClock
+from worker.types import Outcome
+
+SIZE: Final = 4
+"""Handlers of a pipeline that are at work beside each other where it does not say how many."""
+
+Seconds = Callable[[Run], float]
+"""How long handlers are at a run."""
+
+
+class InlinePool:
+    """Implements `engine.pool.Pool`: runs are handled when they are collected.
+
+    As if handlers took no time; a subclass says of which runs they have not come to an end.
+    """
+
+    appetite: Final = ANY_NUMBER
+    hindrance: Final = None
+
+    def __init__(
+        self, execute: Callable[[Run], list[Outcome]], size: int = 1, *, in_process: bool = True
+    ) -> None:
+        self.size = size
+        self.in_process = in_process
+        self.steps: Iterator[None] = iter(())
+        """Those of the pipeline, for who takes them."""
+        self.traffic = 0
+        """How many runs were given to it, and have come back."""
+        self._execute = execute
+        self.runs: list[Run] = []
+        """Those that are out."""
+
+    def is_over(self, run: Run) -> bool:  # noqa: ARG002
+        """Whether the handler has come to the end of a run."""
+        return True
+
+    @property
+    def due(self) -> float:
+        """When the next run comes back, on the monotonic clock."""
+        return -inf if any(map(self.is_over, self.runs)) else inf
+
+    @property
+    def outstanding(self) -> int:
+        """See `Pool`."""
+        return len(self.runs)
+
+    @property
+    def saturated(self) -> bool:
+        """See `Pool`."""
+        return len(self.runs) >= self.size
+
+    def start(self, steps: Iterator[None]) -> None:
+        """See `Pool`; nobody takes them but who asks for `steps`."""
+        self.steps = steps
+
+    def submit(self, run: Run) -> None:
+        """See `Pool`."""
+        self.traffic += 1
+        self.runs.append(run)
+
+    def collect(self, timeout: float) -> list[Finished]:  # noqa: ARG002
+        """See `Pool`; nothing is waited for."""
+        over = [run for run in self.runs if self.is_over(run)]
+        self.runs = [run for run in self.runs if run not in over]
+        self.traffic += len(over)
+        return [*map(self._finished, over)]
+
+    def recall(self) -> Sequence[Run]:
+        """See `Pool`; each run begins at once."""
+        return ()
+
+    def close(self) -> None:
+        """See `Pool`."""
+        self.runs.clear()
+
+    def _finished(self, run: Run) -> Finished:
+        begun = perf_counter()
+        return Finished(run, self._execute(run), seconds=perf_counter() - begun)
+
+
+class VirtualPool(InlinePool):
+    """Handlers that take virtual time."""
+
+    def __init__(
+        self,
+        execute: Callable[[Run], list[Outcome]],
+        size: int,
+        clock: VirtualClock,
+        seconds: Seconds,
+        *,
+        in_process: bool,
+    ) -> None:
+        super().__init__(execute, size, in_process=in_process)
+        self._clock = clock
+        self._seconds = seconds
+        self._ends: dict[Run, float] = {}
+
+    def is_over(self, run: Run) -> bool:
+        """Whether its time is over."""
+        return self._ends[run] <= self._clock.monotonic()
+
+    @property
+    def due(self) -> float:
+        """See `InlinePool`."""
+        return min((self._ends[run] for run in self.runs), default=inf)
+
+    def submit(self, run: Run) -> None:
+        """See `Pool`."""
+        run.begun = self._clock.monotonic()
+        self._ends[run] = run.begun + self._seconds(run)
+        super().submit(run)
+
+    def collect(self, timeout: float) -> list[Finished]:
+        """See `Pool`."""
+        deadline = self._clock.monotonic() + timeout
+        if self.runs and self.due > self._clock.monotonic():
+            self._clock.wait(min(deadline, self.due))
+        finished = super().collect(timeout)
+        for one in finished:
+            del self._ends[one.run]
+        return finished
+
+
+class InlinePools:
+    """Implements `app.pools.Pools`, whatever the spec says of processes."""
+
+    def __init__(self, loop: LoopThread, clock: VirtualClock, seconds: Seconds) -> None:
+        self.made: dict[str, list[VirtualPool]] = {}
+        """Those of each pipeline, its own first."""
+        self._loop = loop
+        self._clock = clock
+        self._seconds = seconds
+
+    def shares_resources(self, pipeline: Pipeline) -> bool:  # noqa: ARG002
+        """See `Pools`."""
+        return True
+
+    def make(self, handled: Handled) -> VirtualPool:
+        """See `Pools`."""
+        pipeline = handled.pipeline
+        in_process = pipeline.pool != "process"
+        return self._made(handled, pipeline.concurrency or SIZE, in_process=in_process)
+
+    def make_apart(self, handled: Handled) -> VirtualPool:
+        """See `Pools`."""
+        return self._made(handled, 1, in_process=False)
+
+    def _made(self, handled: Handled, size: int, *, in_process: bool) -> VirtualPool:
+        executor = handled.executor()
+
+        def waited_for(run: Run) -> list[Outcome]:
+            outcomes: list[Outcome] = self._loop.spawn(executor.execute_async(run)).result()
+            return outcomes
+
+        execute = waited_for if handled.handler.is_async else executor.execute
+        pool = VirtualPool(execute, size, self._clock, self._seconds, in_process=in_process)
+        self.made.setdefault(handled.name, []).append(pool)
+        return pool

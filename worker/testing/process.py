@@ -1,0 +1,156 @@
+"""A process of the worker on the memory broker, whose steps somebody takes."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from math import inf
+from typing import Protocol
+
+from worker.app import Assembly, Options
+from worker.engine.pipeline import PipelineLoop
+from worker.engine.pool import LoopThread
+from worker.engine.topics import KnownTopics
+from worker.spec import Document
+from worker.testing.clock import VirtualClock
+from worker.testing.memory import MemoryBroker
+from worker.testing.pool import InlinePool, InlinePools, Seconds
+from worker.testing.supplier import MemoryClients
+from worker.testing.watched import watched
+from worker.types import Message
+
+
+class Stepped:
+    """A pipeline whose steps somebody takes."""
+
+    def __init__(
+        self, loop: PipelineLoop, pools: Sequence[InlinePool], broker: MemoryBroker
+    ) -> None:
+        self.loop = loop
+        self._pools = pools
+        """Its own first."""
+        self._broker = broker
+        self._seen = -1
+        """How much had changed in the cluster when it last looked what others have committed."""
+
+    def step(self) -> None:
+        """Take the next step."""
+        if self.loop.looks_at <= self._broker.clock.monotonic():
+            self._seen = self._broker.changes
+        next(self._pools[0].steps, None)
+
+    def close(self) -> None:
+        """Take no further step, whatever is in flight."""
+        steps = self._pools[0].steps
+        if isinstance(steps, Generator):
+            steps.close()
+
+    @property
+    def due(self) -> float:
+        """When a step has something to do, if nothing happens before; infinite once it ended."""
+        if self.loop.ended:
+            return inf
+        looks_at = self.loop.looks_at if self._seen != self._broker.changes else inf
+        return min(self.loop.due, looks_at, *(pool.due for pool in self._pools))
+
+    @property
+    def traffic(self) -> int:
+        """How many runs have gone to its handlers, and have come back."""
+        return sum(pool.traffic for pool in self._pools)
+
+
+class Killed(BaseException):
+    """The process has ended; whatever comes of this is seen by nobody."""
+
+
+class Story(Protocol):
+    """What happens while handlers of a process are at messages."""
+
+    def begins(self, process: Process, pipeline: str, messages: Sequence[Message]) -> None:
+        """A handler is about to be given these; what is raised here, it raises."""
+
+    def ends(self, process: Process, pipeline: str, messages: Sequence[Message]) -> None:
+        """The handler has returned, or raised."""
+
+
+class Process:
+    """The pipelines of a spec in one process, with clients that may end without a word.
+
+    Raises `BadConfiguration`, `ResourceFailed`, and `BrokersUnreachable` while they are.
+    """
+
+    def __init__(
+        self,
+        document: Document,
+        options: Options,
+        broker: MemoryBroker,
+        clock: VirtualClock,
+        seconds: Seconds,
+        story: Story,
+        name: str,
+    ) -> None:
+        self.alive = True
+        self._story = story
+        self.clients = MemoryClients(broker, name)
+
+        def pools(loop: LoopThread, _topics: KnownTopics) -> InlinePools:
+            self._pools = InlinePools(loop, clock, seconds)
+            return self._pools
+
+        self._assembly = Assembly(
+            document,
+            replace(
+                options,
+                create_topics=True,
+                registry=watched(options.registry, self),
+                clients=lambda _kafka, _process: self.clients,
+                pools=pools,
+                clock=clock,
+            ),
+        )
+        self._assembly.prepare()
+        self._resources = self._assembly.resources()
+        self._resources.set_up()
+        loops = self._assembly.pipelines(self._resources)
+        for loop in loops:
+            loop.start()
+        self.pipelines = [Stepped(loop, self._pools.made[loop.job.name], broker) for loop in loops]
+
+    def begins(self, pipeline: str, messages: Sequence[Message]) -> None:
+        """See `Watcher`."""
+        self._require_life()
+        self._story.begins(self, pipeline, messages)
+        self._require_life()
+
+    def ends(self, pipeline: str, messages: Sequence[Message]) -> None:
+        """See `Watcher`."""
+        self._require_life()
+        self._story.ends(self, pipeline, messages)
+        self._require_life()
+
+    def stop(self) -> None:
+        """Ask the pipelines to drain and end."""
+        for one in self.pipelines:
+            one.loop.stop()
+
+    @property
+    def ended(self) -> bool:
+        """Whether all pipelines have."""
+        return all(one.loop.ended for one in self.pipelines)
+
+    def kill(self) -> None:
+        """End without a word: nothing that is done from here on reaches the cluster."""
+        self.alive = False
+        self.clients.kill()
+
+    def close(self) -> None:
+        """Let go of everything; what is in flight is dropped."""
+        for one in self.pipelines:
+            one.close()
+        self._resources.tear_down()
+        self._assembly.loop.close()
+        self._assembly.close()
+
+    def _require_life(self) -> None:
+        if not self.alive:
+            raise Killed

@@ -1,0 +1,88 @@
+"""Handlers whose calls are told to whoever watches, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+from worker.handlers import Handler, Registry
+from worker.ports import AT_HAND
+from worker.types import Message
+
+_MESSAGE: Final = "watched message"
+"""A parameter that no function can have."""
+
+
+class Watcher(Protocol):
+    """Told of calls of handlers."""
+
+    def begins(self, pipeline: str, messages: Sequence[Message]) -> None:
+        """A handler is about to be given these; what is raised here, the handler raises."""
+
+    def ends(self, pipeline: str, messages: Sequence[Message]) -> None:
+        """The handler has returned, or raised."""
+
+
+def watched(registry: Registry, watcher: Watcher) -> Registry:
+    """The same handlers, resources and lanes, with a watcher of the handlers."""
+    handlers = {name: _watched(one, watcher) for name, one in registry.handlers.items()}
+    return replace(registry, handlers=handlers)
+
+
+def _watched(handler: Handler, watcher: Watcher) -> Handler:
+    """A handler that is given its message as well, so that the watcher has it."""
+    call = _calling_async if handler.is_async else _calling
+    function = call(handler.function, handler.message, _of(handler), watcher)
+    return replace(handler, function=function, message=handler.message or _MESSAGE)
+
+
+Of = Callable[[Any], Sequence[Message]]
+
+
+def _of(handler: Handler) -> Of:
+    """What makes the messages of a call of what it is given for them."""
+    return list if handler.batch is not None else lambda message: [message]
+
+
+def _calling(
+    function: Callable[..., Any], message: str | None, of: Of, watcher: Watcher
+) -> Callable[..., Any]:
+    def call(payload: Any, **given: Any) -> Any:
+        messages, given = _taken(message, of, given)
+        with _watching(watcher, messages):
+            return function(payload, **given)
+
+    return call
+
+
+def _calling_async(
+    function: Callable[..., Any], message: str | None, of: Of, watcher: Watcher
+) -> Callable[..., Any]:
+    async def call(payload: Any, **given: Any) -> Any:
+        messages, given = _taken(message, of, given)
+        with _watching(watcher, messages):
+            return await function(payload, **given)
+
+    return call
+
+
+def _taken(
+    message: str | None, of: Of, given: dict[str, Any]
+) -> tuple[Sequence[Message], dict[str, Any]]:
+    """The messages of a call, and what the function itself is given."""
+    if message is not None:
+        return of(given[message]), given
+    return of(given.pop(_MESSAGE)), given
+
+
+@contextmanager
+def _watching(watcher: Watcher, messages: Sequence[Message]) -> Iterator[None]:
+    at_hand = AT_HAND.get()
+    pipeline = "" if at_hand is None else at_hand[0]
+    try:
+        watcher.begins(pipeline, messages)
+        yield
+    finally:
+        watcher.ends(pipeline, messages)
