@@ -71,13 +71,16 @@ def worker(*arguments: str | Path, folder: Path, **variables: str) -> tuple[int,
     return done.returncode, done.stdout, done.stderr
 
 
-def answering(answer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def answering(
+    answer: str, *arguments: str, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run the command at a terminal on which somebody gives this answer."""
     terminal, theirs = pty.openpty()
     os.write(terminal, f"{answer}\n".encode())
     try:
         return subprocess.run(
             [sys.executable, "-m", "worker", *arguments],
+            cwd=folder,
             env=environment(),
             stdin=theirs,
             capture_output=True,

@@ -15,7 +15,7 @@ import yaml
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from tests.cli.rig import environment
+from tests.cli.rig import answering, environment, shop, worker
 from tests.system.rig import DEADLINE, Kafka, Worker, free_port, unique
 from tests.system.test_transactions import write
 
@@ -139,17 +139,13 @@ class Rig:
             process.until(lambda: _through(process.pipeline("doubles")) >= finished)
             assert process.stop() == 0
 
-    def replay(self, place: str, *arguments: str, given: str = "") -> Reply:
-        done = subprocess.run(
-            [sys.executable, "-m", "worker", "replay", place, "--spec", str(self.file), *arguments],
-            cwd=self.folder,
-            env=environment(),
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+    def replay(self, place: str, *arguments: str) -> Reply:
+        return worker("replay", place, "--spec", self.file, *arguments, folder=self.folder)
+
+    def debug(self, place: str, *arguments: str, given: str = "") -> Reply:
+        """Replay at a terminal on which somebody types this."""
+        command = ("replay", place, "--spec", str(self.file), *arguments)
+        done = answering(given, *command, folder=self.folder)
         return done.returncode, done.stdout, done.stderr
 
     def told(self, place: str, *arguments: str) -> dict[str, Any]:
@@ -322,14 +318,24 @@ def test_a_timeout_counts_unless_somebody_debugs(rig: Rig) -> None:
     found = rig.told(f"{rig.source}/0/0")
 
     assert found["failure"]["reason"] == "timeout"
-    code, out, _ = rig.replay(f"{rig.source}/0/0", "--debug")
+    code, out, _ = rig.debug(f"{rig.source}/0/0", "--debug")
     assert (code, "handled: 1 result" in out) == (0, True)
+
+
+@pytest.mark.parametrize("option", ["--debug", "--step"])
+def test_without_a_terminal_there_is_no_debugging(tmp_path: Path, option: str) -> None:
+    file = shop(tmp_path)
+
+    code, out, err = worker("replay", "orders/0/0", "--spec", file, option, folder=tmp_path)
+
+    assert (code, out) == (2, "")
+    assert "--debug and --step need a terminal: the debugger takes its commands from" in err
 
 
 def test_a_debugger_that_is_left_leaves_nothing_to_tell(rig: Rig) -> None:
     rig.send(b'{"number": 3}')
 
-    code, out, err = rig.replay(f"{rig.source}/0/0", "--step", given="q\n")
+    code, out, err = rig.debug(f"{rig.source}/0/0", "--step", given="q")
 
     assert (code, "handled" in out) == (1, False)
     assert "Error: it was ended before the handler was through" in err
@@ -420,9 +426,9 @@ def test_what_is_not_there_to_be_written_to_is_said(rig: Rig) -> None:
 @pytest.mark.parametrize("handler", ["double", "later"])
 def test_the_debugger_opens_where_the_handler_raises(rig: Rig, handler: str) -> None:
     rig.send(b'{"number": 7}')
-    given = "p order['number'] * 6\nw\nq\n"
+    given = "p order['number'] * 6\nw\nq"
 
-    code, out, _ = rig.replay(f"{rig.source}/0/0", "--debug", "--handler", handler, given=given)
+    code, out, _ = rig.debug(f"{rig.source}/0/0", "--debug", "--handler", handler, given=given)
 
     assert code == 1
     assert "(Pdb) 42\n" in out
@@ -433,9 +439,9 @@ def test_the_debugger_opens_where_the_handler_raises(rig: Rig, handler: str) -> 
 @pytest.mark.parametrize("handler", ["double", "later"])
 def test_the_debugger_opens_at_the_first_line_of_the_handler(rig: Rig, handler: str) -> None:
     rig.send(b'{"number": 5}')
-    given = "order['number'] = 4\nc\n"
+    given = "order['number'] = 4\nc"
 
-    code, out, _ = rig.replay(f"{rig.source}/0/0", "--step", "--handler", handler, given=given)
+    code, out, _ = rig.debug(f"{rig.source}/0/0", "--step", "--handler", handler, given=given)
 
     assert code == 0
     assert f"{handler}()\n" in out
@@ -445,7 +451,7 @@ def test_the_debugger_opens_at_the_first_line_of_the_handler(rig: Rig, handler: 
 def test_without_a_failure_no_debugger_opens(rig: Rig) -> None:
     rig.send(b'{"number": 5}')
 
-    code, out, _ = rig.replay(f"{rig.source}/0/0", "--debug")
+    code, out, _ = rig.debug(f"{rig.source}/0/0", "--debug")
 
     assert code == 0
     assert "(Pdb)" not in out

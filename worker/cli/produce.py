@@ -20,6 +20,7 @@ from worker.cli.exit_codes import FAILED, FORCED
 from worker.cli.options import SETTINGS, Output, output_option
 from worker.cli.progress import progress
 from worker.cli.shown import print_value
+from worker.cli.terminal import is_terminal
 from worker.errors import WorkerError
 from worker.kafka.client import Kafka
 from worker.kafka.lines import lines_of
@@ -189,7 +190,7 @@ def _opened(file: Path, stack: ExitStack) -> tuple[BufferedReader, str]:
         return stack.enter_context(file.open("rb")), str(file)
     if sys.stdin is None:  # `<&-` leaves none
         raise click.UsageError("there is no standard input; give a FILE")
-    if sys.stdin.isatty():
+    if is_terminal(sys.stdin):
         click.echo("each line is sent as it ends; Ctrl-D is the end", err=True)
     stream: Any = sys.stdin.buffer
     return stream, "standard input"

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 
 import click
 
+from worker.cli.terminal import is_terminal
+
 
 @contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int], None]]:
     """Yield what is told how much is done, and of how much; where nobody looks nothing is shown."""
-    if sys.stderr is None or not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield lambda _done, _every: None
         return
     with click.progressbar(length=1, label=label, file=sys.stderr) as bar:

@@ -28,6 +28,7 @@ from worker.cli.options import (
 )
 from worker.cli.shown import print_value
 from worker.cli.spot import Spot
+from worker.cli.terminal import is_terminal
 from worker.errors import WorkerError
 from worker.flow.life import Place
 from worker.observe import logs
@@ -117,6 +118,10 @@ def command(
     if where is None or None not in (place, line):
         raise click.UsageError("give TOPIC/PARTITION/OFFSET, or a record in a file with --file")
     logs.configure("warning", log_format)
+    if (debug or step) and not is_terminal(sys.stdin):
+        raise click.UsageError(
+            "--debug and --step need a terminal: the debugger takes its commands from there"
+        )
     options = Options(path=[str(folder) for folder in path])
     document = load(spec, os.environ, options, unreadable)
     found = made_of(document, lambda one: replay_of(one, options, where, pipeline, handler))

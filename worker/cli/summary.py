@@ -10,6 +10,7 @@ from typing import Final
 from rich.console import Console, RenderableType
 
 from worker.cli.tables import laid_out
+from worker.cli.terminal import is_terminal
 from worker.flow.deadletter import PREFIX
 from worker.flow.health import PipelineState
 from worker.kafka.reader import Bounds
@@ -86,7 +87,7 @@ def examples_of(letters: Iterable[Message]) -> Examples:
 
 def show(summary: Summary) -> None:
     """Print the summary on standard output."""
-    width = None if _is_terminal() else WIDTH
+    width = None if is_terminal(sys.stdout) else WIDTH
     console = Console(width=width, highlight=False, markup=False, soft_wrap=False)
     console.print(_pipelines(summary, console.width))
     console.print()
@@ -98,11 +99,6 @@ def show(summary: Summary) -> None:
     console.print()
     for line in _verdict(summary):
         console.print(line, soft_wrap=True)
-
-
-def _is_terminal() -> bool:
-    """Whether there is a standard output, and it is a terminal; `>&-` leaves none."""
-    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def _pipelines(summary: Summary, width: int) -> RenderableType:

@@ -11,7 +11,7 @@ import time
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Final, TextIO
+from typing import Final
 
 import click
 from rich.console import Console
@@ -20,6 +20,7 @@ from rich.live import Live
 from worker.cli.address import Address
 from worker.cli.options import SETTINGS
 from worker.cli.panel import panel
+from worker.cli.terminal import is_terminal
 from worker.errors import NoWorker
 from worker.operate.watching import Past, Stats, past_of, stats_of
 
@@ -43,7 +44,7 @@ def command(url: str) -> None:
       worker top http://10.1.2.3:8080
     """  # noqa: D301 - click's own mark
     stats, past = stats_of(url), _past(url)
-    if not _is_terminal(sys.stdout):
+    if not is_terminal(sys.stdout):
         Console(width=WIDTH, highlight=False).print(panel(stats, past, WIDTH))
         return
     with suppress(KeyboardInterrupt), _keys():
@@ -74,15 +75,10 @@ def _past(url: str) -> Past | None:
         return None
 
 
-def _is_terminal(stream: TextIO | None) -> bool:
-    """Whether there is a stream, and it is a terminal; `<&-` and `>&-` leave none."""
-    return stream is not None and stream.isatty()
-
-
 @contextmanager
 def _keys() -> Iterator[None]:
     """Take each key as it comes, and show none."""
-    if not _is_terminal(sys.stdin):
+    if not is_terminal(sys.stdin):
         yield
         return
     before = termios.tcgetattr(sys.stdin)
@@ -95,7 +91,7 @@ def _keys() -> Iterator[None]:
 
 def _is_over(seconds: float) -> bool:
     """Wait, and say whether q was pressed meanwhile."""
-    if not _is_terminal(sys.stdin):
+    if not is_terminal(sys.stdin):
         time.sleep(seconds)
         return False
     deadline = time.monotonic() + seconds
