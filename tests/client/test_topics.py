@@ -9,6 +9,7 @@ import pytest
 from tests.client.rig import unique
 from worker import Kafka, TopicConfig
 from worker.errors import ClientError, InvalidPartition, TopicNotFound
+from worker.settings import KafkaSettings
 
 pytestmark = pytest.mark.kafka
 
@@ -51,6 +52,21 @@ def test_a_new_topic_can_be_used_at_once(client: Kafka) -> None:
     assert name in client.list_topics()
     assert client.offset(name, 0, "newest") == 0
     assert client.send(name, "x", partition=0).offset == 0
+
+
+def test_a_topic_of_many_partitions_is_waited_for_as_long_as_brokers_get_on_with_it(
+    kafka_address: str,
+) -> None:
+    name = unique("topic")
+    settings = KafkaSettings.model_validate(
+        {"brokers": kafka_address, "network": {"request_timeout": 1}}
+    )
+
+    with Kafka(settings) as hurried:
+        hurried.create_topic(name, TopicConfig(500))
+
+        assert len(hurried.describe_topic(name).partitions) == 500
+        hurried.delete_topic(name)
 
 
 def test_kafkas_own_topics_are_not_listed(client: Kafka, topic: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -135,13 +136,15 @@ class Topics:
         )
         self._result(answers[name], name)
         if not validate_only:
-            self._wait(lambda: self._is_usable(name), f"topic {name} cannot be used yet")
+            self._wait(
+                lambda: self._unusable(name), f"topic {name} is made, but cannot be used yet"
+            )
 
     def delete(self, name: str) -> None:
         """Delete a topic with its records and wait until it is gone; raises `TopicNotFound`."""
         self._cluster()
         self._result(self.client.delete_topics([name], request_timeout=self._timeout)[name], name)
-        self._wait(lambda: name not in self._cluster().topics, f"topic {name} is still there")
+        self._wait(lambda: name in self._cluster().topics, f"topic {name} is still there")
 
     def describe(self, name: str) -> TopicMetadata:
         """Everything about a topic; raises `TopicNotFound`."""
@@ -252,13 +255,18 @@ class Topics:
         )
         return self._result(answers[name], name)
 
-    def _is_usable(self, name: str) -> bool:
-        """Whether every partition has a leader that answers."""
+    def _unusable(self, name: str) -> float:
+        """How many partitions have no leader that answers; infinity where the topic is not seen."""
         try:
             sources = [TopicPartition(name, number) for number in self.partitions(name)]
-            self._offsets(sources, OffsetSpec.earliest(), self._isolation)
-        except ConnectionFailed:
-            raise
+        except ClientError:
+            return math.inf
+        answers = self._ask(sources, OffsetSpec.earliest(), self._isolation)
+        return sum(not self._is_given(answer, name) for answer in answers.values())
+
+    def _is_given(self, answer: Future[Any], topic: str) -> bool:
+        try:
+            self._result(answer, topic)
         except ClientError:
             return False
         return True
@@ -310,10 +318,17 @@ class Topics:
                 raise TopicNotFound(text, code=problem.code()) from error
             raise failure(problem) from error
 
-    def _wait(self, done: Callable[[], bool], otherwise: str) -> None:
-        deadline = time.monotonic() + self._timeout
-        while not done():
-            if time.monotonic() > deadline:
+    def _wait(self, missing: Callable[[], float], otherwise: str) -> None:
+        """Wait until nothing is missing, for as long as it becomes less within the time-out.
+
+        Brokers make the logs of partitions one after the other, so those of many take long.
+        """
+        least, deadline = math.inf, time.monotonic() + self._timeout
+        while left := missing():
+            now = time.monotonic()
+            if left < least:
+                least, deadline = left, now + self._timeout
+            elif now > deadline:
                 raise ClientError(otherwise, retriable=True, advice="look again later")
             self.client.poll(LOOK_AGAIN_AFTER)
 
