@@ -47,6 +47,19 @@ def test_what_is_noted_beside_an_offset_goes_be_the_offset_the_same() -> None:
     assert moves(At(50), {SOURCE: LOG}, {SOURCE: noted}).changes == [Move(SOURCE, noted, 50)]
 
 
+def test_a_shift_out_of_the_log_is_cut_at_its_end_and_says_by_how_much() -> None:
+    other, third = TopicPartition("orders", 1), TopicPartition("orders", 2)
+    logs = {SOURCE: LOG, other: LOG, third: LOG}
+    committed = {SOURCE: Commit(50), other: Commit(95), third: Commit(100)}
+
+    further, back = moves(Shift(7), logs, committed), moves(Shift(-41), logs, committed)
+
+    assert further.cut == {other: 2, third: 7}
+    assert further.unchanged == [third]
+    assert back.cut == {SOURCE: 1}
+    assert moves("newest", logs, committed).cut == {}
+
+
 def test_all_partitions_that_do_not_have_the_offset_are_told_at_once() -> None:
     other = TopicPartition("orders", 1)
 

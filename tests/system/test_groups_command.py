@@ -193,6 +193,19 @@ def test_on_a_terminal_it_asks_before_it_resets(
     assert station.committed()[0] == committed
 
 
+def test_a_shift_that_is_cut_at_an_end_of_the_log_says_so(station: Station) -> None:
+    station.commit(4, 10, 1)
+    arguments = (station.group, "--to", "+7")
+
+    told = station.told("reset", *arguments, "--dry-run")
+    _, shown, _ = station.groups("reset", *arguments, "--dry-run")
+    done = station.told("reset", *arguments, "--yes")
+
+    cut = [{"topic": station.source, "partition": at, "by": by} for at, by in ((0, 1), (1, 7))]
+    assert told["cut"] == done["cut"] == cut
+    assert f"cut at an end of the log: {station.source}[0] by 1, {station.source}[1] by 7" in shown
+
+
 def test_messages_in_retry_topics_are_left_unless_they_are_named(
     kafka: Kafka, tmp_path: Path
 ) -> None:

@@ -150,6 +150,9 @@ def show_reset(reset: Reset, *, err: bool) -> None:
         print_table(names, rows, texts=1, err=err)
     else:
         click.echo(f"nothing to change in {escaped(reset.group)}", err=err)
+    if reset.moves.cut:
+        listed = ", ".join(f"{source} by {cut:,}" for source, cut in reset.moves.cut.items())
+        click.echo(f"cut at an end of the log: {escaped(listed)}", err=err)
     if reset.left:
         click.echo(f"left as they are: {escaped(', '.join(reset.left))}", err=err)
 
@@ -175,6 +178,10 @@ def value_of_reset(reset: Reset, refused: Mapping[TopicPartition, str]) -> dict[
                 "error": refused.get(move.source),
             }
             for move in reset.moves.changes
+        ],
+        "cut": [
+            {"topic": source.topic, "partition": source.partition, "by": cut}
+            for source, cut in reset.moves.cut.items()
         ],
         "left": list(reset.left),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -52,6 +52,8 @@ class Moves:
     unchanged: list[TopicPartition]
     """Where that is committed already, or where there is nothing to shift."""
     problems: list[str]
+    cut: dict[TopicPartition, int] = field(default_factory=dict)
+    """How many offsets of a shift lie out of the log, by partition, be it changed or not."""
 
 
 def moves(
@@ -72,7 +74,16 @@ def moves(
             result.unchanged.append(source)
         else:
             result.changes.append(Move(source, now, to))
+        cut = _cut(target, now, to)
+        if cut:
+            result.cut[source] = cut
     return result
+
+
+def _cut(target: Target, now: Commit | None, to: int | None) -> int:
+    if not isinstance(target, Shift) or now is None or to is None:
+        return 0
+    return abs(now.offset + target.by - to)
 
 
 def _offset(target: Target, log: Log, now: Commit | None) -> int | None:
