@@ -242,7 +242,9 @@ def test_mistakes_are_told_with_what_is_legal(station: Station) -> None:
     assert f"no such partition: {source}[7]; legal are 0 to 3" in refused(
         "--to", "oldest", "--topic", f"{source}:7"
     )
-    assert "no such topic: nowhere" in refused("--to", "oldest", "--topic", "nowhere")
+    assert "topic nowhere does not exist, or is not shown to this user; `worker topics" in refused(
+        "--to", "oldest", "--topic", "nowhere"
+    )
     assert "'soon' is not legal; legal are oldest, newest, an offset" in refused("--to", "soon")
     assert "is not TOPIC or TOPIC:PARTITION,..." in refused("--to", "1", "--topic", "a:b")
     assert station.committed() == [4, -1001, -1001, -1001]

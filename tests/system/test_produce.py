@@ -225,7 +225,10 @@ def test_a_topic_that_is_not_there_is_not_made(kafka: Kafka, topic: str, tmp_pat
     code, out, err = produce(kafka, near, given=b"a\n")
 
     assert (code, out) == (1, "")
-    assert f"Error: topic {near} does not exist; did you mean '{topic}'?" in err
+    assert (
+        f"Error: topic {near} does not exist, or is not shown to this user; did you mean '{topic}'?"
+        in err
+    )
     code, _, err = worker("produce", "a b", "--brokers", kafka.address, folder=tmp_path)
     assert code == 2
     assert "topic 'a b' is not legal" in err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 from worker.cli.opening import opened
 from worker.errors import TopicNotFound
 from worker.kafka.client import Kafka
+from worker.operate.missing import not_there
 from worker.settings import KafkaSettings
 from worker.spec import Document
 
@@ -122,20 +122,17 @@ MAKE_IT: Final = "`worker topics create` makes it"
 def require_topics(
     kafka: Kafka, topics: Sequence[str], *, otherwise: str = MAKE_IT
 ) -> dict[str, list[int]]:
-    """The numbers of the partitions of topics; raises `TopicNotFound` for the first that is gone.
-
-    It names the topic that may be meant, or says what else to do.
-    """
-    found = {}
+    """The numbers of the partitions of topics; raises `TopicNotFound` for those that are gone."""
+    found, gone = {}, []
     for topic in topics:
         try:
             found[topic] = kafka.partitions(topic)
         except ValueError as error:
             raise click.BadParameter(str(error)) from None
-        except TopicNotFound as error:
-            near = difflib.get_close_matches(topic, kafka.list_topics(), 1)
-            hint = f"did you mean {near[0]!r}?" if near else otherwise
-            raise TopicNotFound(error.text, code=error.code, advice=hint) from error
+        except TopicNotFound:
+            gone.append(topic)
+    if gone:
+        raise not_there(gone, kafka.list_topics(), otherwise)
     return found
 
 

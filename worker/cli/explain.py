@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from datetime import UTC, datetime
@@ -101,19 +100,7 @@ def _look(
 ) -> Explanation:
     with progress("reading") as tell:
         if place is not None:
-            _require(place.topic, explainer)
             return explainer.of_place(place, scope, tell)
         if key is not None:
             return explainer.of_key(key.encode("utf-8", "surrogateescape"), scope, tell)
         return explainer.of_trace(trace or "", scope, tell)
-
-
-def _require(topic: str, explainer: Explainer) -> None:
-    known = explainer.topics()
-    if topic in known:
-        return
-    if explainer.names(topic):
-        raise click.BadParameter(f"{topic!r} is a topic of the spec, but it is not there")
-    near = difflib.get_close_matches(topic, known, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known) or 'none'}"
-    raise click.BadParameter(f"{topic!r} is no topic of the spec that is there; {hint}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from worker.app import beside_dead_letters, redrive_topics
-from worker.errors import ClientError, TopicNotFound, TopicsRefused
+from worker.errors import ClientError, TopicsRefused
 from worker.flow.ledger import Entry, Ledger
 from worker.flow.letters import Letter, read
 from worker.flow.rate import Rate
@@ -17,6 +17,7 @@ from worker.kafka.admin import KafkaAdmin
 from worker.kafka.config import warnings
 from worker.kafka.mover import Mover, Progress, Task, ledger_of
 from worker.kafka.reader import Reader
+from worker.operate.missing import not_there
 from worker.settings import Spec, TopicSettings
 from worker.settings.patterns import reads
 from worker.settings.topics import is_parking, ledger_topic, parking_topic
@@ -165,9 +166,9 @@ class DeadLetters:
         if missing:
             self._create(missing)
             known = self._admin.describe([task.topic, *wanted])
-        for name in wanted:
-            if name not in known:
-                raise _not_there(name, "make it first, or grant this user Describe on it")
+        absent = [name for name in wanted if name not in known]
+        if absent:
+            raise not_there(absent, (), "make it first, or grant this user Describe on it")
         self._require_rights(task, topics, known)
         self._require_compacted(task.ledger)
         return known
@@ -221,7 +222,7 @@ class DeadLetters:
     def _require(self, topic: str) -> None:
         if not self._is_readable(topic):
             how = "`worker dlq list` names those of the spec; this user needs Describe and Read"
-            raise _not_there(topic, how)
+            raise not_there([topic], self._admin.names(), how)
 
     def _is_readable(self, topic: str) -> bool:
         """Whether a topic is there; raises `ClientError` where it may not be read."""
@@ -232,8 +233,3 @@ class DeadLetters:
                 f"topic {topic} may not be read by this user", advice="grant Read on it"
             )
         return bool(known)
-
-
-def _not_there(topic: str, advice: str) -> TopicNotFound:
-    text = f"topic {topic} does not exist, or is not shown to this user"
-    return TopicNotFound(text, advice=advice)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from worker.app import tiers_of
-from worker.errors import ClientError, InvalidPartition
+from worker.errors import ClientError, InvalidPartition, TopicNotFound
 from worker.flow import headers
 from worker.flow.ledger import Entry
 from worker.flow.life import (
@@ -28,6 +28,7 @@ from worker.flow.life import (
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.mover import ledger_of
 from worker.kafka.reader import Bounds, Reader
+from worker.operate.missing import not_there
 from worker.settings import KafkaSettings, Spec
 from worker.settings.patterns import reads
 from worker.settings.topics import (
@@ -117,16 +118,13 @@ class Explainer:
         sources = sorted(topic for topic in self._there if self._is_source(topic))
         return [one for one in dict.fromkeys([*own, *outputs, *sources]) if one in self._there]
 
-    def names(self, topic: str) -> bool:
-        """Whether the spec names a topic, be it there or not."""
-        return any(route.takes(topic) or topic in route.outputs for route in self._routes)
-
     def of_place(self, place: Place, scope: Scope, on_progress: OnProgress) -> Explanation:
         """What has become of the message at a place, in each pipeline that reads it.
 
         Of a record that none reads, a result, what has become of the messages of its trace.
-        Its topic has to be one of `topics`. Raises `InvalidPartition`, too.
+        Raises `TopicNotFound` and `InvalidPartition`, too.
         """
+        self._require(place.topic)
         with Reader(self._kafka) as reader:
             record, missing = look(self._kafka, reader, place)
             wanted = self._begun(reader, place, record, missing)
@@ -268,6 +266,22 @@ class Explainer:
             except ClientError as error:
                 found.unread[group] = str(error)
         return commits
+
+    def _require(self, topic: str) -> None:
+        """Raise `TopicNotFound` for a topic that is not one of `topics`."""
+        known = self.topics()
+        if topic in known:
+            return
+        if self._is_named(topic):
+            raise not_there([topic], (), "the spec names it, and `worker plan` shows what it lacks")
+        listed = f"those of the spec are: {', '.join(known) or 'none'}"
+        if topic not in self._there:
+            raise not_there([topic], known, listed)
+        raise TopicNotFound(f"topic {topic} is none of the spec", advice=listed)
+
+    def _is_named(self, topic: str) -> bool:
+        """Whether the spec names a topic, be it there or not."""
+        return any(route.takes(topic) or topic in route.outputs for route in self._routes)
 
     def _is_source(self, topic: str) -> bool:
         return any(reads(route.sources, topic) for route in self._routes)

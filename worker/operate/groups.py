@@ -10,13 +10,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from worker.app import tiers_of
-from worker.errors import ClientError, InvalidPartition, TopicNotFound
+from worker.errors import ClientError, InvalidPartition
 from worker.flow import envelope
 from worker.flow.reset import Log, Moves, Target, moves
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.config import warnings
 from worker.kafka.groups import GroupDetails, GroupLine, Groups, has_members
 from worker.kafka.reader import Bounds, Reader
+from worker.operate.missing import not_there
 from worker.settings import KafkaSettings, Spec
 from worker.settings.patterns import reads
 from worker.settings.topics import redrive_topic
@@ -131,9 +132,7 @@ class GroupKeeper:
         there = self._admin.describe([one.topic for one in asked])
         gone = [one.topic for one in asked if one.topic not in there]
         if where and gone:
-            raise TopicNotFound(
-                f"no such topic: {', '.join(gone)}", advice="see worker topics list"
-            )
+            raise not_there(gone, self._admin.names(), "`worker topics list` shows those that are")
         logs = self._logs([one for one in asked if one.topic in there], target)
         planned = moves(target, logs, committed)
         if planned.problems:

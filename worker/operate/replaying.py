@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
 from typing import NamedTuple
 
 from worker.app import Around, Options, Rehearsal, Rehearsed, check, named_topics, tiers_of
-from worker.errors import BadConfiguration, TopicNotFound, WorkerError
+from worker.errors import BadConfiguration, WorkerError
 from worker.flow import letters
 from worker.flow.life import MISSING, Missing, Place
 from worker.flow.redrive import Move, record_of
@@ -20,6 +19,7 @@ from worker.kafka.lines import Unreadable, lines_of
 from worker.kafka.reader import Reader
 from worker.kafka.written import BadLine, message_of
 from worker.operate.explaining import look, route_of
+from worker.operate.missing import not_there
 from worker.settings import Pipeline, Spec
 from worker.settings.patterns import reads
 from worker.spec import Document
@@ -83,7 +83,9 @@ def replay_of(
     if isinstance(where, Line):
         return _replay(document, options, captured(where), pipeline, handler)
     admin = KafkaAdmin(document.spec.kafka)
-    _require("topic", where.topic, admin.names())
+    there = admin.names()
+    if where.topic not in there:
+        raise not_there([where.topic], there, "`worker topics list` shows those that are")
     record, missing = _read(document.spec, where)
     found = _replay(document, options, record, pipeline, handler)
     known = admin.describe([*found.topics])
@@ -133,15 +135,6 @@ def _message(place: str, line: bytes) -> Message:
 
 def _named(document: Document) -> list[str]:
     return [*named_topics(document, list(document.spec.pipelines))]
-
-
-def _require(what: str, name: str, known: Collection[str]) -> None:
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        advice = (
-            f"did you mean {near[0]!r}?" if near else f"see whether the {what} is the right one"
-        )
-        raise TopicNotFound(f"no {what} {name!r} is there", advice=advice)
 
 
 def _read(spec: Spec, place: Place) -> tuple[Message, Missing | None]:
