@@ -23,7 +23,7 @@ def command(target: Target) -> None:
         json.dumps(
             {
                 "brokers": list(kafka.brokers),
-                "spec": None if target.document is None else target.document.spec.name,
+                "spec": target.spec.name,
                 "protocol": kafka.security.protocol,
                 "password": kafka.security.password and kafka.security.password.get_secret_value(),
             }
@@ -57,7 +57,7 @@ def test_it_is_that_of_the_spec(tmp_path: Path) -> None:
 def test_brokers_may_be_named_in_place_of_a_spec() -> None:
     found = called("--brokers", "one:9092,two:9092")
 
-    assert (found["brokers"], found["spec"]) == (["one:9092", "two:9092"], None)
+    assert (found["brokers"], found["spec"]) == (["one:9092", "two:9092"], "")
 
 
 def test_a_password_comes_from_a_file_or_standard_input_and_not_from_the_command_line(
@@ -81,9 +81,9 @@ def test_variables_say_it_where_the_command_line_does_not(tmp_path: Path) -> Non
 
     assert called(WORKER_BROKERS="one:9092")["brokers"] == ["one:9092"]
     assert called(WORKER_SPEC=str(spec))["spec"] == "shop"
-    assert called("--brokers", "one:9092", WORKER_SPEC=str(spec))["spec"] is None
+    assert called("--brokers", "one:9092", WORKER_SPEC=str(spec))["spec"] == ""
     assert called("--spec", spec, WORKER_BROKERS="one:9092")["spec"] == "shop"
-    assert called("--brokers", "one:9092", WORKER_SPEC="gone.yaml")["spec"] is None
+    assert called("--brokers", "one:9092", WORKER_SPEC="gone.yaml")["spec"] == ""
 
 
 def test_the_file_of_a_spec_has_to_be_there() -> None:

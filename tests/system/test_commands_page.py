@@ -16,14 +16,14 @@ from typing import Any
 from urllib.error import URLError
 from xml.etree import ElementTree as ET
 
-import click
 import pytest
 
 from tests.cli.rig import environment
+from tests.cli.test_help import commands, imported
 from tests.system.rig import DEADLINE, Kafka, free_port, unique
 from worker import Message, Record
 from worker.cli.exit_codes import TABLE
-from worker.cli.group import COMMANDS, main
+from worker.cli.group import COMMANDS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text("utf-8")
 
@@ -168,12 +168,10 @@ def test_the_function_that_redacts_does_what_it_is_shown_for() -> None:
 
 def test_every_option_and_variable_that_is_named_is_there() -> None:
     options, variables = {"--help"}, {"_WORKER_COMPLETE"}
-    for name in COMMANDS:
-        command = main.get_command(click.Context(main), name)
-        assert command is not None
-        for one in command.params:
-            options.update(one.opts)
-            variables.add(f"WORKER_{(one.name or '').upper()}")
+    every = (command for name in COMMANDS for command in commands(imported(name)))
+    for one in (one for command in every for one in command.params):
+        options.update(one.opts)
+        variables.add(f"WORKER_{(one.name or '').upper()}")
 
     assert set(re.findall(r"--[a-z][a-z-]+", PAGE)) <= options
     assert set(re.findall(r"_?WORKER_[A-Z_]+", PAGE)) <= variables

@@ -542,6 +542,38 @@ def test_without_a_ledger_that_keeps_its_entries_nothing_is_moved(
     assert "Traceback" not in err
 
 
+def test_without_a_spec_dead_letters_are_seen_and_moved_by_the_names_of_topics(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    shop = Shop(kafka, tmp_path)
+    shop.bury(6)
+
+    def dlq(*arguments: str) -> Reply:
+        return worker("dlq", *arguments, "--brokers", kafka.address, folder=tmp_path)
+
+    _, listed, _ = dlq("list", shop.dead, "--output", "json")
+    nameless, _, why = dlq("list")
+    stayed, _, stays = dlq("redrive", shop.dead, "--yes")
+    elsewhere = ("redrive", shop.dead, "--to", shop.target, "--yes", "--limit", "2")
+    refused, _, unknown = dlq(*elsewhere)
+    moved = dlq(*elsewhere, "--allow", shop.target)
+    parked = dlq("park", shop.dead, "--yes", "--limit", "1")
+    dropped = dlq("drop", shop.dead, "--yes", "--limit", "1")
+
+    assert [one["count"] for one in json.loads(listed)[0]["waiting"]] == [6]
+    assert (nameless, "name topics, or give --spec" in why) == (2, True)
+    assert stayed == 1
+    assert f"no pipeline has its group {shop.group}; name a topic with --to" in stays
+    assert (refused, f"add --allow {shop.target}" in " ".join(unknown.split())) == (2, True)
+    assert [moved[0], parked[0], dropped[0]] == [0, 0, 0]
+    assert len(kafka.read(shop.target)) == 2
+    assert shop.dead_letters().survey(shop.dead).settled == {
+        "redriven": 2,
+        "parked": 1,
+        "dropped": 1,
+    }
+
+
 def test_a_topic_that_does_not_exist_is_told(kafka: Kafka, tmp_path: Path) -> None:
     shop = Shop(kafka, tmp_path)
     shop.bury(1)

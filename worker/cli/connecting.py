@@ -16,8 +16,7 @@ from worker.cli.opening import opened
 from worker.errors import TopicNotFound
 from worker.kafka.client import Kafka
 from worker.operate.missing import not_there
-from worker.settings import KafkaSettings
-from worker.spec import Document
+from worker.settings import KafkaSettings, Spec
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _TEXT: Final = click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True)
@@ -39,9 +38,13 @@ SECURITY: Final = {
 class Target:
     """The cluster that a command is for."""
 
-    kafka: KafkaSettings
-    document: Document | None
-    """The spec that names it; None where the brokers were given."""
+    spec: Spec
+    """The spec that names it; one of nothing where the brokers were given."""
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """How to connect to it."""
+        return self.spec.kafka
 
 
 _OPTIONS: Final = (
@@ -140,12 +143,12 @@ def _target(spec: Path | None, brokers: str | None, security: dict[str, Any]) ->
     if spec is not None and brokers is not None:
         spec, brokers = _chosen(spec, brokers)
     if brokers is not None:
-        return Target(_settings(brokers, security), None)
+        return Target(Spec.of_cluster(_settings(brokers, security)))
     if spec is None:
         raise click.UsageError("say which cluster: give --spec FILE or --brokers HOST:PORT,...")
     _refuse_security()
     _require_file(spec)
-    return opened(spec, lambda document: Target(document.spec.kafka, document))
+    return opened(spec, lambda document: Target(document.spec))
 
 
 def _chosen(spec: Path, brokers: str) -> tuple[Path | None, str | None]:

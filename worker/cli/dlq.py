@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -13,10 +12,10 @@ import click
 from worker.cli import letters as views
 from worker.cli.completion import DEAD_LETTER_TOPICS
 from worker.cli.confirming import confirm
+from worker.cli.connecting import Target, cluster_options
 from worker.cli.ending import leave, stopped_by_signals
 from worker.cli.exit_codes import FAILED, FORCED
-from worker.cli.opening import opened
-from worker.cli.options import SETTINGS, Output, output_option, spec_option
+from worker.cli.options import SETTINGS, Output, output_option
 from worker.cli.output import is_unread
 from worker.cli.selection import selection_options
 from worker.cli.shown import print_value
@@ -37,17 +36,18 @@ def command() -> None:
     """See dead letters, and have them handled again.
 
     Whatever becomes of a dead letter is written to `{topic}.ledger` in the same transaction, so
-    that each is moved once, even where a command is killed and run again.
+    that each is moved once, even where a command is killed and run again. With --brokers in place
+    of a spec topics are named, and dead letters are redriven with --to and --allow.
 
     \b
     Example:
       worker dlq list --spec config/flights.yaml
       worker dlq redrive flights.dlq --spec config/flights.yaml --reason timeout --dry-run
+      worker dlq show orders.dlq --brokers localhost:9092
     """  # noqa: D301 - click's own mark
     logs.configure("warning", "auto")
 
 
-_SPEC = spec_option("The spec: the cluster, the pipelines, and the topics that may be written to.")
 _OUTPUT = output_option()
 _TOPIC = click.argument("topic", shell_complete=DEAD_LETTER_TOPICS)
 
@@ -56,7 +56,7 @@ def _moving(function: Callable[..., Any]) -> Callable[..., Any]:
     """What all commands have that move dead letters."""
     options = (
         _TOPIC,
-        _SPEC,
+        cluster_options,
         selection_options,
         click.option("--limit", type=click.IntRange(1), metavar="N", help="Move so many at most."),
         click.option(
@@ -78,16 +78,18 @@ def _moving(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @command.command("list", context_settings=SETTINGS)
 @click.argument("topics", nargs=-1, shell_complete=DEAD_LETTER_TOPICS, metavar="[TOPICS]...")
-@_SPEC
+@cluster_options
 @_OUTPUT
-def list_(topics: Sequence[str], spec: Path, output: Output) -> None:
+def list_(topics: Sequence[str], target: Target, output: Output) -> None:
     """Count the dead letters of the spec's topics, or of others.
 
     \b
     Example:
       worker dlq list --spec config/flights.yaml
     """  # noqa: D301 - click's own mark
-    dead_letters = _opened(spec)
+    if not topics and not target.spec.pipelines:
+        raise click.UsageError("name topics, or give --spec")
+    dead_letters = DeadLetters(target.spec)
     surveys = [dead_letters.survey(topic) for topic in topics or dead_letters.topics()]
     if not surveys:
         click.echo("none of the dead-letter topics that the spec names is there", err=True)
@@ -99,14 +101,14 @@ def list_(topics: Sequence[str], spec: Path, output: Output) -> None:
 
 @command.command("show", context_settings=SETTINGS)
 @_TOPIC
-@_SPEC
+@cluster_options
 @selection_options
 @click.option("--limit", type=click.IntRange(1), default=10, metavar="N", help="Show so many.")
 @click.option("--all", "every", is_flag=True, help="Show those that were moved, too.")
 @_OUTPUT
 def show(
     topic: str,
-    spec: Path,
+    target: Target,
     selection: Selection,
     limit: int,
     every: bool,  # noqa: FBT001 - given by click by name
@@ -120,7 +122,7 @@ def show(
     """  # noqa: D301 - click's own mark
     found = (
         (letter, entry)
-        for letter, entry in _opened(spec).letters(topic)
+        for letter, entry in DeadLetters(target.spec).letters(topic)
         if (every or entry is None) and selection.takes(letter)
     )
     for letter, entry in islice(found, limit):
@@ -154,7 +156,12 @@ def show(
     help="Park what was redriven so often already, in `{topic}.parked`.",
 )
 def redrive(
-    topic: str, spec: Path, to: str | None, allow: Sequence[str], max_redrives: int, **others: Any
+    topic: str,
+    target: Target,
+    to: str | None,
+    allow: Sequence[str],
+    max_redrives: int,
+    **others: Any,
 ) -> None:
     """Have dead letters handled again.
 
@@ -165,7 +172,7 @@ def redrive(
     Example:
       worker dlq redrive flights.dlq --spec config/flights.yaml --error TimeoutError --rate 100
     """  # noqa: D301 - click's own mark
-    dead_letters = _opened(spec, allow)
+    dead_letters = DeadLetters(target.spec, allow)
     if to == topic:
         raise click.BadParameter("it is the topic that they are taken from", param_hint="--to")
     if to is not None and to != ORIGIN and not dead_letters.allows(to):
@@ -176,19 +183,19 @@ def redrive(
 
 @command.command("park", context_settings=SETTINGS)
 @_moving
-def park_(topic: str, spec: Path, **others: Any) -> None:
+def park_(topic: str, target: Target, **others: Any) -> None:
     """Put dead letters aside, into `{topic}.parked`, where they are kept.
 
     \b
     Example:
       worker dlq park flights.dlq --spec config/flights.yaml --reason undecodable
     """  # noqa: D301 - click's own mark
-    _move(_opened(spec), topic, park(parking_topic(topic)), **others)
+    _move(DeadLetters(target.spec), topic, park(parking_topic(topic)), **others)
 
 
 @command.command("drop", context_settings=SETTINGS)
 @_moving
-def drop_(topic: str, spec: Path, **others: Any) -> None:
+def drop_(topic: str, target: Target, **others: Any) -> None:
     """Give dead letters up: no command moves them any more.
 
     They stay in their topic until its retention deletes them.
@@ -197,11 +204,7 @@ def drop_(topic: str, spec: Path, **others: Any) -> None:
     Example:
       worker dlq drop flights.dlq --spec config/flights.yaml --offset 3:42
     """  # noqa: D301 - click's own mark
-    _move(_opened(spec), topic, drop(), **others)
-
-
-def _opened(file: Path, allow: Sequence[str] = ()) -> DeadLetters:
-    return opened(file, lambda document: DeadLetters(document.spec, allow))
+    _move(DeadLetters(target.spec), topic, drop(), **others)
 
 
 def _move(

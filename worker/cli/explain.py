@@ -74,7 +74,8 @@ def command(
     """Tell the life of a message: attempts, errors, where it went.
 
     The place may be one in a source, a retry topic, a dead-letter topic or a parking topic. Topics
-    are read in no group, and nothing is committed.
+    are read in no group, and nothing is committed. It needs a spec, whose pipelines say where
+    messages go.
 
     \b
     Example:

@@ -229,4 +229,4 @@ def reset(
 
 
 def _keeper(target: Target) -> GroupKeeper:
-    return GroupKeeper(target.kafka, None if target.document is None else target.document.spec)
+    return GroupKeeper(target.spec)

@@ -108,6 +108,7 @@ def command(
     It is decoded, handled and encoded as the worker does it, with its resources, and in this
     process. Nothing is sent and nothing committed, but what the handler itself does is done. A
     dead letter is given as it is once it was redriven. The exit code is 1 unless it is handled.
+    It needs a spec, whose pipelines have the handlers.
 
     \b
     Example:

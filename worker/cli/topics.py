@@ -151,14 +151,12 @@ def create(
       worker topics create orders --partitions 6 --config retention.ms=86400000 \\
         --brokers localhost:9092
     """  # noqa: D301 - click's own mark
-    said = TopicConfig(partitions, replication, dict(config))
-    if target.document is not None:
-        declared = made_as(target.document.spec, topic)
-        said = TopicConfig(
-            partitions or declared.partitions,
-            replication or declared.replication,
-            {**declared.config, **said.config},
-        )
+    declared = made_as(target.spec, topic)
+    said = TopicConfig(
+        partitions or declared.partitions,
+        replication or declared.replication,
+        {**declared.config, **dict(config)},
+    )
     with Kafka(target.kafka) as kafka:
         kafka.create_topic(topic, said, validate_only=dry_run)
     click.echo(f"{topic} could be made" if dry_run else f"{topic} is made")

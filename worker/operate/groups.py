@@ -18,7 +18,7 @@ from worker.kafka.config import warnings
 from worker.kafka.groups import GroupDetails, GroupLine, Groups, has_members
 from worker.kafka.reader import Bounds, Reader
 from worker.operate.missing import not_there
-from worker.settings import KafkaSettings, Spec
+from worker.settings import Spec
 from worker.settings.patterns import reads
 from worker.settings.topics import redrive_topic
 from worker.types import Commit, TopicPartition
@@ -65,20 +65,18 @@ class Reset:
 
 
 class GroupKeeper:
-    """The groups of a cluster; with a spec also what its pipelines read.
+    """The groups of the cluster of a spec, and what its pipelines read.
 
     Every method raises `BrokersUnreachable` or another `ClientError` without an answer.
     """
 
-    def __init__(self, kafka: KafkaSettings, spec: Spec | None) -> None:
-        self._kafka = kafka
-        self._admin = KafkaAdmin(kafka)
+    def __init__(self, spec: Spec) -> None:
+        self._kafka = spec.kafka
+        self._admin = KafkaAdmin(spec.kafka)
         self._groups = Groups(self._admin.asking)
-        self._pipelines = (
-            {} if spec is None else {spec.group(name): name for name in spec.pipelines}
-        )
+        self._pipelines = {spec.group(name): name for name in spec.pipelines}
         self._spec = spec
-        for warning in warnings(kafka):
+        for warning in warnings(spec.kafka):
             log.warning("%s", warning)
 
     @property
@@ -152,7 +150,7 @@ class GroupKeeper:
     def _own_and_sources(self, group: str) -> list[str]:
         """The topics that the pipeline of a group reads, those of its own too, be some missing."""
         name = self._pipelines.get(group)
-        if self._spec is None or name is None:
+        if name is None:
             return []
         sources = self._spec.pipelines[name].source
         named = [topic for topic in self._admin.names() if reads(sources, topic)]
@@ -161,7 +159,7 @@ class GroupKeeper:
     def _own(self, group: str) -> list[str]:
         """Topics of a group in which messages wait that are at no other place."""
         name = self._pipelines.get(group)
-        tiers = [] if self._spec is None or name is None else tiers_of(self._spec, name)
+        tiers = [] if name is None else tiers_of(self._spec, name)
         return [*(tier.topic for tier in tiers), redrive_topic(group)]
 
     def _resettable(self, group: str, committed: Mapping[TopicPartition, Commit]) -> list[str]:

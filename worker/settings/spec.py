@@ -470,6 +470,11 @@ class Spec(Lifecycle):
         }
         return {**data, "pipelines": pipelines}
 
+    @staticmethod
+    def of_cluster(kafka: KafkaSettings) -> Spec:
+        """The spec of nothing, where no more than a cluster is known."""
+        return Spec.model_construct(version=1, name="", kafka=kafka, handlers=[], pipelines={})
+
     def group(self, pipeline: str) -> str:
         """The consumer group of a pipeline."""
         return self.pipelines[pipeline].group or f"{self.name}.{pipeline}"
