@@ -44,6 +44,8 @@ def test_without_a_broker_it_ends_with_69(tmp_path: Path) -> None:
     ("arguments", "text"),
     [
         (("--seconds", "0"), "0.0 is not in the range x>0"),
+        (("http://",), "'http://' is no address such as http://host:8080"),
+        (("host", "--url", "host"), "give URL or --url, not both"),
         (("--url", "http://"), "'http://' is no address such as http://host:8080"),
     ],
 )

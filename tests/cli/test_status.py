@@ -6,6 +6,7 @@ import json
 import socket
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.cli.rig import worker
@@ -61,6 +62,22 @@ def test_programs_get_everything_as_json_or_yaml(tmp_path: Path) -> None:
     assert not told["ready"]
     assert told["reasons"] == same["reasons"] != []
     assert told["pipelines"]["delays"]["flow"]["from"] == ["flights", "flights.late"]
+
+
+@pytest.mark.parametrize("command", ["status", "top"])
+def test_where_it_is_may_be_said_by_argument_option_or_variable_but_not_by_two(
+    tmp_path: Path, command: str
+) -> None:
+    with served(ready()) as address:
+        told = [
+            worker(command, address, folder=tmp_path, WORKER_URL="elsewhere.invalid:1"),
+            worker(command, "--url", address, folder=tmp_path, WORKER_URL="elsewhere.invalid:1"),
+            worker(command, folder=tmp_path, WORKER_URL=address),
+        ]
+        twice = worker(command, address, "--url", address, folder=tmp_path)
+
+    assert [(code, "doubles" in out) for code, out, _ in told] == [(0, True)] * 3
+    assert (twice[0], "give URL or --url, not both" in twice[2]) == (2, True)
 
 
 def test_nobody_who_answers_ends_with_69(tmp_path: Path) -> None:

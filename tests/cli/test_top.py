@@ -213,6 +213,16 @@ def test_a_worker_without_history_is_shown_without_it(tmp_path: Path) -> None:
     assert "last 15 min" not in out
 
 
+def test_programs_get_what_it_shows_once(tmp_path: Path) -> None:
+    with served(scene()) as address:
+        code, out, err = worker("top", address, "--output", "json", folder=tmp_path)
+
+    told = json.loads(out)
+    assert (code, err) == (0, "")
+    assert told["pipelines"].keys() == told["history"].keys() == {"bookings", "delays", "notify"}
+    assert told["history"]["delays"]["lag"]
+
+
 def test_closed_streams_are_no_terminal(tmp_path: Path) -> None:
     with served(scene()) as address:
         command = [sys.executable, "-m", "worker", "top", address]

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
 
 from tests.cli.rig import SPEC, shop, worker
 
@@ -23,6 +28,27 @@ def test_all_problems_of_all_files_are_printed_and_the_good_file_is_listed(tmp_p
     assert "typo.yaml:2:1: nme: " in err
     assert "did you mean 'large'?" in err
     assert all(line.startswith(("typo.yaml:", "lost.yaml:")) for line in err.splitlines())
+
+
+@pytest.mark.parametrize(("output", "parse"), [("json", json.loads), ("yaml", yaml.safe_load)])
+def test_programs_get_the_problems_as_a_list(
+    tmp_path: Path, output: str, parse: Callable[[str], Any]
+) -> None:
+    shop(tmp_path)
+    (tmp_path / "typo.yaml").write_text(SPEC.replace("name: shop", "nme: shop"))
+
+    fine = worker("validate", "shop.yaml", "--output", output, folder=tmp_path)
+    code, out, err = worker(
+        "validate", "shop.yaml", "typo.yaml", "--output", output, folder=tmp_path
+    )
+
+    assert (fine[0], parse(fine[1]), fine[2]) == (0, [], "")
+    assert (code, err) == (78, "")
+    problems = parse(out)
+    typo = next(one for one in problems if one["path"] == "nme")
+    assert {one["file"] for one in problems} == {"typo.yaml"}
+    assert (typo["line"], typo["column"]) == (2, 1)
+    assert typo["message"] == "no such key; did you mean `name`?"
 
 
 def test_handlers_are_found_in_the_folders_given(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,6 +55,26 @@ def test_a_topic_is_made_shown_and_deleted(kafka: Kafka, tmp_path: Path) -> None
     assert f"{topic}: 3 partitions, 5 records at most\n" in asked
     assert deleted[:2] == (0, f"{topic} is deleted\n")
     assert (gone, f"topic {topic} does not exist" in missing) == (1, True)
+
+
+def test_programs_get_what_was_done(kafka: Kafka, tmp_path: Path) -> None:
+    topic, other = unique("topic"), unique("topic")
+
+    def told(*arguments: str) -> list[Any]:
+        given = (*arguments, "--brokers", kafka.address, "--output", "json")
+        code, out, err = worker("topics", *given, folder=tmp_path)
+        assert code == 0, err
+        return [json.loads(line) for line in out.splitlines()]
+
+    layout = ("--partitions", "3", "--config", "retention.ms=1000")
+    tried, made = told("create", topic, *layout, "--dry-run"), told("create", topic, *layout)
+    told("create", other)
+    deleted = told("delete", topic, other, "--yes")
+
+    said = {"partitions": 3, "replication": None, "config": {"retention.ms": "1000"}}
+    assert tried == [{"topic": topic, "made": False, **said}]
+    assert made == [{"topic": topic, "made": True, **said}]
+    assert deleted == [{"topic": name, "deleted": True} for name in (topic, other)]
 
 
 def test_where_no_topic_is_like_one_that_is_missing_it_is_said_what_to_do(

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from click.core import ParameterSource
 from pydantic import ValidationError
 
 from worker.cli.opening import opened
+from worker.cli.options import is_said
 from worker.errors import TopicNotFound
 from worker.kafka.client import Kafka
 from worker.operate.missing import not_there
@@ -153,7 +153,7 @@ def _target(spec: Path | None, brokers: str | None, security: dict[str, Any]) ->
 
 def _chosen(spec: Path, brokers: str) -> tuple[Path | None, str | None]:
     """The one of both that the command line names; a variable is for when it names none."""
-    said = {name for name in ("spec", "brokers") if _is_said(name)}
+    said = {name for name in ("spec", "brokers") if is_said(name)}
     if len(said) != 1:
         both = "--spec or --brokers" if said else "WORKER_SPEC or WORKER_BROKERS"
         raise click.UsageError(f"give {both}, not both")
@@ -169,7 +169,7 @@ def _require_file(spec: Path) -> None:
 
 def _refuse_security() -> None:
     """Options that a spec's own settings would silently outdo are a mistake."""
-    said = [option for option in SECURITY.values() if _is_said(_parameter(option))]
+    said = [option for option in SECURITY.values() if is_said(_parameter(option))]
     if said:
         listed = ", ".join(said)
         raise click.UsageError(f"{listed} needs --brokers; a spec says itself how to connect")
@@ -197,8 +197,3 @@ def _told(error: Any) -> str:
 
 def _parameter(option: str) -> str:
     return option.removeprefix("--").replace("-", "_")
-
-
-def _is_said(parameter: str) -> bool:
-    source = click.get_current_context().get_parameter_source(parameter)
-    return source is ParameterSource.COMMANDLINE

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from worker.cli import findings as views
-from worker.cli.address import Address
+from worker.cli.address import url_options
 from worker.cli.exit_codes import FAILED
 from worker.cli.opening import opened
 from worker.cli.options import SETTINGS, Output, output_option, spec_argument
@@ -23,13 +23,7 @@ from worker.spec import Document
 
 @click.command("doctor", context_settings=SETTINGS)
 @spec_argument()
-@click.option(
-    "--url",
-    type=Address(),
-    show_envvar=True,
-    show_default=False,
-    help="Where the worker's endpoint is; by default where the spec says.",
-)
+@url_options("Where the worker's endpoint is; by default where the spec says.")
 @click.option(
     "--seconds",
     type=click.FloatRange(0, min_open=True),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import click
+from click.core import ParameterSource
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -44,6 +45,12 @@ class Principal(click.ParamType[str]):
         if not kind or not name:
             self.fail(f"{value!r} is not TYPE:NAME such as User:flights", param, ctx)
         return str(value)
+
+
+def is_said(parameter: str) -> bool:
+    """Whether the command line itself gives a parameter, and no variable or default."""
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is ParameterSource.COMMANDLINE
 
 
 def spec_argument() -> Callable[[Decorated], Decorated]:

@@ -7,7 +7,7 @@ import sys
 import click
 from rich.console import Console
 
-from worker.cli.address import Address
+from worker.cli.address import HERE, url_options
 from worker.cli.exit_codes import FAILED
 from worker.cli.options import SETTINGS, Output, output_option
 from worker.cli.panel import panel
@@ -17,13 +17,12 @@ from worker.operate.watching import Stats, stats_of
 
 
 @click.command("status", context_settings=SETTINGS)
-@click.argument("url", type=Address(), default="http://127.0.0.1:8080", envvar="WORKER_URL")
+@url_options("Where the worker's endpoint is, as the argument says it, too.", HERE)
 @output_option()
 def command(url: str, output: Output) -> None:
     """Say once how a running worker is, here or elsewhere.
 
-    URL, or the variable WORKER_URL, is that of its endpoint: `server.host` and `server.port` of its
-    spec. The exit code is 0 if
+    URL is that of its endpoint: `server.host` and `server.port` of its spec. The exit code is 0 if
     it is ready, 1 if it is not, with the reasons, and 69 if nobody answers.
 
     \b

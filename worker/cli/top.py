@@ -17,9 +17,10 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from worker.cli.address import Address
-from worker.cli.options import SETTINGS
+from worker.cli.address import HERE, url_options
+from worker.cli.options import SETTINGS, Output, output_option
 from worker.cli.panel import panel
+from worker.cli.shown import print_value
 from worker.cli.terminal import is_terminal
 from worker.errors import NoWorker
 from worker.operate.watching import Past, Stats, past_of, stats_of
@@ -31,19 +32,23 @@ WIDTH: Final = 160
 
 
 @click.command("top", context_settings=SETTINGS)
-@click.argument("url", type=Address(), default="http://127.0.0.1:8080", envvar="WORKER_URL")
-def command(url: str) -> None:
+@url_options("Where the worker's endpoint is, as the argument says it, too.", HERE)
+@output_option()
+def command(url: str, output: Output) -> None:
     """Show a running worker, here or elsewhere, in the terminal.
 
-    URL, or the variable WORKER_URL, is that of its endpoint: `server.host` and `server.port` of its
-    spec. It is asked each two
-    seconds until q or Ctrl-C; where standard output is no terminal, once.
+    URL is that of its endpoint: `server.host` and `server.port` of its spec. It is asked each two
+    seconds until q or Ctrl-C; where standard output is no terminal, and for programs, once.
 
     \b
     Example:
       worker top http://10.1.2.3:8080
     """  # noqa: D301 - click's own mark
     stats, past = stats_of(url), _past(url)
+    if output != "table":
+        history = None if past is None else past.pipelines
+        print_value({**stats.model_dump(by_alias=True), "history": history}, output)
+        return
     if not is_terminal(sys.stdout):
         Console(width=WIDTH, highlight=False).print(panel(stats, past, WIDTH))
         return

@@ -136,6 +136,7 @@ def describe(
 )
 @click.option("--dry-run", is_flag=True, help="Ask only whether it could be made.")
 @cluster_options
+@output_option()
 def create(
     topic: str,
     partitions: int | None,
@@ -143,6 +144,7 @@ def create(
     config: Sequence[tuple[str, str]],
     dry_run: bool,  # noqa: FBT001 - given by click by name
     target: Target,
+    output: Output,
 ) -> None:
     """Make a topic: as the options say, then the spec, then the cluster.
 
@@ -159,7 +161,10 @@ def create(
     )
     with Kafka(target.kafka) as kafka:
         kafka.create_topic(topic, said, validate_only=dry_run)
-    click.echo(f"{topic} could be made" if dry_run else f"{topic} is made")
+    if output == "table":
+        click.echo(f"{topic} could be made" if dry_run else f"{topic} is made")
+    else:
+        print_value(_value_of_made(topic, said, made=not dry_run), output)
 
 
 @command.command("delete", context_settings=SETTINGS)
@@ -173,7 +178,13 @@ def create(
 )
 @click.option("--yes", is_flag=True, allow_from_autoenv=False, help="Do not ask.")
 @cluster_options
-def delete(names: Sequence[str], yes: bool, target: Target) -> None:  # noqa: FBT001 - by name
+@output_option()
+def delete(
+    names: Sequence[str],
+    yes: bool,  # noqa: FBT001 - given by click by name
+    target: Target,
+    output: Output,
+) -> None:
     """Delete topics with all their records.
 
     \b
@@ -191,7 +202,10 @@ def delete(names: Sequence[str], yes: bool, target: Target) -> None:  # noqa: FB
         confirm(f"Delete {', '.join(names)}?", yes=yes, look="worker topics describe")
         for name in names:
             kafka.delete_topic(name)
-            click.echo(f"{name} is deleted")
+            if output == "table":
+                click.echo(f"{name} is deleted")
+            else:
+                print_value({"topic": name, "deleted": True}, output)
 
 
 def _show(topic: TopicMetadata, *, every: bool) -> None:
@@ -215,6 +229,16 @@ def _show(topic: TopicMetadata, *, every: bool) -> None:
     for name, value in sorted(topic.config.items()):
         if every or name in TOLD:
             click.echo(f"{name:23} {escaped(value)}")
+
+
+def _value_of_made(topic: str, said: TopicConfig, *, made: bool) -> dict[str, Any]:
+    return {
+        "topic": topic,
+        "made": made,
+        "partitions": said.partitions,
+        "replication": said.replication,
+        "config": dict(said.config),
+    }
 
 
 def _value_of(topic: TopicMetadata) -> dict[str, Any]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import click
 
 from worker import app
-from worker.cli.options import SETTINGS, path_option
+from worker.cli.exit_codes import BAD_CONFIGURATION, OK
+from worker.cli.options import SETTINGS, Output, output_option, path_option
+from worker.cli.shown import print_value
 from worker.errors import BadConfiguration
 from worker.spec import check, in_order
 from worker.types import Problem
@@ -27,11 +31,13 @@ from worker.types import Problem
     metavar="FILES...",
 )
 @path_option()
-def command(files: tuple[Path, ...], path: tuple[Path, ...]) -> None:
+@output_option()
+def command(files: tuple[Path, ...], path: tuple[Path, ...], output: Output) -> None:
     """Check specs and files of tests.
 
     Prints the files that are fine; problems go to standard error, one a line, as
-    `file:line:column: path: what is wrong, what is legal`, and the exit code is 78.
+    `file:line:column: path: what is wrong, what is legal`, and the exit code is 78. For programs
+    the problems are what is printed.
 
     \b
     Example:
@@ -39,12 +45,25 @@ def command(files: tuple[Path, ...], path: tuple[Path, ...]) -> None:
     """  # noqa: D301 - click's own mark
     folders = [str(folder) for folder in path]
     found = _problems(files[0], folders) if len(files) == 1 else _problems_apart(files, folders)
+    if output != "table":
+        print_value([_value_of(problem) for problem in found], output)
+        sys.exit(BAD_CONFIGURATION if found else OK)
     wrong = {problem.file for problem in found}
     for file in files:
         if str(file) not in wrong:
             click.echo(f"{file}: ok")
     if found:
         raise BadConfiguration(found)
+
+
+def _value_of(problem: Problem) -> dict[str, Any]:
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "path": problem.path,
+        "message": problem.text,
+    }
 
 
 def _problems(file: Path, folders: Sequence[str]) -> list[Problem]:
