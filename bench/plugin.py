@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -19,7 +20,13 @@ from bench.table import NOTHING, by_system, column, median_of
 
 WITHOUT: Final = "pytest-without"
 READY: Final = "READY"
-HEAD: Final = ["run", "ms, median (range)", "ms that the plugin adds, pair by pair"]
+HEAD: Final = [
+    "run",
+    "ms, median (range)",
+    "that the plugin adds, pair by pair",
+    "CPU ms",
+    "that the plugin adds",
+]
 
 PLAIN: Final = "def test_it(): ...\n"
 WITH_BROKER: Final = f"""\
@@ -76,14 +83,23 @@ def table(attempts: Sequence[Attempt]) -> str:
     return by_system(
         attempts,
         HEAD,
-        lambda name: [median_of(attempts, name, "ms"), _added(attempts, name)],
+        lambda name: [
+            median_of(attempts, name, "ms"),
+            _added(attempts, name, "ms"),
+            _processor(attempts, name),
+            _added(attempts, name, "cpu"),
+        ],
     )
 
 
-def _added(attempts: Sequence[Attempt], name: str) -> str:
+def _processor(attempts: Sequence[Attempt], name: str) -> str:
+    return median_of(attempts, name, "cpu") if column(attempts, name, "cpu") else NOTHING
+
+
+def _added(attempts: Sequence[Attempt], name: str, figure: str) -> str:
     if name != "pytest-with":
         return NOTHING
-    own, base = column(attempts, name, "ms"), column(attempts, WITHOUT, "ms")
+    own, base = column(attempts, name, figure), column(attempts, WITHOUT, figure)
     return spread([own[repeat] - base[repeat] for repeat in own if repeat in base]).text(1)
 
 
@@ -95,7 +111,7 @@ def _figures(case: Case, root: Path) -> dict[str, float]:
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cloudcoil\n")
     environ = {name: value for name, value in os.environ.items() if name != "KAFKA_BROKERS"}
     command = [sys.executable, "-m", "pytest", "-q", *case.arguments]
-    begun = time.monotonic()
+    before, begun = _processor_time(), time.monotonic()
     done = subprocess.run(
         command, cwd=folder, env=environ, capture_output=True, text=True, check=False
     )
@@ -103,4 +119,12 @@ def _figures(case: Case, root: Path) -> dict[str, float]:
     if done.returncode != 0:
         raise Failed(done.stdout[-200:])
     told = [line.split()[1] for line in done.stdout.splitlines() if line.startswith(READY)]
-    return {"ms": (float(told[0]) if told else seconds) * 1e3}
+    if told:
+        return {"ms": float(told[0]) * 1e3}
+    return {"ms": seconds * 1e3, "cpu": (_processor_time() - before) * 1e3}
+
+
+def _processor_time() -> float:
+    """Seconds that all child processes have taken which have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -22,7 +22,7 @@ def _nothing_of_this_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HOME", HOME)
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_ADDOPTS", "CI"):
         monkeypatch.delenv(name, raising=False)
-    pytester.makeini("[pytest]\naddopts = -p no:cloudcoil -p no:cacheprovider -p no:asyncio")
+    pytester.makeini("[pytest]\naddopts = -p no:cloudcoil -p no:cacheprovider")
 
 
 @pytest.fixture
@@ -93,6 +93,23 @@ ROUND_TRIP = """
 def places(result: pytest.RunResult) -> list[list[str]]:
     """Address and topic of each test."""
     return [line.split()[1:] for line in result.outlines if line.startswith("AT ")]
+
+
+def test_fixtures_are_for_async_tests_as_well(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.asyncio
+        async def test_it(memory_broker):
+            memory_broker.create("orders")
+            assert memory_broker.append("orders", b"1").offset == 0
+        """
+    )
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(passed=1)
 
 
 def answers(address: str) -> bool:
