@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 
@@ -15,20 +16,35 @@ GROUPS: Mapping[str, GroupSettings] = {
     "range": GroupSettings(rebalance="range", session_timeout=6.0, heartbeat=0.3),
     "kip-848": GroupSettings(protocol="consumer"),
 }
-"""How groups are led on the real side: cooperatively, eagerly, by the broker."""
+"""How groups are led: cooperatively, eagerly, by the broker."""
+
+
+def rigs(*kinds: str) -> list[Any]:
+    """The parameters of a fixture: each of these ways in memory, and on the real side."""
+    memory = [pytest.param(("memory", kind), id=f"memory-{kind}") for kind in kinds]
+    real = [pytest.param(("kafka", kind), id=kind, marks=pytest.mark.kafka) for kind in kinds]
+    return memory + real
 
 
 def rig_of(request: pytest.FixtureRequest) -> Rig:
     """The rig that a fixture's parameter names."""
-    if request.param == "memory":
-        return MemoryRig()
-    rigs: Mapping[str, KafkaRig] = request.getfixturevalue("kafka_rigs")
-    return rigs[request.param]
+    side, kind = request.param
+    if side == "memory":
+        return MemoryRig(GROUPS[kind])
+    real: Mapping[str, KafkaRig] = request.getfixturevalue("kafka_rigs")
+    return real[kind]
 
 
-@pytest.fixture(params=["memory", pytest.param("sticky", marks=pytest.mark.kafka)])
+@pytest.fixture(params=rigs("sticky"))
 def rig(request: pytest.FixtureRequest) -> Rig:
     return rig_of(request)
+
+
+@pytest.fixture
+def led(rig: Rig, request: pytest.FixtureRequest) -> GroupSettings:
+    """How the groups of the rig are led."""
+    del rig
+    return GROUPS[request.node.callspec.params["rig"][1]]
 
 
 @pytest.fixture(scope="session")

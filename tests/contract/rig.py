@@ -14,6 +14,7 @@ from confluent_kafka import Consumer as RawConsumer
 from confluent_kafka import Producer as Client
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
 
 from worker.kafka import config
 from worker.kafka.admin import KafkaAdmin
@@ -22,7 +23,13 @@ from worker.kafka.producer import KafkaProducer
 from worker.kafka.table import KafkaTable
 from worker.kafka.transactional import KafkaTransactional
 from worker.ports import Admin, Consumer, Producer, Table, Transactional
-from worker.settings import GroupSettings, KafkaSettings, MetadataSettings, Pipeline
+from worker.settings import (
+    GroupSettings,
+    KafkaSettings,
+    MetadataSettings,
+    Pipeline,
+    ProducerSettings,
+)
 from worker.testing import ManualClock, MemoryBroker
 from worker.testing.consumer import MemoryConsumer
 from worker.types import Headers, Isolation, TopicPartition
@@ -50,13 +57,21 @@ class Layout:
 class Rig(Protocol):
     """What the suite needs besides the ports."""
 
-    def consumer(self, group: str, *, isolation: Isolation = "read_committed") -> Consumer: ...
+    def consumer(
+        self, group: str, *, isolation: Isolation = "read_committed", instance: str | None = None
+    ) -> Consumer: ...
     def stranded_consumer(self) -> Consumer:
         """A consumer whose broker does not answer."""
         ...
 
-    def producer(self, *, queue: int = 1000) -> Producer: ...
-    def stranded_producer(self) -> Producer:
+    def producer(self, *, queue: int = 1000, alone: bool = False) -> Producer:
+        """A producer whose calls of `send` are a batch each, for each partition.
+
+        One that is `alone` sends each record in a batch of its own.
+        """
+        ...
+
+    def stranded_producer(self, *, timeout: float = 30.0) -> Producer:
         """A producer whose broker does not answer."""
         ...
 
@@ -93,25 +108,44 @@ class Rig(Protocol):
         """Write a record and the control record of its abort."""
 
     def delete_records(self, source: TopicPartition, before: int) -> None: ...
+    def compact(self, topic: str) -> None:
+        """Let a compacted topic be compacted, sooner or later."""
+
+    def add_partitions(self, topic: str, partitions: int) -> None:
+        """Let a topic have so many partitions."""
+
+    def delete(self, topic: str) -> None:
+        """Delete a topic; when this returns, every broker knows of it."""
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, where it does not pass by itself while clients are polled."""
+
     def fall_silent(self, consumer: Consumer) -> None:
         """Let the group take a consumer that is polled no more for dead."""
 
 
 class MemoryRig:
-    def __init__(self) -> None:
-        self._broker = MemoryBroker(ManualClock())
+    def __init__(self, group: GroupSettings) -> None:
+        self._clock = ManualClock(time.time())
+        self._broker = MemoryBroker(self._clock)
+        self._group = group
 
-    def consumer(self, group: str, *, isolation: Isolation = "read_committed") -> Consumer:
-        return self._broker.consumer(group, isolation=isolation)
+    def consumer(
+        self, group: str, *, isolation: Isolation = "read_committed", instance: str | None = None
+    ) -> Consumer:
+        return self._broker.consumer(
+            group, isolation=isolation, settings=self._group, instance=instance
+        )
 
     def stranded_consumer(self) -> Consumer:
         return _stopped().consumer("group")
 
-    def producer(self, *, queue: int = 1000) -> Producer:
-        return self._broker.producer(queue=queue)
+    def producer(self, *, queue: int = 1000, alone: bool = False) -> Producer:
+        settings = ProducerSettings(batch_messages=1) if alone else ProducerSettings()
+        return self._broker.producer(queue=queue, settings=settings)
 
-    def stranded_producer(self) -> Producer:
-        producer = self._broker.producer()
+    def stranded_producer(self, *, timeout: float = 30.0) -> Producer:
+        producer = self._broker.producer(settings=ProducerSettings(delivery_timeout=timeout))
         producer.hold_deliveries()
         return producer
 
@@ -163,6 +197,18 @@ class MemoryRig:
     def delete_records(self, source: TopicPartition, before: int) -> None:
         self._broker.delete_records(source, before)
 
+    def compact(self, topic: str) -> None:
+        self._broker.compact(topic)
+
+    def add_partitions(self, topic: str, partitions: int) -> None:
+        self._broker.add_partitions(topic, partitions)
+
+    def delete(self, topic: str) -> None:
+        self._broker.delete(topic)
+
+    def pass_time(self, seconds: float) -> None:
+        self._clock.advance(seconds)
+
     def fall_silent(self, consumer: Consumer) -> None:
         assert isinstance(consumer, MemoryConsumer)
         consumer.expire()
@@ -178,22 +224,31 @@ class KafkaRig:
             "log_level": 0,
         }
         self._admin = KafkaAdmin(self._settings)
+        self._operator = AdminClient(self._raw)
         self._client = Client(self._raw | {"linger.ms": 0})
 
-    def consumer(self, group: str, *, isolation: Isolation = "read_committed") -> Consumer:
-        return KafkaConsumer(self._member(group, isolation) | {"max.poll.interval.ms": 6000})
+    def consumer(
+        self, group: str, *, isolation: Isolation = "read_committed", instance: str | None = None
+    ) -> Consumer:
+        properties = self._member(group, isolation) | {"max.poll.interval.ms": 6000}
+        if instance is not None:
+            properties["group.instance.id"] = instance
+        return KafkaConsumer(properties)
 
     def stranded_consumer(self) -> Consumer:
         properties = self._member("group", "read_committed")
         return KafkaConsumer(properties | {"bootstrap.servers": NOBODY})
 
-    def producer(self, *, queue: int = 1000) -> Producer:
-        properties = config.producer(self._settings, {})
+    def producer(self, *, queue: int = 1000, alone: bool = False) -> Producer:
+        properties = config.producer(self._settings, {}) | {"linger.ms": 50}
+        if alone:
+            properties = config.alone(properties)
         return KafkaProducer(properties | {"queue.buffering.max.messages": queue})
 
-    def stranded_producer(self) -> Producer:
+    def stranded_producer(self, *, timeout: float = 30.0) -> Producer:
         properties = config.producer(self._settings, {})
-        return KafkaProducer(properties | {"bootstrap.servers": NOBODY})
+        patience = {"delivery.timeout.ms": round(timeout * 1000), "bootstrap.servers": NOBODY}
+        return KafkaProducer(properties | patience)
 
     def transactional(
         self, identity: str, *, timeout: float = 30.0, queue: int = 1000
@@ -246,9 +301,21 @@ class KafkaRig:
             self._transaction(source, value).abort_transaction(30)
 
     def delete_records(self, source: TopicPartition, before: int) -> None:
-        admin = AdminClient(self._raw)
-        for future in admin.delete_records([ClientPartition(*source, before)]).values():
+        for future in self._operator.delete_records([ClientPartition(*source, before)]).values():
             future.result(30)
+
+    def compact(self, topic: str) -> None:
+        """The brokers' cleaner does it."""
+
+    def add_partitions(self, topic: str, partitions: int) -> None:
+        answers = self._operator.create_partitions([NewPartitions(topic, partitions)])
+        answers[topic].result(30)
+
+    def delete(self, topic: str) -> None:
+        self._operator.delete_topics([topic])[topic].result(30)
+
+    def pass_time(self, seconds: float) -> None:
+        """It passes by itself."""
 
     def fall_silent(self, consumer: Consumer) -> None:
         """`max.poll.interval.ms` does it."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.contract.conftest import GROUPS, rig_of
+from tests.contract.conftest import GROUPS, rig_of, rigs
 from tests.contract.member import Member, Members, until
 from tests.contract.rig import Layout, Rig, unique
 from worker.errors import ClientError
@@ -15,9 +15,7 @@ from worker.types import Commit, Isolation, TopicPartition
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
-@pytest.fixture(
-    params=["memory", *(pytest.param(kind, marks=pytest.mark.kafka) for kind in GROUPS)]
-)
+@pytest.fixture(params=rigs(*GROUPS))
 def rig(request: pytest.FixtureRequest) -> Rig:
     """Here however groups are led, since each way has other calls to seek and to assign."""
     return rig_of(request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.conftest import GROUPS, rig_of
+from tests.contract.conftest import GROUPS, rig_of, rigs
 from tests.contract.member import DEADLINE, Members, until
 from tests.contract.rig import Layout, Rig, unique
 from tests.contract.test_consumer import filled, topic_of
@@ -13,9 +13,7 @@ from worker.errors import CommitFailed, TransactionFailed
 from worker.types import Commit, Encoded
 
 
-@pytest.fixture(
-    params=["memory", *(pytest.param(kind, marks=pytest.mark.kafka) for kind in GROUPS)]
-)
+@pytest.fixture(params=rigs(*GROUPS))
 def rig(request: pytest.FixtureRequest) -> Rig:
     return rig_of(request)
 

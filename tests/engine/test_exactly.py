@@ -252,7 +252,7 @@ def test_after_a_commit_without_an_answer_the_map_is_kept_that_it_has_left() -> 
 
 def test_a_message_whose_record_is_refused_is_the_only_one_that_is_given_up() -> None:
     rig = exactly(settings={"dead_letter": "dlq"})
-    rig.broker.topics["target"].max_message_bytes = 10
+    rig.broker.topics["target"].max_message_bytes = 80
     rig.send("1", "2" * 15, "3")
     for _ in range(3):
         at_once(rig)

@@ -34,6 +34,7 @@ from worker.flow.attempts import Attempts
 from worker.ports import OnFailed, OnStored
 from worker.settings.topics import fence_topic, retry_topic
 from worker.testing.cluster import Cluster
+from worker.testing.log import Log
 from worker.testing.producer import MemoryProducer
 from worker.testing.table import MemoryTable
 from worker.types import Encoded, Failed, Outcome, RawMessage, TopicPartition, headers_of
@@ -123,15 +124,9 @@ class WatchedProducer(MemoryProducer):
             self._watcher.sent(self.member, chunk.partition, record)
         return super().send(records, on_stored, on_failed)
 
-    def _deliver(self, record: Encoded) -> Any:
-        end = self._end(record)
-        error = super()._deliver(record)
-        if self._end(record) > end:
-            self._watcher.stored(self.member, self._of[id(record)][1], record)
-        return error
-
-    def _end(self, record: Encoded) -> int:
-        return sum(log.end for log in self._cluster.topics[record.topic].logs)
+    def _append(self, log: Log, record: Encoded, timestamp: int) -> None:
+        super()._append(log, record, timestamp)
+        self._watcher.stored(self.member, self._of[id(record)][1], record)
 
 
 class WatchedTable(MemoryTable):

@@ -13,7 +13,7 @@ from worker.engine.repairs import LONGEST_SILENCE
 from worker.errors import ClientError
 from worker.flow.stuck import FIRST_AFTER, HOPELESS_AFTER, NEXT_AFTER, REPAIRS
 from worker.testing import ManualClock, MemoryBroker
-from worker.testing.producer import MemoryProducer
+from worker.testing.producer import QUEUE, MemoryProducer
 from worker.types import Encoded, TopicPartition
 
 SILENT = TopicPartition("source", 1)
@@ -26,7 +26,7 @@ class Refusing(MemoryBroker):
 
     refuses = False
 
-    def producer(self, *, queue: int = 100_000) -> MemoryProducer:
+    def producer(self, *, queue: int = QUEUE, **_settings: Any) -> MemoryProducer:
         if self.refuses:
             raise ClientError("no producer")
         return super().producer(queue=queue)

@@ -16,7 +16,7 @@ from worker.errors import ClientError, Reject
 from worker.flow import envelope
 from worker.observe.tracing import TraceContext
 from worker.testing import ManualClock, MemoryBroker
-from worker.testing.producer import MemoryProducer
+from worker.testing.producer import QUEUE, MemoryProducer
 from worker.testing.transactional import MemoryTransactional
 from worker.types import Encoded, Message, Record, StoredMessage, TopicPartition
 
@@ -30,7 +30,7 @@ class RefusingBroker(MemoryBroker):
         super().__init__(ManualClock())
         self._refusal = error, when
 
-    def producer(self, *, queue: int = 100_000) -> MemoryProducer:
+    def producer(self, *, queue: int = QUEUE, **_settings: Any) -> MemoryProducer:
         producer = super().producer(queue=queue)
         error, when = self._refusal
         producer.fail_next(error, 1_000, when)
@@ -41,13 +41,13 @@ class BatchingProducer(MemoryProducer):
     """Sends what waits as one batch, which is refused as a whole for one bad record."""
 
     def __init__(self, broker: MemoryBroker, is_bad: Callable[[Encoded], bool]) -> None:
-        super().__init__(broker, 100_000)
+        super().__init__(broker)
         self._is_bad = is_bad
         self._spoilt = False
         self.hold_deliveries()
 
     def poll(self, timeout: float) -> int:
-        self._spoilt = any(self._is_bad(record) for record, _ in self._queue)
+        self._spoilt = any(self._is_bad(one.record) for one in self._queue)
         self.release()
         served = super().poll(timeout)
         self.hold_deliveries()

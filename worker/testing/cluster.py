@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from worker.errors import ClientError
@@ -19,13 +19,41 @@ def nothing(*_: object) -> None:
     """Do nothing."""
 
 
-@dataclass(slots=True)
+HOUR = 3_600_000
+"""How far, in milliseconds, a record may be dated ahead where its topic says nothing else."""
+
+
+@dataclass(eq=False, slots=True)
 class Topic:
-    """A topic; `max_message_bytes` bounds key, value and headers of one record."""
+    """A topic; one that is made anew under its name is another."""
 
     logs: list[Log]
     max_message_bytes: int
+    """So large, as the broker writes it, may a batch be."""
+    config: Mapping[str, str] = field(default_factory=dict)
+    """What else was said of it."""
     _turn: int = field(default=-1)
+
+    @property
+    def is_compacted(self) -> bool:
+        """Whether only the last record of each key is kept, so that each needs one."""
+        return "compact" in self.config.get("cleanup.policy", "")
+
+    @property
+    def retention(self) -> int:
+        """For how many milliseconds records are kept; negative for good."""
+        return int(self.config.get("retention.ms", -1))
+
+    @property
+    def ahead(self) -> int:
+        """How many milliseconds a record may be dated ahead."""
+        return int(self.config.get("message.timestamp.after.max.ms", HOUR))
+
+    def dated(self, timestamp: int | None, now: int) -> int:
+        """The time of a record, in milliseconds: its own, or that of the broker."""
+        if timestamp is None or self.config.get("message.timestamp.type") == "LogAppendTime":
+            return now
+        return timestamp
 
     def choose(self, key: bytes | None) -> int:
         """Choose the partition of a record: by its key, without one in turn."""
@@ -49,34 +77,44 @@ class Cluster:
         """Why the brokers do not take a record, as a test says."""
         self.changes = 0
         self.transactions = Coordinator(self.clock)
-
-    def make(self, name: str, partitions: int, max_message_bytes: int) -> None:
-        """Add a topic and offer it to every group."""
-        self.topics[name] = Topic([], max_message_bytes)
-        self.grow(name, partitions)
+        self._partitions: Mapping[TopicPartition, Topic] = {}
 
     def grow(self, name: str, partitions: int) -> None:
-        """Let a topic have so many partitions and offer them to every group."""
+        """Let a topic have so many partitions; groups find them with their next poll."""
         logs = self.topics[name].logs
         logs += [Log(TopicPartition(name, number)) for number in range(len(logs), partitions)]
-        for group in self.groups.values():
-            group.offer(self.partitions())
+        self.relist()
+
+    def relist(self) -> None:
+        """Look anew which partitions there are."""
+        self._partitions = {log.source: t for t in self.topics.values() for log in t.logs}
         self.changed()
 
     def group(self, name: str) -> Group:
         """Look up a group; it is made when it is asked for first."""
-        if name not in self.groups:
-            self.groups[name] = Group()
-            self.groups[name].offer(self.partitions())
-        return self.groups[name]
+        return self.groups.setdefault(name, Group())
 
-    def log(self, source: TopicPartition) -> Log:
-        """Look up the log of a partition, as it is by now; raises `ClientError` without one."""
+    def find_log(self, source: TopicPartition) -> Log | None:
+        """Look up the log of a partition, as it is by now."""
         self.transactions.expire()
         topic = self.topics.get(source.topic)
         if topic is None or not 0 <= source.partition < len(topic.logs):
+            return None
+        log = topic.logs[source.partition]
+        if topic.retention >= 0:
+            log.expire(self.now() - topic.retention)
+        return log
+
+    def log(self, source: TopicPartition) -> Log:
+        """Look up the log of a partition, as it is by now; raises `ClientError` without one."""
+        log = self.find_log(source)
+        if log is None:
             raise ClientError(f"UNKNOWN_TOPIC_OR_PART: {source} does not exist")
-        return topic.logs[source.partition]
+        return log
+
+    def now(self) -> int:
+        """Milliseconds since 1970."""
+        return int(self.clock.time() * 1000)
 
     def changed(self) -> None:
         """Wake who waits for something to happen."""
@@ -96,6 +134,6 @@ class Cluster:
                 return remaining > 0
             return remaining > 0 and self.lock.wait(remaining)
 
-    def partitions(self) -> list[TopicPartition]:
-        """List the partitions of all topics."""
-        return [log.source for topic in self.topics.values() for log in topic.logs]
+    def partitions(self) -> Mapping[TopicPartition, Topic]:
+        """List the partitions of all topics, each with the topic that it is one of."""
+        return self._partitions

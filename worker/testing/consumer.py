@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from worker.errors import ClientError, ClientFatal, CommitFailed
+from worker.errors import ClientError, ClientFatal, CommitFailed, Fenced
 from worker.flow.stuck import Repair
 from worker.ports import Commits, Membership, Offsets, Place, Rebalance
+from worker.settings import GroupSettings
 from worker.settings.patterns import is_pattern, unmatched
 from worker.testing.cluster import Cluster, nothing
-from worker.testing.group import Member
+from worker.testing.group import Member, refused
 from worker.types import (
     ClientTotals,
     Commit,
@@ -36,10 +37,19 @@ class Position:
 class MemoryConsumer:
     """Implements `ports.Consumer`; the methods after `close` inject faults."""
 
-    def __init__(self, cluster: Cluster, group: str, isolation: Isolation) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        group: str,
+        isolation: Isolation,
+        settings: GroupSettings,
+        instance: str | None,
+    ) -> None:
         self._cluster = cluster
         self._group = cluster.group(group)
         self._isolation = isolation
+        self._settings = settings
+        self._instance = instance
         self._member: Member | None = None
         self._rebalance: Rebalance | None = None
         self._positions: dict[TopicPartition, Position] = {}
@@ -69,12 +79,13 @@ class MemoryConsumer:
     @property
     def joined(self) -> bool:
         """Whether the group has this member, as far as it knows itself."""
-        return not self._closed and self._member is not None and self._member.welcomed
+        member = self._member
+        return not self._closed and member is not None and member.generation > 0
 
     @property
     def is_member(self) -> bool:
         """Whether the group has this member, be it that it lives no more."""
-        return self._group.refusal(self._member, {}) is None
+        return self._group.has(self._member)
 
     @property
     def coordinated(self) -> bool:
@@ -100,8 +111,7 @@ class MemoryConsumer:
         """Join the group; the assignment is told in `poll`."""
         with self._cluster.lock:
             self._rebalance = rebalance
-            self._member = self._group.join(topics)
-            self._cluster.changed()
+            self._member = self._join(topics)
 
     def poll(self, limit: int, timeout: float) -> list[Fetch]:
         """Tell what has changed in the group, then take what is there."""
@@ -162,7 +172,8 @@ class MemoryConsumer:
     def ends(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """Tell the ends of the partitions, as of now."""
         with self._cluster.lock:
-            return {p: self._cluster.log(p).end_for(self._isolation) for p in partitions}
+            logs = filter(None, map(self._cluster.find_log, partitions))
+            return {log.source: log.end_for(self._isolation) for log in logs}
 
     def fetched(self, partitions: Sequence[TopicPartition]) -> Offsets:
         """Where each partition is read on: nothing is fetched ahead."""
@@ -188,8 +199,9 @@ class MemoryConsumer:
             raise CommitFailed(error)
 
     def membership(self) -> Membership:
-        """Who this member is to its group."""
-        return Membership((self._group, self._member))
+        """Who this member is to its group, and in which generation."""
+        generation = 0 if self._member is None else self._member.generation
+        return Membership((self._group, self._member, generation))
 
     def close(self) -> None:
         """Give the partitions back and leave the group."""
@@ -199,15 +211,14 @@ class MemoryConsumer:
         if self._member is None or self._rebalance is None:
             return
         owned = list(self._positions)
-        if owned and self._member.expired:
+        if owned and self._is_shut_out:
             self._rebalance.lost(owned)
         elif owned:
             self._rebalance.revoked(owned)
         self._report()
         self._positions.clear()
         with self._cluster.lock:
-            if not self._member.expired:
-                self._group.leave(self._member)
+            self._leave(self._member)
             self._cluster.changed()
 
     # --- faults ---
@@ -252,6 +263,8 @@ class MemoryConsumer:
     # --- within poll ---
 
     def _raise_failure(self) -> None:
+        if self._member is not None and self._member.fenced:
+            self.fail(Fenced("FENCED_INSTANCE_ID: another member has come with this instance"))
         if self._failure is not None:
             raise self._failure
         if self._closed:
@@ -260,10 +273,20 @@ class MemoryConsumer:
     def _follow_group(self) -> None:
         if self._member is None or self._rebalance is None:
             return
+        with self._cluster.lock:
+            self._group.offer(self._cluster.partitions())
         if self._member.expired:
             self._rejoin(self._member, self._rebalance)
-        self._give_back(self._member, self._rebalance)
-        self._take_over(self._member, self._rebalance)
+        gave = self._give_back(self._member, self._rebalance)
+        self._take_over(self._member, self._rebalance, gave=gave)
+
+    def _join(self, topics: Sequence[str]) -> Member | None:
+        self._group.offer(self._cluster.partitions())
+        member = self._group.join(topics, self._settings, self._instance)
+        if member is None:
+            self.fail(ClientFatal(f"UNRELEASED_INSTANCE_ID: {self._instance} is still there"))
+        self._cluster.changed()
+        return member
 
     def _rejoin(self, member: Member, rebalance: Rebalance) -> None:
         lost = list(self._positions)
@@ -271,33 +294,45 @@ class MemoryConsumer:
         if lost:
             rebalance.lost(lost)
         with self._cluster.lock:
-            self._member = self._group.join(sorted(member.topics))
-            self._cluster.changed()
+            self._member = self._join(sorted(member.topics))
 
-    def _give_back(self, member: Member, rebalance: Rebalance) -> None:
+    def _leave(self, member: Member) -> None:
+        if self._instance is not None and not self._is_shut_out:
+            self._group.rest(member)
+        elif not self._is_shut_out:
+            self._group.leave(member)
+
+    def _give_back(self, member: Member, rebalance: Rebalance) -> bool:
+        """Give back what is to go; what is of topics that are gone is `lost`, led cooperatively."""
         with self._cluster.lock:
             leaving = self._group.leaving(member)
-        if not leaving:
-            return
-        rebalance.revoked(leaving)
+            gone = [p for p in leaving if self._cluster.find_log(p) is None]
+        lost = gone if self._group.is_cooperative else []
+        revoked = [p for p in leaving if p not in lost]
+        if lost:
+            rebalance.lost(lost)
+        if revoked:
+            rebalance.revoked(revoked)
         with self._cluster.lock:
             for partition in leaving:
                 del self._positions[partition]
-            self._group.release(member, leaving)
-            self._cluster.changed()
+            if leaving:
+                self._group.release(member, leaving)
+                self._cluster.changed()
+        return bool(leaving)
 
-    def _take_over(self, member: Member, rebalance: Rebalance) -> None:
+    def _take_over(self, member: Member, rebalance: Rebalance, *, gave: bool) -> None:
         with self._cluster.lock:
-            news = not member.welcomed or self._group.arriving(member)
-        if news:
-            rebalance.admitted()
+            news = self._group.has_news(member, gave=gave)
+            if not news:
+                self._group.follow(member)
+        if not news:
+            return
+        rebalance.admitted()
         with self._cluster.lock:
             if self._cluster.transactions.pending(self._group):
                 return
             committed = self._committed(self._group.claim(member))
-        if not committed and member.welcomed:
-            return
-        member.welcomed = True
         starts = rebalance.assigned(committed)
         missing = sorted(committed.keys() - starts.keys())
         if missing:
@@ -316,14 +351,15 @@ class MemoryConsumer:
         while self._answers:
             rebalance.committed(*self._answers.popleft())
         for partition, position in list(self._positions.items()):
-            if not position.astray and self._is_outside(partition, position.offset):
+            silent = position.astray or position.paused
+            if not silent and self._is_outside(partition, position.offset):
                 position.astray = True
                 rebalance.offset_lost(partition)
 
     def _is_outside(self, partition: TopicPartition, offset: int) -> bool:
         with self._cluster.lock:
-            log = self._cluster.log(partition)
-            return not log.start <= offset <= log.end
+            log = self._cluster.find_log(partition)
+            return log is not None and not log.start <= offset <= log.end
 
     def _take(self, limit: int) -> list[Fetch]:
         fetches: list[Fetch] = []
@@ -341,8 +377,10 @@ class MemoryConsumer:
         return fetches
 
     def _read(self, partition: TopicPartition, limit: int) -> list[StoredMessage]:
-        offset = self._positions[partition].offset
-        return self._cluster.log(partition).read(offset, limit, self._isolation)
+        log = self._cluster.find_log(partition)
+        if log is None:
+            return []
+        return log.read(self._positions[partition].offset, limit, self._isolation)
 
     # --- shared ---
 
@@ -366,10 +404,15 @@ class MemoryConsumer:
         return self._member is not None and self._member.reads(partition)
 
     def _position(self, partition: TopicPartition) -> int:
-        position = self._positions[partition]
-        if position.paused or position.astray or self._read(partition, 1):
+        position, log = self._positions[partition], self._cluster.find_log(partition)
+        if log is None or position.paused or position.astray or self._read(partition, 1):
             return position.offset
-        return max(position.offset, self._cluster.log(partition).end_for(self._isolation))
+        return max(position.offset, log.end_for(self._isolation))
+
+    @property
+    def _is_shut_out(self) -> bool:
+        """Whether the group has this member no more."""
+        return self._member is not None and (self._member.expired or self._member.fenced)
 
     def _set_paused(self, partitions: Sequence[TopicPartition], *, paused: bool) -> None:
         for partition in partitions:
@@ -381,11 +424,15 @@ class MemoryConsumer:
             return self._commit_errors.popleft()
         if not self._cluster.up:
             return "_TRANSPORT: no broker answers"
-        member = None if self._failure is not None else self._member
-        error = self._group.refusal(member, commits)
-        if error is None:
-            self._group.committed.update(commits)
-        return error
+        member = self._member
+        if self._failure is not None:
+            return str(self._failure)
+        error = self._group.refusal(member, 0 if member is None else member.generation)
+        if error is not None:
+            return error
+        problems = refused(commits, self._cluster.partitions())
+        self._group.committed |= {p: c for p, c in commits.items() if p not in problems}
+        return next(iter(problems.values()), None)
 
 
 def _fetch(source: TopicPartition, found: list[StoredMessage]) -> Fetch:

@@ -375,7 +375,7 @@ class Driver:
 
     def _give_back(self, group: Group) -> None:
         with self.broker.lock:
-            group.offer(self.broker.partitions())
+            group.rebalance()
             self.broker.changed()
 
     @property

@@ -22,6 +22,8 @@ class Log:
         self._open: dict[object, set[int]] = {}
         """The offsets of each transaction that is open."""
         self._aborted: set[int] = set()
+        self._newest = 0
+        """The latest time of a record."""
 
     def append(
         self,
@@ -38,6 +40,7 @@ class Log:
         if transaction is not None:
             self._open.setdefault(transaction, set()).add(self.end)
         self._records.append(record)
+        self._newest = max(self._newest, timestamp)
         self.end += 1
         return record
 
@@ -63,6 +66,18 @@ class Log:
         self.start = max(self.start, min(before, self.end))
         del self._records[: self._index(self.start)]
 
+    def expire(self, before: int) -> None:
+        """Delete everything when all of it is older than a time, as brokers do with a segment."""
+        if self._records and self._newest < before:
+            self.truncate(self.end)
+
+    def compact(self) -> None:
+        """Keep the last record of each key, of what is committed, and all behind that."""
+        end = self.end_for("read_committed")
+        cleaned = self.read(self.start, end, "read_committed")
+        kept = {record.key(): record for record in cleaned}.values()
+        self._records = sorted(kept, key=StoredMessage.offset) + self._records[self._index(end) :]
+
     def read(self, offset: int, limit: int, isolation: Isolation) -> list[StoredMessage]:
         """Take up to `limit` records from an offset on."""
         found: list[StoredMessage] = []
@@ -77,11 +92,15 @@ class Log:
         return found
 
     def find(self, place: Place, isolation: Isolation) -> int:
-        """Look up the offset of a place; a time after the last record has the end."""
+        """Look up the offset of a place; a time after the last record has the end.
+
+        A time may have the offset of an aborted record, which brokers do not leave out.
+        """
         end = self.end_for(isolation)
         if isinstance(place, datetime):
             wanted = place.timestamp() * 1000
-            later = (r.offset() for r in self._records if r.timestamp()[1] >= wanted)
+            readable = self._records[: self._index(end)]
+            later = (r.offset() for r in readable if r.timestamp()[1] >= wanted)
             return next(later, end)
         return self.start if place == "oldest" else end
 

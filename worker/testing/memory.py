@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
-from worker.errors import BrokersUnreachable
+from worker.errors import BrokersUnreachable, TopicsRefused
+from worker.flow.layout import as_kafka_writes
 from worker.ports import Clock, NewTopic, Offsets
-from worker.testing.cluster import Cluster
+from worker.settings import GroupSettings, ProducerSettings
+from worker.testing.cluster import Cluster, Topic
 from worker.testing.consumer import MemoryConsumer
-from worker.testing.producer import MemoryProducer, as_bytes
+from worker.testing.producer import BATCH_BYTES, QUEUE, SENDING, MemoryProducer, as_bytes
 from worker.testing.table import MemoryTable
 from worker.testing.transactional import MemoryTransactional
 from worker.types import Commit, Headers, Isolation, Message, TopicInfo, TopicPartition
@@ -17,6 +21,11 @@ MAX_MESSAGE_BYTES = 1_048_588
 """What a broker takes when nothing else is configured."""
 PARTITIONS = 4
 """Partitions of a topic for which no number is given."""
+GROUP = GroupSettings()
+"""How a group is led where nothing else is said, as in a spec."""
+NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
+"""Names that a topic may have."""
+ILLEGAL = "TOPIC_EXCEPTION: a name has 249 letters, digits, '.', '_' and '-' at most"
 
 
 class MemoryBroker(Cluster):
@@ -38,12 +47,32 @@ class MemoryBroker(Cluster):
     # --- topics and records ---
 
     def create(
-        self, topic: str, partitions: int = PARTITIONS, max_message_bytes: int = MAX_MESSAGE_BYTES
+        self,
+        topic: str,
+        partitions: int = PARTITIONS,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        config: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Make a topic; one that exists already is left as it is."""
         with self.lock:
             if topic not in self.topics:
-                self.make(topic, partitions, max_message_bytes)
+                self.topics[topic] = Topic([], max_message_bytes, config)
+                self.grow(topic, partitions)
+
+    def delete(self, topic: str) -> None:
+        """Delete a topic, and what groups have committed in it."""
+        with self.lock:
+            del self.topics[topic]
+            for group in self.groups.values():
+                group.forget(topic)
+            self.relist()
+
+    def compact(self, topic: str) -> None:
+        """Keep the last record of each key; those of keys without a value stay as well."""
+        with self.lock:
+            for log in self.topics[topic].logs:
+                log.compact()
+            self.changed()
 
     def add_partitions(self, topic: str, partitions: int) -> None:
         """Let a topic have so many partitions from now on."""
@@ -62,10 +91,10 @@ class MemoryBroker(Cluster):
     ) -> Message:
         """Write a record; it lies where its key says unless a partition is given."""
         with self.lock:
-            number = self.topics[topic].choose(key) if partition is None else partition
-            now = int(self.clock.time() * 1000)
+            known = self.topics[topic]
+            number = known.choose(key) if partition is None else partition
             record = self.log(TopicPartition(topic, number)).append(
-                value, key, as_bytes(headers), now if timestamp is None else timestamp
+                value, key, as_bytes(headers), known.dated(timestamp, self.now())
             )
             self.changed()
             return Message(record)
@@ -74,7 +103,7 @@ class MemoryBroker(Cluster):
         """Write a record of a transaction that is aborted; only `read_uncommitted` returns it."""
         with self.lock:
             log, transaction = self.log(source), object()
-            record = log.append(value, None, (), int(self.clock.time() * 1000), transaction)
+            record = log.append(value, None, (), self.now(), transaction)
             log.end_transaction(transaction, commit=False)
             self.changed()
             return Message(record)
@@ -93,10 +122,10 @@ class MemoryBroker(Cluster):
     def records(self, topic: str) -> list[Message]:
         """All committed records of a topic, by partition and offset."""
         with self.lock:
-            self.transactions.expire()
+            logs = [self.log(log.source) for log in self.topics[topic].logs]
             return [
                 Message(record)
-                for log in self.topics[topic].logs
+                for log in logs
                 for record in log.read(log.start, log.end, "read_committed")
             ]
 
@@ -135,25 +164,48 @@ class MemoryBroker(Cluster):
 
     # --- clients ---
 
-    def consumer(self, group: str, *, isolation: Isolation = "read_committed") -> MemoryConsumer:
-        """Make a consumer of a group."""
+    def consumer(
+        self,
+        group: str,
+        *,
+        isolation: Isolation = "read_committed",
+        settings: GroupSettings = GROUP,
+        instance: str | None = None,
+    ) -> MemoryConsumer:
+        """Make a consumer of a group, a static member where it has an `instance`.
+
+        A group is led as the `settings` of its first member say.
+        """
         with self.lock:
-            self.consumers.append(MemoryConsumer(self, group, isolation))
+            self.consumers.append(MemoryConsumer(self, group, isolation, settings, instance))
             return self.consumers[-1]
 
-    def producer(self, *, queue: int = 100_000) -> MemoryProducer:
+    def producer(
+        self,
+        *,
+        queue: int = QUEUE,
+        settings: ProducerSettings = SENDING,
+        batch_bytes: int = BATCH_BYTES,
+    ) -> MemoryProducer:
         """Make a producer that holds at most `queue` records which are not reported yet."""
         with self.lock:
-            self.producers.append(MemoryProducer(self, queue))
+            self.producers.append(MemoryProducer(self, queue, settings, batch_bytes))
             return self.producers[-1]
 
     def transactional(
-        self, identity: str, *, timeout: float = 30.0, queue: int = 100_000
+        self,
+        identity: str,
+        *,
+        timeout: float = 30.0,
+        queue: int = QUEUE,
+        settings: ProducerSettings = SENDING,
+        batch_bytes: int = BATCH_BYTES,
     ) -> MemoryTransactional:
         """Make a producer of transactions, which are aborted after `timeout` seconds."""
         with self.lock:
-            self.transactionals.append(MemoryTransactional(self, queue, identity, timeout))
-            return self.transactionals[-1]
+            made = MemoryTransactional(self, queue, identity, timeout, settings, batch_bytes)
+            self.transactionals.append(made)
+            return made
 
     def table(self) -> MemoryTable:
         """Make a reader of compacted topics."""
@@ -179,14 +231,22 @@ class MemoryAdmin:
         """Describe the topics that exist."""
         self._require_broker()
         known = {name: self._broker.topics[name] for name in topics if name in self._broker.topics}
-        return {n: TopicInfo(len(t.logs), t.max_message_bytes) for n, t in known.items()}
+        return {
+            name: TopicInfo(len(topic.logs), topic.max_message_bytes, config=topic.config)
+            for name, topic in known.items()
+        }
 
     def create(self, topics: Mapping[str, NewTopic]) -> None:
-        """Make topics; of the configuration only `max.message.bytes` has an effect."""
+        """Make topics; see `cluster.Topic` for what their configuration does."""
         self._require_broker()
         for name, topic in topics.items():
-            limit = int(str(topic.config.get("max.message.bytes", MAX_MESSAGE_BYTES)))
-            self._broker.create(name, topic.partitions or PARTITIONS, limit)
+            if NAME.fullmatch(name):
+                config = {key: as_kafka_writes(value) for key, value in topic.config.items()}
+                limit = int(config.get("max.message.bytes", MAX_MESSAGE_BYTES))
+                self._broker.create(name, topic.partitions or PARTITIONS, limit, config)
+        refused = {name: ILLEGAL for name in topics if not NAME.fullmatch(name)}
+        if refused:
+            raise TopicsRefused(refused)
 
     def uncommitted(self, group: str, topics: Sequence[str]) -> Mapping[str, int]:
         """Count the offsets behind those that the group has committed."""

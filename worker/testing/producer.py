@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from typing import Final
 
 from worker.errors import ClientError, ClientFatal, QueueFull
 from worker.ports import OnFailed, OnStored
-from worker.testing.cluster import Cluster
+from worker.settings import ProducerSettings
+from worker.testing.batch import record_size, refusals
+from worker.testing.cluster import Cluster, Topic
 from worker.testing.log import Log
 from worker.types import (
     ClientTotals,
@@ -21,10 +26,21 @@ from worker.types import (
 _REFUSALS = {
     "INVALID_RECORD": "unencodable",
     "INVALID_TIMESTAMP": "unencodable",
+    "_INVALID_ARG": "unencodable",
     "MSG_SIZE_TOO_LARGE": "too_large",
     "_UNKNOWN_PARTITION": "unencodable",
 }
 """Errors that are about a record itself, and the reason that its message is given up for."""
+
+QUEUE: Final = 100_000
+"""Records that a producer holds."""
+SENDING: Final = ProducerSettings()
+"""How records are sent where nothing else is said, as in a spec."""
+BATCH_BYTES: Final = 1_000_000
+"""How large a producer makes its batches that knows of no topic which takes less."""
+
+_UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
+"""What no name of a header may hold: NUL, and half a character."""
 
 
 @dataclass(slots=True)
@@ -33,6 +49,18 @@ class _Fault:
     times: int
     when: Callable[[Encoded], bool]
     stored: bool
+
+
+@dataclass(slots=True)
+class Queued:
+    """A record on its way."""
+
+    record: Encoded
+    receipt: _Receipt
+    deadline: float
+    """When it is given up, on the cluster's monotonic clock."""
+    fault: str | None = None
+    """What is told of it though it is stored."""
 
 
 @dataclass(slots=True)
@@ -57,14 +85,23 @@ class MemoryProducer:
     """Implements `ports.Producer`; the methods after `close` inject faults.
 
     A record is in the log when `send` returns, unless deliveries are held or the broker is down; it
-    is reported in `poll`. Each record is a batch of its own: one that fails leaves no record and
-    does not hurt the records after it.
+    is reported in `poll`. What a call sends to a partition is a batch, as far as the settings let
+    it: a bad record hurts those beside it, and none after it.
     """
 
-    def __init__(self, cluster: Cluster, queue: int) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        queue: int = QUEUE,
+        settings: ProducerSettings = SENDING,
+        batch_bytes: int = BATCH_BYTES,
+    ) -> None:
         self._cluster = cluster
         self._limit = queue
-        self._queue: deque[tuple[Encoded, _Receipt]] = deque()
+        self._patience = settings.delivery_timeout
+        self._batch_records = settings.batch_messages
+        self._batch_bytes = batch_bytes
+        self._queue: deque[Queued] = deque()
         self._reports: deque[tuple[_Receipt, ClientError | None]] = deque()
         self._faults: deque[_Fault] = deque()
         self._held: Collection[int] | None = ()
@@ -85,10 +122,14 @@ class MemoryProducer:
             fitting = records[: max(0, self._limit - len(self._queue) - len(self._reports))]
             if records and not fitting:
                 raise QueueFull(f"{self._limit} records wait for their delivery")
-            receipt = _Receipt(len(fitting), on_stored, on_failed)
-            self._queue.extend((record, receipt) for record in fitting)
+            sound = list(takewhile(_can_be_sent, fitting))
+            if fitting and not sound:
+                raise ClientError(f"_INVALID_ARG: {fitting[0].topic} cannot have such a record")
+            receipt = _Receipt(len(sound), on_stored, on_failed)
+            deadline = self._cluster.clock.monotonic() + self._patience
+            self._queue.extend(Queued(record, receipt, deadline) for record in sound)
             self._transmit()
-        return len(fitting)
+        return len(sound)
 
     def refusal(self, error: object) -> Failure | None:
         """What a message dies of whose record met this error; by the error's name."""
@@ -176,14 +217,84 @@ class MemoryProducer:
         return len(reports)
 
     def _transmit(self) -> None:
-        if not self._cluster.up:
-            return
         queue, self._queue = self._queue, deque()
-        for record, receipt in queue:
-            if self._is_held(record):
-                self._queue.append((record, receipt))
-            else:
-                self._reports.append((receipt, self._deliver(record)))
+        ready: dict[TopicPartition, list[Queued]] = {}
+        for one in queue:
+            if self._waits(one.record):
+                self._wait(one)
+            elif self._is_on_its_way(one):
+                ready.setdefault(self._place(one.record), []).append(one)
+        for source, those in ready.items():
+            for batch in self._batches(those):
+                self._deliver(source, batch)
+
+    def _waits(self, record: Encoded) -> bool:
+        up = self._cluster.up
+        return not up or record.topic not in self._cluster.topics or self._is_held(record)
+
+    def _wait(self, one: Queued) -> None:
+        if self._cluster.clock.monotonic() < one.deadline:
+            self._queue.append(one)
+        elif self._cluster.up and one.record.topic not in self._cluster.topics:
+            self._report(one, f"UNKNOWN_TOPIC_OR_PART: {one.record.topic} does not exist")
+        else:
+            self._report(one, "_MSG_TIMED_OUT: no broker has answered")
+
+    def _is_on_its_way(self, one: Queued) -> bool:
+        """Whether it comes as far as a broker; a record that does not is reported."""
+        record, fault = one.record, self._next_fault(one.record)
+        if fault is not None and not fault.stored:
+            self._report(one, fault.error)
+            return False
+        refusal = self._refusal(record)
+        if refusal is not None:
+            self._report(one, refusal)
+            return False
+        one.fault = None if fault is None else fault.error
+        return True
+
+    def _refusal(self, record: Encoded) -> str | None:
+        if (record.partition or 0) >= len(self._cluster.topics[record.topic].logs):
+            return f"_UNKNOWN_PARTITION: {record.topic}[{record.partition}] does not exist"
+        return self._cluster.why_refused(record)
+
+    def _place(self, record: Encoded) -> TopicPartition:
+        number = record.partition
+        if number is None:
+            number = self._cluster.topics[record.topic].choose(record.key)
+        return TopicPartition(record.topic, number)
+
+    def _batches(self, those: Sequence[Queued]) -> Iterator[list[Queued]]:
+        batch: list[Queued] = []
+        size = 0
+        for one in those:
+            grown = size + record_size(one.record, len(batch), 0)
+            if batch and (len(batch) == self._batch_records or grown > self._batch_bytes):
+                yield batch
+                batch, grown = [], record_size(one.record, 0, 0)
+            batch.append(one)
+            size = grown
+        yield batch
+
+    def _deliver(self, source: TopicPartition, batch: Sequence[Queued]) -> None:
+        topic = self._cluster.topics[source.topic]
+        records, now = [one.record for one in batch], self._cluster.now()
+        errors: Sequence[str | None] | None = refusals(records, topic, now)
+        if errors is None:
+            self._store(self._cluster.log(source), topic, records, now)
+            errors = [one.fault for one in batch]
+        for one, error in zip(batch, errors, strict=True):
+            self._report(one, error)
+
+    def _store(self, log: Log, topic: Topic, records: Sequence[Encoded], now: int) -> None:
+        for record in records:
+            self._append(log, record, topic.dated(record.timestamp, now))
+            self._sent_bytes += _size(record)
+        self._sent += len(records)
+        self._cluster.changed()
+
+    def _report(self, one: Queued, error: str | None) -> None:
+        self._reports.append((one.receipt, None if error is None else ClientError(error)))
 
     def _is_held(self, record: Encoded) -> bool:
         if self._held_topic not in (None, record.topic):
@@ -198,24 +309,7 @@ class MemoryProducer:
 
     def _refuse_queue(self, error: str) -> None:
         while self._queue:
-            _, receipt = self._queue.popleft()
-            self._reports.append((receipt, ClientError(error)))
-
-    def _deliver(self, record: Encoded) -> ClientError | None:
-        fault = self._next_fault(record)
-        error = self._refusal(record) if fault is None or fault.stored else fault.error
-        if error is not None:
-            return ClientError(error)
-        topic = self._cluster.topics[record.topic]
-        partition = topic.choose(record.key) if record.partition is None else record.partition
-        log = self._cluster.log(TopicPartition(record.topic, partition))
-        now = int(self._cluster.clock.time() * 1000)
-        timestamp = now if record.timestamp is None else record.timestamp
-        self._append(log, record, timestamp)
-        self._sent += 1
-        self._sent_bytes += _size(record)
-        self._cluster.changed()
-        return None if fault is None else ClientError(fault.error)
+            self._report(self._queue.popleft(), error)
 
     def _append(self, log: Log, record: Encoded, timestamp: int) -> None:
         log.append(record.value, record.key, as_bytes(record.headers), timestamp)
@@ -229,20 +323,14 @@ class MemoryProducer:
                 return fault
         return None
 
-    def _refusal(self, record: Encoded) -> str | None:
-        topic = self._cluster.topics.get(record.topic)
-        if topic is None:
-            return f"UNKNOWN_TOPIC_OR_PART: {record.topic} does not exist"
-        if (record.partition or 0) >= len(topic.logs):
-            return f"_UNKNOWN_PARTITION: {record.topic}[{record.partition}] does not exist"
-        if _size(record) > topic.max_message_bytes:
-            return f"MSG_SIZE_TOO_LARGE: {_size(record)} bytes, {topic.max_message_bytes} at most"
-        return self._cluster.why_refused(record)
-
 
 def as_bytes(headers: Headers) -> list[tuple[str, bytes | None]]:
     """Headers with their text as bytes, as they come back from a broker."""
     return [(name, v.encode() if isinstance(v, str) else v) for name, v in headers]
+
+
+def _can_be_sent(record: Encoded) -> bool:
+    return not any(_UNSENDABLE.search(name) for name, _ in record.headers)
 
 
 def _size(record: Encoded) -> int:

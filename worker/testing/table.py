@@ -49,6 +49,7 @@ class MemoryTable:
         """Nothing is held."""
 
     def _read(self, log: Log) -> list[StoredMessage]:
+        end = log.end_for(ISOLATION)
         start = self._positions.get(log.source, 0)
-        self._positions[log.source] = log.end_for(ISOLATION)
-        return log.read(start, log.end, ISOLATION)
+        self._positions[log.source] = end
+        return log.read(start if start <= end else 0, log.end, ISOLATION)

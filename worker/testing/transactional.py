@@ -10,11 +10,12 @@ from typing import cast
 
 from worker.errors import ClientError, ClientFatal, Fenced, TransactionFailed
 from worker.ports import Commits, Membership, OnFailed, OnStored
+from worker.settings import ProducerSettings
 from worker.testing.cluster import Cluster, nothing
-from worker.testing.group import Group, Member
+from worker.testing.group import Group, Member, refused
 from worker.testing.log import Log
-from worker.testing.producer import MemoryProducer, as_bytes
-from worker.types import Encoded
+from worker.testing.producer import BATCH_BYTES, SENDING, MemoryProducer, Queued, as_bytes
+from worker.types import Encoded, TopicPartition
 
 
 class MemoryTransactional(MemoryProducer):
@@ -23,8 +24,17 @@ class MemoryTransactional(MemoryProducer):
     The cluster begins a transaction with its first record, or with its offsets.
     """
 
-    def __init__(self, cluster: Cluster, queue: int, identity: str, timeout: float) -> None:
-        super().__init__(cluster, queue)
+    def __init__(
+        self,
+        cluster: Cluster,
+        queue: int,
+        identity: str,
+        timeout: float,
+        settings: ProducerSettings = SENDING,
+        batch_bytes: int = BATCH_BYTES,
+    ) -> None:
+        super().__init__(cluster, queue, settings, batch_bytes)
+        self._patience = min(settings.delivery_timeout, timeout / 2)
         self._identity = identity
         self._timeout = timeout
         self._begun = False
@@ -144,10 +154,12 @@ class MemoryTransactional(MemoryProducer):
         headers = as_bytes(record.headers)
         log.append(record.value, record.key, headers, timestamp, transaction)
 
-    def _deliver(self, record: Encoded) -> ClientError | None:
-        if not self._cluster.transactions.owns(self._identity, self):
-            return ClientError("INVALID_PRODUCER_EPOCH: another producer has taken over")
-        return super()._deliver(record)
+    def _deliver(self, source: TopicPartition, batch: Sequence[Queued]) -> None:
+        if self._cluster.transactions.owns(self._identity, self):
+            super()._deliver(source, batch)
+            return
+        for one in batch:
+            self._report(one, "INVALID_PRODUCER_EPOCH: another producer has taken over")
 
     def _deliver_all(self, timeout: float) -> bool:
         deadline = self._cluster.clock.monotonic() + timeout
@@ -160,8 +172,10 @@ class MemoryTransactional(MemoryProducer):
                 return False
 
     def _add(self, commits: Commits, membership: Membership | None) -> None:
-        group, member = cast("tuple[Group, Member | None]", membership)
-        self._refused = self._refused or group.refusal(member, commits)
+        group, member, generation = cast("tuple[Group, Member | None, int]", membership)
+        problems = refused(commits, self._cluster.partitions())
+        self._refused = self._refused or group.refusal(member, generation)
+        self._refused = self._refused or next(iter(problems.values()), None)
         transaction = self._cluster.transactions.transaction(self, self._timeout)
         transaction.offsets.append((group, dict(commits)))
 
