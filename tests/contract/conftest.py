@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -14,9 +14,13 @@ from worker.settings import GroupSettings
 GROUPS: Mapping[str, GroupSettings] = {
     "sticky": GroupSettings(rebalance="sticky", session_timeout=6.0, heartbeat=0.3),
     "range": GroupSettings(rebalance="range", session_timeout=6.0, heartbeat=0.3),
+    "roundrobin": GroupSettings(rebalance="roundrobin", session_timeout=6.0, heartbeat=0.3),
     "kip-848": GroupSettings(protocol="consumer"),
 }
-"""How groups are led: cooperatively, eagerly, by the broker."""
+"""How groups can be led."""
+
+LED: Final = ("sticky", "range", "kip-848")
+"""Cooperatively, eagerly, by the broker."""
 
 
 def rigs(*kinds: str) -> list[Any]:

@@ -34,6 +34,7 @@ class Member:
         self.admissions = 0
         self.when_assigned: Callable[[], None] = lambda: None
         self.when_revoked: Callable[[Sequence[TopicPartition]], None] = lambda _partitions: None
+        self.when_lost: Callable[[TopicPartition], None] = lambda _partition: None
 
     @property
     def events(self) -> list[Event]:
@@ -83,6 +84,7 @@ class Member:
 
     def offset_lost(self, partition: TopicPartition) -> None:
         self.offsets_lost.append(partition)
+        self.when_lost(partition)
 
     def committed(self, commits: Commits, error: str | None) -> None:
         self.commits.append((commits, error))
@@ -105,8 +107,9 @@ class Members:
         *topics: str,
         start: Place = "oldest",
         isolation: Isolation = "read_committed",
+        instance: str | None = None,
     ) -> Member:
-        consumer = self._rig.consumer(group, isolation=isolation)
+        consumer = self._rig.consumer(group, isolation=isolation, instance=instance)
         member = Member(f"member {len(self._members)}", consumer, self.journal)
         member.start = start
         self._members.append(member)

@@ -37,6 +37,9 @@ from worker.types import Headers, Isolation, TopicPartition
 NOBODY: Final = "127.0.0.1:1"
 """Where no broker answers."""
 
+QUICKLY: Final = {"statistics.interval.ms": 100}
+"""What a client says of itself comes once a second by default."""
+
 _numbers = itertools.count()
 
 
@@ -217,7 +220,7 @@ class MemoryRig:
 class KafkaRig:
     def __init__(self, address: str, group: GroupSettings) -> None:
         self._settings = KafkaSettings(
-            brokers=address.split(","), group=group, metadata=MetadataSettings(refresh=2.0)
+            brokers=address.split(","), group=group, metadata=MetadataSettings(refresh=0.5)
         )
         self._raw: dict[str, str | int | float | bool] = {
             "bootstrap.servers": address,
@@ -240,7 +243,7 @@ class KafkaRig:
         return KafkaConsumer(properties | {"bootstrap.servers": NOBODY})
 
     def producer(self, *, queue: int = 1000, alone: bool = False) -> Producer:
-        properties = config.producer(self._settings, {}) | {"linger.ms": 50}
+        properties = config.producer(self._settings, {}) | QUICKLY | {"linger.ms": 50}
         if alone:
             properties = config.alone(properties)
         return KafkaProducer(properties | {"queue.buffering.max.messages": queue})
@@ -310,6 +313,8 @@ class KafkaRig:
     def add_partitions(self, topic: str, partitions: int) -> None:
         answers = self._operator.create_partitions([NewPartitions(topic, partitions)])
         answers[topic].result(30)
+        while len(self._client.list_topics(topic, 30).topics[topic].partitions) < partitions:
+            pass
 
     def delete(self, topic: str) -> None:
         self._operator.delete_topics([topic])[topic].result(30)
@@ -324,7 +329,7 @@ class KafkaRig:
         pipeline = Pipeline.model_validate(
             {"from": "unused", "handler": "unused", "isolation": isolation}
         )
-        return config.consumer(self._settings, group, pipeline)
+        return config.consumer(self._settings, group, pipeline) | QUICKLY
 
     @contextmanager
     def _until_marked(self, source: TopicPartition) -> Iterator[None]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from tests.contract.conftest import rigs
 from tests.contract.member import Member, Members, until
 from tests.contract.rig import Layout, Rig, unique
 from tests.contract.test_consumer import filled, offsets_of, topic_of
@@ -314,3 +315,31 @@ def test_leaving_while_the_assignment_comes_is_quiet(rig: Rig) -> None:
         member.consumer.close()
 
     assert all(set(member.owned) <= {source} for member in members.all)
+
+
+@pytest.fixture
+def shares(rig: Rig, members: Members) -> list[list[list[int]]]:
+    """What two members have of two topics with three partitions each: numbers by topic."""
+    topics = sorted([topic_of(rig, 3), topic_of(rig, 3)])
+    group = unique("group")
+    two = members.join(group, *topics), members.join(group, *topics)
+    until(
+        lambda: sum(len(member.owned) for member in two) == 6 and two[0].owned and two[1].owned,
+        *two,
+    )
+    found = [[sorted(s.partition for s in m.owned if s.topic == t) for t in topics] for m in two]
+    return sorted(found)
+
+
+@pytest.mark.parametrize("rig", rigs("range"), indirect=True)
+def test_by_range_a_member_has_neighbours_and_the_same_of_each_topic(
+    shares: list[list[list[int]]],
+) -> None:
+    assert shares == [[[0, 1], [0, 1]], [[2], [2]]]
+
+
+@pytest.mark.parametrize("rig", rigs("roundrobin"), indirect=True)
+def test_by_roundrobin_partitions_are_dealt_out_one_after_the_other(
+    shares: list[list[list[int]]],
+) -> None:
+    assert shares == [[[0, 2], [1]], [[1], [0, 2]]]

@@ -253,8 +253,13 @@ class KafkaConsumer:
         self.resume([partition])
 
     def find(self, partitions: Sequence[TopicPartition], place: Place) -> Offsets:
-        """See `ports.Consumer`."""
-        return questions.find(self._client, partitions, place)
+        """See `ports.Consumer`; with KIP-848 a partition may be ours that the client knows not."""
+        try:
+            return questions.find(self._client, partitions, place)
+        except ClientError as error:
+            if error.code != KafkaError._UNKNOWN_PARTITION:  # noqa: SLF001 - a public constant
+                raise
+        return questions.find_anew(self._properties, self._log, partitions, place)
 
     def group_offsets(self) -> Mapping[TopicPartition, Commit | None]:
         """See `ports.Consumer`."""
@@ -289,10 +294,10 @@ class KafkaConsumer:
         """See `ports.Consumer`."""
         committed = committable(commits)
         try:
-            if wait:
-                self._commit_and_wait(committed)
-            else:
+            if not wait:
                 self._client.commit(offsets=committed, asynchronous=True)
+            elif committed:
+                self._commit_and_wait(committed)
         except KafkaException as error:
             if wait:
                 raise CommitFailed(describe(error.args[0])) from error
@@ -341,11 +346,8 @@ class KafkaConsumer:
     # --- what the client tells, inside poll and close ---
 
     def _on_assign(self, _client: Client, partitions: list[ClientPartition]) -> None:
-        starts: Offsets = {}
-        if self._closed:
-            # Too late: the group answers no questions of a member that leaves. The client takes
-            # the partitions by itself, and gives them back; nobody else is told of them.
-            self._untold.update(sources(partitions))
+        if self._closed:  # too late: the group answers no questions of a member that leaves
+            self._leave_to_client(partitions)
             return
         self._lost_in = None
         self._denied_group = False
@@ -355,8 +357,18 @@ class KafkaConsumer:
             starts = self._rebalance.assigned(
                 questions.committed_at_last(self._client, partitions, self._log)
             )
-        finally:
-            self._start(starts)
+        except BaseException:
+            self._leave_to_client(partitions)
+            raise
+        self._start(starts)
+
+    def _leave_to_client(self, partitions: list[ClientPartition]) -> None:
+        """Nobody is told of these: the client takes them by itself, and gives them back.
+
+        What it does not have it cannot give back when it closes, and then that never returns.
+        """
+        self._untold.update(sources(partitions))
+        self._gone.update(sources(partitions))
 
     def _on_revoke(self, _client: Client, partitions: list[ClientPartition]) -> None:
         leaving = self._leaving(partitions)

@@ -55,6 +55,20 @@ def find(client: Client, partitions: Sequence[TopicPartition], place: Place) -> 
     return {**found, **_offsets_at(client, beyond, _NEWEST)}
 
 
+def find_anew(
+    properties: Mapping[str, Any],
+    log: logging.Logger,
+    partitions: Sequence[TopicPartition],
+    place: Place,
+) -> Offsets:
+    """The same, by a client of its own: it has to ask which partitions there are."""
+    client = made(lambda: Client(_quiet(properties), logger=ClientLog(log)))
+    try:
+        return find(client, partitions, place)
+    finally:
+        client.close()
+
+
 def committed(
     client: Client, partitions: list[ClientPartition], timeout: float
 ) -> dict[TopicPartition, Commit | None]:
@@ -123,8 +137,11 @@ def holder(properties: Mapping[str, Any], log: logging.Logger, timeout: float) -
 
 def _stranger(properties: Mapping[str, Any], log: logging.Logger) -> AdminClient:
     """A client of its own for what a consumer cannot ask."""
-    quiet = {**properties, "log_level": 3, "statistics.interval.ms": 0}
-    return made(lambda: AdminClient(quiet, logger=ClientLog(log)))
+    return made(lambda: AdminClient(_quiet(properties), logger=ClientLog(log)))
+
+
+def _quiet(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {**properties, "log_level": 3, "statistics.interval.ms": 0}
 
 
 def _offsets_at(client: Client, partitions: Sequence[TopicPartition], when: int) -> Offsets:
