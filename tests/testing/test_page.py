@@ -94,7 +94,7 @@ def test_the_commands_of_the_page_do_what_it_says(
 def test_every_block_of_python_is_in_a_file_that_is_run() -> None:
     files = re.findall(TITLED, PAGE, re.MULTILINE | re.DOTALL)
 
-    assert len(files) == len(re.findall(r"^```(?:python|yaml)$", PAGE, re.MULTILINE)) > 0
+    assert len(files) == len(re.findall(r"^```(?:python|yaml|json)$", PAGE, re.MULTILINE)) > 0
 
 
 def test_every_link_leads_somewhere() -> None:

@@ -95,6 +95,102 @@ def places(result: pytest.RunResult) -> list[list[str]]:
     return [line.split()[1:] for line in result.outlines if line.startswith("AT ")]
 
 
+PROJECT = {
+    "jobs": """
+        from worker import Reject, handler, resource
+
+        @resource
+        def rates():
+            raise RuntimeError("a real one, which tests have not")
+            yield
+
+        @handler
+        async def price(order: dict, rates: dict) -> dict:
+            if order["n"] < 0:
+                raise Reject("negative")
+            return {"price": order["n"] * rates["EUR"]}
+    """,
+    "test_jobs": """
+        import pytest
+        from worker.testing import Drive
+
+        def test_it(pipeline: Drive) -> None:
+            prices = pipeline("config/shop.yaml", resources={"rates": {"EUR": 2}})
+            prices.send("orders", {"n": 3}, "a").send("orders", {"n": -1}, "a").run()
+
+            assert [one.value for one in prices.topic("prices")] == [b'{"price":6}']
+            assert [letter.reason for letter in prices.dead_letters] == ["rejected"]
+            assert sum(prices.committed["prices"].values()) == 2
+
+        @pytest.mark.asyncio
+        async def test_it_within_a_loop(pipeline: Drive) -> None:
+            prices = pipeline("config/shop.yaml", resources={"rates": {"EUR": 3}})
+            assert prices.send("orders", {"n": 3}).run().values("prices") == [{"price": 9}]
+
+        def test_that_nothing_is_left_of_it(pipeline: Drive) -> None:
+            prices = pipeline("config/shop.yaml", resources={"rates": {"EUR": 2}})
+            assert prices.run().topic("prices") == []
+    """,
+}
+
+SHOP = """
+version: 1
+name: shop
+kafka: {brokers: "nowhere.invalid:1"}
+handlers: [jobs]
+topics: {orders: {partitions: 2}}
+pipelines:
+  prices: {from: orders, handler: price, to: prices, dead_letter: orders.dlq}
+"""
+
+
+@pytest.fixture
+def shop(pytester: pytest.Pytester) -> Path:
+    """A project with a spec, handlers and tests."""
+    pytester.makepyfile(**PROJECT)
+    pytester.mkdir("config").joinpath("shop.yaml").write_text(SHOP)
+    return pytester.path
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_the_pipelines_of_a_spec_run_in_tests_of_every_kind(
+    pytester: pytest.Pytester, processes: str
+) -> None:
+    result = pytester.runpytest_subprocess("-n", processes)
+
+    result.assert_outcomes(passed=3)
+
+
+def test_a_spec_is_found_from_any_folder_of_the_project(
+    pytester: pytest.Pytester, shop: Path
+) -> None:
+    elsewhere = pytester.mkdir("elsewhere")
+    pytester.chdir()
+    os.chdir(elsewhere)
+
+    result = pytester.runpytest_subprocess("--rootdir", shop, shop / "test_jobs.py")
+
+    result.assert_outcomes(passed=3)
+
+
+@pytest.mark.usefixtures("shop")
+def test_what_is_wrong_with_a_spec_is_told_with_its_place(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_wrong="""
+        def test_it(pipeline):
+            pipeline("config/wrong.yaml")
+        """
+    )
+    wrong = SHOP.replace("handler: price", "handler: prize")
+    pytester.path.joinpath("config", "wrong.yaml").write_text(wrong)
+
+    result = pytester.runpytest_subprocess("test_wrong.py")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*config/wrong.yaml:8:*did you mean 'price'?*"])
+
+
 def test_fixtures_are_for_async_tests_as_well(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

@@ -6,6 +6,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from io import BufferedReader
+from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from worker.errors import WorkerError
@@ -31,3 +32,13 @@ def lines_of(file: BufferedReader, name: str) -> Iterator[tuple[int, bytes]]:
                 yield number, content
     except (OSError, EOFError, zlib.error) as error:
         raise Unreadable(f"{name} cannot be read: {error}") from error
+
+
+def lines_in(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The same of the file with this path."""
+    try:
+        opened = path.open("rb")
+    except OSError as error:
+        raise Unreadable(f"{path} cannot be read: {error.strerror}") from error
+    with opened:
+        yield from lines_of(opened, str(path))

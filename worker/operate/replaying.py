@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from io import BufferedReader
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from worker.flow.life import MISSING, Missing, Place
 from worker.flow.redrive import Move, record_of
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES
-from worker.kafka.lines import Unreadable, lines_of
+from worker.kafka.lines import lines_in
 from worker.kafka.reader import Reader
 from worker.kafka.written import BadLine, message_of
 from worker.operate.explaining import look, route_of
@@ -96,10 +95,9 @@ def replay_of(
 def captured(line: Line) -> Message:
     """The record in a line that is not empty; raises `NotReplayed` and `Unreadable`."""
     file, wanted = line
-    with _opened(file) as opened:
-        for number, content in lines_of(opened, str(file)):
-            if wanted in (None, number):
-                return _message(f"{file}:{number}", content)
+    for number, content in lines_in(file):
+        if wanted in (None, number):
+            return _message(f"{file}:{number}", content)
     raise NotReplayed(f"{file} {'is empty' if wanted is None else f'has nothing in line {wanted}'}")
 
 
@@ -117,13 +115,6 @@ def _replay(
     topics = [*_named(document), *(tier.topic for tier in tiers_of(spec, name))]
     raw, damaged = _as_given(spec, name, record)
     return Replay(spec, name, raw, None, damaged, dict.fromkeys(topics, assumed), [])
-
-
-def _opened(file: Path) -> BufferedReader:
-    try:
-        return file.open("rb")
-    except OSError as error:
-        raise Unreadable(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _message(place: str, line: bytes) -> Message:

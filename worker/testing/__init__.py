@@ -8,12 +8,15 @@ if TYPE_CHECKING:
     from worker.testing.clock import ManualClock, VirtualClock
     from worker.testing.driver import Driver, NotFinished
     from worker.testing.faults import ALWAYS, At
+    from worker.testing.files import captured
     from worker.testing.memory import MemoryBroker
+    from worker.testing.plugin import Drive
     from worker.testing.real import KafkaBroker
 
 __all__ = [
     "ALWAYS",
     "At",
+    "Drive",
     "Driver",
     "KafkaBroker",
     "KafkaCluster",
@@ -21,11 +24,13 @@ __all__ = [
     "MemoryBroker",
     "NotFinished",
     "VirtualClock",
+    "captured",
 ]
 
 _LATER = {
     "ALWAYS": "worker.testing.faults",
     "At": "worker.testing.faults",
+    "Drive": "worker.testing.plugin",
     "Driver": "worker.testing.driver",
     "KafkaBroker": "worker.testing.real",
     "KafkaCluster": "worker.kafka.broker",
@@ -33,6 +38,7 @@ _LATER = {
     "MemoryBroker": "worker.testing.memory",
     "NotFinished": "worker.testing.driver",
     "VirtualClock": "worker.testing.clock",
+    "captured": "worker.testing.files",
 }
 """Where it is: imported when it is asked for, since pytest imports the plugin in every run."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -157,6 +157,24 @@ class Driver:
             partition=partition,
             timestamp=timestamp,
         )
+        return self
+
+    def send_all(self, messages: Iterable[Message]) -> Self:
+        """Write messages as they were, each to its topic, such as those of a captured file.
+
+        A message of a partition that the topic does not have lies where its key says.
+        """
+        for one in messages:
+            self._require(one.topic)
+            has_partition = one.partition < len(self.broker.topics[one.topic].logs)
+            self.send(
+                one.topic,
+                one.value,
+                one.key,
+                headers=one.headers,
+                partition=one.partition if has_partition else None,
+                timestamp=one.timestamp,
+            )
         return self
 
     def run(self, within: float = WEEK) -> Self:

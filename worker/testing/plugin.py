@@ -1,4 +1,4 @@
-"""The pytest plugin: Kafka in memory, a real one, and three nodes of it, as fixtures.
+"""The pytest plugin: pipelines in memory, Kafka in memory, a real one, and three nodes of it.
 
 Every run of pytest imports this module, whether it uses a fixture or not: so it imports nothing
 that takes long.
@@ -7,19 +7,56 @@ that takes long.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
     from worker.kafka.broker import KafkaCluster
+    from worker.testing.driver import Driver
     from worker.testing.memory import MemoryBroker
     from worker.testing.real import KafkaBroker
 
 NODES: Final = 3
 MISSING: Final = "no real Apache Kafka"
 """How the reason begins for which tests are skipped where none can be had."""
+
+
+class Drive(Protocol):
+    """What the fixture `pipeline` is."""
+
+    def __call__(
+        self, spec: Path | str, *, resources: Mapping[str, Any] = MappingProxyType({})
+    ) -> Driver:
+        """Make a driver of a spec; see `worker.testing.Driver.of`.
+
+        A path is relative to the working directory, or else to pytest's `rootdir`.
+        """
+
+
+@pytest.fixture
+def pipeline(pytestconfig: pytest.Config) -> Iterator[Drive]:
+    """The pipelines of a spec on Kafka in memory, in virtual time: real engine, real handlers.
+
+    `pipeline("config/flights.yaml").send("flights", {...}).run()`; then `topic("delays")`,
+    `dead_letters` and `committed` say what has come of it. It ends with its test.
+    """
+    from worker.testing import Driver  # noqa: PLC0415 - only where it is used
+
+    with ExitStack() as stack:
+
+        def drive(
+            spec: Path | str, *, resources: Mapping[str, Any] = MappingProxyType({})
+        ) -> Driver:
+            file = Path(spec) if Path(spec).exists() else pytestconfig.rootpath / spec
+            path = [str(pytestconfig.rootpath)]
+            return stack.enter_context(Driver.of(file, resources=resources, path=path))
+
+        yield drive
 
 
 @pytest.fixture
