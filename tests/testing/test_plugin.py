@@ -163,11 +163,9 @@ def test_the_pipelines_of_a_spec_run_in_tests_of_every_kind(
 
 
 def test_a_spec_is_found_from_any_folder_of_the_project(
-    pytester: pytest.Pytester, shop: Path
+    pytester: pytest.Pytester, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    elsewhere = pytester.mkdir("elsewhere")
-    pytester.chdir()
-    os.chdir(elsewhere)
+    monkeypatch.chdir(pytester.mkdir("elsewhere"))
 
     result = pytester.runpytest_subprocess("--rootdir", shop, shop / "test_jobs.py")
 
