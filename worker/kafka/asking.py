@@ -13,12 +13,15 @@ from confluent_kafka.admin._metadata import ClusterMetadata
 
 from worker.errors import BrokersUnreachable, NotLetIn
 from worker.kafka.config import common
-from worker.kafka.failures import describe, failure, is_retriable, made
+from worker.kafka.failures import failure, is_retriable, made, unanswered
 from worker.kafka.logs import ClientLog, client_logger
 from worker.settings import KafkaSettings
 
 LOOK_AGAIN_AFTER: Final = 0.05
 """Seconds between two looks."""
+
+QUIET: Final[dict[str, Any]] = {"log_level": 2, "statistics.interval.ms": 0}
+"""Of a client that is asked: it logs no error, since who asks is told why there is no answer."""
 
 NO_ANSWER: Final = {
     KafkaError._TIMED_OUT,  # noqa: SLF001 - public constants
@@ -38,11 +41,9 @@ class Asking:
     def __init__(self, kafka: KafkaSettings, timeout: float) -> None:
         self.kafka: Final = kafka
         self.timeout: Final = timeout
-        self._brokers = ", ".join(kafka.brokers)
         self._reason: KafkaError | None = None
         self.log: Final = client_logger("admin")
-        properties: Any = {**common(kafka), "statistics.interval.ms": 0}
-        properties |= {"error_cb": self._on_error}
+        properties: Any = {**common(kafka), **QUIET, "error_cb": self._on_error}
         self.client = made(lambda: AdminClient(properties, logger=ClientLog(self.log)))
         """The underlying client."""
 
@@ -86,9 +87,7 @@ class Asking:
         self.client.poll(0)
         reason = self._reason or error
         kind = NotLetIn if reason.code() in _REFUSED else BrokersUnreachable
-        return kind(
-            f"no broker of {self._brokers} answered in {self.timeout:.0f} s: {describe(reason)}"
-        )
+        return kind(str(unanswered(self.kafka.brokers, reason)))
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
@@ -148,6 +148,12 @@ def made(make: Callable[[], Made]) -> Made:
         problem = error.args[0]
         text = f"no client can be made: {describe(problem)}"
         raise specific(ConnectionFailed, text, problem) from error
+
+
+def unanswered(brokers: Sequence[str], reason: KafkaError) -> ConnectionFailed:
+    """None of these brokers has answered, for this reason."""
+    text = f"no broker of {', '.join(brokers)} answered: {describe(reason)}"
+    return specific(ConnectionFailed, text, reason)
 
 
 def specific(kind: type[Kind], text: str, error: KafkaError) -> Kind:

@@ -24,9 +24,9 @@ from worker.errors import (
     TopicNotFound,
 )
 from worker.kafka.admin import OffsetSpec, client_topic
-from worker.kafka.asking import NO_ANSWER
+from worker.kafka.asking import NO_ANSWER, QUIET
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES, common
-from worker.kafka.failures import describe, failure, made, specific
+from worker.kafka.failures import failure, made, unanswered
 from worker.kafka.logs import ClientLog, client_logger
 from worker.kafka.questions import milliseconds
 from worker.ports import Offsets, Place
@@ -104,7 +104,7 @@ class Topics:
         on_error: Callable[[KafkaError], None],
         on_connected: Callable[[], None],
     ) -> None:
-        self._brokers = ", ".join(kafka.brokers)
+        self._brokers = kafka.brokers
         self._timeout = kafka.network.request_timeout
         self._attempts = kafka.metadata.retries + 1
         self._backoff = kafka.metadata.retry_backoff
@@ -114,7 +114,7 @@ class Topics:
         self._on_connected = on_connected
         self.reached = False
         """Whether the last question was answered."""
-        own: Any = {**common(kafka), "statistics.interval.ms": 0, "error_cb": self._note}
+        own: Any = {**common(kafka), **QUIET, "error_cb": self._note}
         self.client: Final = made(lambda: AdminClient({**own, **properties}, logger=LOG))
         """The underlying client."""
 
@@ -335,8 +335,7 @@ class Topics:
     def _unreachable(self, reason: KafkaError) -> ConnectionFailed:
         self._reason = None
         self.reached = False
-        text = f"no broker of {self._brokers} answered: {describe(reason)}"
-        return specific(ConnectionFailed, text, reason)
+        return unanswered(self._brokers, reason)
 
     def _note(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
