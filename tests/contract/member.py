@@ -108,17 +108,20 @@ class Members:
         start: Place = "oldest",
         isolation: Isolation = "read_committed",
         instance: str | None = None,
+        mortal: bool = False,
     ) -> Member:
-        consumer = self._rig.consumer(group, isolation=isolation, instance=instance)
+        consumer = self._rig.consumer(group, isolation=isolation, instance=instance, mortal=mortal)
         member = Member(f"member {len(self._members)}", consumer, self.journal)
         member.start = start
         self._members.append(member)
         consumer.subscribe(topics, member)
         return member
 
-    def settled(self, group: str, *topics: str, start: Place = "oldest") -> Member:
+    def settled(
+        self, group: str, *topics: str, start: Place = "oldest", mortal: bool = False
+    ) -> Member:
         """A member that has its first assignment."""
-        member = self.join(group, *topics, start=start)
+        member = self.join(group, *topics, start=start, mortal=mortal)
         until(lambda: member.assignments > 0, member, limit=1)
         return member
 

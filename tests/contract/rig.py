@@ -6,7 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -19,10 +19,11 @@ from confluent_kafka.cimpl import NewPartitions
 from worker.kafka import config
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.consumer import KafkaConsumer
+from worker.kafka.partitions import committable
 from worker.kafka.producer import KafkaProducer
 from worker.kafka.table import KafkaTable
 from worker.kafka.transactional import KafkaTransactional
-from worker.ports import Admin, Consumer, Producer, Table, Transactional
+from worker.ports import Admin, Commits, Consumer, Producer, Table, Transactional
 from worker.settings import (
     GroupSettings,
     KafkaSettings,
@@ -61,13 +62,23 @@ class Rig(Protocol):
     """What the suite needs besides the ports."""
 
     def consumer(
-        self, group: str, *, isolation: Isolation = "read_committed", instance: str | None = None
-    ) -> Consumer: ...
+        self,
+        group: str,
+        *,
+        isolation: Isolation = "read_committed",
+        instance: str | None = None,
+        mortal: bool = False,
+    ) -> Consumer:
+        """A consumer; one that is `mortal` may `fall_silent`."""
+        ...
+
     def stranded_consumer(self) -> Consumer:
         """A consumer whose broker does not answer."""
         ...
 
-    def producer(self, *, queue: int = 1000, alone: bool = False) -> Producer:
+    def producer(
+        self, *, queue: int = 1000, alone: bool = False, timeout: float = 30.0
+    ) -> Producer:
         """A producer whose calls of `send` are a batch each, for each partition.
 
         One that is `alone` sends each record in a batch of its own.
@@ -110,6 +121,13 @@ class Rig(Protocol):
     def append_aborted(self, source: TopicPartition, value: bytes) -> None:
         """Write a record and the control record of its abort."""
 
+    def open_offsets(self, group: str, commits: Commits) -> AbstractContextManager[None]:
+        """Have offsets in a transaction that is open, and aborted in the end.
+
+        They are those of a group without members.
+        """
+        ...
+
     def delete_records(self, source: TopicPartition, before: int) -> None: ...
     def compact(self, topic: str) -> None:
         """Let a compacted topic be compacted, sooner or later."""
@@ -134,7 +152,12 @@ class MemoryRig:
         self._group = group
 
     def consumer(
-        self, group: str, *, isolation: Isolation = "read_committed", instance: str | None = None
+        self,
+        group: str,
+        *,
+        isolation: Isolation = "read_committed",
+        instance: str | None = None,
+        mortal: bool = False,  # noqa: ARG002
     ) -> Consumer:
         return self._broker.consumer(
             group, isolation=isolation, settings=self._group, instance=instance
@@ -143,8 +166,10 @@ class MemoryRig:
     def stranded_consumer(self) -> Consumer:
         return _stopped().consumer("group")
 
-    def producer(self, *, queue: int = 1000, alone: bool = False) -> Producer:
-        settings = ProducerSettings(batch_messages=1) if alone else ProducerSettings()
+    def producer(
+        self, *, queue: int = 1000, alone: bool = False, timeout: float = 30.0
+    ) -> Producer:
+        settings = ProducerSettings(batch_messages=1 if alone else 10_000, delivery_timeout=timeout)
         return self._broker.producer(queue=queue, settings=settings)
 
     def stranded_producer(self, *, timeout: float = 30.0) -> Producer:
@@ -197,6 +222,13 @@ class MemoryRig:
     def append_aborted(self, source: TopicPartition, value: bytes) -> None:
         self._broker.append_aborted(source, value)
 
+    @contextmanager
+    def open_offsets(self, group: str, commits: Commits) -> Iterator[None]:
+        transactions, owner = self._broker.transactions, object()
+        transactions.transaction(owner, 30.0).offsets.append((self._broker.group(group), commits))
+        yield
+        transactions.end(owner, commit=False)
+
     def delete_records(self, source: TopicPartition, before: int) -> None:
         self._broker.delete_records(source, before)
 
@@ -231,9 +263,18 @@ class KafkaRig:
         self._client = Client(self._raw | {"linger.ms": 0})
 
     def consumer(
-        self, group: str, *, isolation: Isolation = "read_committed", instance: str | None = None
+        self,
+        group: str,
+        *,
+        isolation: Isolation = "read_committed",
+        instance: str | None = None,
+        mortal: bool = False,
     ) -> Consumer:
-        properties = self._member(group, isolation) | {"max.poll.interval.ms": 6000}
+        properties = self._member(group, isolation)
+        if mortal:
+            properties["max.poll.interval.ms"] = 2000
+        if mortal and "session.timeout.ms" in properties:
+            properties["session.timeout.ms"] = 2000
         if instance is not None:
             properties["group.instance.id"] = instance
         return KafkaConsumer(properties)
@@ -242,8 +283,11 @@ class KafkaRig:
         properties = self._member("group", "read_committed")
         return KafkaConsumer(properties | {"bootstrap.servers": NOBODY})
 
-    def producer(self, *, queue: int = 1000, alone: bool = False) -> Producer:
-        properties = config.producer(self._settings, {}) | QUICKLY | {"linger.ms": 50}
+    def producer(
+        self, *, queue: int = 1000, alone: bool = False, timeout: float = 30.0
+    ) -> Producer:
+        patience = {"linger.ms": 50, "delivery.timeout.ms": round(timeout * 1000)}
+        properties = config.producer(self._settings, {}) | QUICKLY | patience
         if alone:
             properties = config.alone(properties)
         return KafkaProducer(properties | {"queue.buffering.max.messages": queue})
@@ -303,6 +347,17 @@ class KafkaRig:
         with self._until_marked(source):
             self._transaction(source, value).abort_transaction(30)
 
+    @contextmanager
+    def open_offsets(self, group: str, commits: Commits) -> Iterator[None]:
+        client = self._transacting()
+        outside = RawConsumer(self._raw | {"group.id": group})
+        client.send_offsets_to_transaction(
+            committable(commits), outside.consumer_group_metadata(), 30
+        )
+        yield
+        client.abort_transaction(30)
+        outside.close()
+
     def delete_records(self, source: TopicPartition, before: int) -> None:
         for future in self._operator.delete_records([ClientPartition(*source, before)]).values():
             future.result(30)
@@ -346,10 +401,14 @@ class KafkaRig:
         consumer.close()
         return int(end)
 
-    def _transaction(self, source: TopicPartition, value: bytes) -> Any:
+    def _transacting(self) -> Any:
         client = Client(self._raw | {"transactional.id": unique("transaction")})
         client.init_transactions(30)
         client.begin_transaction()
+        return client
+
+    def _transaction(self, source: TopicPartition, value: bytes) -> Any:
+        client = self._transacting()
         client.produce(source.topic, value, partition=source.partition)
         client.flush(30)
         return client

@@ -6,7 +6,7 @@ import pytest
 
 from tests.contract.member import Members
 from tests.contract.rig import Layout, Rig, unique
-from worker.errors import BrokersUnreachable
+from worker.errors import BrokersUnreachable, TopicsRefused
 from worker.types import Commit, TopicPartition
 
 
@@ -118,6 +118,25 @@ def test_partitions_without_an_end_do_not_hide_those_of_others(rig: Rig) -> None
 def test_who_does_not_answer_is_no_answer(rig: Rig) -> None:
     with pytest.raises(BrokersUnreachable):
         rig.stranded_admin().ends([TopicPartition("topic", 0)], "read_committed")
+
+
+def test_topics_with_names_that_kafka_does_not_allow_are_refused_and_the_others_made(
+    rig: Rig,
+) -> None:
+    fine, illegal = unique("topic"), ["a b", "x" * 250, ".", ""]
+
+    with pytest.raises(TopicsRefused) as raised:
+        rig.admin().create({name: Layout() for name in [*illegal, fine]})
+
+    assert sorted(raised.value.topics) == sorted(illegal)
+    assert list(rig.admin().describe([fine, *illegal[:3]])) == [fine]
+
+
+def test_it_is_told_how_a_topic_is_configured(rig: Rig) -> None:
+    topic = unique("topic")
+    rig.admin().create({topic: Layout(config={"retention.ms": "60000"})})
+
+    assert rig.admin().describe([topic])[topic].config["retention.ms"] == "60000"
 
 
 def test_closing_is_idempotent(rig: Rig) -> None:

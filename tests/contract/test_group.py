@@ -279,7 +279,7 @@ def test_a_silent_member_loses_its_partitions_and_may_not_commit_them(
 ) -> None:
     (source,) = filled(rig, 3)
     group = unique("group")
-    silent = members.settled(group, source.topic)
+    silent = members.settled(group, source.topic, mortal=True)
     other = members.join(group, source.topic)
 
     rig.fall_silent(silent.consumer)
@@ -295,7 +295,7 @@ def test_a_silent_member_loses_its_partitions_and_may_not_commit_them(
 def test_a_member_that_lost_its_partitions_joins_again(rig: Rig, members: Members) -> None:
     sources = filled(rig, 3, partitions=2)
     group = unique("group")
-    silent = members.settled(group, sources[0].topic)
+    silent = members.settled(group, sources[0].topic, mortal=True)
     other = members.join(group, sources[0].topic)
 
     rig.fall_silent(silent.consumer)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
+from typing import Final
 
 import pytest
 
@@ -15,6 +17,10 @@ from tests.deliveries import Deliveries
 from worker.errors import ClientError, QueueFull
 from worker.ports import Producer
 from worker.types import Encoded
+
+SMALL: Final = {"max.message.bytes": "2000"}
+BATCH: Final = 61
+"""Bytes of a batch in front of its records."""
 
 
 class ByValue:
@@ -152,7 +158,7 @@ def test_records_to_a_partition_keep_their_order(rig: Rig, members: Members) -> 
 
 def test_a_key_has_the_partition_that_java_clients_give_it(rig: Rig, members: Members) -> None:
     topic, deliveries, producer = topic_of(rig, 5), ByValue(), rig.producer()
-    keys = {b"foobar": 1, b"abc": 2, b"21": 0, b"a-little-bit-long-string": 2}
+    keys = {b"foobar": 1, b"abc": 2, b"21": 0, b"a-little-bit-long-string": 2, b"": 1}
 
     send(producer, deliveries, *(Encoded(topic, key, key) for key in keys))
     producer.close(20.0)
@@ -185,7 +191,7 @@ def test_a_record_that_the_broker_refuses_leaves_its_neighbours_alone(
     rig: Rig, members: Members
 ) -> None:
     topic, deliveries, producer = unique("topic"), ByValue(), rig.producer()
-    rig.admin().create({topic: Layout(config={"max.message.bytes": "2000"})})
+    rig.admin().create({topic: Layout(config=SMALL)})
     too_large = Encoded(topic, b"x" * 3000, None)
 
     for record in (Encoded(topic, b"before", None), too_large, Encoded(topic, b"after", None)):
@@ -234,7 +240,7 @@ def test_an_error_that_is_about_the_record_itself_is_told_from_those_that_pass(
 ) -> None:
     topic, deliveries, producer = unique("topic"), Deliveries(), rig.producer()
     errors = deliveries.errors
-    rig.admin().create({topic: Layout(config={"max.message.bytes": "2000"})})
+    rig.admin().create({topic: Layout(config=SMALL)})
 
     try:
         one = [replace(record, topic=topic)]
@@ -264,3 +270,168 @@ def test_totals_count_what_was_sent(rig: Rig) -> None:
 
     serve_until(producer, lambda: producer.totals().messages_sent >= 5)
     producer.close(1.0)
+
+
+def errors_of(rig: Rig, config: Mapping[str, str], *records: Encoded, alone: bool) -> list[object]:
+    """What is told of records that fail, which are sent together to a new topic."""
+    topic, deliveries = unique("topic"), Deliveries()
+    rig.admin().create({topic: Layout(config=config)})
+    producer = rig.producer(alone=alone)
+    sent = [replace(record, topic=topic, partition=0) for record in records]
+
+    assert producer.send(sent, deliveries.stored, deliveries.failed) == len(sent)
+    serve_until(producer, lambda: deliveries.errors)
+    producer.close(10.0)
+    return [error for error in deliveries.errors if error is not None]
+
+
+def name_of(error: object) -> str:
+    """Kafka's name of an error."""
+    return next(word for word in NAMES if word in str(error))
+
+
+NAMES: Final = (
+    "_INVALID_DIFFERENT_RECORD",
+    "INVALID_RECORD",
+    "INVALID_TIMESTAMP",
+    "MSG_SIZE_TOO_LARGE",
+)
+
+
+@pytest.mark.parametrize(("alone", "failed"), [(False, 3), (True, 0)])
+def test_a_batch_that_is_too_large_is_refused_as_a_whole(
+    rig: Rig, failed: int, *, alone: bool
+) -> None:
+    errors = errors_of(rig, SMALL, *[Encoded("", b"x" * 1000)] * 3, alone=alone)
+
+    assert [name_of(error) for error in errors] == ["MSG_SIZE_TOO_LARGE"] * failed
+
+
+@pytest.mark.parametrize(
+    ("alone", "values", "names"),
+    [
+        (False, [b"good", b"bad", b"good"], ["INVALID_RECORD"] * 3),
+        (True, [b"good", b"bad", b"good"], ["INVALID_RECORD"]),
+        (
+            False,
+            [b"good", b"bad", b"bad"],
+            ["INVALID_RECORD", "INVALID_RECORD", "_INVALID_DIFFERENT_RECORD"],
+        ),
+    ],
+)
+def test_a_record_without_a_key_is_bad_in_a_compacted_topic_and_spoils_its_batch(
+    rig: Rig, values: Sequence[bytes], names: Sequence[str], *, alone: bool
+) -> None:
+    records = [Encoded("", value, None if value == b"bad" else b"key") for value in values]
+
+    errors = errors_of(rig, {"cleanup.policy": "compact"}, *records, alone=alone)
+
+    assert sorted(map(name_of, errors)) == names
+
+
+@pytest.mark.parametrize(
+    ("record", "overhead"),
+    [
+        (Encoded("", b"x"), 9),
+        (Encoded("", b"x", b"key"), 12),
+        (Encoded("", b"x", b"", [("name", b"value"), ("other", None)]), 27),
+    ],
+)
+def test_a_record_may_fill_the_largest_batch_and_no_byte_more(
+    rig: Rig, record: Encoded, overhead: int
+) -> None:
+    fits = replace(record, value=b"x" * (2000 - BATCH - overhead))
+    too_large = replace(record, value=b"x" * (2001 - BATCH - overhead))
+
+    errors = errors_of(rig, SMALL, fits, too_large, alone=True)
+
+    assert [name_of(error) for error in errors] == ["MSG_SIZE_TOO_LARGE"]
+
+
+@pytest.mark.parametrize(
+    ("config", "ahead", "names"),
+    [
+        ({}, timedelta(hours=2), ["INVALID_TIMESTAMP"]),
+        ({}, timedelta(minutes=50), []),
+        ({}, timedelta(days=-10_000), []),
+        ({"message.timestamp.after.max.ms": "60000"}, timedelta(minutes=50), ["INVALID_TIMESTAMP"]),
+        ({"message.timestamp.type": "LogAppendTime"}, timedelta(hours=2), []),
+    ],
+)
+def test_a_record_may_not_be_dated_far_ahead(
+    rig: Rig, config: Mapping[str, str], ahead: timedelta, names: Sequence[str]
+) -> None:
+    dated = Encoded("", b"", timestamp=int((time.time() + ahead.total_seconds()) * 1000))
+
+    assert list(map(name_of, errors_of(rig, config, dated, alone=True))) == names
+
+
+def test_a_header_whose_name_holds_a_nul_cannot_be_sent(rig: Rig) -> None:
+    producer, deliveries = rig.producer(), Deliveries()
+    fine, flawed = Encoded(topic_of(rig), b""), Encoded(topic_of(rig), b"", headers=[("\0", b"")])
+
+    assert producer.send([fine, flawed], deliveries.stored, deliveries.failed) == 1
+    with pytest.raises(ClientError) as raised:
+        producer.send([flawed], deliveries.stored, deliveries.failed)
+    producer.close(10.0)
+
+    assert producer.refusal(raised.value) is not None
+    assert deliveries.errors == [None]
+
+
+def test_what_no_broker_answers_in_time_has_failed_and_is_no_refusal(rig: Rig) -> None:
+    deliveries, producer = ByValue(), rig.stranded_producer(timeout=1.0)
+    send(producer, deliveries, Encoded("topic", b"", None, partition=0))
+    before = producer.poll(0.0)
+
+    rig.pass_time(1.0)
+    serve_until(producer, lambda: deliveries.complete)
+    producer.close(0.1)
+
+    assert before == 0
+    assert "_MSG_TIMED_OUT" in str(deliveries.of[b""][0])
+    assert producer.refusal(deliveries.of[b""][0]) is None
+
+
+def test_what_is_sent_to_a_topic_that_does_not_exist_fails_when_its_time_is_over(rig: Rig) -> None:
+    deliveries, producer = ByValue(), rig.producer(timeout=1.0)
+    send(producer, deliveries, Encoded(unique("topic"), b"", None))
+    producer.poll(0.0)
+    before = [*deliveries.of[b""]]
+
+    rig.pass_time(1.0)
+    serve_until(producer, lambda: deliveries.complete)
+    producer.close(0.1)
+
+    assert before == []
+    assert "_MSG_TIMED_OUT" in str(deliveries.of[b""][0])
+    assert producer.refusal(deliveries.of[b""][0]) is None
+
+
+def test_what_is_sent_before_its_topic_is_made_arrives(rig: Rig) -> None:
+    topic, deliveries, producer = unique("topic"), ByValue(), rig.producer()
+    send(producer, deliveries, Encoded(topic, b"", None))
+    producer.poll(0.0)
+
+    rig.admin().create({topic: Layout()})
+    serve_until(producer, lambda: deliveries.complete)
+    producer.close(0.1)
+
+    assert deliveries.of == {b"": [None]}
+
+
+def test_what_is_sent_to_a_topic_that_was_deleted_fails_when_its_time_is_over(rig: Rig) -> None:
+    topic, deliveries, producer = topic_of(rig), ByValue(), rig.producer(timeout=1.0)
+    send(producer, deliveries, Encoded(topic, b"before", None))
+    serve_until(producer, lambda: deliveries.complete)
+
+    rig.delete(topic)
+    send(producer, deliveries, Encoded(topic, b"after", None))
+    producer.poll(0.0)
+    rig.pass_time(1.0)
+    serve_until(producer, lambda: deliveries.complete)
+    producer.close(0.1)
+
+    assert deliveries.of[b"before"] == [None]
+    assert "_MSG_TIMED_OUT" in str(deliveries.of[b"after"][0])
+    assert producer.refusal(deliveries.of[b"after"][0]) is None

@@ -9,6 +9,7 @@ import pytest
 from tests.contract.member import Members, until
 from tests.contract.rig import Rig, unique
 from tests.contract.test_consumer import filled, topic_of
+from tests.contract.test_records import compacted
 from worker.errors import ClientError
 from worker.ports import Table
 from worker.types import RawMessage, TopicPartition
@@ -162,3 +163,12 @@ def test_closing_is_idempotent_and_needs_no_read(rig: Rig) -> None:
 
     for table in (unused, used, unused, used):
         table.close()
+
+
+def test_of_what_is_compacted_the_last_record_of_each_key_is_read(rig: Rig, table: Table) -> None:
+    source = compacted(rig)
+
+    raws = table.read([source])
+
+    assert [(raw.offset(), raw.key()) for raw in raws] == [(2, b"a"), (3, b"b"), (4, b"c")]
+    assert table.position(source) == 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tests.contract.member import DEADLINE, Members, until
 from tests.contract.rig import Layout, Rig, unique
 from tests.contract.test_consumer import filled, topic_of
+from tests.contract.test_records import milliseconds
 from tests.deliveries import Deliveries
 from worker.errors import ClientError, ClientFatal, Fenced, QueueFull, TransactionFailed
 from worker.ports import METADATA_TOO_LARGE, Transactional
@@ -413,3 +415,92 @@ def test_without_an_answer_an_identity_may_be_taken_over_later(rig: Rig) -> None
             producer.take_over(0.1)
         assert raised.value.retriable
     producer.close(0.1)
+
+
+def test_a_transaction_that_ends_later_holds_back_one_that_began_later(
+    rig: Rig, members: Members, make: Make
+) -> None:
+    (source,) = filled(rig, 0)
+    member, early, late = members.join(unique("group"), source.topic), make(), make()
+
+    early.begin()
+    write(early, source.topic, b"early")
+    late.begin()
+    write(late, source.topic, b"late")
+    late.commit({}, None, DEADLINE)
+    until(lambda: rig.admin().ends([source], "read_uncommitted") == {source: 3}, member)
+    before = rig.admin().ends([source], "read_committed"), list(member.values)
+    early.abort(DEADLINE)
+    until(lambda: member.received, member)
+
+    assert before == ({source: 0}, [])
+    assert [(message.offset, message.value) for message in member.received] == [(1, b"late")]
+
+
+def test_a_time_leads_no_further_than_the_first_open_transaction(
+    rig: Rig, members: Members, make: Make
+) -> None:
+    (source,), producer = filled(rig, 0), make()
+    find = members.settled(unique("group"), source.topic).consumer.find
+
+    producer.begin()
+    write(producer, source.topic, b"open")
+    later = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=10)
+    rig.append(source, b"behind", timestamp=milliseconds(later))
+    before = find([source], later)
+    producer.commit({}, None, DEADLINE)
+    until(lambda: find([source], later) != before)
+
+    assert before == {source: 0}
+    assert find([source], later) == {source: 1}
+
+
+def test_a_transaction_that_is_open_for_longer_than_its_time_is_aborted_and_its_producer_fenced(
+    rig: Rig, members: Members, make: Make
+) -> None:
+    (source,), identity = filled(rig, 0), unique("identity")
+    member = members.join(unique("group"), source.topic)
+    slow = make(identity, timeout=1.0)
+    slow.begin()
+    write(slow, source.topic, b"slow")
+    rig.append(source, b"behind")
+
+    rig.pass_time(1.0)
+    until(lambda: member.received, member)
+    with pytest.raises(Fenced):
+        slow.commit({}, None, DEADLINE)
+    heir = make(identity)
+    heir.begin()
+    write(heir, source.topic, b"heir")
+    heir.commit({}, None, DEADLINE)
+    until(lambda: len(member.received) == 2, member)
+
+    assert member.values == [b"behind", b"heir"]
+
+
+def test_while_offsets_of_a_transaction_are_open_nobody_is_told_what_is_committed(rig: Rig) -> None:
+    (source,), group = filled(rig, 3), unique("group")
+    consumer = rig.consumer(group)
+    consumer.commit({source: Commit(1)}, wait=True)
+
+    with rig.open_offsets(group, {source: Commit(2)}), pytest.raises(ClientError):
+        consumer.committed([source])
+
+    assert settled(consumer.committed, [source]) == {source: Commit(1)}
+    consumer.close()
+
+
+def test_a_batch_that_is_refused_fails_its_transaction_as_a_whole(
+    rig: Rig, members: Members, make: Make
+) -> None:
+    topic, deliveries, producer = unique("topic"), Deliveries(), make()
+    rig.admin().create({topic: Layout(config={"cleanup.policy": "compact"})})
+    good, bad = Encoded(topic, b"good", b"key"), Encoded(topic, b"bad")
+
+    producer.begin()
+    producer.send([good, bad, good], deliveries.stored, deliveries.failed)
+    with pytest.raises(TransactionFailed, match="INVALID_RECORD"):
+        producer.commit({}, None, DEADLINE)
+    producer.abort(DEADLINE)
+
+    assert len([error for error in deliveries.errors if error is not None]) == 3

@@ -89,10 +89,15 @@ def server_properties(node: Node, nodes: Sequence[Node], data: Path) -> dict[str
         "auto.create.topics.enable": "false",
         "num.partitions": "4",
         "group.initial.rebalance.delay.ms": "0",
+        "group.min.session.timeout.ms": "1000",
         "group.consumer.min.heartbeat.interval.ms": "500",  # a rebalance takes a few of them
         "group.consumer.heartbeat.interval.ms": "500",
         "group.consumer.min.session.timeout.ms": "6000",
         "group.consumer.session.timeout.ms": "10000",
+        "log.cleaner.backoff.ms": "200",  # compaction, retention and time-outs show soon
+        "log.initial.task.delay.ms": "500",
+        "log.retention.check.interval.ms": "500",
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
         "log.cleaner.dedupe.buffer.size": "4194304",  # by default half of a small heap
         "log.retention.ms": "-1",  # records keep the time of their source, which may be years ago
     }

@@ -38,6 +38,8 @@ SENDING: Final = ProducerSettings()
 """How records are sent where nothing else is said, as in a spec."""
 BATCH_BYTES: Final = 1_000_000
 """How large a producer makes its batches that knows of no topic which takes less."""
+MADE_WITHIN: Final = 30.0
+"""Seconds after which a client says that a topic does not exist, and not that time is over."""
 
 _UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
 """What no name of a header may hold: NUL, and half a character."""
@@ -229,16 +231,19 @@ class MemoryProducer:
                 self._deliver(source, batch)
 
     def _waits(self, record: Encoded) -> bool:
-        up = self._cluster.up
-        return not up or record.topic not in self._cluster.topics or self._is_held(record)
+        away = not self._cluster.up or record.topic not in self._cluster.topics
+        return away or self._is_held(record)
 
     def _wait(self, one: Queued) -> None:
         if self._cluster.clock.monotonic() < one.deadline:
             self._queue.append(one)
-        elif self._cluster.up and one.record.topic not in self._cluster.topics:
+        elif self._is_unknown(one.record.topic) and self._patience >= MADE_WITHIN:
             self._report(one, f"UNKNOWN_TOPIC_OR_PART: {one.record.topic} does not exist")
         else:
             self._report(one, "_MSG_TIMED_OUT: no broker has answered")
+
+    def _is_unknown(self, topic: str) -> bool:
+        return self._cluster.up and topic not in self._cluster.topics
 
     def _is_on_its_way(self, one: Queued) -> bool:
         """Whether it comes as far as a broker; a record that does not is reported."""
