@@ -58,7 +58,7 @@ docs: .venv/.dev ## write the generated pages anew
 picture: .venv/.dev ## take the picture of the page for the docs anew
 	$(BIN)/python -m tests.page docs/page.webp
 
-image: ## build the container image (ENGINE=docker or another with its commands)
+image: ## build the container image stream-worker:VERSION (ENGINE=docker or another with its commands)
 	$(ENGINE) build -t stream-worker:$(VERSION) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) .
 
 bench: .venv/.dev ## measure beside the bare client and others (BENCH="throughput --repeats 5")

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
-from tests.cli.rig import environment
+from tests.cli.rig import environment, worker
+from tests.system.rig import free_port
 from worker.cli.broker import takes
 from worker.cli.exit_codes import UNREACHABLE
 from worker.kafka.admin import KafkaAdmin
@@ -18,10 +20,10 @@ from worker.testing.sharing import go_without
 
 
 @contextmanager
-def broker() -> Iterator[tuple[subprocess.Popen[str], str]]:
+def broker(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A broker that is ready, and its address."""
     with subprocess.Popen(
-        [sys.executable, "-m", "worker", "broker"],
+        [sys.executable, "-m", "worker", "broker", *arguments],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -64,6 +66,28 @@ def test_signals_without_end_end_it_as_one_does() -> None:
 
     assert process.returncode == 0
     assert "Traceback" not in err
+
+
+@pytest.mark.kafka
+def test_it_listens_where_it_is_told_to_or_on_any_port_that_is_free() -> None:
+    port = free_port()
+
+    with broker("--port", "0") as (_, other), broker("--port", str(port)) as (process, told):
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+
+    assert other != "127.0.0.1:9092"
+    assert told == f"127.0.0.1:{port}"
+    assert f"export KAFKA_BROKERS={told}" in err
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_said_so(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        code, out, err = worker("broker", "--port", port, folder=tmp_path)
+
+    assert (code, out) == (69, "")
+    assert f"Error: port {port} is taken; --port 0 takes any that is free\n" in err
 
 
 def test_a_port_is_free_for_one_broker_and_while_nobody_else_listens_on_it() -> None:
