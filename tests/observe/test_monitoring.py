@@ -18,6 +18,10 @@ OF_SYSTEM = {"worker_process_cpu_seconds_total", "worker_process_resident_memory
 """Not in the table: the process has them from its system."""
 
 
+OF_SCRAPE = {"namespace", "job"}
+"""Labels that Prometheus gives a worker, by which those of one spec are told from others."""
+
+
 def queries() -> Iterator[tuple[str, str]]:
     """Every query that ships, and where it is."""
     for panel in json.loads(monitoring_text("dashboard"))["panels"]:
@@ -55,7 +59,19 @@ def test_every_query_names_metrics_and_labels_of_the_table(where: str, query: st
     assert set(named.metrics) <= labels.keys() | OF_SYSTEM
     for metric, chosen_by in named.metrics.items():
         if metric in labels:
-            assert chosen_by | named.grouped_by <= labels[metric]
+            assert chosen_by | named.grouped_by <= labels[metric] | OF_SCRAPE
+
+
+def test_no_alert_merges_pipelines_of_different_specs_that_have_one_name() -> None:
+    groupings = [
+        (rule["alert"], set(labels.split(", ")))
+        for group in yaml.safe_load(monitoring_text("alerts"))["groups"]
+        for rule in group["rules"]
+        for labels in re.findall(r"\bby \(([^)]*)\)", rule["expr"])
+    ]
+
+    assert len(groupings) >= 10
+    assert [alert for alert, labels in groupings if not labels >= OF_SCRAPE] == []
 
 
 def test_every_row_of_the_table_that_counts_is_of_a_type_that_the_query_treats_it_as() -> None:
