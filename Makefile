@@ -51,6 +51,7 @@ docs: .venv/.dev ## write the generated pages anew
 	$(BIN)/python -m worker.spec > docs/spec.md
 	$(BIN)/python -m worker.observe > docs/metrics.md
 	$(BIN)/worker schema > pipeline.schema.json
+	$(BIN)/worker schema --tests > tests.schema.json
 	$(BIN)/worker monitoring alerts > helm/stream-worker/files/alerts.yaml
 	$(BIN)/worker monitoring dashboard > helm/stream-worker/files/dashboard.json
 	$(BIN)/python -m tests.helm

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from worker.settings import TestFile
 from worker.spec import json_schema, reference
 
 ROOT = Path(__file__).parents[2]
@@ -17,11 +18,15 @@ def test_the_schema_for_editors_is_current() -> None:
     assert json.loads((ROOT / "pipeline.schema.json").read_text()) == json_schema(), RUN
 
 
+def test_the_schema_of_files_of_tests_is_current() -> None:
+    assert json.loads((ROOT / "tests.schema.json").read_text()) == json_schema(TestFile), RUN
+
+
 def test_every_key_of_the_schema_says_what_it_means() -> None:
-    schema = json_schema()
-    for model in [schema, *schema["$defs"].values()]:
-        for name, key in model["properties"].items():
-            assert key.get("description"), name
+    for schema in (json_schema(), json_schema(TestFile)):
+        for model in [schema, *schema["$defs"].values()]:
+            for name, key in model["properties"].items():
+                assert key.get("description"), name
 
 
 def test_keys_are_those_that_are_written() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from worker.app import Options
 from worker.handlers import Registry
-from worker.spec import Document, load
+from worker.spec import Document, Suite, load, load_tests
 from worker.types import Message
 
 TOP = """\
@@ -19,6 +19,16 @@ handlers: [handlers]
 topics:
   source: {partitions: 1}
   target: {partitions: 1}
+"""
+
+ONE = """\
+  one:
+    from: source
+    handler: handler
+    to: target
+    ordering: key
+    retry: {attempts: 3, backoff: {initial: 1s, max: 10s}, topics: [10m]}
+    dead_letter: dlq
 """
 
 
@@ -51,3 +61,11 @@ def options(
 def numbers(messages: list[Message]) -> list[int]:
     """What messages hold that are JSON numbers under `n`."""
     return [int((message.value or b"").split(b":")[1].rstrip(b"}")) for message in messages]
+
+
+def suite(folder: Path, tests: str, pipelines: str = "") -> Suite:
+    """Tests beside a spec of these pipelines, by default `one` with retries and dead letters."""
+    of(folder, pipelines or ONE)
+    file = folder / "spec.test.yaml"
+    file.write_text(f"version: 1\nspec: spec.yaml\ntests:\n{tests}")
+    return load_tests(file, {})

@@ -7,11 +7,13 @@ import json
 import click
 
 from worker.cli.options import SETTINGS
+from worker.settings import Spec, TestFile
 from worker.spec import json_schema
 
 
 @click.command("schema", context_settings=SETTINGS)
-def command() -> None:
+@click.option("--tests", is_flag=True, show_envvar=True, help="That of files of tests instead.")
+def command(tests: bool) -> None:  # noqa: FBT001 - given by click by name
     """Print the JSON Schema of the spec.
 
     An editor that knows YAML completes and checks a spec whose first line is
@@ -20,5 +22,7 @@ def command() -> None:
     \b
     Example:
       worker schema > pipeline.schema.json
+      worker schema --tests > tests.schema.json
     """  # noqa: D301 - click's own mark
-    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    schema = json_schema(TestFile if tests else Spec)
+    click.echo(json.dumps(schema, indent=2, ensure_ascii=False))

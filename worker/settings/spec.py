@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from worker.settings.kafka import KafkaSettings
+from worker.settings.tests import Tests
 from worker.settings.values import (
     NAME,
     Duration,
@@ -454,6 +455,7 @@ class Spec(Lifecycle):
     tracing: TracingSettings = Field(
         TracingSettings(), description="Spans of messages, once an exporter is set up."
     )
+    tests: Tests = Field({}, description="Tests of the pipelines, which `worker test` runs.")
     startup_timeout: Duration | None = Field(
         None, description="Exit with code 69 when no broker answers for so long; off by default."
     )

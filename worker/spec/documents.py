@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,12 +11,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from worker.errors import BadConfiguration
-from worker.settings import WRITTEN, ItemProblems, Lifecycle, Spec
-from worker.settings.patterns import reads
+from worker.settings import WRITTEN, ItemProblems, Lifecycle, Spec, SpecTest, TestFile
 from worker.spec.checks import contradictions
 from worker.spec.pruning import Pruning, lacks
 from worker.spec.sentences import sentence
-from worker.spec.testfile import TestFile, topics_of
+from worker.spec.testfile import is_file, mistakes
 from worker.spec.text import read
 from worker.spec.tree import KeyPath, Tree
 from worker.types import Problem
@@ -42,6 +41,45 @@ class Document:
     def lacks(self, *path: str | int) -> bool:
         """Whether a key was taken out, so that nothing can be said of it."""
         return lacks(self.taken, path)
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Tests of a spec, and where their keys stand."""
+
+    document: Document
+    """The spec under test."""
+    tests: Mapping[str, SpecTest]
+    tree: Tree
+    """Of the file with the tests, be it the spec itself."""
+    resources: Mapping[str, str] = field(default_factory=dict)
+    """Those that are replaced in all tests."""
+
+    @property
+    def folder(self) -> Path:
+        """What files of records are relative to."""
+        return Path(self.tree.file).parent
+
+    def problem(self, path: KeyPath, text: str) -> Problem:
+        """Something that is wrong at a key, or at the nearest one above it that the file has."""
+        return self.tree.problem(path, text)
+
+    def mistakes(self) -> list[Problem]:
+        """What of the tests cannot work with the spec."""
+        found = mistakes(self.document.spec, self.tests, self.folder)
+        return [self.problem(path, text) for path, text in found]
+
+
+def load_tests(file: Path, environ: Mapping[str, str]) -> Suite:
+    """Load the tests of a file beside a spec, or those in a spec; raises `BadConfiguration`."""
+    tree = read(file, environ)
+    if _holds_tests_only(tree):
+        suite, problems = _with_spec(file, tree, environ)
+    else:
+        suite, problems = _with_tests(tree)
+    if suite is None or problems:
+        raise BadConfiguration(problems)
+    return suite
 
 
 def load(file: Path, environ: Mapping[str, str]) -> Document:
@@ -84,9 +122,14 @@ def in_order(problems: Iterable[Problem]) -> list[Problem]:
 
 def _checked(file: Path, environ: Mapping[str, str]) -> tuple[Document | None, list[Problem]]:
     tree = read(file, environ)
-    if "tests" in tree.value and "pipelines" not in tree.value:
-        return None, _problems_of_tests(file, tree, environ)
-    return _surveyed(tree)
+    if _holds_tests_only(tree):
+        return None, _with_spec(file, tree, environ)[1]
+    suite, problems = _with_tests(tree)
+    return None if suite is None else suite.document, problems
+
+
+def _holds_tests_only(tree: Tree) -> bool:
+    return "tests" in tree.value and "pipelines" not in tree.value
 
 
 def _surveyed(tree: Tree) -> tuple[Document | None, list[Problem]]:
@@ -102,37 +145,37 @@ def _surveyed(tree: Tree) -> tuple[Document | None, list[Problem]]:
     return document, in_order(problems)
 
 
-def _problems_of_tests(file: Path, tree: Tree, environ: Mapping[str, str]) -> list[Problem]:
+def _with_tests(tree: Tree) -> tuple[Suite | None, list[Problem]]:
+    """A spec with its tests so far as they are legal, and every problem of the file."""
+    document, problems = _surveyed(tree)
+    if document is None:
+        return None, problems
+    suite = Suite(document, document.spec.tests, tree)
+    return suite, in_order([*problems, *suite.mistakes()])
+
+
+def _with_spec(
+    file: Path, tree: Tree, environ: Mapping[str, str]
+) -> tuple[Suite | None, list[Problem]]:
+    """A file of tests with its spec, if that loads; and every problem of the file."""
     tests, _, problems = _validated(tree, TestFile)
-    if tests is not None:
-        try:
-            problems += _unknown_topics(tree, tests, _spec_of(file, tree, tests, environ))
-        except BadConfiguration as error:
-            problems += error.problems
-    return in_order(problems)
-
-
-def _unknown_topics(tree: Tree, tests: TestFile, spec: Spec) -> list[Problem]:
-    known = topics_of(spec)
-    sources = [source for pipeline in spec.pipelines.values() for source in pipeline.source]
-    return [
-        tree.problem(path, f"the spec does not name topic {topic!r}; it names {', '.join(known)}")
-        for path, topic in tests.topics()
-        if topic not in known and not reads(sources, topic)
-    ]
-
-
-def _spec_of(file: Path, tree: Tree, tests: TestFile, environ: Mapping[str, str]) -> Spec:
-    target = file.parent / tests.spec
+    if tests is None:
+        return None, in_order(problems)
     try:
-        exists = target.is_file()
-    except OSError:  # a name that is too long
-        exists = False
-    if not exists:
+        document = _spec_of(file, tree, tests, environ)
+    except BadConfiguration as error:
+        return None, in_order([*problems, *error.problems])
+    suite = Suite(document, tests.tests, tree, tests.resources)
+    return suite, in_order([*problems, *suite.mistakes()])
+
+
+def _spec_of(file: Path, tree: Tree, tests: TestFile, environ: Mapping[str, str]) -> Document:
+    target = file.parent / tests.spec
+    if not is_file(target):
         words = f"{tests.spec!r} is no file; legal is the path of a spec, relative to this file"
         raise BadConfiguration([tree.problem(("spec",), words)])
     try:
-        return load(target, environ).spec
+        return load(target, {**environ, **tests.environment})
     except BadConfiguration as error:
         count = len(error.problems)
         words = f"{tests.spec!r} does not load; the first of its problems ({count}) is "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from worker.spec.schema import written_schema
@@ -14,7 +14,8 @@ HEAD: Final = """\
 # The spec
 
 Every key, made from `worker/settings` by `python -m worker.spec > docs/spec.md`; the JSON Schema
-for editors is made by `worker schema > pipeline.schema.json`, both by `make docs`.
+for editors is made by `worker schema > pipeline.schema.json`, both by `make docs`. What is below
+`tests` may stand in a file of its own, see [testing.md](testing.md).
 
 Durations (`200ms`, `10s`, `5m`, `1h`, `7d`) and sizes (`512KiB`, `32MiB`, `1MB`) carry a unit.
 Values are those of YAML 1.2: `no`, `1_000` and dates are texts, `012` is twelve. Anchors, aliases,
@@ -30,7 +31,10 @@ number), in quotes it stays a text; the content of a file is always a text and i
 def reference() -> str:
     """The page in markdown."""
     schema = written_schema()
-    return HEAD + "".join(_section(path, model) for path, model in _models("", schema, schema))
+    paths: dict[str, tuple[list[str], Node]] = {}
+    for path, model in _models("", schema, schema):
+        paths.setdefault(model["title"], ([], model))[0].append(path)
+    return HEAD + "".join(_section(there, model) for there, model in paths.values())
 
 
 def _models(path: str, model: Node, schema: Node) -> Iterator[tuple[str, Node]]:
@@ -45,13 +49,15 @@ def _mappings(node: Node, suffix: str = "") -> Iterator[tuple[str, str]]:
         yield node["$ref"].rpartition("/")[2], suffix
     for option in node.get("anyOf", ()):
         yield from _mappings(option, suffix)
+    if "items" in node:
+        yield from _mappings(node["items"], f"{suffix}[]")
     for items in (node.get("additionalProperties"), *node.get("patternProperties", {}).values()):
         if isinstance(items, dict):
             yield from _mappings(items, f"{suffix}.*")
 
 
-def _section(path: str, model: Node) -> str:
-    title = f"`{path}`" if path else "Top level"
+def _section(paths: Sequence[str], model: Node) -> str:
+    title = ", ".join(f"`{path}`" for path in paths) if paths[0] else "Top level"
     required = model.get("required", ())
     rows = "".join(
         f"| `{key}` | {_type(node)} | {_default(node, required=key in required)} "
@@ -68,7 +74,7 @@ def _type(node: Node) -> str:
     for name in ("const", "enum"):
         if name in node:
             values = node[name] if name == "enum" else [node[name]]
-            return ", ".join(f"`{value}`" for value in values)
+            return ", ".join(f"`{_plain(value)}`" for value in values)
     kind = node.get("type")
     if kind == "array":
         word, _, more = _type(node["items"]).partition(" ")
@@ -77,7 +83,8 @@ def _type(node: Node) -> str:
         return ("whole number" if kind == "integer" else "number") + _range(node)
     if kind == "string":
         return _text_type(node)
-    return "true or false" if kind == "boolean" else "mapping"
+    words = {"boolean": "true or false", None: "mapping" if "$ref" in node else "anything"}
+    return words.get(kind, "mapping")
 
 
 def _text_type(node: Node) -> str:
@@ -103,4 +110,8 @@ def _default(node: Node, *, required: bool) -> str:
         return "none"
     if isinstance(default, dict):
         return "see below" if "$ref" in node else "empty"
-    return f"`{default if isinstance(default, str) else json.dumps(default)}`"
+    return f"`{_plain(default)}`"
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

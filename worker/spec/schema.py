@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pydantic import BaseModel
+
 from worker.settings import Lifecycle, Spec
 from worker.spec.units import united
 
@@ -12,21 +14,21 @@ _OUTSIDE: Final = ("title", "description", "default")
 """What is said of a key as a whole, whichever of its forms is written."""
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema(model: type[BaseModel] = Spec) -> dict[str, Any]:
     """JSON Schema, draft 2020-12; what must be no text may also be written as `${...}`."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **_interpolated(written_schema()),
-        "title": "stream-worker",
+        **_interpolated(written_schema(model)),
+        "title": "stream-worker" if model is Spec else "stream-worker tests",
     }
 
 
-def written_schema() -> dict[str, Any]:
+def written_schema(model: type[BaseModel] = Spec) -> dict[str, Any]:
     """The schema of the values after interpolation, with defaults as they would be written."""
-    schema: dict[str, Any] = _as_written(Spec.model_json_schema(by_alias=True, mode="validation"))
-    for model in (schema, *schema["$defs"].values()):
-        keys = model["properties"]
-        model["properties"] = dict(sorted(keys.items(), key=lambda item: item[0] in _SHARED))
+    schema: dict[str, Any] = _as_written(model.model_json_schema(by_alias=True, mode="validation"))
+    for one in (schema, *schema["$defs"].values()):
+        keys = one["properties"]
+        one["properties"] = dict(sorted(keys.items(), key=lambda item: item[0] in _SHARED))
     return schema
 
 

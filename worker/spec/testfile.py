@@ -1,57 +1,17 @@
-"""Files of tests beside a spec: what is checked of them."""
+"""Tests of a spec: what is checked of them, wherever they stand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 
-from pydantic import Field
-
-from worker.settings import Model, Spec
-from worker.settings.patterns import is_pattern
-from worker.settings.values import Version
+from worker.settings import Expectations, Fault, Given, Spec, SpecTest
+from worker.settings.patterns import is_pattern, reads
+from worker.settings.topics import retry_topic
 from worker.spec.tree import KeyPath
 
-
-class TestRecord(Model):
-    """A record that is given or expected."""
-
-    __test__ = False
-
-    value: Any = Field(description="Payload, as YAML.")
-    key: str | None = Field(None, description="Key.")
-    headers: dict[str, str] = Field({}, description="Headers.")
-
-
-Records = dict[str, list[TestRecord]]
-
-
-class TestCase(Model):
-    """One test: records in, records out, by topic."""
-
-    __test__ = False
-
-    given: Records = Field(description="Records that are written, by topic.")
-    expect: Records = Field(description="Records that must come out, by topic.")
-
-
-class TestFile(Model):
-    """A file of tests."""
-
-    __test__ = False
-
-    version: Version = Field(description="Version of the format.")
-    spec: str = Field(min_length=1, description="The spec under test, relative to this file.")
-    tests: Annotated[dict[str, TestCase], Field(min_length=1)] = Field(
-        description="The tests by their names."
-    )
-
-    def topics(self) -> Iterator[tuple[KeyPath, str]]:
-        """Every topic that is used, with the path of its key."""
-        for name, test in self.tests.items():
-            for part, records in (("given", test.given), ("expect", test.expect)):
-                for topic in records:
-                    yield ("tests", name, part, topic), topic
+Problems = Iterator[tuple[KeyPath, str]]
 
 
 def topics_of(spec: Spec) -> list[str]:
@@ -64,3 +24,84 @@ def topics_of(spec: Spec) -> list[str]:
         if pipeline.dead_letter is not None:
             names.update(pipeline.dead_letter.topics)
     return sorted(names)
+
+
+def mistakes(spec: Spec, tests: Mapping[str, SpecTest], folder: Path) -> Problems:
+    """What of tests cannot work with their spec; files are relative to `folder`."""
+    for name, test in tests.items():
+        here: KeyPath = ("tests", name)
+        yield from _given(spec, (*here, "given"), test.given, folder)
+        yield from _expected(spec, here, test)
+        for place, fault in enumerate(test.faults):
+            yield from _fault(spec, (*here, "faults", place), fault)
+        for place, step in enumerate(test.steps):
+            yield from _given(spec, (*here, "steps", place, "given"), step.given, folder)
+            yield from _expected(spec, (*here, "steps", place), step)
+
+
+def _given(spec: Spec, here: KeyPath, given: Mapping[str, list[Given]], folder: Path) -> Problems:
+    for topic, records in given.items():
+        yield from _topic(spec, (*here, topic), topic)
+        for place, record in enumerate(records):
+            file = record.file
+            if file is not None and not is_file(folder / file):
+                words = f"{file!r} is no file; legal is a path relative to this file"
+                yield (*here, topic, place, "file"), words
+            declared = spec.topics.get(topic)
+            number = None if declared is None else declared.partitions
+            if number is not None and (record.partition or 0) >= number:
+                words = f"{record.partition}; {topic!r} has {number} partitions, from 0"
+                yield (*here, topic, place, "partition"), words
+
+
+def _expected(spec: Spec, here: KeyPath, wanted: Expectations) -> Problems:
+    for topic in wanted.expect:
+        yield from _topic(spec, (*here, "expect", topic), topic)
+    for place, letter in enumerate(wanted.dead_letters or ()):
+        yield from _topic(spec, (*here, "dead_letters", place, "topic"), letter.topic)
+    for place, retried in enumerate(wanted.retries):
+        yield from _topic(spec, (*here, "retries", place, "topic"), retried.topic)
+        yield from _pipeline(spec, (*here, "retries", place, "pipeline"), retried.pipeline)
+    for name, topics in wanted.committed.items():
+        yield from _pipeline(spec, (*here, "committed", name), name)
+        for topic in topics:
+            yield from _topic(spec, (*here, "committed", name, topic), topic)
+    for name in wanted.failed or ():
+        yield from _pipeline(spec, (*here, "failed", name), name)
+
+
+def _fault(spec: Spec, here: KeyPath, fault: Fault) -> Problems:
+    yield from _topic(spec, (*here, "at", "topic"), fault.at.topic)
+
+
+def _topic(spec: Spec, path: KeyPath, topic: str | None) -> Problems:
+    if topic is None:
+        return
+    known = [*topics_of(spec), *_tiers(spec)]
+    sources = [source for pipeline in spec.pipelines.values() for source in pipeline.source]
+    if topic not in known and not reads(sources, topic):
+        yield path, f"the spec does not name topic {topic!r}; {_hint(topic, topics_of(spec))}"
+
+
+def _tiers(spec: Spec) -> Iterator[str]:
+    for name, pipeline in spec.pipelines.items():
+        for tier in range(len(pipeline.retry.topics)):
+            yield retry_topic(spec.group(name), tier)
+
+
+def _pipeline(spec: Spec, path: KeyPath, name: str | None) -> Problems:
+    if name is not None and name not in spec.pipelines:
+        yield path, f"no pipeline is named {name!r}; {_hint(name, spec.pipelines)}"
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path leads to a file."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or no name
+        return False

@@ -10,7 +10,7 @@ from itertools import pairwise
 from math import inf
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from worker.app import Options, dead_letter_topics, load
 from worker.errors import BrokersUnreachable, WorkerError
@@ -27,13 +27,14 @@ from worker.testing.memory import MemoryBroker
 from worker.testing.pool import Seconds
 from worker.testing.process import Process, Stepped
 from worker.testing.replacing import with_resources
-from worker.types import Headers, Message, TopicPartition
+from worker.types import Encoded, Headers, Message, TopicPartition
 
 TICK: Final = 0.005
 """Seconds that pass while a pipeline waits for something of its own process."""
 START_AGAIN_AFTER: Final = 1.0
 """Seconds after which a process starts again that found no broker."""
-WEEK: Final = 7 * 86_400.0
+PATIENCE: Final = 7_200.0
+"""Seconds after which what is not finished never will be, beside the waits of retry topics."""
 
 ANY: Final = At()
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -43,8 +44,16 @@ class NotFinished(WorkerError):
     """There was something to do for longer than it was to take."""
 
 
-Origin = tuple[str, str, int, int]
-"""A pipeline, and where it has read a message first: topic, partition and offset."""
+class Origin(NamedTuple):
+    """A pipeline, and where it has read a message first."""
+
+    pipeline: str
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]@{self.offset} in {self.pipeline}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,7 @@ class Attempt:
     def origin(self) -> Origin:
         """What all attempts of a pipeline for the same message have in common."""
         history = history_of(self.message)
-        return self.pipeline, history.topic, history.partition, history.offset
+        return Origin(self.pipeline, history.topic, history.partition, history.offset)
 
 
 Error = BaseException | type[BaseException]
@@ -148,14 +157,20 @@ class Driver:
 
         A topic that a pattern of the spec matches is made. Raises `LookupError` for others.
         """
-        self._require(topic)
+        known = key.encode() if isinstance(key, str) else key
+        payload = self._encoded(topic, value)
+        return self.write(Encoded(topic, payload, known, headers, partition, timestamp))
+
+    def write(self, record: Encoded) -> Self:
+        """Write a record as it is; raises `LookupError` as `send`."""
+        self._require(record.topic)
         self.broker.append(
-            topic,
-            self._encoded(topic, value),
-            key.encode() if isinstance(key, str) else key,
-            headers=headers,
-            partition=partition,
-            timestamp=timestamp,
+            record.topic,
+            record.value,
+            record.key,
+            headers=record.headers,
+            partition=record.partition,
+            timestamp=record.timestamp,
         )
         return self
 
@@ -177,8 +192,12 @@ class Driver:
             )
         return self
 
-    def run(self, within: float = WEEK) -> Self:
-        """Go on until nothing is left to do; raises `NotFinished` after so many seconds."""
+    def run(self, within: float | None = None) -> Self:
+        """Go on until nothing is left to do; raises `NotFinished` after so many seconds.
+
+        By default after two hours and the waits of all retry topics.
+        """
+        within = self._longest if within is None else within
         deadline = self.clock.monotonic() + within
         while (due := self._take_turns()) < inf:
             if due > deadline:
@@ -313,7 +332,7 @@ class Driver:
         return {state.name: state.failed for state in states if state.failed is not None}
 
     def retries(self, at: At = ANY) -> dict[Origin, list[float]]:
-        """Of each message that was tried again, the seconds between its attempts."""
+        """Of each message that handlers were given, the seconds between its attempts."""
         times: dict[Origin, list[float]] = {}
         for attempt in self.attempts:
             if at.holds(attempt.message):
@@ -321,7 +340,6 @@ class Driver:
         return {
             origin: [after - before for before, after in pairwise(moments)]
             for origin, moments in times.items()
-            if len(moments) > 1
         }
 
     # --- what `Story` tells ---
@@ -395,6 +413,10 @@ class Driver:
         with self.broker.lock:
             group.rebalance()
             self.broker.changed()
+
+    @property
+    def _longest(self) -> float:
+        return PATIENCE + sum(sum(one.retry.topics) for one in self.spec.pipelines.values())
 
     @property
     def _session(self) -> float:

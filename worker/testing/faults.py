@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from worker.flow.later import history_of
-from worker.testing.matching import ANYTHING, holds
+from worker.testing.matching import ANYTHING, equals, holds
+from worker.testing.producer import as_bytes
 from worker.types import Encoded, Message
 
 ALWAYS: Final = sys.maxsize
@@ -29,9 +30,13 @@ class At:
     """
 
     topic: str | None = None
-    key: bytes | None = None
+    key: bytes | str | None = None
     value: Any = ANYTHING
     """What the payload has in it, as `matching.holds` says."""
+    whole: Any = ANYTHING
+    """The payload."""
+    headers: Mapping[str, str | None] = field(default_factory=dict)
+    """Those that it has among others."""
     partition: int | None = None
     offset: int | None = None
 
@@ -39,7 +44,8 @@ class At:
         """Whether a message is meant."""
         origin = history_of(message)
         return (
-            self._holds(origin.topic, message.key, message.value)
+            self.topic in (None, origin.topic)
+            and self.holds_content(message.key, message.value, message.headers)
             and self.partition in (None, origin.partition)
             and self.offset in (None, origin.offset)
         )
@@ -47,16 +53,22 @@ class At:
     def holds_for(self, record: Encoded) -> bool:
         """Whether a record is meant that is to be written, which has no offset yet."""
         return (
-            self._holds(record.topic, record.key, record.value)
+            self.topic in (None, record.topic)
+            and self.holds_content(record.key, record.value, as_bytes(record.headers))
             and self.partition in (None, record.partition)
             and self.offset is None
         )
 
-    def _holds(self, topic: str, key: bytes | None, value: bytes | None) -> bool:
+    def holds_content(
+        self, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]
+    ) -> bool:
+        """Whether a record with these is meant, wherever it is."""
+        wanted = self.key.encode() if isinstance(self.key, str) else self.key
         return (
-            self.topic in (None, topic)
-            and self.key in (None, key)
+            wanted in (None, key)
             and (self.value is ANYTHING or holds(self.value, value))
+            and (self.whole is ANYTHING or equals(self.whole, value))
+            and {*as_bytes([*self.headers.items()])} <= {*headers}
         )
 
 

@@ -1,9 +1,9 @@
-"""Whether a payload is what was expected, or has what was expected in it."""
+"""Whether a payload is what was expected, or has what was expected in it, and what differs."""
 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -12,32 +12,37 @@ import orjson
 ANYTHING: Final = object()
 """Whatever the payload is."""
 
+Difference = tuple[tuple[str | int, ...], str]
+"""Where two values differ, as keys and places, and a sentence."""
+
 
 def equals(wanted: Any, found: bytes | None) -> bool:
-    """Whether a payload is this value: as JSON, as text, or bytes as `{"base64": ...}`."""
-    return wanted is ANYTHING or any(wanted == reading for reading in readings(found))
+    """Whether a payload is this value: JSON, text, or bytes as `{"base64": ...}`."""
+    return any(not any(differences(wanted, one, part=False)) for one in readings(found))
 
 
 def holds(wanted: Any, found: bytes | None) -> bool:
-    """Whether a payload has this in it: the keys of objects that are named, at any depth."""
-    return wanted is ANYTHING or any(is_part(wanted, reading) for reading in readings(found))
+    """Whether a payload has this in it: of objects the keys that are named, at any depth."""
+    return any(not any(differences(wanted, one, part=True)) for one in readings(found))
 
 
-def is_part(wanted: Any, found: Any) -> bool:
-    """Whether a value has in it what is wanted; lists are as long, and a text may be in another."""
-    if isinstance(wanted, Mapping):
-        return isinstance(found, Mapping) and all(
-            key in found and is_part(one, found[key]) for key, one in wanted.items()
-        )
-    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
-        return (
-            isinstance(found, list)
-            and len(found) == len(wanted)
-            and all(map(is_part, wanted, found))
-        )
-    if isinstance(wanted, str) and isinstance(found, str):
-        return wanted in found
-    return bool(wanted == found)
+def differences(wanted: Any, found: Any, *, part: bool) -> Iterator[Difference]:
+    """Where a value differs from what is wanted; with `part` objects and texts may have more."""
+    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
+        for key, one in wanted.items():
+            if key not in found:
+                yield (key,), "is missing"
+                continue
+            yield from _below(key, differences(one, found[key], part=part))
+        for key in () if part else found.keys() - wanted.keys():
+            yield (), f"has {key!r}, too: {shown(found[key])}"
+    elif isinstance(wanted, list) and isinstance(found, list):
+        if len(wanted) != len(found):
+            yield (), f"{len(found)} items instead of {len(wanted)}: {shown(found)}"
+        for place, (one, other) in enumerate(zip(wanted, found, strict=False)):
+            yield from _below(place, differences(one, other, part=part))
+    elif not _is_same(wanted, found, part=part):
+        yield (), f"{shown(found)} instead of {shown(wanted)}"
 
 
 def readings(payload: bytes | None) -> Iterator[Any]:
@@ -50,3 +55,21 @@ def readings(payload: bytes | None) -> Iterator[Any]:
     with suppress(UnicodeDecodeError):
         yield payload.decode()
     yield {"base64": b64encode(payload).decode()}
+
+
+def shown(value: Any) -> str:
+    """A value in one line, as JSON where it can be."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return repr(value)
+
+
+def _is_same(wanted: Any, found: Any, *, part: bool) -> bool:
+    if part and isinstance(wanted, str) and isinstance(found, str):
+        return wanted in found
+    return isinstance(wanted, bool) is isinstance(found, bool) and bool(wanted == found)
+
+
+def _below(key: str | int, found: Iterator[Difference]) -> Iterator[Difference]:
+    return (((key, *path), text) for path, text in found)
