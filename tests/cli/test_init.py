@@ -52,6 +52,13 @@ def test_its_spec_is_valid(made: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "config/order-greetings.yaml: ok\n"), done.stderr
 
 
+def test_the_tests_of_its_spec_pass(made: Path) -> None:
+    done = run(made, "worker", "test")
+
+    assert done.returncode == 0, done.stdout
+    assert "\n3 passed in " in done.stdout
+
+
 def test_its_own_tests_pass(made: Path) -> None:
     done = run(made, "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:cloudcoil")
 

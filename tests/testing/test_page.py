@@ -65,6 +65,29 @@ def test_the_tests_of_the_page_pass(folder: Path, kafka_address: str) -> None:
     assert "skipped" not in done.stdout
 
 
+def block(name: str, command: str) -> str:
+    """The block of commands that begins with this one."""
+    (found,) = re.findall(
+        rf"^```sh\n({command}.*?)^```", PAGE.replace("greetings", name), re.MULTILINE | re.DOTALL
+    )
+    return str(found)
+
+
+def test_the_tests_of_specs_on_the_page_pass(folder: Path, name: str) -> None:
+    done = subprocess.run(
+        ["bash", "-ec", block(name, "worker test")],
+        cwd=folder,
+        env=environment(Kafka("localhost:1")),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"^(\d+) passed in ", done.stdout, re.MULTILINE) == ["3", "1"]
+
+
 @pytest.mark.kafka
 def test_the_commands_of_the_page_do_what_it_says(
     folder: Path, name: str, kafka_address: str
@@ -72,9 +95,7 @@ def test_the_commands_of_the_page_do_what_it_says(
     kafka = Kafka(kafka_address)
     kafka.create(f"{name}.dlq")
     kafka.produce(f"{name}.dlq", [(b"Eve", LETTER, 0)])
-    (script,) = re.findall(
-        r"^```sh\n(.*?)^```", PAGE.replace("greetings", name), re.MULTILINE | re.DOTALL
-    )
+    script = block(name, "worker capture")
 
     done = subprocess.run(
         ["bash", "-c", script],

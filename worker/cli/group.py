@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "topics": "See topics of a cluster, make them and delete them.",
     "groups": "See consumer groups and their lag, and reset their offsets.",
     "validate": "Check specs and files of tests.",
+    "test": "Run the tests of specs, with the real engine and handlers, and no broker.",
     "schema": "Print the JSON Schema of the spec.",
     "graph": "Draw the topics and pipelines of a spec.",
     "monitoring": "Print the Grafana dashboard or the Prometheus alert rules.",

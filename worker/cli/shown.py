@@ -10,6 +10,7 @@ import click
 
 from worker.cli.options import Output
 from worker.spec import as_yaml
+from worker.types import Problem
 
 LONGEST: Final = 2_000
 """Characters of a payload, a key or a header that are shown to people."""
@@ -41,6 +42,17 @@ def readable(value: bytes | None) -> str | None:
     if len(text) <= LONGEST:
         return text
     return f"{text[:LONGEST]}... ({len(value):,} bytes; all with --output json)"
+
+
+def value_of_problem(problem: Problem) -> dict[str, Any]:
+    """Something that is wrong in a file, for programs."""
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "path": problem.path,
+        "message": problem.text,
+    }
 
 
 def print_value(value: Any, output: Output) -> None:

@@ -9,14 +9,13 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import click
 
 from worker import app
 from worker.cli.exit_codes import BAD_CONFIGURATION, OK
 from worker.cli.options import SETTINGS, Output, output_option, path_option
-from worker.cli.shown import print_value
+from worker.cli.shown import print_value, value_of_problem
 from worker.errors import BadConfiguration
 from worker.spec import check, in_order
 from worker.types import Problem
@@ -46,7 +45,7 @@ def command(files: tuple[Path, ...], path: tuple[Path, ...], output: Output) -> 
     folders = [str(folder) for folder in path]
     found = _problems(files[0], folders) if len(files) == 1 else _problems_apart(files, folders)
     if output != "table":
-        print_value([_value_of(problem) for problem in found], output)
+        print_value([*map(value_of_problem, found)], output)
         sys.exit(BAD_CONFIGURATION if found else OK)
     wrong = {problem.file for problem in found}
     for file in files:
@@ -54,16 +53,6 @@ def command(files: tuple[Path, ...], path: tuple[Path, ...], output: Output) -> 
             click.echo(f"{file}: ok")
     if found:
         raise BadConfiguration(found)
-
-
-def _value_of(problem: Problem) -> dict[str, Any]:
-    return {
-        "file": problem.file,
-        "line": problem.line,
-        "column": problem.column,
-        "path": problem.path,
-        "message": problem.text,
-    }
 
 
 def _problems(file: Path, folders: Sequence[str]) -> list[Problem]:

@@ -17,6 +17,7 @@ _NAME: Final = re.compile(r"[a-z](-?[a-z0-9]){0,49}")
 _FILES: Final = {
     "README.md": "README.md",
     "config/@name@.yaml": "spec.yaml",
+    "config/@name@.test.yaml": "tests.yaml",
     "handlers/__init__.py": None,
     "handlers/@module@.py": "handlers.py.txt",
     "tests/test_@module@.py": "test.py.txt",
