@@ -86,6 +86,16 @@ def test_variables_say_it_where_the_command_line_does_not(tmp_path: Path) -> Non
     assert called("--brokers", "one:9092", WORKER_SPEC="gone.yaml")["spec"] == ""
 
 
+def test_what_a_client_refuses_is_told_with_its_place_in_the_spec(tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_text("no certificate")
+    security = f'"nowhere.invalid:1", security: {{protocol: SSL, ca: "{ca}"}}'
+    file = shop(tmp_path, SPEC.replace('"nowhere.invalid:1"', security))
+
+    with pytest.raises(BadConfiguration, match=r"shop\.yaml:3:\d+: kafka\.security\.ca: no client"):
+        called("--spec", file)
+
+
 def test_the_file_of_a_spec_has_to_be_there() -> None:
     assert "'--spec'" in refused("--spec", "gone.yaml")
     assert "File 'gone.yaml' does not exist" in refused(WORKER_SPEC="gone.yaml")

@@ -14,9 +14,11 @@ from pydantic import ValidationError
 from worker.cli.opening import opened
 from worker.cli.options import is_said
 from worker.errors import TopicNotFound
+from worker.kafka.admin import KafkaAdmin
 from worker.kafka.client import Kafka
 from worker.operate.missing import not_there
 from worker.settings import KafkaSettings, Spec
+from worker.spec import Document
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _TEXT: Final = click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True)
@@ -148,7 +150,13 @@ def _target(spec: Path | None, brokers: str | None, security: dict[str, Any]) ->
         raise click.UsageError("say which cluster: give --spec FILE or --brokers HOST:PORT,...")
     _refuse_security()
     _require_file(spec)
-    return opened(spec, lambda document: Target(document.spec))
+    return opened(spec, _of_spec)
+
+
+def _of_spec(document: Document) -> Target:
+    """The cluster of a spec, once a client was made: what that refuses is a mistake of the spec."""
+    KafkaAdmin(document.spec.kafka)
+    return Target(document.spec)
 
 
 def _chosen(spec: Path, brokers: str) -> tuple[Path | None, str | None]:
