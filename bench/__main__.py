@@ -26,6 +26,7 @@ from bench import (
     report,
     scrape,
     sending,
+    spectests,
     throughput,
     waiting,
     watched,
@@ -86,6 +87,7 @@ MODES: dict[str, Mode] = {
     "watched": lambda brokers, options: [
         watched.measure(brokers, options.records, options.repeats, options.limit)
     ],
+    "tests": lambda _brokers, options: [spectests.measure(options.repeats)],
     "send": lambda brokers, options: [sending.measure(brokers, options.records, options.repeats)],
 }
 
@@ -132,8 +134,8 @@ def parser() -> argparse.ArgumentParser:
         "--records",
         type=_number,
         default=1_000_000,
-        help="of each but latency, memory, lanes, plugin, scrape, idle, probes; those that wait, "
-        "for waiting (1,000,000)",
+        help="of each but latency, memory, lanes, plugin, scrape, idle, probes, tests; those that "
+        "wait, for waiting (1,000,000)",
     )
     add("--repeats", type=_number, default=3, help="of everything, in turn (3)")
     add("--limit", type=_number, default=20, help="seconds of steady rate for slow systems (20)")

@@ -91,6 +91,11 @@ class PipelineLoop:
         self._stopping.set()
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to end."""
+        return self._stopping.is_set()
+
+    @property
     def due(self) -> float:
         """When the next step has something to do, as `Runner.due`; for who takes the steps."""
         if self._stopping.is_set():

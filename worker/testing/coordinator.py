@@ -64,6 +64,8 @@ class Coordinator:
 
     def expire(self) -> None:
         """Abort the transactions whose time is over, and shut their producers out."""
+        if not self._open:
+            return
         now = self._clock.monotonic()
         late = [one for one, transaction in self._open.items() if transaction.deadline <= now]
         for producer in late:

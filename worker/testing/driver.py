@@ -365,18 +365,17 @@ class Driver:
         return [one for process in self.processes for one in process.pipelines]
 
     def _take_turns(self) -> float:
-        """Step all pipelines until that changes nothing; returns when there is more to do."""
-        before = None
-        while before != (before := self._so_far):
+        """Step pipelines until that changes nothing; returns when there is more to do."""
+        while any(one.is_ready for one in self._pipelines):
             for process in list(self.processes):
                 self._step(process)
         now = self.clock.monotonic()
-        due = min(self.clock.due, self.broker.transactions.due, *self._dues)
+        due = min([self.clock.due, self.broker.transactions.due, *self._dues])
         return due if due > now else now + TICK
 
     def _step(self, process: Process) -> None:
         for one in process.pipelines:
-            if process.alive and not one.loop.ended:
+            if process.alive and one.is_ready:
                 self.clock.begin_step()
                 one.step()
         if not process.alive:
@@ -385,18 +384,7 @@ class Driver:
 
     @property
     def _dues(self) -> list[float]:
-        return [one.due for one in self._pipelines] or [inf]
-
-    @property
-    def _so_far(self) -> tuple[float, ...]:
-        """What grows with everything that is done."""
-        pipelines = self._pipelines
-        return (
-            self.clock.monotonic(),
-            self.broker.changes,
-            sum(one.traffic for one in pipelines),
-            sum(consumer.totals().messages_received for consumer in self.broker.consumers),
-        )
+        return [one.due for one in self._pipelines if not one.loop.ended]
 
     def _go_to(self, moment: float) -> None:
         self.clock.advance(moment - self.clock.monotonic())

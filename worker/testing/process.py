@@ -24,20 +24,48 @@ class Stepped:
     """A pipeline whose steps somebody takes."""
 
     def __init__(
-        self, loop: PipelineLoop, pools: Sequence[InlinePool], broker: MemoryBroker
+        self,
+        loop: PipelineLoop,
+        pools: Sequence[InlinePool],
+        broker: MemoryBroker,
+        clients: MemoryClients,
     ) -> None:
         self.loop = loop
+        self.due = -inf
+        """When a step has something to do, if nothing happens before; infinite once it ended."""
         self._pools = pools
         """Its own first."""
         self._broker = broker
+        self._clients = clients
         self._seen = -1
         """How much had changed in the cluster when it last looked what others have committed."""
+        self._after = self._so_far
+        """What had been done after its last step."""
+        self._did_something = True
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a step may do something that the last one has not."""
+        if self.loop.ended:
+            return False
+        now, changes, *_ = self._so_far
+        return (
+            self._did_something
+            or changes != self._after[1]
+            or self.loop.is_stopping
+            or self.due <= now != self._after[0]
+        )
 
     def step(self) -> None:
         """Take the next step."""
-        if self.loop.looks_at <= self._broker.clock.monotonic():
+        before = self._so_far
+        if self.loop.looks_at <= before[0]:
             self._seen = self._broker.changes
         next(self._pools[0].steps, None)
+        self._after = self._so_far
+        self._did_something = self._after != before
+        if not self._did_something:
+            self.due = self._next_due()
 
     def close(self) -> None:
         """Take no further step, whatever is in flight."""
@@ -45,18 +73,22 @@ class Stepped:
         if isinstance(steps, Generator):
             steps.close()
 
-    @property
-    def due(self) -> float:
-        """When a step has something to do, if nothing happens before; infinite once it ended."""
+    def _next_due(self) -> float:
         if self.loop.ended:
             return inf
         looks_at = self.loop.looks_at if self._seen != self._broker.changes else inf
         return min(self.loop.due, looks_at, *(pool.due for pool in self._pools))
 
     @property
-    def traffic(self) -> int:
-        """How many runs have gone to its handlers, and have come back."""
-        return sum(pool.traffic for pool in self._pools)
+    def _so_far(self) -> tuple[float, int, int, int]:
+        """What grows with all that is done: time, changes of the cluster, runs, messages read."""
+        member = self._clients.members.get(self.loop.job.group)
+        return (
+            self._broker.clock.monotonic(),
+            self._broker.changes,
+            sum(pool.traffic for pool in self._pools),
+            0 if member is None else member.totals().messages_received,
+        )
 
 
 class Killed(BaseException):
@@ -114,7 +146,9 @@ class Process:
         loops = self._assembly.pipelines(self._resources)
         for loop in loops:
             loop.start()
-        self.pipelines = [Stepped(loop, self._pools.made[loop.job.name], broker) for loop in loops]
+        self.pipelines = [
+            Stepped(loop, self._pools.made[loop.job.name], broker, self.clients) for loop in loops
+        ]
 
     def begins(self, pipeline: str, messages: Sequence[Message]) -> None:
         """See `Watcher`."""
