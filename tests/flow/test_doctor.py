@@ -233,6 +233,19 @@ def test_slow_is_not_hanging(seconds: float, mean: float | None) -> None:
     assert "hanging" not in {one.code for one in findings(facts(401, 0, working=working))}
 
 
+def test_with_a_timeout_a_handler_inside_it_does_not_hang_and_its_partition_is_not_hot() -> None:
+    working = Working(standing=(HUNG._replace(seconds=240.0),), mean=0.001, p99=0.01)
+
+    assert (
+        findings(
+            facts(
+                401, 0, 0, working=working, timeout="10m", drain_timeout="11m", revoke_timeout="11m"
+            )
+        )
+        == []
+    )
+
+
 def test_beside_a_hanging_message_other_partitions_are_judged_as_ever() -> None:
     working = replace(BUSY, standing=(HUNG,))
 

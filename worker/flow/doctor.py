@@ -285,7 +285,7 @@ def _hanging(facts: Facts) -> Iterator[Finding]:
             f"{len(working.overrunning)} messages, such as {working.overrunning[0]}",
             "give what the handler calls a time-out of its own that is shorter",
         )
-    elif facts.standing:
+    elif facts.standing and facts.settings.timeout is None:
         first = max(facts.standing, key=lambda one: one.seconds)
         lag = sum(
             facts.sources[one.source].lag for one in facts.standing if one.source in facts.sources
