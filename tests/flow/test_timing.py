@@ -60,7 +60,7 @@ def test_every_moment_is_part_of_the_stage_that_ends_with_it() -> None:
     laps.end("commit")
     laps.end("handler")
 
-    assert spent(seconds) == {"handler": 5.0, "commit": 0.5}
+    assert spent_on(seconds) == {"handler": 5.0, "commit": 0.5}
     assert set(seconds) == set(STAGES)
 
 
@@ -73,18 +73,34 @@ def test_what_is_within_a_stage_is_part_of_another() -> None:
         pass
     laps.end("produce")
 
-    assert spent(seconds) == {"commit": 3.0, "produce": 3.0}
+    assert spent_on(seconds) == {"commit": 3.0, "produce": 3.0}
+
+
+def handled(*laps: tuple[float, int]) -> dict[str, float]:
+    """Where the time goes of laps of so many seconds in which so many runs came back.
+
+    Of each 4 s of the run that was measured 3 s were decoding.
+    """
+    seconds, now = stages(), [0.0]
+    found = Laps(seconds, lambda: now[0])
+    found.measured(3.0, 4.0)
+    found.end_handling(1)
+    for spent, runs in laps:
+        now[0] += spent
+        found.end_handling(runs)
+    return spent_on(seconds)
 
 
 def test_of_what_is_handled_decoding_has_its_share() -> None:
-    now = iter([10.0, 14.0])
-    seconds = stages()
-    laps = Laps(seconds, lambda: next(now))
+    assert handled((4.0, 1), (4.0, 1)) == {"decode": 6.0, "handler": 2.0}
+    assert handled((8.0, 2)) == {"decode": 6.0, "handler": 2.0}
+    assert handled((2.0, 0), (2.0, 1)) == {"decode": 3.0, "handler": 1.0}
 
-    laps.decoding = 0.25
-    laps.end_handling()
 
-    assert spent(seconds) == {"decode": 1.0, "handler": 3.0}
+def test_decoding_takes_no_longer_in_a_run_whose_handler_takes_longer() -> None:
+    waiting = [(1.0, 0)] * 59
+
+    assert handled(*waiting, (1.0, 1), (4.0, 1)) == {"decode": 6.0, "handler": 58.0}
 
 
 def test_a_function_that_is_timed_does_what_it_does() -> None:
@@ -98,5 +114,5 @@ def test_a_function_that_is_timed_does_what_it_does() -> None:
     assert timed.seconds > first > 0.0
 
 
-def spent(seconds: Mapping[str, float]) -> dict[str, float]:
+def spent_on(seconds: Mapping[str, float]) -> dict[str, float]:
     return {stage: one for stage, one in seconds.items() if one}

@@ -556,9 +556,9 @@ class Runner:
         collected = self._pool.collect(timeout)
         if self._apart.is_open:
             collected += self._collect_apart()
-        self._laps.end_handling()
         if collected:
             self._note_times(collected)
+        self._laps.end_handling(len(collected))
         for finished in collected:
             self._note_back(finished.run)
         for finished in collected if self.settlement.careful else together(collected):
@@ -572,7 +572,7 @@ class Runner:
                 number = len(one.outcomes)
                 self.counts.handling.note(one.seconds / number, number * every)
             if one.run.decoding is not None and one.seconds:
-                self._laps.decoding = min(1.0, one.run.decoding / one.seconds)
+                self._laps.measured(one.run.decoding, one.seconds)
 
     def _note_back(self, run: Run) -> None:
         source = run.partition.source

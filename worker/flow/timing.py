@@ -62,8 +62,12 @@ class Laps:
     def __init__(
         self, seconds: dict[str, float], clock: Callable[[], float] = perf_counter
     ) -> None:
-        self.decoding = 0.0
-        """The share of decoding in what is handled, as last seen."""
+        self._share = 0.0
+        """Of decoding in the run that was measured last."""
+        self._most = 0.0
+        """Seconds that its decoding took: no other is taken to be decoded for longer."""
+        self._left = 0.0
+        """Of these, what the run that comes back next may still take."""
         self._seconds = seconds
         self._clock = clock
         self._since = clock()
@@ -74,12 +78,20 @@ class Laps:
         self._seconds[stage] += now - self._since
         self._since = now
 
-    def end_handling(self) -> None:
-        """The same of messages that were decoded and handled."""
+    def measured(self, decoding: float, seconds: float) -> None:
+        """Of a run that took so many `seconds`, decoding took its part."""
+        self._share, self._most = min(1.0, decoding / seconds), decoding
+
+    def end_handling(self, runs: int) -> None:
+        """The same of messages that were decoded and handled; so many runs have come back."""
         now = self._clock()
         spent, self._since = now - self._since, now
-        self._seconds["decode"] += spent * self.decoding
-        self._seconds["handler"] += spent * (1.0 - self.decoding)
+        if runs:
+            self._left += self._most * (runs - 1)
+        decoding = min(spent * self._share, self._left)
+        self._left = self._most if runs else self._left - decoding
+        self._seconds["decode"] += decoding
+        self._seconds["handler"] += spent - decoding
 
     @contextmanager
     def within(self, stage: Stage) -> Iterator[None]:

@@ -292,7 +292,8 @@ TABLE: Final = (
         "Where the time of the pipeline's loop goes: `poll`, `decode`, `handler` (waiting for "
         "handlers and encoding included), `produce` (waiting for room and acknowledgements "
         "included), `commit`, `waiting` for messages, and `other`. Decoding is measured of one run "
-        "in sixteen.",
+        "in sixteen; the others are taken to be like the last of these, and none to be decoded for "
+        "longer.",
         lambda pipeline: pipeline.counts.stages,
     ),
     count(
