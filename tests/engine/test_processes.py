@@ -357,6 +357,15 @@ def test_a_message_that_takes_too_long_is_not_tried_again(tmp_path: Path) -> Non
     assert [reason for _, reason, _ in running.letters()] == ["timeout"]
 
 
+def test_the_time_of_a_message_that_took_too_long_counts_as_that_of_its_handler() -> None:
+    with Running("risky", {"n": 0, "do": "hang"}, timeout=0.2) as running:
+        running.until_through(1)
+
+    handling = running.loop.state.counts.handling
+    assert handling.count == 1
+    assert handling.seconds > 0.2
+
+
 def test_a_process_that_is_killed_between_two_messages_is_replaced_and_no_message_blamed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -27,11 +27,15 @@ LAST_WORDS: Final = 2.0
 class Gone(Exception):
     """A hand has ended by itself, or was ended since a message took too long."""
 
-    def __init__(self, failure: Failure, at: int | None, *, certain: bool = False) -> None:
+    def __init__(
+        self, failure: Failure, at: int | None, seconds: float, *, certain: bool = False
+    ) -> None:
         super().__init__(failure.text)
         self.failure = failure
         self.at = at
         """Which of its messages it was at; None if it was at none."""
+        self.seconds = seconds
+        """For how long."""
         self.certain = certain
         """Whether it would not be otherwise another time."""
 
@@ -163,19 +167,21 @@ class Hand:
 
     def _end_if_late(self) -> None:
         at, begun = self._place
-        if self._timeout is None or at == NOWHERE or monotonic() - begun <= self._timeout:
+        seconds = monotonic() - begun
+        if self._timeout is None or at == NOWHERE or seconds <= self._timeout:
             return
         self._kill()
         if [at, begun] == list(self._place):
-            raise Gone(too_late(self._timeout), int(at), certain=True)
+            raise Gone(too_late(self._timeout), int(at), seconds, certain=True)
         raise self._gone()
 
     def _gone(self) -> Gone:
+        seen = monotonic()
         self._process.join(LAST_WORDS)
         self._kill()
-        at = self._place[0]
+        at, begun = self._place
         code = self._process.exitcode or 0
-        return Gone(crashed(code), None if at == NOWHERE else int(at))
+        return Gone(crashed(code), None if at == NOWHERE else int(at), seen - begun)
 
     def _kill(self) -> None:
         self._process.kill()

@@ -137,9 +137,11 @@ class ProcessPool:
             places = _places(run, messages)
             fate = self._suspects.fate(places[0])
             if fate is not None:
-                again = is_retried(self._retry, fate.reason, TimeoutError)
-                away = is_away(self._breaker, fate.reason, TimeoutError)
-                self._done.append(Finished(run, [Failed(fate, again, away=away)]))
+                failure, seconds = fate
+                again = is_retried(self._retry, failure.reason, TimeoutError)
+                away = is_away(self._breaker, failure.reason, TimeoutError)
+                failed = Failed(failure, again, away=away)
+                self._done.append(Finished(run, [failed], seconds=seconds))
                 return
             messages = messages[: self._suspects.together(places)]
         follows, source = self._observer.follows, run.partition.source
@@ -194,7 +196,7 @@ class ProcessPool:
             return
         at_hand = messages if self._is_batch else messages[gone.at : gone.at + 1]
         places = _places(run, at_hand)
-        self._suspects.blame(places, gone.failure, certain=gone.certain)
+        self._suspects.blame(places, gone.failure, gone.seconds, certain=gone.certain)
         where = place_of(Message(at_hand[0]))
         log.warning("%s: a process was at %s@%d: %s", self._name, *places[0], gone, extra=where)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from worker.types import Failure, TopicPartition
 
@@ -11,34 +12,50 @@ Place = tuple[TopicPartition, int]
 """A message: its partition and its offset."""
 
 
+class Fate(NamedTuple):
+    """What a message dies of, None if it may not be to blame, and what it has taken."""
+
+    failure: Failure | None
+    seconds: float = 0.0
+    """In all processes that have ended during it."""
+
+
 class Suspects:
     """A suspect goes to a process alone; when that ends as well, the message dies of it."""
 
     def __init__(self) -> None:
-        self._fates: dict[Place, Failure | None] = {}
-        """None while a suspect has not been tried alone."""
+        self._fates: dict[Place, Fate] = {}
+        """Without a failure while a suspect has not been tried alone."""
 
     def __len__(self) -> int:
         """How many there are."""
         return len(self._fates)
 
-    def blame(self, places: Sequence[Place], failure: Failure, *, certain: bool) -> None:
-        """A process has ended during one of these; `certain` if that need not be tried again."""
+    def blame(
+        self, places: Sequence[Place], failure: Failure, seconds: float, *, certain: bool
+    ) -> None:
+        """A process has ended during one of these, after so long, of which all have equal shares.
+
+        `certain` if that need not be tried again.
+        """
         for place in places:
             is_guilty = place in self._fates or (certain and len(places) == 1)
-            self._fates[place] = failure if is_guilty else None
+            before = self._fates.get(place, Fate(None)).seconds
+            taken = before + seconds / len(places)
+            self._fates[place] = Fate(failure if is_guilty else None, taken)
 
     def acquit(self, places: Sequence[Place]) -> None:
         """These were handled."""
         for place in places:
             self._fates.pop(place, None)
 
-    def fate(self, place: Place) -> Failure | None:
-        """What this message dies of; asked once, then it is forgotten."""
-        failure = self._fates.get(place)
-        if failure is not None:
-            del self._fates[place]
-        return failure
+    def fate(self, place: Place) -> tuple[Failure, float] | None:
+        """What this message dies of, and its seconds; asked once, then it is forgotten."""
+        failure, seconds = self._fates.get(place, Fate(None))
+        if failure is None:
+            return None
+        del self._fates[place]
+        return failure, seconds
 
     def together(self, places: Sequence[Place]) -> int:
         """How many of the first of these go to a process together: up to the next suspect."""
