@@ -118,9 +118,11 @@ def test_results_dead_letters_and_offsets_are_of_one_transaction(*, is_done: boo
     assert before == ([], [], 0)
     found = rig.values(), len(letters(rig)), rig.committed()
     assert found == ((["2", "2", "1"], 1, 4) if is_done else ([], 0, 0))
+    assert [one.count for one in rig.groups.latest_first()] == ([1] if is_done else [])
     later(rig, 60)
     commit(rig)
     assert (rig.values(), len(letters(rig)), rig.committed()) == (["2", "2", "1"], 1, 4)
+    assert [one.count for one in rig.groups.latest_first()] == [1], "each dead letter once"
 
 
 def test_what_is_finished_above_a_hanging_message_is_committed_with_its_results() -> None:

@@ -329,6 +329,21 @@ def test_a_dead_letter_that_is_refused_holds_the_offset() -> None:
     assert rig.committed() in (None, 0)
 
 
+def test_no_message_is_called_dead_lettered_whose_dead_letter_is_refused() -> None:
+    broker = MemoryBroker(ManualClock())
+    broker.create("dlq", 1, max_message_bytes=10)
+    rig = Rig(choosy, {"dead_letter": "dlq"}, broker)
+    rig.send("5")
+
+    for _ in range(3):
+        rig.step()
+        rig.clock.advance(60)
+
+    assert rig.counts.rewinds > 1
+    assert rig.groups.latest_first() == ()
+    assert not rig.runner.settlement.failures
+
+
 def test_the_pipeline_is_ready_again_when_what_was_read_again_is_finished_without_records() -> None:
     payloads: list[Any] = []
 

@@ -10,7 +10,19 @@ from worker.engine.partition import Partition
 from worker.flow.fence import Lane
 from worker.flow.offsets import Ranges
 from worker.ports import Sends
-from worker.types import DeadLetter, Done, Encoded, RawMessage, RetryLater, Settled
+from worker.types import (
+    DeadLetter,
+    Done,
+    Encoded,
+    Failure,
+    Message,
+    RawMessage,
+    RetryLater,
+    Settled,
+)
+
+Elsewhere = tuple[str, Message, Failure | None]
+"""What becomes of a message that has no result, and why: None where it follows others."""
 
 
 @dataclass(slots=True)
@@ -32,6 +44,8 @@ class Chunk:
     outcomes: Sequence[Settled] = ()
     moved: Sequence[Lane | None] = ()
     """The lanes of messages whose records go to retry topics; what else there is are results."""
+    elsewhere: Sequence[Elsewhere] = ()
+    """Its messages that go to other topics, which is told when it is durable."""
     fences: Chunk | None = None
     """Records that have to be durable before those of this chunk are sent."""
     sends: Sends | None = None

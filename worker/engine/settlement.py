@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeGuard
 
-from worker.engine.chunk import Chunk
+from worker.engine.chunk import Chunk, Elsewhere
 from worker.engine.job import Job
 from worker.engine.moves import Moves
 from worker.engine.partition import Partition, Run
@@ -139,6 +139,11 @@ class Settlement:
                 chunk.partition.fences.stored(lane)
         for reason, number in chunk.dead_letters.items():
             _count(self._counts.dead_lettered, reason, number)
+        for became, message, why in chunk.elsewhere:
+            if why is None:
+                self._counts.followed += 1
+            else:
+                self._note(became, message, why)
         if self._condemned:
             for start, end in chunk.ranges:
                 self._condemned.forget(chunk.partition.source, start, end)
@@ -238,6 +243,7 @@ class Settlement:
         settled, handled, filtered = 0, 0, 0
         records: list[Encoded] = []
         moved: list[RetryLater] = []
+        elsewhere: list[Elsewhere] = []
         dead_letters: Counter[str] = Counter()
         stop = None
         for outcome in outcomes:
@@ -252,8 +258,10 @@ class Settlement:
                 case RetryLater():
                     records.append(outcome.record)
                     moved.append(outcome)
-                    self._note_moved(Message(messages[settled]), outcome)
+                    became = f"moved to {outcome.record.topic}"
+                    elsewhere.append((became, Message(messages[settled]), outcome.failure))
                 case DeadLetter(failure):
+                    elsewhere.append(("dead-lettered", Message(messages[settled]), failure))
                     records.append(self._dead_letter(partition, messages[settled], failure))
                     dead_letters[failure.reason] += 1
                 case Skip(failure):
@@ -266,6 +274,7 @@ class Settlement:
         self._counts.handled += handled
         self._counts.filtered += filtered
         chunk = self._chunk(partition, messages[:settled], outcomes, records, dead_letters)
+        chunk.elsewhere = elsewhere
         if moved:
             chunk.moved = [one.lane for one in moved]
             chunk.fence(self._moves.fences(partition, moved))
@@ -295,13 +304,11 @@ class Settlement:
         return left
 
     def _dead_letter(self, partition: Partition, raw: RawMessage, failure: Failure) -> Encoded:
-        message = Message(raw)
-        self._note("dead-lettered", message, failure)
         target = self._settings.dead_letter
         assert target is not None  # noqa: S101 - `decide` gives dead letters only with a topic
         topic = topic_of(target, failure)
         return dead_letter(
-            message,
+            Message(raw),
             failure,
             self._origin,
             target,
@@ -310,12 +317,6 @@ class Settlement:
             tried=partition.attempts[raw.offset()],
             extra=self._observer.headers_moved(raw),
         )
-
-    def _note_moved(self, message: Message, moved: RetryLater) -> None:
-        if moved.failure is None:
-            self._counts.followed += 1
-        else:
-            self._note(f"moved to {moved.record.topic}", message, moved.failure)
 
     def _note(self, what: str, message: Message, failure: Failure) -> None:
         why = f"{what}: {text_of(failure)}"
