@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.testing.driving import numbers, of, one, options
+from tests.testing.driving import TOP, numbers, of, one, options
 from worker.errors import Reject, Retry
+from worker.spec import load
 from worker.testing import ALWAYS, At, Driver, NotFinished
 from worker.testing.group import Member
 from worker.types import Message, TopicPartition
@@ -267,3 +268,36 @@ def test_a_message_knows_its_attempts_wherever_it_waits(tmp_path: Path) -> None:
         send(driver, 1).run()
 
     assert [message.topic for message in seen] == ["source"] * 3 + ["test.one.retry.0"]
+
+
+def test_results_may_have_the_time_of_a_message_that_was_written_today(tmp_path: Path) -> None:
+    today = 1_795_900_000_000
+    with Driver(one(tmp_path, "timestamps: source"), options()) as driver:
+        driver.send("source", {"n": 1}, timestamp=today).run()
+
+        assert [message.timestamp for message in driver.topic("target")] == [today]
+
+
+def test_records_for_a_topic_that_was_deleted_are_given_up_when_their_time_is_over(
+    tmp_path: Path,
+) -> None:
+    with Driver(one(tmp_path), options()) as driver:
+        driver.broker.delete("target")
+        send(driver, 1).run()
+
+        first, second = [attempt.at for attempt in driver.attempts]
+        assert second - first >= 30.0
+        assert driver.values("target") == [{"n": 0}], "the worker has made it again"
+
+
+def test_groups_are_led_as_the_spec_says_and_know_an_instance(tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    kafka = "kafka: {brokers: localhost:1, group: {rebalance: range}}"
+    pipelines = "pipelines:\n  one: {from: source, handler: handler, instance: first}\n"
+    file.write_text(TOP.replace("kafka: {brokers: localhost:1}", kafka) + pipelines)
+
+    with Driver(load(file, {}), options()) as driver:
+        group = driver.broker.group("test.one")
+
+        assert group.is_eager
+        assert group.has_instance("test.one.first")

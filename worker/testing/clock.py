@@ -39,6 +39,10 @@ class ManualClock(Clock):
             raise ValueError(f"time cannot go back by {-seconds} s: give seconds >= 0")
         self._passed += seconds
 
+    def reach(self, time: float) -> None:
+        """Let it be no earlier than so many seconds since 1970; nothing takes long by that."""
+        self._start = max(self._start, time - self._passed)
+
     def wait(self, deadline: float) -> bool:  # noqa: ARG002
         """Wait for others; never, since nothing happens meanwhile: False, as if time were over."""
         return False

@@ -155,7 +155,8 @@ class Driver:
     ) -> Self:
         """Write a record; a value that is no bytes is encoded as pipelines that read it decode it.
 
-        A topic that a pattern of the spec matches is made. Raises `LookupError` for others.
+        It is no earlier then than its timestamp says. A topic that a pattern of the spec matches is
+        made. Raises `LookupError` for others.
         """
         known = key.encode() if isinstance(key, str) else key
         payload = self._encoded(topic, value)
@@ -164,6 +165,8 @@ class Driver:
     def write(self, record: Encoded) -> Self:
         """Write a record as it is; raises `LookupError` as `send`."""
         self._require(record.topic)
+        if record.timestamp is not None:
+            self.clock.reach(record.timestamp / 1000)
         self.broker.append(
             record.topic,
             record.value,
@@ -370,7 +373,7 @@ class Driver:
             for process in list(self.processes):
                 self._step(process)
         now = self.clock.monotonic()
-        due = min([self.clock.due, self.broker.transactions.due, *self._dues])
+        due = min([self.clock.due, self.broker.due, *self._dues])
         return due if due > now else now + TICK
 
     def _step(self, process: Process) -> None:
@@ -388,7 +391,7 @@ class Driver:
 
     def _go_to(self, moment: float) -> None:
         self.clock.advance(moment - self.clock.monotonic())
-        if self.broker.transactions.due <= moment:
+        if self.broker.due <= moment:
             with self.broker.lock:
                 self.broker.transactions.expire()
                 self.broker.changed()

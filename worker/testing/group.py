@@ -98,6 +98,10 @@ class Group:
         """Whether the group has this member, be it that it lives no more."""
         return member in self._members
 
+    def has_instance(self, instance: str | None) -> bool:
+        """Whether a member has this instance, be it that it is closed."""
+        return any(member.instance == instance for member in self._members)
+
     def leave(self, member: Member) -> None:
         """Remove a member and free what it owns."""
         self._members.remove(member)

@@ -144,6 +144,12 @@ class MemoryBroker(Cluster):
         with self.lock:
             self.group(group).committed[source] = Commit(offset, metadata)
 
+    @property
+    def due(self) -> float:
+        """When time is over for a transaction, or a record on its way; infinite without any."""
+        producers = [*self.producers, *self.transactionals]
+        return min([self.transactions.due, *(one.due for one in producers)])
+
     # --- faults ---
 
     def stop(self) -> None:

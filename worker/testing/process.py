@@ -123,7 +123,7 @@ class Process:
     ) -> None:
         self.alive = True
         self._story = story
-        self.clients = MemoryClients(broker, name)
+        self.clients = MemoryClients(broker, name, document.spec.kafka)
 
         def pools(loop: LoopThread, _topics: KnownTopics) -> InlinePools:
             self._pools = InlinePools(loop, clock, seconds)

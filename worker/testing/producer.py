@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from math import inf
 from typing import Final
 
 from worker.errors import ClientError, ClientFatal, QueueFull
 from worker.ports import OnFailed, OnStored
 from worker.settings import ProducerSettings
-from worker.testing.batch import record_size, refusals
+from worker.testing.batch import OVERHEAD, record_size, refusals
 from worker.testing.cluster import Cluster, Topic
 from worker.testing.log import Log
 from worker.types import (
@@ -147,6 +148,11 @@ class MemoryProducer:
             if served or not self._cluster.wait(seen, deadline):
                 return served
 
+    @property
+    def due(self) -> float:
+        """When the first record that waits is given up; infinite while none does."""
+        return self._queue[0].deadline if self._queue else inf
+
     def totals(self) -> ClientTotals:
         """Count what was sent so far."""
         return ClientTotals(
@@ -271,14 +277,14 @@ class MemoryProducer:
 
     def _batches(self, those: Sequence[Queued]) -> Iterator[list[Queued]]:
         batch: list[Queued] = []
-        size = 0
+        size = OVERHEAD
         for one in those:
-            grown = size + record_size(one.record, len(batch), 0)
-            if batch and (len(batch) == self._batch_records or grown > self._batch_bytes):
+            more = record_size(one.record, len(batch), 0)
+            if batch and (len(batch) == self._batch_records or size + more > self._batch_bytes):
                 yield batch
-                batch, grown = [], record_size(one.record, 0, 0)
+                batch, size = [], OVERHEAD
             batch.append(one)
-            size = grown
+            size += more
         yield batch
 
     def _deliver(self, source: TopicPartition, batch: Sequence[Queued]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from worker.errors import ClientFatal
-from worker.settings import Pipeline
+from worker.settings import KafkaSettings, Pipeline, ProducerSettings
 from worker.testing.consumer import MemoryConsumer
 from worker.testing.memory import MemoryAdmin, MemoryBroker
-from worker.testing.producer import MemoryProducer
+from worker.testing.producer import BATCH_BYTES, MemoryProducer
 from worker.testing.table import MemoryTable
 from worker.testing.transactional import MemoryTransactional
 
@@ -16,7 +16,7 @@ from worker.testing.transactional import MemoryTransactional
 class MemoryClients:
     """Implements `ports.ClientSupplier`, for a process of this name, which may be killed."""
 
-    def __init__(self, broker: MemoryBroker, process: str) -> None:
+    def __init__(self, broker: MemoryBroker, process: str, kafka: KafkaSettings) -> None:
         self.consumers: list[MemoryConsumer] = []
         """Every one that was made, in order."""
         self.producers: list[MemoryProducer] = []
@@ -27,6 +27,7 @@ class MemoryClients:
         """The same, of those that commit."""
         self._broker = broker
         self._process = process
+        self._kafka = kafka
         self._is_dead = False
 
     def admin(self, timeout: float) -> MemoryAdmin:  # noqa: ARG002
@@ -36,29 +37,34 @@ class MemoryClients:
     def consumer(self, group: str, pipeline: Pipeline) -> MemoryConsumer:
         """See `ports.ClientSupplier`."""
         self._require_life()
-        member = self._broker.consumer(group, isolation=pipeline.isolation)
+        member = self._broker.consumer(
+            group,
+            isolation=pipeline.isolation,
+            settings=self._kafka.group,
+            instance=_instance(group, pipeline),
+        )
         self.consumers.append(member)
         self.members[group] = member
         return member
 
-    def producer(self, limits: Mapping[str, int], *, alone: bool) -> MemoryProducer:  # noqa: ARG002
-        """See `ports.ClientSupplier`; each record is a batch of its own."""
+    def producer(self, limits: Mapping[str, int], *, alone: bool) -> MemoryProducer:
+        """See `ports.ClientSupplier`."""
         self._require_life()
-        self.producers.append(self._broker.producer())
+        sending, size = self._sending(alone=alone), _batch_bytes(limits)
+        self.producers.append(self._broker.producer(settings=sending, batch_bytes=size))
         return self.producers[-1]
 
     def transactional(
-        self,
-        group: str,
-        pipeline: Pipeline,
-        limits: Mapping[str, int],  # noqa: ARG002
-        *,
-        alone: bool,  # noqa: ARG002
+        self, group: str, pipeline: Pipeline, limits: Mapping[str, int], *, alone: bool
     ) -> MemoryTransactional:
         """See `ports.ClientSupplier`."""
         self._require_life()
-        identity = f"{group}.{pipeline.instance or self._process}"
-        made = self._broker.transactional(identity, timeout=pipeline.transaction.timeout)
+        made = self._broker.transactional(
+            _instance(group, pipeline) or f"{group}.{self._process}",
+            timeout=pipeline.transaction.timeout,
+            settings=self._sending(alone=alone),
+            batch_bytes=_batch_bytes(limits),
+        )
         self.producers.append(made)
         self._writers[group] = made
         return made
@@ -71,8 +77,8 @@ class MemoryClients:
         """See `ports.ClientSupplier`; the memory broker refuses former members."""
 
     def has_owner(self, group: str, pipeline: Pipeline, timeout: float) -> bool:  # noqa: ARG002
-        """See `ports.ClientSupplier`; instances of groups are not modelled."""
-        return False
+        """See `ports.ClientSupplier`."""
+        return self._broker.group(group).has_instance(_instance(group, pipeline))
 
     def before_commit(self, group: str, event: Callable[[], object]) -> None:
         """Have something happen just before offsets of a group are committed the next time."""
@@ -94,6 +100,19 @@ class MemoryClients:
             if consumer.is_member:
                 consumer.expire()
 
+    def _sending(self, *, alone: bool) -> ProducerSettings:
+        settings = self._kafka.producer
+        return settings.model_copy(update={"batch_messages": 1}) if alone else settings
+
     def _require_life(self) -> None:
         if self._is_dead:
             raise ClientFatal("the process was killed")
+
+
+def _instance(group: str, pipeline: Pipeline) -> str | None:
+    return None if pipeline.instance is None else f"{group}.{pipeline.instance}"
+
+
+def _batch_bytes(limits: Mapping[str, int]) -> int:
+    """No batch may be larger than the topic takes that takes least."""
+    return min([BATCH_BYTES, *limits.values()])
