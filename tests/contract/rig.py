@@ -260,7 +260,7 @@ class KafkaRig:
         }
         self._admin = KafkaAdmin(self._settings)
         self._operator = AdminClient(self._raw)
-        self._client = Client(self._raw | {"linger.ms": 0})
+        self._client = self._writer()
 
     def consumer(
         self,
@@ -373,6 +373,7 @@ class KafkaRig:
 
     def delete(self, topic: str) -> None:
         self._operator.delete_topics([topic])[topic].result(30)
+        self._client = self._writer()  # one that knows the topic can take one made anew for it
 
     def pass_time(self, seconds: float) -> None:
         """It passes by itself."""
@@ -400,6 +401,9 @@ class KafkaRig:
         _, end = consumer.get_watermark_offsets(ClientPartition(*source), timeout=30)
         consumer.close()
         return int(end)
+
+    def _writer(self) -> Client:
+        return Client(self._raw | {"linger.ms": 0})
 
     def _transacting(self) -> Any:
         client = Client(self._raw | {"transactional.id": unique("transaction")})

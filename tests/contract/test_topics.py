@@ -9,6 +9,7 @@ from tests.contract.member import Member, Members, until
 from tests.contract.rig import Layout, Rig, unique
 from tests.contract.test_consumer import filled, offsets_of, topic_of
 from worker.errors import ClientError, CommitFailed
+from worker.settings import GroupSettings
 from worker.types import Commit, TopicPartition
 
 
@@ -33,7 +34,7 @@ def test_partitions_that_are_added_reach_a_member_that_has_the_others(
 
 
 def test_a_topic_that_is_deleted_is_taken_away_with_what_was_committed_there(
-    rig: Rig, members: Members
+    rig: Rig, members: Members, led: GroupSettings
 ) -> None:
     (source,), other = filled(rig, 3), TopicPartition(topic_of(rig), 0)
     member = members.join(unique("group"), source.topic, other.topic)
@@ -44,6 +45,8 @@ def test_a_topic_that_is_deleted_is_taken_away_with_what_was_committed_there(
     until(lambda: list(member.owned) == [other], member)
 
     consumer = member.consumer
+    cooperative = (led.protocol, led.rebalance) == ("classic", "sticky")
+    assert member.events[1][0] == ("lost" if cooperative else "revoked")
     assert consumer.committed([source, other]) == {source: None, other: Commit(0)}
     assert consumer.group_offsets() == {other: Commit(0)}
     with pytest.raises(CommitFailed, match="UNKNOWN_TOPIC_OR_PART"):
@@ -64,6 +67,21 @@ def test_a_topic_that_is_made_anew_is_read_from_its_beginning(rig: Rig, members:
     until(lambda: b"anew" in member.values, member)
 
     assert offsets_of(member, source) == [0, 1, 2, 0]
+
+
+@pytest.mark.parametrize("rig", rigs("kip-848"), indirect=True)
+def test_led_by_the_broker_a_topic_that_is_made_anew_is_another(rig: Rig, members: Members) -> None:
+    (source,) = filled(rig, 3)
+    member = members.join(unique("group"), source.topic)
+    until(lambda: len(member.received) == 3, member)
+
+    rig.delete(source.topic)
+    rig.admin().create({source.topic: Layout(1)})
+    rig.append(source, b"anew")
+    until(lambda: b"anew" in member.values, member)
+
+    assert ("revoked", (source,)) in member.events
+    assert member.offsets_lost == []
 
 
 def seek_when_lost(member: Member) -> None:

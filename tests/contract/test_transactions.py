@@ -504,3 +504,17 @@ def test_a_batch_that_is_refused_fails_its_transaction_as_a_whole(
     producer.abort(DEADLINE)
 
     assert len([error for error in deliveries.errors if error is not None]) == 3
+
+
+def test_a_record_that_nobody_takes_fails_its_transaction_in_half_of_its_time(
+    rig: Rig, make: Make
+) -> None:
+    deliveries, producer = Deliveries(), make(timeout=2.0)
+
+    producer.begin()
+    producer.send([Encoded(unique("topic"), b"")], deliveries.stored, deliveries.failed)
+    rig.pass_time(1.0)
+    serve_until(producer, lambda: deliveries.errors)
+    with pytest.raises(TransactionFailed, match="_MSG_TIMED_OUT"):
+        producer.commit({}, None, DEADLINE)
+    producer.abort(DEADLINE)

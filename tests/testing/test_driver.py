@@ -10,10 +10,10 @@ import pytest
 
 from tests.testing.driving import TOP, numbers, of, one, options
 from worker.errors import Reject, Retry
-from worker.spec import load
+from worker.spec import Document, load
 from worker.testing import ALWAYS, At, Driver, NotFinished
 from worker.testing.group import Member
-from worker.types import Message, TopicPartition
+from worker.types import Message, Record, TopicPartition
 
 SOURCE = TopicPartition("source", 0)
 RETRIED = (
@@ -301,3 +301,37 @@ def test_groups_are_led_as_the_spec_says_and_know_an_instance(tmp_path: Path) ->
 
         assert group.is_eager
         assert group.has_instance("test.one.first")
+
+
+LIMITED = "  target: {partitions: 1, config: {max.message.bytes: 2000}}"
+COMPACTED = "  target: {partitions: 1, config: {cleanup.policy: compact}}"
+
+
+def to_a_target(folder: Path, target: str) -> Document:
+    """A spec of one pipeline whose target is made so."""
+    file = folder / "spec.yaml"
+    pipeline = "{from: source, handler: handler, to: target, dead_letter: dlq}"
+    top = TOP.replace("  target: {partitions: 1}", target)
+    file.write_text(f"{top}pipelines:\n  one: {pipeline}\n")
+    return load(file, {})
+
+
+def test_batches_are_no_larger_than_the_topic_takes_them(tmp_path: Path) -> None:
+    def five(payload: dict[str, Any]) -> list[Record]:
+        return [Record("x" * 900, key="k") for _ in range(5)]
+
+    with Driver(to_a_target(tmp_path, LIMITED), options(five)) as driver:
+        send(driver, 1).run()
+
+        assert len(driver.topic("target")) == 5
+        assert len(driver.attempts) == 1
+
+
+def test_a_record_that_spoils_its_batch_is_the_only_dead_letter(tmp_path: Path) -> None:
+    with Driver(to_a_target(tmp_path, COMPACTED), options()) as driver:
+        for key in ("a", None, "b"):
+            driver.send("source", {"n": 1}, key)
+        driver.run()
+
+        assert [message.key for message in driver.topic("target")] == [b"a", b"b"]
+        assert [letter.message.key for letter in driver.dead_letters] == [None]
