@@ -71,7 +71,10 @@ class Rebalance(Protocol):
         """Forget partitions that another member may own already: nothing may be committed."""
 
     def offset_lost(self, partition: TopicPartition) -> None:
-        """The position is outside the log: nothing more arrives until `Consumer.seek`."""
+        """The position is outside the log: nothing more arrives until `Consumer.seek`.
+
+        Found by reading there, so of a paused partition it is told once that is resumed.
+        """
 
     def committed(self, commits: Commits, error: str | None) -> None:
         """An asynchronous commit has ended, in vain where there is an error."""
@@ -128,7 +131,7 @@ class Consumer(Protocol):
         """Wait up to `timeout` seconds for a message, then take what is there, `limit` at most."""
 
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
-        """Stop fetching from partitions that are assigned."""
+        """Stop fetching from partitions that are assigned, until they are given back."""
 
     def resume(self, partitions: Sequence[TopicPartition]) -> None:
         """Fetch from paused partitions again, from the message after the last one returned."""
@@ -179,7 +182,11 @@ class Consumer(Protocol):
         """
 
     def commit(self, commits: Commits, *, wait: bool) -> None:
-        """Commit; with `wait` raises `CommitFailed`, else the result reaches `committed`."""
+        """Commit; with `wait` raises `CommitFailed`, else the result reaches `committed`.
+
+        A partition that is refused for itself, as for a note that is too long, keeps the others
+        from nothing: these are committed. To commit nothing never fails.
+        """
 
     def membership(self) -> Membership:
         """Who this member is to its group just now; what is older than a rebalance may be refused.

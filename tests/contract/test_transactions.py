@@ -482,12 +482,16 @@ def test_while_offsets_of_a_transaction_are_open_nobody_is_told_what_is_committe
     (source,), group = filled(rig, 3), unique("group")
     consumer = rig.consumer(group)
     consumer.commit({source: Commit(1)}, wait=True)
+    other = rig.consumer(unique("group"))
 
-    with rig.open_offsets(group, {source: Commit(2)}), pytest.raises(ClientError):
-        consumer.committed([source])
+    with rig.open_offsets(group, {source: Commit(2)}):
+        assert other.committed([source]) == {source: None}
+        with pytest.raises(ClientError):
+            consumer.committed([source])
 
     assert settled(consumer.committed, [source]) == {source: Commit(1)}
-    consumer.close()
+    for each in (consumer, other):
+        each.close()
 
 
 def test_a_batch_that_is_refused_fails_its_transaction_as_a_whole(
@@ -518,3 +522,15 @@ def test_a_record_that_nobody_takes_fails_its_transaction_in_half_of_its_time(
     with pytest.raises(TransactionFailed, match="_MSG_TIMED_OUT"):
         producer.commit({}, None, DEADLINE)
     producer.abort(DEADLINE)
+
+
+def test_after_a_record_that_was_refused_only_a_new_producer_begins(rig: Rig, make: Make) -> None:
+    topic, producer = unique("topic"), make()
+    rig.admin().create({topic: Layout(config={"max.message.bytes": "2000"})})
+
+    producer.begin()
+    refuse(producer, topic)
+    producer.abort(DEADLINE)
+
+    with pytest.raises(ClientFatal):
+        producer.begin()

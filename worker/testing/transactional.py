@@ -45,6 +45,7 @@ class MemoryTransactional(MemoryProducer):
         self._commit_errors: deque[str] = deque()
         self._lost_answers: deque[bool] = deque()
         self._doubted = False
+        """Whether another transaction could suffer from what the last one has left behind."""
         self.before_commit: Callable[[], object] = nothing
         """What a test has happen first when something is to be committed."""
 
@@ -64,7 +65,7 @@ class MemoryTransactional(MemoryProducer):
     def begin(self) -> None:
         """Begin a transaction, of which the cluster does not learn yet."""
         if self._doubted:
-            self._give_up(ClientFatal("an answer was late as a transaction ended", retriable=True))
+            self._give_up(ClientFatal("the last transaction has left something", retriable=True))
         self._require_sound()
         self._begun, self._refused = True, None
 
@@ -189,6 +190,7 @@ class MemoryTransactional(MemoryProducer):
 
     def _note_refusal(self, on_failed: OnFailed, error: ClientError) -> None:
         self._refused = self._refused or str(error)
+        self._doubted = self._doubted or not str(error).startswith("_PURGE")
         on_failed(error)
 
     def _require_begun(self) -> None:
