@@ -41,6 +41,9 @@ NOBODY: Final = "127.0.0.1:1"
 QUICKLY: Final = {"statistics.interval.ms": 100}
 """What a client says of itself comes once a second by default."""
 
+LOOKS_OFTEN: Final = MetadataSettings(refresh=0.5)
+"""For members that find by themselves which partitions there are; else the brokers tell them."""
+
 _numbers = itertools.count()
 
 
@@ -251,9 +254,8 @@ class MemoryRig:
 
 class KafkaRig:
     def __init__(self, address: str, group: GroupSettings) -> None:
-        self._settings = KafkaSettings(
-            brokers=address.split(","), group=group, metadata=MetadataSettings(refresh=0.5)
-        )
+        looks = MetadataSettings() if group.protocol == "consumer" else LOOKS_OFTEN
+        self._settings = KafkaSettings(brokers=address.split(","), group=group, metadata=looks)
         self._raw: dict[str, str | int | float | bool] = {
             "bootstrap.servers": address,
             "log_level": 0,
