@@ -462,8 +462,8 @@ class Observer:
     """Whether any message may be followed; what is below `added` is not called otherwise."""
 
     def headers_for(self, raw: RawMessage, record: Encoded) -> Headers:
-        """Headers to add to a result of a message."""
-        return ()
+        """The headers of a result of a message: those of its own, and what is added."""
+        return record.headers
 
     def added(self, raws: Sequence[RawMessage]) -> Sequence[Headers]:
         """The same for results of these messages that have no headers; nothing where all are empty.

@@ -265,6 +265,66 @@ def test_a_result_with_a_context_of_the_handler_is_sent_as_a_child_of_that() -> 
     assert ("kept", b"x") in record.headers
 
 
+OTHER = "0af7651916cd43dd8448eb211c80319c"
+GIVEN = ("traceparent", f"00-{OTHER}-b7ad6b7169203331-01")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [[GIVEN], [("traceparent", "zz"), GIVEN], [SAMPLED[0], GIVEN], [GIVEN, ("tracestate", "v=1")]],
+    ids=["one", "behind one that is none", "the last of two", "with a state"],
+)
+def test_a_result_with_a_context_from_elsewhere_is_sent_as_a_child_of_that(given: Any) -> None:
+    def handler(payload: int) -> Record:
+        return Record(payload, headers=[*given, ("kept", b"x")])
+
+    followed = Followed()
+    pipeline = rig(followed, handler)
+    pipeline.broker.append("source", b"1", headers=SAMPLED)
+
+    pipeline.step()
+
+    send = followed.one("send target")
+    assert f"{context(send).trace_id:032x}" == OTHER
+    assert parent_of(send) == 0xB7AD6B7169203331
+    (record,) = pipeline.broker.records("target")
+    assert carried(record) == traceparent(send)
+    names = [name for name, _ in record.headers]
+    assert sorted(names) == sorted({"kept", *(name for name, _ in given)})
+
+
+def test_a_result_with_a_context_that_is_none_is_sent_in_that_of_its_message() -> None:
+    def handler(payload: int) -> Record:
+        return Record(payload, headers=[("traceparent", "zz"), ("tracestate", "v=1")])
+
+    followed = Followed()
+    pipeline = rig(followed, handler)
+    pipeline.broker.append("source", b"1", headers=SAMPLED)
+
+    pipeline.step()
+
+    send = followed.one("send target")
+    assert parent_of(send) == context(followed.one("process source")).span_id
+    (record,) = pipeline.broker.records("target")
+    assert carried(record) == traceparent(send)
+    assert ("tracestate", f"stream-worker={TRACE}-{PARENT}".encode()) in record.headers
+
+
+def test_a_result_with_a_context_that_is_not_sampled_goes_with_it_once_and_has_no_span() -> None:
+    def handler(payload: int) -> Record:
+        return Record(payload, headers=[*SAMPLED, *UNSAMPLED])
+
+    followed = Followed()
+    pipeline = rig(followed, handler)
+    pipeline.broker.append("source", b"1", headers=SAMPLED)
+
+    pipeline.step()
+
+    assert followed.named("send target") == []
+    (record,) = pipeline.broker.records("target")
+    assert record.headers == UNSAMPLED
+
+
 def test_a_failure_is_told_by_its_class_and_never_by_its_text() -> None:
     def handler(payload: int) -> None:
         raise ValueError(f"secret {payload}")

@@ -83,10 +83,10 @@ class Results:
         record = Encoded(self.to or "", value, raw.key())
         if self.source_time:
             record.timestamp = first_time_of(raw)
-        extra = self.observer.headers_for(raw, record)
+        headers = self.observer.headers_for(raw, record)
         size = len(value) + len(record.key or b"") + ENVELOPE
-        if extra or size > self.limits.get(record.topic, 0):
-            record.headers = extra
+        if headers or size > self.limits.get(record.topic, 0):
+            record.headers = headers
             self._check(record)
         return record
 
@@ -102,7 +102,7 @@ class Results:
             record.partition,
             record.timestamp or (first_time_of(raw) if self.source_time else None),
         )
-        encoded.headers = [*encoded.headers, *self.observer.headers_for(raw, encoded)]
+        encoded.headers = self.observer.headers_for(raw, encoded)
         self._check(encoded)
         return encoded
 

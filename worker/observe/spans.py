@@ -61,6 +61,11 @@ POLLS: Final = 10.0
 KEPT: Final = 1_000
 """Messages of a partition whose contexts are kept until they are committed."""
 REDRIVES: Final = "dlq.redrives"
+GIVEN: Final = ("\0given", None)
+"""Marks, behind its headers, a record to be followed in a context that its handler has given it.
+
+No handler can give such a header, and `Spans.sending` takes it out.
+"""
 
 _ATTEMPT: Final = create_key("worker-attempt")
 
@@ -115,9 +120,9 @@ class Spans(TraceContext):
         attempt = get_value(_ATTEMPT)
         if not isinstance(attempt, _Attempt) or raw.offset() not in attempt.offsets:
             return super().headers_for(raw, record)
-        if any(name.lower() in self._names for name, _ in record.headers):
-            return ()
-        return attempt.headers
+        if self._has_context(record):
+            return self._of_handler(record.headers, attempt.headers)
+        return [*record.headers, *attempt.headers]
 
     def added(self, raws: Sequence[RawMessage]) -> Sequence[Headers]:
         """See `ports.Observer`."""
@@ -160,6 +165,15 @@ class Spans(TraceContext):
         about: Attributes = {semconv.MESSAGES: len(raws), semconv.PARTITION: str(source.partition)}
         offsets = frozenset(raws[place].offset() for place in chosen)
         return _Attempt(self, source.topic, about, offsets, EMPTY, _links(contexts))
+
+    def _of_handler(self, headers: Headers, ours: Headers) -> Headers:
+        """Headers with a context that the handler has given, once; with ours where it is none."""
+        given = self._propagation.read(headers)
+        if not get_current_span(given).get_span_context().is_valid:
+            span = get_current_span(self._propagation.read(ours))
+            return self._propagation.replaced(headers, set_span_in_context(span, given))
+        once = self._propagation.replaced(headers, given)
+        return [*once, GIVEN] if self._propagation.sampled([once])[0] else once
 
     def remember(self, source: TopicPartition, contexts: Mapping[int, Headers]) -> None:
         """See `ports.Observer`."""
@@ -238,7 +252,11 @@ class Spans(TraceContext):
         followed = [
             record
             for record in records
-            if record.headers and self._propagation.trace_of(record.headers) in self._traces
+            if record.headers
+            and (
+                record.headers[-1] == GIVEN
+                or self._propagation.trace_of(record.headers) in self._traces
+            )
         ]
         sampled, _ = self._propagation.sampled(record.headers for record in followed)
         spans = [self._send(followed[place]) for place in sampled]
@@ -250,10 +268,10 @@ class Spans(TraceContext):
             about[semconv.PARTITION] = str(record.partition)
         if record.value is None:
             about[semconv.TOMBSTONE] = True
-        context = self._propagation.read(record.headers)
+        headers = [header for header in record.headers if header != GIVEN]
+        context = self._propagation.read(headers)
         span = self.start("send", record.topic, SpanKind.PRODUCER, about, context)
-        context = set_span_in_context(span, context)
-        record.headers = self._propagation.replaced(record.headers, context)
+        record.headers = self._propagation.replaced(headers, set_span_in_context(span, context))
         return span
 
     # --- at the clients ---

@@ -37,11 +37,10 @@ class TraceContext(Observer):
     def headers_for(self, raw: RawMessage, record: Encoded) -> Headers:
         """See `ports.Observer`; of headers that repeat the last one counts."""
         inherited = headers_of(raw)
-        if not inherited:
-            return ()
-        if record.headers and any(name.lower() in self._names for name, _ in record.headers):
-            return ()
-        return self._context_in(inherited)
+        if not inherited or self._has_context(record):
+            return record.headers
+        added = self._context_in(inherited)
+        return [*record.headers, *added] if record.headers else added
 
     def added(self, raws: Sequence[RawMessage]) -> Sequence[Headers]:
         """See `ports.Observer`; a message without headers has no context."""
@@ -51,6 +50,9 @@ class TraceContext(Observer):
         except SystemError:  # see `headers_of`
             pass
         return [self._context_in(headers) if headers else () for headers in headers_of_each(raws)]
+
+    def _has_context(self, record: Encoded) -> bool:
+        return any(name.lower() in self._names for name, _ in record.headers)
 
     def _context_in(self, headers: Headers) -> Headers:
         names = self._names
