@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from types import TracebackType
@@ -26,6 +26,7 @@ from worker.types import (
     RawMessage,
     TopicInfo,
     TopicPartition,
+    headers_of,
 )
 
 Offsets = Mapping[TopicPartition, int]
@@ -429,12 +430,11 @@ class Attempt(Protocol):
     """A call of a handler that is watched: it begins and ends with the `with` block."""
 
     @property
-    def offsets(self) -> Collection[int]:
-        """Those of its messages that are followed."""
+    def contexts(self) -> Mapping[int, Headers]:
+        """By offsets of those of its messages that are followed, what their records carry.
 
-    @property
-    def headers(self) -> Headers:
-        """By which records that come of these messages are known to do so, once it has begun."""
+        By these headers records are known to come of a message; once it has begun.
+        """
 
     def __enter__(self) -> None: ...
     def __exit__(
@@ -481,7 +481,7 @@ class Observer:
         return None
 
     def remember(self, source: TopicPartition, contexts: Mapping[int, Headers]) -> None:
-        """Keep, by offsets, what `Attempt.headers` said of messages; in one thread at a time."""
+        """Keep, by offsets, what `Attempt.contexts` said; in one thread at a time."""
 
     def remembered(
         self, source: TopicPartition, raws: Sequence[RawMessage]
@@ -499,8 +499,8 @@ class Observer:
         """Take note of a failure that no watched call has told of, as when a process has ended."""
 
     def headers_moved(self, raw: RawMessage) -> Headers:
-        """Headers that replace those of a message in its dead letter or retry record."""
-        return ()
+        """The headers that a message keeps in its dead letter or retry record."""
+        return headers_of(raw) or ()
 
     def sending(self, records: Sequence[Encoded]) -> Sends | None:
         """Follow those records that come of messages which are remembered, by their headers."""

@@ -478,7 +478,7 @@ def test_a_header_that_is_added_is_left_out_like_others() -> None:
         topic="dlq",
         limit=10_000,
         tried=TRIED,
-        extra=[("tracestate", "a=b")],
+        kept=[("tracestate", "a=b")],
     )
 
     assert "tracestate" not in dict(letter.headers)

@@ -415,6 +415,48 @@ def test_one_trace_shows_attempts_retry_topic_dead_letter_and_redrive() -> None:
     assert len({context(span).trace_id for span in found}) == 1
 
 
+def test_a_message_that_only_follows_its_lane_is_linked_to_its_producer_where_it_is_handled() -> (
+    None
+):
+    def handler(payload: int, message: Message) -> int:
+        if message.topic == "source" and payload == 1:
+            raise ValueError
+        return payload
+
+    followed = Followed()
+    settings = {"ordering": "key", "dead_letter": "dlq"}
+    settings |= {"retry": {"attempts": 1, "topics": ["1s"]}}  # type: ignore[dict-item]
+    pipeline = rig(followed, handler, settings)
+    for payload in (b"1", b"2"):
+        pipeline.broker.append("source", payload, b"key", headers=SAMPLED)
+
+    for _ in range(4):
+        pipeline.step()
+        pipeline.clock.advance(2.0)
+
+    first, follower = followed.named("process test.pipeline.retry.0")
+    assert parent_of(first) == context(followed.one("send test.pipeline.retry.0")).span_id
+    assert follower.parent is None
+    (link,) = follower.links
+    assert f"{link.context.span_id:016x}" == PARENT
+
+
+def test_a_dead_letter_has_nothing_of_a_context_that_is_not_its_own() -> None:
+    def handler(payload: int) -> None:
+        raise Reject("no")
+
+    followed = Followed(sampler=ALWAYS_ON)
+    pipeline = rig(followed, handler, {"dead_letter": "dlq"})
+    stray = [("traceparent", b"zz"), ("tracestate", b"z=1")]
+    pipeline.broker.append("source", b"1", headers=stray)
+
+    pipeline.step()
+
+    (letter,) = pipeline.broker.records("dlq")
+    assert carried(letter) == traceparent(followed.one("send dlq"))
+    assert "tracestate" not in dict(letter.headers)
+
+
 def test_a_message_whose_process_has_ended_has_a_span_that_says_so() -> None:
     followed = Followed()
     watching = followed.watching().observer
@@ -448,6 +490,45 @@ def test_a_batch_has_one_span_with_links_to_all_its_messages() -> None:
         dict(record.headers).get("traceparent") for record in pipeline.broker.records("target")
     ]
     assert found == [UNSAMPLED[0][1], traceparent(send), None, UNSAMPLED[0][1]]
+
+
+def sent_in(span: str) -> list[Any]:
+    """Headers of a message that a producer has sent in a span, with a state of its own."""
+    return [("traceparent", f"00-{TRACE}-{span}-01".encode()), ("tracestate", b"z=1")]
+
+
+@pytest.mark.parametrize("incoming", ["link", "parent"])
+def test_what_comes_of_messages_of_a_batch_names_the_span_that_each_was_sent_in(
+    incoming: Any,
+) -> None:
+    def handler(payloads: list[int], messages: list[Message]) -> list[Any]:
+        in_retry = all(one.topic == "test.pipeline.retry.0" for one in messages)
+        return [one if one and in_retry else ValueError() for one in payloads]
+
+    followed = Followed(incoming)
+    settings = {
+        "dead_letter": "dlq",
+        "retry": {"attempts": 1, "topics": ["1s"], "keep_order": False},
+    }
+    pipeline = rig(followed, handler, settings, batch=10)
+    spans = [f"{number:016x}" for number in (1, 2, 3)]
+    for number, span in enumerate(spans):
+        pipeline.broker.append("source", b"%d" % number, headers=sent_in(span))
+
+    for _ in range(3):
+        pipeline.step()
+        pipeline.clock.advance(2.0)
+
+    retried = pipeline.broker.records("test.pipeline.retry.0")
+    results, letters = pipeline.broker.records("target"), pipeline.broker.records("dlq")
+    assert len(followed.named("process source")) == 1
+    assert len(followed.named("process test.pipeline.retry.0")) == 1
+    states = [
+        [value for name, value in record.headers if name == "tracestate"]
+        for record in (*retried, *letters, *results)
+    ]
+    named = [[f"stream-worker={TRACE}-{span}".encode()] for span in spans]
+    assert states == [*named, *named]
 
 
 def test_a_batch_without_a_sampled_message_has_no_span() -> None:
@@ -609,7 +690,7 @@ def test_of_messages_that_are_never_committed_not_all_are_remembered() -> None:
     for offset in range(2 * KEPT):
         observer.remember(SOURCE, {offset: SAMPLED})
 
-    assert observer.headers_moved(StoredMessage("source", 0, 0)) == ()
+    assert list(observer.headers_moved(StoredMessage("source", 0, 0))) == []
     assert observer.headers_moved(StoredMessage("source", 0, 2 * KEPT - 1)) == SAMPLED
 
 

@@ -382,7 +382,7 @@ class Executor:
 def _note_context(run: Run, attempt: Attempt) -> None:
     if run.contexts is None:
         run.contexts = {}
-    run.contexts.update(dict.fromkeys(attempt.offsets, attempt.headers))
+    run.contexts.update(attempt.contexts)
 
 
 def _limited(call: Callable[..., Awaitable[Any]], timeout: float) -> Callable[..., Awaitable[Any]]:

@@ -143,7 +143,7 @@ class Moves:
             failure=failure,
             tried=partition.attempts.get(raw.offset(), NEVER),
             lane=lane,
-            extra=self._observer.headers_moved(raw),
+            kept=self._observer.headers_moved(raw),
         )
         size, limit = size_of(record), self._limits[topic]
         if size > limit:

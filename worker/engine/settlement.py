@@ -315,7 +315,7 @@ class Settlement:
             topic=topic,
             limit=self._limits[topic],
             tried=partition.attempts[raw.offset()],
-            extra=self._observer.headers_moved(raw),
+            kept=self._observer.headers_moved(raw),
         )
 
     def _note(self, what: str, message: Message, failure: Failure) -> None:

@@ -91,18 +91,19 @@ def dead_letter(
     topic: str,
     limit: int,
     tried: Tried,
-    extra: Headers = (),
+    kept: Headers | None = None,
 ) -> Encoded:
     """Build the dead letter of a message: its key, bytes and headers, and the `dlq.` headers.
 
-    `limit` is the topic's `max.message.bytes`; `extra` headers replace its own. What does not fit
-    goes in this order: stack, payload, original headers, key; `dlq.truncated` names what the
-    message lacks, `dlq.redacted` what was left out on purpose. The record's own time is left to the
-    client: dated back, retention would delete it.
+    `limit` is the topic's `max.message.bytes`; `kept` are the headers of the message, where it is
+    not to keep its own. What does not fit goes in this order: stack, payload, original headers,
+    key; `dlq.truncated` names what the message lacks, `dlq.redacted` what was left out on purpose.
+    The record's own time is left to the client: dated back, retention would delete it.
     """
     about = _about(message, failure, origin, tried) | _texts(failure, target)
-    kept = headers.of_message(message, _replaced(message), extra)
-    record = Encoded(topic, message.value, message.key, kept)
+    is_replaced, carried = _replaced(message), message.headers if kept is None else kept
+    own = [one for one in carried if not is_replaced(one[0])]
+    record = Encoded(topic, message.value, message.key, own)
     redacted = [*_redacted_before(message), *_redact(record, target.redact)]
     if redacted:
         value_first = sorted(dict.fromkeys(redacted), key=lambda mark: mark != _VALUE)

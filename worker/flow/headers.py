@@ -6,10 +6,10 @@ They stand behind the other headers of a record, so of several with one name the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from worker.types import Headers, Message
+from worker.types import Message
 
 TEXT_LIMIT = 512
 """Bytes that such a header holds at most, of a text its beginning."""
@@ -43,15 +43,6 @@ def number(value: bytes | None, least: int = 0) -> int | None:
 def text(value: bytes | None) -> str:
     """The beginning of the text that a header holds, without what is no UTF-8."""
     return (value or b"")[:TEXT_LIMIT].decode("utf-8", "ignore")
-
-
-def of_message(
-    message: Message, is_replaced: Callable[[str], bool], extra: Headers
-) -> list[tuple[str, str | bytes | None]]:
-    """The headers of a message, and `extra`, without those that either of the two replaces."""
-    names = {name for name, _ in extra}
-    own = [one for one in message.headers if one[0] not in names and not is_replaced(one[0])]
-    return [*own, *extra]
 
 
 def place_of(message: Message) -> dict[str, object]:

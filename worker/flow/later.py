@@ -139,21 +139,22 @@ def retry_record(
     failure: Failure | None,
     tried: Tried,
     lane: bytes | None,
-    extra: Headers = (),
+    kept: Headers | None = None,
 ) -> Encoded:
     """Build the record that has a message handled later, in the same partition of a retry topic.
 
     It has the key, bytes and headers of the message; the `retry.` headers are replaced. `due` is in
     milliseconds since 1970, `tried` its attempts where it is now, `failure` that of the last one.
-    Without a failure the message only follows another one of its lane. `extra` headers replace its
-    own. The record's own time is left to the client: dated back, retention would delete it.
+    Without a failure the message only follows another one of its lane. `kept` are the headers of
+    the message, where it is not to keep its own. The record's own time is left to the client: dated
+    back, retention would delete it.
     """
     history = history_of(message).after(tried, failure)
     said = {name: value for name, value in history._asdict().items() if value not in (None, "")}
     ours = headers.written(PREFIX, {"due": due, **said})
     if lane is not None:
         ours[_LANE] = lane
-    kept = headers.of_message(message, NAMES.__contains__, extra)
+    own = [one for one in (message.headers if kept is None else kept) if one[0] not in NAMES]
     return Encoded(
-        topic, message.value, message.key, [*kept, *ours.items()], partition=message.partition
+        topic, message.value, message.key, [*own, *ours.items()], partition=message.partition
     )

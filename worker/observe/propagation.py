@@ -154,16 +154,14 @@ class Agreed(Propagation):
         return get_current_span(self.read(headers)).get_span_context().trace_id or None
 
 
-def linked(context: Context, to: SpanContext) -> Context:
-    """The same context, whose state names a span that its trace is linked to.
+def linked(context: Context, to: str) -> Context:
+    """The same context, whose state names the span that its trace is linked to; see `named`.
 
     It goes with the trace, so the last of its records tells of the message as well.
     """
     span = get_current_span(context).get_span_context()
     known = span.trace_state
-    state = (known.delete(LINKED) if LINKED in known else known).add(
-        LINKED, f"{to.trace_id:032x}-{to.span_id:016x}"
-    )
+    state = (known.delete(LINKED) if LINKED in known else known).add(LINKED, to)
     told = SpanContext(
         span.trace_id,
         span.span_id,
@@ -172,6 +170,11 @@ def linked(context: Context, to: SpanContext) -> Context:
         trace_state=state,
     )
     return set_span_in_context(NonRecordingSpan(told), context)
+
+
+def named(span: SpanContext) -> str | None:
+    """What names a span in a state; None where there is none."""
+    return f"{span.trace_id:032x}-{span.span_id:016x}" if span.is_valid else None
 
 
 def agreed(variables: Mapping[str, str]) -> Propagation:

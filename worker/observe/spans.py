@@ -27,14 +27,16 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from worker.flow.headers import LINKED
+from worker.flow.later import history_of
 from worker.flow.rate import InLumps, Rate
 from worker.observe import semconv
-from worker.observe.propagation import EMPTY, Propagation, linked
+from worker.observe.propagation import EMPTY, Propagation, linked, named
 from worker.observe.sampling import Gate, decided
 from worker.observe.semconv import Attributes
 from worker.observe.tracing import Facts, TraceContext, headers_of_each
 from worker.ports import Attempt
-from worker.settings.topics import REDRIVE, is_retry_topic
+from worker.settings.topics import REDRIVE
 from worker.types import (
     Commit,
     Encoded,
@@ -42,6 +44,7 @@ from worker.types import (
     Failure,
     Fetch,
     Headers,
+    Message,
     Outcome,
     RawMessage,
     TopicPartition,
@@ -118,11 +121,12 @@ class Spans(TraceContext):
     def headers_for(self, raw: RawMessage, record: Encoded) -> Headers:
         """See `ports.Observer`."""
         attempt = get_value(_ATTEMPT)
-        if not isinstance(attempt, _Attempt) or raw.offset() not in attempt.offsets:
+        ours = attempt.contexts.get(raw.offset()) if isinstance(attempt, _Attempt) else None
+        if ours is None:
             return super().headers_for(raw, record)
         if self._has_context(record):
-            return self._of_handler(record.headers, attempt.headers)
-        return [*record.headers, *attempt.headers]
+            return self._of_handler(record.headers, ours)
+        return [*record.headers, *ours]
 
     def added(self, raws: Sequence[RawMessage]) -> Sequence[Headers]:
         """See `ports.Observer`."""
@@ -131,7 +135,7 @@ class Spans(TraceContext):
         if not isinstance(attempt, _Attempt):
             return found
         return [
-            attempt.headers if raw.offset() in attempt.offsets else headers
+            attempt.contexts.get(raw.offset(), headers)
             for raw, headers in zip(raws, found or [()] * len(raws), strict=True)
         ]
 
@@ -157,14 +161,19 @@ class Spans(TraceContext):
             return None
         if len(raws) == 1:
             return self._attempt(source, raws[0], again.get(raws[0].offset()))
+        contexts = [
+            self._propagation.read(again.get(raw.offset()) or headers_of(raw) or ()) for raw in raws
+        ]
         in_order = sorted(range(len(raws)), key=lambda place: place in chosen)  # the last are kept
-        contexts = (
-            self._propagation.read(again.get(raws[place].offset()) or headers_of(raws[place]) or ())
-            for place in in_order
-        )
+        links = _links(contexts[place] for place in in_order)
+        origins = {
+            raws[place].offset(): _origin(
+                contexts[place], goes_on=raws[place].offset() in again or _comes_again(raws[place])
+            )
+            for place in chosen
+        }
         about: Attributes = {semconv.MESSAGES: len(raws), semconv.PARTITION: str(source.partition)}
-        offsets = frozenset(raws[place].offset() for place in chosen)
-        return _Attempt(self, source.topic, about, offsets, EMPTY, _links(contexts))
+        return _Attempt(self, source.topic, about, origins, EMPTY, links)
 
     def _of_handler(self, headers: Headers, ours: Headers) -> Headers:
         """Headers with a context that the handler has given, once; with ours where it is none."""
@@ -220,10 +229,11 @@ class Spans(TraceContext):
         if raw.value() is None:
             about[semconv.TOMBSTONE] = True
         links: Sequence[Link] = ()
+        origin = None
         if not (again or self._facts.incoming == "parent" or _comes_again(raw)):
-            links = _links([context])
+            links, origin = _links([context]), _origin(context, goes_on=False)
             context = set_span_in_context(INVALID_SPAN, context)
-        return _Attempt(self, source.topic, about, frozenset([raw.offset()]), context, links)
+        return _Attempt(self, source.topic, about, {raw.offset(): origin}, context, links)
 
     # --- in the leading thread ---
 
@@ -240,12 +250,15 @@ class Spans(TraceContext):
         for attempt in self.attempts(source, [raw]).values():
             with attempt:
                 attempt.tell([Failed(failure)])
-            self.remember(source, {raw.offset(): attempt.headers})
+            self.remember(source, attempt.contexts)
 
     def headers_moved(self, raw: RawMessage) -> Headers:
         """See `ports.Observer`."""
         source = TopicPartition(raw.topic(), raw.partition())
-        return self._contexts.get(source, {}).get(raw.offset(), ())
+        known, own = self._contexts.get(source, {}).get(raw.offset()), headers_of(raw) or ()
+        if not known:
+            return own
+        return [*(header for header in own if header[0].lower() not in self._names), *known]
 
     def sending(self, records: Sequence[Encoded]) -> Sending | None:
         """See `ports.Observer`."""
@@ -353,11 +366,9 @@ class Spans(TraceContext):
     def _named(self, attributes: Attributes) -> Attributes:
         return semconv.with_older(attributes) if self._older_names else attributes
 
-    def written(self, context: Context, links: Sequence[Link] = ()) -> Headers:
-        """The headers that say this context, and what the only message of its trace was sent in."""
-        if len(links) == 1:
-            context = linked(context, links[0].context)
-        return self._propagation.write(context)
+    def written(self, context: Context, origin: str | None) -> Headers:
+        """The headers that say this context, and the span that its message was sent in."""
+        return self._propagation.write(context if origin is None else linked(context, origin))
 
 
 class _Attempt:
@@ -367,12 +378,12 @@ class _Attempt:
         "_about",
         "_context",
         "_links",
+        "_origins",
         "_span",
         "_spans_of",
         "_token",
         "_topic",
-        "headers",
-        "offsets",
+        "contexts",
     )
 
     def __init__(
@@ -380,12 +391,13 @@ class _Attempt:
         spans: Spans,
         topic: str,
         about: Attributes,
-        offsets: frozenset[int],
+        origins: Mapping[int, str | None],
         context: Context,
         links: Sequence[Link],
     ) -> None:
-        self.offsets = offsets
-        self.headers: Headers = ()
+        self.contexts: Mapping[int, Headers] = {}
+        self._origins = origins
+        """By offsets of messages that are followed, spans that their own traces are linked to."""
         self._spans_of = spans
         self._topic = topic
         self._about = about
@@ -399,9 +411,12 @@ class _Attempt:
             "process", self._topic, SpanKind.CONSUMER, self._about, self._context, self._links
         )
         if self._span.is_recording():
-            self._spans_of.rate.take(len(self.offsets), monotonic())
+            self._spans_of.rate.take(len(self._origins), monotonic())
         context = set_span_in_context(self._span, self._context)
-        self.headers = self._spans_of.written(context, self._links)
+        written = self._spans_of.written
+        self.contexts = {
+            offset: written(context, origin) for offset, origin in self._origins.items()
+        }
         self._token = attach(set_value(_ATTEMPT, self, context))
 
     def __exit__(
@@ -446,11 +461,17 @@ class Sending:
 
 
 def _comes_again(raw: RawMessage) -> bool:
-    """Whether a message was sent by a worker, to be handled again."""
-    topic = raw.topic()
-    if is_retry_topic(topic) or topic.endswith(REDRIVE):
+    """Whether a message was handled before; one that only follows its lane was not."""
+    history = history_of(Message(raw))
+    if history.attempts or history.topic.endswith(REDRIVE):
         return True
     return any(name == REDRIVES for name, _ in headers_of(raw) or ())
+
+
+def _origin(context: Context, *, goes_on: bool) -> str | None:
+    """What names the span that a message was sent in; of one that goes on, where it came from."""
+    span = get_current_span(context).get_span_context()
+    return (span.trace_state.get(LINKED) if goes_on else None) or named(span)
 
 
 def _bound(known: dict[Any, Any]) -> None:
