@@ -20,7 +20,7 @@ from tests.observe.followed import FACTS, SAMPLED, UNSAMPLED, Followed, rig
 from worker.errors import BadEnvironment
 from worker.observe import exporters, provider
 from worker.observe.environment import exporter_names
-from worker.observe.exporters import exporter_of
+from worker.observe.exporters import exporter_of, exporters_of
 from worker.observe.propagation import Agreed, agreed
 from worker.observe.provider import Provided
 from worker.observe.tracing import TraceContext
@@ -195,6 +195,64 @@ def test_a_limit_that_cannot_be_is_told(value: str) -> None:
     environ = {"OTEL_TRACES_EXPORTER": "console", "OTEL_SPAN_LINK_COUNT_LIMIT": value}
 
     assert "OTEL_SPAN_LINK_COUNT_LIMIT must be" in told(STARTED, environ)
+
+
+@pytest.mark.parametrize(
+    ("variables", "problems"),
+    [
+        (
+            {"OTEL_BSP_MAX_QUEUE_SIZE": "abc"},
+            ["OTEL_BSP_MAX_QUEUE_SIZE is 'abc'; it can be a whole number from 1"],
+        ),
+        (
+            {"OTEL_BSP_SCHEDULE_DELAY": "0", "OTEL_BSP_EXPORT_TIMEOUT": "1.5"},
+            [
+                "OTEL_BSP_SCHEDULE_DELAY is '0'; it can be a whole number from 1",
+                "OTEL_BSP_EXPORT_TIMEOUT is '1.5'; it can be a whole number from 0",
+            ],
+        ),
+        (
+            {"OTEL_TRACES_SAMPLER": "foo"},
+            ["OTEL_TRACES_SAMPLER is 'foo'; it can be parentbased_always_on, "],
+        ),
+        *(
+            (
+                {"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": share},
+                [f"OTEL_TRACES_SAMPLER_ARG is '{share}'; it can be a number from 0 to 1"],
+            )
+            for sampler in ("traceidratio", "parentbased_TraceIdRatio")
+            for share in ("1 %", "2", "nan")
+        ),
+    ],
+)
+def test_what_cannot_be_of_spans_stops_the_start_and_is_told_at_once(
+    variables: Mapping[str, str], problems: Sequence[str]
+) -> None:
+    with pytest.raises(BadEnvironment) as caught:
+        exporters_of("traces", {"OTEL_TRACES_EXPORTER": "console", **variables})
+
+    assert all(problem in str(caught.value) for problem in problems)
+    assert exporters_of("traces", variables) == []
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"OTEL_BSP_MAX_QUEUE_SIZE": "", "OTEL_TRACES_SAMPLER": "", "OTEL_TRACES_SAMPLER_ARG": "x"},
+        {"OTEL_TRACES_SAMPLER": "ParentBased_Always_Off", "OTEL_BSP_EXPORT_TIMEOUT": " 0 "},
+        {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "1e-2"},
+        {"OTEL_TRACES_SAMPLER": "traceidratio"},
+    ],
+)
+def test_variables_that_say_what_can_be_are_taken(variables: Mapping[str, str]) -> None:
+    assert len(exporters_of("traces", {"OTEL_TRACES_EXPORTER": "console", **variables})) == 1
+
+
+def test_what_cannot_be_of_metrics_is_told_as_well() -> None:
+    variables = {"OTEL_METRICS_EXPORTER": "console", "OTEL_METRIC_EXPORT_TIMEOUT": "soon"}
+
+    with pytest.raises(BadEnvironment, match="'soon'; it can be a whole number from 0"):
+        exporters_of("metrics", variables)
 
 
 def test_an_interval_that_cannot_be_is_told() -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 
 from worker.errors import BadEnvironment
-from worker.observe.environment import Signal, chooser, exporter_names
+from worker.observe.environment import Signal, chooser, exporter_names, problems
 from worker.repeats import limited
 
 _PROTOCOL: Final = "OTEL_EXPORTER_OTLP_PROTOCOL"
@@ -22,7 +22,11 @@ _OTLP: Final = {
 
 def exporters_of(signal: Signal, environment: Mapping[str, str]) -> list[Any]:
     """Make the exporters of a signal; raises `BadEnvironment`."""
-    return [exporter_of(name, signal, environment) for name in exporter_names(environment, signal)]
+    names = exporter_names(environment, signal)
+    wrong = list(problems(environment, signal)) if names else []
+    if wrong:
+        raise BadEnvironment("; ".join(wrong))
+    return [exporter_of(name, signal, environment) for name in names]
 
 
 def exporter_of(name: str, signal: Signal, environment: Mapping[str, str]) -> Any:
