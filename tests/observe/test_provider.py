@@ -285,6 +285,21 @@ def test_what_a_producer_says_beside_its_span_goes_on_only_where_that_is_named()
     assert isinstance(agreed({"OTEL_PROPAGATORS": "tracecontext,baggage"}), Agreed)
 
 
+@pytest.mark.parametrize("named", ["tracecontext", "tracecontext,baggage"])
+def test_nothing_of_an_ill_formed_context_gets_into_the_log(
+    caplog: pytest.LogCaptureFixture, named: str
+) -> None:
+    parent, *_ = SAMPLED
+    many = ",".join(f"key{number}=secret" for number in range(33)).encode()
+    propagation = agreed({"OTEL_PROPAGATORS": named})
+
+    for state in (b"secret-state\x1b[31m", "z=é".encode(), b"z=1,z=2", many, b"z=" + b"s" * 9_000):
+        read = propagation.read([parent, ("tracestate", state), ("baggage", state)])
+        assert "tracestate" not in dict(propagation.write(read))
+
+    assert caplog.text == ""
+
+
 BAGGAGE = ("baggage", b"tenant=blue")
 
 

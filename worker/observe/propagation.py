@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
@@ -38,6 +39,13 @@ _B3: Final = frozenset(
     ("b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags")
 )
 """Headers of which the propagators of B3 write some and read all."""
+
+_TELLING: Final = (
+    "opentelemetry.baggage.propagation",
+    "opentelemetry.trace.propagation.tracecontext",
+    "opentelemetry.trace.span",
+)
+"""Loggers of the API that warn of what is ill-formed: at each message, and with its content."""
 
 
 class Propagation(Protocol):
@@ -179,6 +187,8 @@ def named(span: SpanContext) -> str | None:
 
 def agreed(variables: Mapping[str, str]) -> Propagation:
     """The propagation of a process, by what `OTEL_PROPAGATORS` says; raises `BadEnvironment`."""
+    for name in _TELLING:
+        logging.getLogger(name).setLevel(logging.ERROR)
     wanted = environment.propagator_names(variables)
     if wanted == environment.W3C:
         return W3C()
