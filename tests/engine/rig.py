@@ -176,13 +176,13 @@ class Rig:
             self.late,
         )
 
-    def restart(self) -> None:
-        """Die without a word, and come back when the group has noticed."""
+    def restart(self, floor: Floor | None = None) -> None:
+        """Die without a word, and come back when the group has noticed, in this process."""
         dead = self.consumer
         dead.kill()
         dead.expire()
         self.pool.close()
-        self._job = replace(self._job, floor=Floor())
+        self._job = replace(self._job, floor=floor or Floor())
         self.late.clear()
         self.runner = self._join()
 

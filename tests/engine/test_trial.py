@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.engine.rig import GROUP, Rig
+from worker.engine.floor import Floor
 from worker.engine.partition import Finished, Run
 from worker.flow import crashes, envelope
 from worker.flow.crashes import Note
@@ -281,14 +282,14 @@ def until_failed(rig: Rig) -> None:
     raise AssertionError("it never fails")
 
 
-def on_trial() -> Rig:
-    """A worker that is to try messages alone."""
+def on_trial(floor: Floor | None = None) -> Rig:
+    """A worker that is to try messages alone, in this process."""
     rig = rig_of()
     rig.send(*numbers(50))
-    for _ in range(2):
+    for place in (None, floor):
         for _ in range(5):
             rig.runner.step()
-        rig.restart()
+        rig.restart(place)
     return rig
 
 
@@ -329,6 +330,16 @@ def test_another_pipeline_of_the_process_makes_way_and_goes_on_when_it_takes_lon
     assert other.values() == ["1"]
     rig.step()
     assert (note(rig).suspect, note(rig).tries) == (7, 0)
+
+
+def test_pipelines_of_a_process_that_both_try_messages_wait_for_each_other_only_in_turn() -> None:
+    first = on_trial()
+    second = on_trial(first._job.floor)
+    for _ in range(100):
+        first.runner.step()
+        second.runner.step()
+
+    assert (is_at_work(first), is_at_work(second)) == (True, False)
 
 
 def test_a_message_waits_until_the_other_pipelines_have_nothing_at_work() -> None:

@@ -810,7 +810,8 @@ class Runner:
         attempt = self._trial.next(idle=not self._pool.outstanding)
         if attempt is not None:
             self._try(attempt, now)
-        return self._trial.turn is None and not self._makes_way()
+        makes_way = self._makes_way()  # also while it waits for a turn of its own
+        return self._trial.turn is None and not makes_way
 
     def _try(self, attempt: Attempt, now: float) -> None:
         partition, messages, how = attempt
