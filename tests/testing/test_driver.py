@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.testing.driving import TOP, numbers, of, one, options
-from worker.errors import Reject, Retry
+from worker.errors import ClientFatal, Reject, Retry
 from worker.spec import Document, load
 from worker.testing import ALWAYS, At, Driver, NotFinished
 from worker.testing.group import Member
@@ -335,3 +335,145 @@ def test_a_record_that_spoils_its_batch_is_the_only_dead_letter(tmp_path: Path) 
 
         assert [message.key for message in driver.topic("target")] == [b"a", b"b"]
         assert [letter.message.key for letter in driver.dead_letters] == [None]
+
+
+@pytest.mark.parametrize("ordering", ["partition", "key"])
+def test_a_pipeline_is_held_to_its_rate_in_virtual_time(tmp_path: Path, ordering: str) -> None:
+    settings = f"ordering: {ordering}, rate_limit: 2/m"
+    with Driver(one(tmp_path, settings), options()) as driver:
+        send(driver, 5).run()
+
+        assert numbers(driver.topic("target")) == [0, 1, 2, 3, 4]
+        assert 119.0 <= driver.attempts[-1].at <= 121.0
+
+
+def test_lanes_are_held_to_their_rates_in_virtual_time(tmp_path: Path) -> None:
+    settings = "ordering: key, rate_limit: {lane: 1/m}"
+    with Driver(one(tmp_path, settings), options()) as driver:
+        send(driver, 3, "a")
+        send(driver, 3, "b").run()
+
+        assert 119.0 <= driver.attempts[-1].at <= 121.0
+
+
+def test_a_breaker_lets_a_probe_through_each_time_that_it_is_due(tmp_path: Path) -> None:
+    settings = (
+        "retry: {attempts: 9, backoff: {initial: 1ms}}, dead_letter: dlq, "
+        "breaker: {name: away, failures: 2, reset: 1h}"
+    )
+    with Driver(one(tmp_path, settings), options()) as driver:
+        driver.fail(ConnectionError, times=4)
+        send(driver, 2).run(within=86_400.0)
+
+        assert numbers(driver.topic("target")) == [0, 1]
+        assert [round(attempt.at / 3600) for attempt in driver.attempts[:5]] == [0, 0, 1, 2, 3]
+
+
+def test_a_flood_of_failures_is_probed_until_it_is_over(tmp_path: Path) -> None:
+    settings = "dead_letter: dlq, flood_limit: {max_consecutive: 5}"
+    with Driver(one(tmp_path, settings), options()) as driver:
+        driver.fail(Reject("all of them"), times=70)
+        send(driver, 60).run()
+
+        found = len(driver.dead_letters) + len({*numbers(driver.topic("target"))})
+        assert found == 60
+        assert driver.clock.monotonic() > 30.0  # the probes wait for 1, 2, 4, 8, 16, 30 s
+
+
+def test_a_message_that_ends_each_process_is_given_up_as_a_crash(tmp_path: Path) -> None:
+    with Driver(one(tmp_path, "dead_letter: dlq"), options()) as driver:
+        driver.kill(At(value={"n": 1}), ALWAYS, moment="before")
+        send(driver, 3).run()
+
+        assert [letter.reason for letter in driver.dead_letters] == ["crash"]
+        assert {*numbers(driver.topic("target"))} == {0, 2}
+        assert driver.committed["one"][SOURCE] == 3
+
+
+def test_fences_are_lifted_though_brokers_were_away_meanwhile(tmp_path: Path) -> None:
+    keyed = "ordering: key, retry: {topics: [1m]}, dead_letter: dlq"
+    with Driver(one(tmp_path, keyed), options()) as driver:
+        driver.fail(ConnectionError, At(value={"n": 0}))
+        driver.clock.at(30.0, driver.broker.stop)
+        driver.clock.at(150.0, driver.broker.start)
+        send(driver, 2, "a").run()
+        send(driver, 1, "a").run()
+
+        assert numbers(driver.topic("target")) == [0, 1, 0]
+        assert driver.attempts[-1].message.topic == "source"
+
+
+def test_a_backlog_larger_than_what_may_be_in_flight_is_worked_off(tmp_path: Path) -> None:
+    settings = "in_flight: {messages: 50}, ordering: key"
+    with Driver(one(tmp_path, settings), options()) as driver:
+        for n in range(2_000):
+            driver.send("source", {"n": n}, f"k{n % 7}")
+        driver.run()
+
+        assert sorted(numbers(driver.topic("target"))) == list(range(2_000))
+        assert driver.committed["one"][SOURCE] == 2_000
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+def test_the_same_story_is_told_the_same_way_again(tmp_path: Path, delivery: str) -> None:
+    def story() -> list[tuple[float, int, str]]:
+        settings = f"{RETRIED}, delivery: {delivery}"
+        with Driver(one(tmp_path, settings), options(), processes=2) as driver:
+            driver.fail(ConnectionError, At(value={"n": 3}), 4)
+            driver.kill(At(value={"n": 5}), moment="handled")
+            driver.lose(At(value={"n": 8}))
+            send(driver, 20).run()
+            return [(one.at, one.message.offset, one.message.topic) for one in driver.attempts]
+
+    assert story() == story()
+
+
+def test_what_could_not_be_delivered_is_tried_again_when_the_wait_is_over(tmp_path: Path) -> None:
+    with Driver(one(tmp_path), options()) as driver:
+        driver.refuse("_MSG_TIMED_OUT", At("target"), times=3)
+        send(driver, 1).run()
+
+        assert driver.values("target") == [{"n": 0}]
+        assert driver.clock.monotonic() >= 0.5 + 1.0 + 2.0
+
+
+def test_clients_that_are_lost_are_made_anew_when_the_wait_is_over(tmp_path: Path) -> None:
+    with Driver(one(tmp_path), options()) as driver:
+        driver.broker.consumers[0].fail(ClientFatal("gone"))
+        send(driver, 1).run()
+
+        assert driver.values("target") == [{"n": 0}]
+        assert len(driver.broker.consumers) == 2
+
+
+def test_a_fence_is_lifted_as_soon_as_what_raised_it_is_through(tmp_path: Path) -> None:
+    keyed = "ordering: key, retry: {topics: [1m]}, dead_letter: dlq"
+    with Driver(one(tmp_path, keyed), options()) as driver:
+        driver.fail(ConnectionError)
+        send(driver, 1, "a").run()
+
+        raised, lifted = driver.topic("test.one.fence")
+        assert (raised.key, lifted.value) == (lifted.key, None)
+
+
+def test_a_message_that_ends_processes_is_found_out_beside_other_pipelines(tmp_path: Path) -> None:
+    pipelines = """\
+  one: {from: source, handler: handler, to: target, dead_letter: dlq}
+  two: {from: other, handler: handler, to: target, dead_letter: dlq}
+"""
+    with Driver(of(tmp_path, pipelines), options()) as driver:
+        driver.kill(At("source", value={"n": 1}), ALWAYS, moment="before")
+        driver.send("other", {"n": 7}, "k")
+        send(driver, 3).run()
+
+        assert [letter.reason for letter in driver.dead_letters] == ["crash"]
+        assert driver.clock.monotonic() < 120.0
+
+
+def test_a_process_that_was_killed_is_given_no_clients_any_more(tmp_path: Path) -> None:
+    with Driver(one(tmp_path, "delivery: exactly_once"), options()) as driver:
+        (process,) = driver.processes
+        process.kill()
+
+        with pytest.raises(ClientFatal, match="killed"):
+            process.clients.transactional("test.one", driver.spec.pipelines["one"], {}, alone=False)

@@ -66,8 +66,8 @@ class PipelineLoop:
         """Whether everything in flight was finished and committed when the pipeline ended."""
         self._clients = clients
         self._runner: Runner | None = None
-        self._resume_at = -inf
-        """When it is tried again to begin, after a failure."""
+        self.resume_at = -inf
+        """When it is tried again to begin, after a failure; a step before that waits for it."""
         self._pool = pool
         self._clock = clock
         self._observer = observer
@@ -100,7 +100,7 @@ class PipelineLoop:
         """When the next step has something to do, as `Runner.due`; for who takes the steps."""
         if self._stopping.is_set():
             return -inf
-        return self._resume_at if self._runner is None else self._runner.due
+        return self.resume_at if self._runner is None else self._runner.due
 
     @property
     def looks_at(self) -> float:
@@ -120,9 +120,9 @@ class PipelineLoop:
                 if (yield from self._run_once()):
                     continue
                 failures = failures_in_a_row(failures, self._clock.monotonic() - begun)
-                self._resume_at = self._clock.monotonic() + backoff(failures)
+                self.resume_at = self._clock.monotonic() + backoff(failures)
                 yield
-                self._stopping.wait(self._resume_at - self._clock.monotonic())
+                self._stopping.wait(self.resume_at - self._clock.monotonic())
         except GeneratorExit:  # nobody takes a further step
             raise
         except BaseException as error:

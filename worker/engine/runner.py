@@ -171,6 +171,8 @@ class Runner:
             return min(self._resume_at or 0.0, self._commit_due)
         if self.failed is not None or self.committer.failure is not None or self._lost:
             return -inf
+        if self._may_read_on:
+            return -inf
         waiting = (p.due for p in self.partitions.values() if p.paused and p.tier is not None)
         return min(self._commit_due, self._hand_out_due, self._wake_at, *waiting)
 
@@ -383,8 +385,8 @@ class Runner:
     def _balance(self) -> None:
         if self._full_since is not None:
             self._paused |= self._clock.monotonic() - self._full_since >= PAUSE_AFTER
-        elif self._paused and not self._is_blocked:
-            self._paused = not (self.pressure.relieved or self._is_idle)
+        elif self._may_read_on:
+            self._paused = False
         share = self.pressure.share(len(self.partitions))
         now = self._clock.monotonic()
         changed: dict[bool, list[TopicPartition]] = {True: [], False: []}
@@ -408,6 +410,13 @@ class Runner:
         if self.consumer.denied is not None:
             return []
         return [one for one in self.partitions.values() if not (one.paused or one.closing)]
+
+    @property
+    def _may_read_on(self) -> bool:
+        """Whether what was paused since it was full is not any more."""
+        if not self._paused or self._full_since is not None or self._is_blocked:
+            return False
+        return self.pressure.relieved or self._is_idle
 
     # --- when there is something to do ---
 

@@ -46,12 +46,10 @@ class Stepped:
     @property
     def is_ready(self) -> bool:
         """Whether a step may do something that the last one has not."""
-        if self.loop.ended:
-            return False
-        now, changes, *_ = self._so_far
-        return (
+        now, changes, turns, *_ = self._so_far
+        return not (self.loop.ended or self._would_wait) and (
             self._did_something
-            or changes != self._after[1]
+            or (changes, turns) != self._after[1:3]
             or self.loop.is_stopping
             or self.due <= now != self._after[0]
         )
@@ -64,7 +62,7 @@ class Stepped:
         next(self._pools[0].steps, None)
         self._after = self._so_far
         self._did_something = self._after != before
-        if not self._did_something:
+        if self._would_wait or not self._did_something:
             self.due = self._next_due()
 
     def close(self) -> None:
@@ -73,6 +71,11 @@ class Stepped:
         if isinstance(steps, Generator):
             steps.close()
 
+    @property
+    def _would_wait(self) -> bool:
+        """Whether a step would wait, and in real time: it has failed, and begins anew later."""
+        return self.loop.resume_at > self._broker.clock.monotonic() and not self.loop.is_stopping
+
     def _next_due(self) -> float:
         if self.loop.ended:
             return inf
@@ -80,12 +83,17 @@ class Stepped:
         return min(self.loop.due, looks_at, *(pool.due for pool in self._pools))
 
     @property
-    def _so_far(self) -> tuple[float, int, int, int]:
-        """What grows with all that is done: time, changes of the cluster, runs, messages read."""
+    def _so_far(self) -> tuple[float, int, int, int, int]:
+        """What changes with all that is done.
+
+        That is time, changes of the cluster, who wants to be alone in the process, runs, and
+        messages read.
+        """
         member = self._clients.members.get(self.loop.job.group)
         return (
             self._broker.clock.monotonic(),
             self._broker.changes,
+            len(self.loop.job.floor.turns),
             sum(pool.traffic for pool in self._pools),
             0 if member is None else member.totals().messages_received,
         )
