@@ -357,6 +357,21 @@ def test_a_message_that_takes_too_long_is_not_tried_again(tmp_path: Path) -> Non
     assert [reason for _, reason, _ in running.letters()] == ["timeout"]
 
 
+def test_the_message_that_a_process_is_at_for_long_is_named_while_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.engine.pipeline.LONG", 0.1)
+    with Running("risky", *numbered(4, {2: {"do": "hang"}}), timeout=3.0) as running:
+        until(lambda: running.loop.state.longest is not None)
+        named = running.loop.state.longest
+        running.until_through(4)
+        until(lambda: running.loop.state.longest is None)
+
+    assert named is not None
+    assert (named.topic, named.partition, named.offset) == ("source", 0, 2)
+    assert running.results() == [0, 1, 3]
+
+
 def test_the_time_of_a_message_that_took_too_long_counts_as_that_of_its_handler() -> None:
     with Running("risky", {"n": 0, "do": "hang"}, timeout=0.2) as running:
         running.until_through(1)

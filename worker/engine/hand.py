@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from worker.engine import wire
 from worker.engine.inside import NOWHERE, Make, serve
+from worker.engine.partition import AtHand
 from worker.engine.topics import KnownTopics
 from worker.flow.retry import too_late
 from worker.flow.suspects import crashed
@@ -124,6 +125,11 @@ class Hand:
                     self._place[1] = monotonic()  # its message did not take the time, we did
                 case (_, *answer):
                     return Answer(*answer)
+
+    def at_hand(self) -> AtHand | None:
+        """Which of the messages that it has it is at, for any thread."""
+        at, begun = self._place
+        return None if at == NOWHERE else AtHand(int(at), begun)
 
     def end(self) -> None:
         """Have it tear its resources down, and wait for that."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from worker.flow import envelope, later
 from worker.flow.age import Ages
@@ -31,6 +31,14 @@ from worker.types import (
 NOTHING: Final = Note()
 POLL_LIMIT: Final = 500
 """Messages taken in one poll, and the longest run."""
+
+
+class AtHand(NamedTuple):
+    """Which message of a run a handler is at, the first one of a batch."""
+
+    place: int
+    since: float
+    """When it has begun with it, or with its run, on the monotonic clock."""
 
 
 class Partition:
@@ -223,6 +231,18 @@ class Run:
     """By offsets, the headers by which records that come of its messages are followed."""
     decoding: float | None = None
     """Seconds that decoding took of it, where that was measured."""
+    look: Callable[[], AtHand | None] | None = None
+    """Looks where the process is that has it; None where none has."""
+
+    def at_hand(self) -> AtHand | None:
+        """Where its handler is; None while it has none, or has handled all."""
+        look = self.look  # which the thread that waits for the process may take away
+        if look is not None:
+            return look()
+        handled = len(self.found)
+        if self.begun is None or handled == len(self.messages):
+            return None
+        return AtHand(handled, self.begun)
 
 
 @dataclass(slots=True)

@@ -333,8 +333,7 @@ def patience_of(settings: Pipeline) -> float:
 
 def longest(runs: Iterable[Run], now: float, seconds: float) -> Overrunning | None:
     """The message at which a handler has been for the longest, if for more than these seconds."""
-    found = (run for run in runs if run.begun is not None and now - run.begun > seconds)
-    return max(filter(None, (_at_hand(run, now) for run in found)), key=_seconds, default=None)
+    return next(iter(overrunning(runs, now, seconds)), None)
 
 
 def overrunning(runs: Iterable[Run], now: float, longest: float) -> tuple[Overrunning, ...]:
@@ -353,8 +352,8 @@ def _seconds(one: Overrunning) -> float:
 
 def _at_hand(run: Run, now: float) -> Overrunning | None:
     """Where a run is; None while no handler has it."""
-    handled = len(run.found)
-    if run.begun is None or handled == len(run.messages):
+    at_hand = run.at_hand()
+    if at_hand is None:
         return None
-    source, offset = run.partition.source, run.messages[handled].offset()
-    return Overrunning(source.topic, source.partition, offset, now - run.begun)
+    source, offset = run.partition.source, run.messages[at_hand.place].offset()
+    return Overrunning(source.topic, source.partition, offset, now - at_hand.since)

@@ -238,12 +238,15 @@ class ProcessPool:
         self._troubles.pop(name, None)
         while (portion := self._portions.get()) is not None and not self._closed.is_set():
             begun = monotonic()
+            run = portion.run
+            run.look = hand.at_hand
             try:
-                source = portion.run.partition.source
-                answer = hand.handle(source, portion.messages, portion.again)
+                answer = hand.handle(run.partition.source, portion.messages, portion.again)
             except BaseException as error:
                 self._back.put(Back(portion, error, monotonic() - begun))
                 raise
+            finally:
+                run.look = None
             self._back.put(Back(portion, answer, monotonic() - begun))
             self._in_vain[name] = 0
         hand.end()
