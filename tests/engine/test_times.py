@@ -15,7 +15,7 @@ from worker.errors import Reject
 from worker.flow.health import PartitionState
 from worker.flow.timing import Histogram
 from worker.settings.topics import retry_topic
-from worker.types import Message, TopicPartition
+from worker.types import Done, Message, TopicPartition
 
 SOURCE = TopicPartition("source", 0)
 
@@ -144,6 +144,43 @@ def test_a_rebalance_takes_as_long_as_what_handlers_have_is_waited_for() -> None
 
     assert rig.counts.rebalances == rig.counts.rebalancing.count == 2
     assert rig.counts.rebalancing.seconds == 5.0
+
+
+def test_the_message_at_hand_holds_a_partition_be_others_of_its_run_handled() -> None:
+    rig = Rig(same)
+    overview = Overview(rig.log_ends, "read_committed")
+    rig.pool.hold = True
+    rig.send("1", "2", "3")
+    rig.runner.step()
+    (run,) = rig.pool.runs
+    run.partition.held = True
+    waiting = seen(rig, overview)
+    run.begun, run.found = rig.clock.monotonic(), [Done(())]
+    rig.clock.advance(40.0)
+    at_second = seen(rig, overview)
+    run.found += [Done(()), Done(())]
+    handled = seen(rig, overview)
+
+    assert (waiting.held_by, waiting.at_hand) == (0, None)
+    assert (at_second.committable, at_second.held_by) == (0, 1)
+    assert (at_second.at_hand, at_second.at_hand_for) == (1, 40.0)
+    assert (handled.held_by, handled.at_hand, handled.at_hand_for) == (0, None, 0.0)
+
+
+def test_of_a_batch_the_first_unfinished_message_is_at_hand_and_of_other_runs_none() -> None:
+    rig = Rig(lambda payloads: payloads, {"ordering": "none", "concurrency": 2}, batch=2)
+    overview = Overview(rig.log_ends, "read_committed")
+    rig.pool.hold, rig.pool.size = True, 2
+    rig.send("1", "2", "3", "4")
+    rig.runner.step()
+    first, second = rig.pool.runs
+    second.begun = rig.clock.monotonic()
+    of_other = seen(rig, overview)
+    first.begun = rig.clock.monotonic()
+    first.messages.reverse()
+
+    assert of_other.at_hand is None
+    assert seen(rig, overview).at_hand == 0
 
 
 def test_the_time_of_the_loop_is_told_by_stages() -> None:

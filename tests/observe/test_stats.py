@@ -82,6 +82,8 @@ def test_the_snapshot_comes_out_whole() -> None:
             "ready": 0,
             "at_work": 0,
             "held_by": None,
+            "at_hand": None,
+            "at_hand_for": 0.0,
             "due_in": None,
             "fenced": 0,
             "flooded": False,

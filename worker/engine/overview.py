@@ -39,6 +39,8 @@ class Overview:
         for message in (partition.first_unfinished(), partition.latest):
             if message is not None:
                 ages.taken(message.offset(), message.timestamp()[1] / 1000)
+        at_hand, since = partition.at_hand() or (None, now)
+        holds = tracker.committable if at_hand is None else at_hand
         committed = None if partition.committed is None else partition.committed.offset
         return PartitionState(
             source.topic,
@@ -49,7 +51,9 @@ class Overview:
             end=end,
             in_flight=partition.in_flight,
             paused=partition.paused,
-            held_by=tracker.committable if partition.held else None,
+            held_by=holds if partition.held else None,
+            at_hand=at_hand,
+            at_hand_for=now - since,
             starts=partition.note.starts,
             suspect=partition.note.suspect,
             due_in=partition.due - now if partition.due > now else None,

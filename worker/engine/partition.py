@@ -156,6 +156,19 @@ class Partition:
         out = (m for run in self.runs for m in run.messages if m.offset() == offset)
         return next(out, None) or self.lanes.find(offset)
 
+    def at_hand(self) -> tuple[int, float] | None:
+        """Where a handler is in the run that has the first unfinished message, and since when.
+
+        That message itself, or, where it has been handled, a later one that its run waits for.
+        """
+        first = self.tracker.committable
+        for run in self.runs:
+            at_hand = run.at_hand()
+            if at_hand is not None and any(m.offset() == first for m in run.messages):
+                place, since = at_hand
+                return run.messages[place].offset() if place else first, since
+        return None
+
     def written(self, message: RawMessage) -> float:
         """When a message was written where it was read first, in seconds since 1970.
 

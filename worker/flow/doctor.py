@@ -34,7 +34,7 @@ FAILING: Final = 0.3
 HEADERS: Final = 16_384
 """Bytes that a dead letter has beside its message, at most."""
 STANDS: Final = 30.0
-"""Seconds for which one message is the first of its partition before that is worth a word..."""
+"""Seconds for which a handler is at what a partition waits for before that is worth a word..."""
 STANDS_FACTOR: Final = 10.0
 """...if that is so many times what a message takes on average."""
 LONG_WAIT: Final = 30.0
@@ -117,13 +117,13 @@ class Source:
 
 
 class Standing(NamedTuple):
-    """A partition whose first unfinished message was the same at both moments, and at work."""
+    """A partition that is committed no further until a handler comes back."""
 
     source: TopicPartition
     offset: int
-    """Of that message, or where the one before it was."""
+    """Of the message that the handler is at."""
     seconds: float
-    """Since the committed offset has moved."""
+    """For which it has been at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,8 +294,8 @@ def _hanging(facts: Facts) -> Iterator[Finding]:
             "problem",
             "hanging",
             "a handler does not come back, and what is behind its message is not committed",
-            f"the first unfinished message of {first.source} is at offset {first.offset}; nothing "
-            f"of it was committed for {first.seconds:.0f} s, and {lag:,} messages wait",
+            f"it has been at {first.source.topic}/{first.source.partition}/{first.offset} for "
+            f"{first.seconds:.0f} s, and {lag:,} messages wait",
             "give what the handler calls a time-out, and the pipeline a `timeout`; until then only "
             "a restart frees the partition",
         )

@@ -113,8 +113,15 @@ class PartitionState:
     in_flight: int
     paused: bool
     held_by: int | None = None
-    """The message, its first unfinished one, behind which so much waits or is finished that no
-    more is taken from it; None while it is read."""
+    """The message at hand, or else its first unfinished one, behind which so much waits or is
+    finished that no more is taken from it; None while it is read."""
+    at_hand: int | None = None
+    """The message that a handler is at in the run with its first unfinished one; None if none is.
+
+    It is a later one where that is handled: a run comes back when its handler does.
+    """
+    at_hand_for: float = 0.0
+    """Seconds for which the handler has been at it."""
     starts: int = 0
     """Starts in a row after a crash, until it gets on; from 2 on messages are tried alone."""
     suspect: int | None = None

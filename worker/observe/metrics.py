@@ -370,7 +370,8 @@ TABLE: Final = (
     partition(
         "worker_partition_held_by",
         "offset",
-        "The message behind which too much waits; absent while the partition is read on.",
+        "The message behind which too much waits, which a handler is at or which is the first "
+        "unfinished one; absent while the partition is read on.",
         lambda partition: partition.held_by,
     ),
     client(

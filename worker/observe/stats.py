@@ -169,6 +169,8 @@ def _partition(partition: PartitionState) -> dict[str, Any]:
         "ready": partition.ready,
         "at_work": partition.at_work,
         "held_by": partition.held_by,
+        "at_hand": partition.at_hand,
+        "at_hand_for": _seconds(partition.at_hand_for),
         "due_in": _seconds(partition.due_in),
         "fenced": partition.fenced,
         "flooded": partition.flooded,

@@ -245,7 +245,7 @@ def _working(name: str, before: _Look, after: _Look) -> Working | None:
             for one in later.overrunning
         ),
         held=tuple(_held(later)),
-        standing=tuple(_standing(earlier, later)),
+        standing=tuple(_standing(later)),
         last_failure=next((f"{one.reason} {one.error}" for one in later.failures), None),
     )
 
@@ -256,13 +256,11 @@ def _held(pipeline: PipelineStats) -> Iterable[str]:
             yield f"{one.topic}/{one.partition}/{one.held_by}"
 
 
-def _standing(before: PipelineStats, after: PipelineStats) -> Iterable[Standing]:
-    """Partitions that have not got on between two looks, and have messages at work."""
-    earlier = {(one.topic, one.partition): one.committable for one in before.partitions}
-    for one in after.partitions:
-        if one.at_work and earlier.get((one.topic, one.partition)) == one.committable:
+def _standing(pipeline: PipelineStats) -> Iterable[Standing]:
+    for one in pipeline.partitions:
+        if one.at_hand is not None:
             source = TopicPartition(one.topic, one.partition)
-            yield Standing(source, one.committable, one.commit_age)
+            yield Standing(source, one.at_hand, one.at_hand_for)
 
 
 def _shares(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
