@@ -13,7 +13,7 @@ from worker.app import Options, Wrap, build, check
 from worker.app.assembly import Assembly
 from worker.app.checks import unknown_exceptions
 from worker.engine.resources import Resources
-from worker.errors import BadConfiguration, TopicsRefused
+from worker.errors import BadConfiguration, ClientError, TopicsRefused
 from worker.handlers import Registry
 from worker.ports import Admin, NewTopic, Producer
 from worker.spec import Document, load
@@ -237,13 +237,36 @@ def test_every_topic_of_dead_letters_must_exist(tmp_path: Path, options: Options
     assembly = Assembly(document(tmp_path, "plain", target), replace(options, wrap=wrap))
 
     with pytest.raises(BadConfiguration) as caught:
-        assembly._describe(["one"])
+        assembly.prepare()
     assembly.loop.close()
 
     assert [(problem.path, problem.text[:27]) for problem in caught.value.problems] == [
         ("pipelines.one.dead_letter", "topic 'one.dlq' does not ex"),
         ("pipelines.one.dead_letter.by.ValueError", "topic 'values' does not exi"),
     ]
+
+
+def test_a_pipeline_that_runs_says_of_no_other_topics_than_its_own_that_they_are_missing(
+    tmp_path: Path, options: Options
+) -> None:
+    more = "dead_letter: one.dlq\n    to: gone\n  two: {from: source, handler: plain, to: other}"
+    topics = "\ntopics:\n  other: {}\n  gone: {}"
+    broker = MemoryBroker()
+    broker.create("source")
+    wrap = Wrap(admin=lambda _admin: broker.admin())
+    assembly = Assembly(document(tmp_path, "plain", more + topics), replace(options, wrap=wrap))
+
+    with pytest.raises(ClientError) as caught:
+        assembly._clients("one").producer(alone=False)
+    assembly.loop.close()
+
+    first, second = str(caught.value).split("; make it with: ")[:2]
+    assert first.endswith(
+        "pipelines.one.to: topic 'gone' does not exist, or is not shown to this user"
+    )
+    assert "pipelines.one.dead_letter: topic 'one.dlq' does not exist" in second
+    assert "other" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_pipeline_gets_a_new_producer_while_topics_of_other_pipelines_are_missing(
@@ -264,7 +287,7 @@ def test_a_pipeline_gets_a_new_producer_while_topics_of_other_pipelines_are_miss
     assembly = Assembly(spec, replace(options, wrap=wrap))
 
     assembly._clients("one").producer(alone=False)
-    with pytest.raises(BadConfiguration, match=r"two\.dlq"):
+    with pytest.raises(ClientError, match=r"two\.dlq"):
         assembly._clients("two").producer(alone=False)
 
     assert len(made) == 1

@@ -22,7 +22,7 @@ from worker.app.retrytopics import (
     unfit,
 )
 from worker.app.rights import forbidden, not_exactly_once, unjoinable
-from worker.app.topics import absent, named_topics
+from worker.app.topics import Path, absent, named_topics, own_topics
 from worker.app.wanted import fence_of, made_as, redrive_of, tiers_of
 from worker.engine.breaker import Breaker
 from worker.engine.ends import LogEnds
@@ -165,7 +165,8 @@ class Assembly:
 
         Raises `BadConfiguration`, and `BrokersUnreachable` where it may go well another time.
         """
-        problems = self._learn(self._names)
+        named = named_topics(self._document, self._names)
+        problems = self._learn(self._names, named)
         allowed = self._admin.allowed(map(self._spec.group, self._names))
         problems += unjoinable(self._document, self._names, allowed)
         if problems:
@@ -249,22 +250,24 @@ class Assembly:
             problems = [self._document.problem(one, f"exactly_once; {error}") for one in here]
             raise BadConfiguration(problems) from error
 
-    def _describe_retry_topics(self, name: str) -> None:
-        """Learn anew what is known of those of a pipeline; one that is gone is made again."""
+    def _describe(self, name: str) -> None:
+        """Learn anew what a pipeline needs to know of topics; a retry topic is made again.
+
+        Raises `ClientError` for what is wrong with its own: others it may never write to.
+        """
+        problems = self._learn([name], own_topics(self._spec, name))
         sources = sources_of(self._spec, self._admin, [name], self._there)
-        known, problems = make_retry_topics(self._document, self._admin, sources)
-        if problems:
-            raise BadConfiguration(problems)
+        known, not_made = make_retry_topics(self._document, self._admin, sources)
         self._known.take(known)
-
-    def _describe(self, names: Sequence[str]) -> None:
-        """Learn what these pipelines need to know of topics; raises `BadConfiguration`."""
-        problems = self._learn(names)
+        problems += not_made
         if problems:
-            raise BadConfiguration(problems)
+            raise ClientError("; ".join(map(str, problems)))
 
-    def _learn(self, names: Sequence[str]) -> list[Problem]:
-        """Learn it, and what is wrong with topics that these pipelines read or write."""
+    def _learn(self, names: Sequence[str], places: Mapping[str, Path]) -> list[Problem]:
+        """Learn what these pipelines need to know, and what is wrong with topics of these places.
+
+        Records may name any topic of the spec, so batches have to fit into all of them.
+        """
         used = named_topics(self._document, names)
         known = self._admin.describe(list(used))
         missing = [topic for topic in used if topic not in known]
@@ -273,7 +276,7 @@ class Assembly:
             make_topics(self._document, self._admin, new)
             known = self._admin.describe(list(used))
             missing = [topic for topic in used if topic not in known]
-        problems = absent(self._document, used, missing)
+        problems = absent(self._document, places, [topic for topic in missing if topic in places])
         problems += forbidden(self._document, names, known)
         self._known.take(known)
         return problems
@@ -365,14 +368,11 @@ class Assembly:
             return watching.consumer(wrap.consumer(supplier.consumer(group, pipeline)))
 
         def producer(*, alone: bool) -> Producer:
-            # Records may name any topic of the spec, so batches have to fit into all of them.
-            self._describe([name])
-            self._describe_retry_topics(name)
+            self._describe(name)
             return wrap.producer(supplier.producer(limits, alone=alone))
 
         def transactional(*, alone: bool) -> Transactional:
-            self._describe([name])
-            self._describe_retry_topics(name)
+            self._describe(name)
             made = supplier.transactional(group, pipeline, limits, alone=alone)
             return watching.transactional(wrap.transactional(made))
 

@@ -13,6 +13,7 @@ from worker.app.retrytopics import (
 )
 from worker.app.rights import forbidden, unjoinable
 from worker.ports import Admin
+from worker.settings import Spec
 from worker.settings.patterns import is_pattern
 from worker.spec import Document, in_order
 from worker.types import Problem
@@ -31,17 +32,21 @@ def named_topics(document: Document, names: Sequence[str]) -> dict[str, Path]:
         topic: ("topics", topic) for topic in spec.topics if topic not in ours
     }
     for name in names:
-        pipeline = spec.pipelines[name]
-        here = ("pipelines", name)
-        for topic in pipeline.source:
-            if is_pattern(topic):
-                continue
-            topics.setdefault(topic, (*here, "from"))
-        if pipeline.to is not None:
-            topics.setdefault(pipeline.to, (*here, "to"))
-        target = pipeline.dead_letter
-        for key, topic in [] if target is None else target.places():
-            topics.setdefault(topic, (*here, *key))
+        topics = {**own_topics(spec, name), **topics}
+    return topics
+
+
+def own_topics(spec: Spec, name: str) -> dict[str, Path]:
+    """Of these topics those that a pipeline itself names, and where; no patterns."""
+    pipeline, here = spec.pipelines[name], ("pipelines", name)
+    topics: dict[str, Path] = {
+        topic: (*here, "from") for topic in pipeline.source if not is_pattern(topic)
+    }
+    if pipeline.to is not None:
+        topics.setdefault(pipeline.to, (*here, "to"))
+    target = pipeline.dead_letter
+    for key, topic in [] if target is None else target.places():
+        topics.setdefault(topic, (*here, *key))
     return topics
 
 

@@ -17,6 +17,7 @@ _FENCED: Final = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
 _HELD: Final = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
 
 _UNREACHABLE: Final = "see whether the brokers run and can be reached"
+_LATE: Final = f"{_UNREACHABLE}, and whether the topic is there; sending again may duplicate"
 _UNKNOWN_TOPIC: Final = "make the topic, or grant this user Describe on it"
 _TOO_LARGE: Final = (
     "send less, or raise max.message.bytes of the topic and producer.max_message_bytes"
@@ -60,7 +61,7 @@ ADVICE: Final = {
     KafkaError._ALL_BROKERS_DOWN: _UNREACHABLE,  # noqa: SLF001 - public constants
     KafkaError._AUTHENTICATION: _AUTHENTICATION,  # noqa: SLF001
     KafkaError._AUTO_OFFSET_RESET: _GONE,  # noqa: SLF001
-    KafkaError._MSG_TIMED_OUT: f"{_UNREACHABLE}; sending again may duplicate",  # noqa: SLF001
+    KafkaError._MSG_TIMED_OUT: _LATE,  # noqa: SLF001
     KafkaError._PURGE_QUEUE: "send it again with another client",  # noqa: SLF001
     KafkaError._PURGE_INFLIGHT: "it may have arrived; sending again may duplicate",  # noqa: SLF001
     KafkaError._SSL: "check ca, certificate and key, and the host name in the broker's certificate",  # noqa: SLF001
