@@ -231,7 +231,7 @@ class MemoryConsumer:
     def expire(self) -> None:
         """Let the group take this member for dead; one that lives is told `lost` and joins anew."""
         with self._cluster.lock:
-            if self._member is None or self._member.expired:
+            if self._member is None or not self.is_member:
                 raise ValueError("only a member of a group can expire: subscribe first")
             self._group.expire(self._member)
             self._cluster.changed()
@@ -239,7 +239,7 @@ class MemoryConsumer:
     def win(self, partition: TopicPartition) -> None:
         """Let the group give this member a partition, whoever has it."""
         with self._cluster.lock:
-            if self._member is None or self._member.expired:
+            if self._member is None or not self.is_member:
                 raise ValueError("only a member of a group can win a partition: subscribe first")
             self._group.reassign(partition, self._member)
             self._cluster.changed()

@@ -133,6 +133,14 @@ class Group:
         """Drop what is committed in a topic."""
         self.committed = {p: c for p, c in self.committed.items() if p.topic != topic}
 
+    def rebalance(self) -> None:
+        """Share all partitions among the members anew."""
+        self.generation += 1
+        assign = ASSIGNORS[self._settings.rebalance]
+        shares = assign(self._members, sorted(self._partitions))
+        for member in self._members:
+            member.target = set(shares[member])
+
     def reassign(self, partition: TopicPartition, member: Member) -> None:
         """Give a partition to another member, as assignors may: they promise no place to any."""
         self.generation += 1
@@ -199,14 +207,6 @@ class Group:
 
     def _read_of(self, partitions: Iterable[TopicPartition]) -> set[TopicPartition]:
         return {p for p in partitions if any(member.reads(p) for member in self._members)}
-
-    def rebalance(self) -> None:
-        """Share all partitions among the members anew."""
-        self.generation += 1
-        assign = ASSIGNORS[self._settings.rebalance]
-        shares = assign(self._members, sorted(self._partitions))
-        for member in self._members:
-            member.target = set(shares[member])
 
 
 def refused(commits: Commits, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
