@@ -100,7 +100,7 @@ class Assembly:
         self._names = [n for n in self._spec.pipelines if n in options.only or not options.only]
         self.loop = LoopThread()
         self._breakers: dict[str, Breaker] = {}
-        self._floor = Floor()
+        self._floor = Floor(options.name)
         self._clock = options.clock
         self._tracers = tracers(self._spec.name)
         self._watching = {name: self._tracers.watching(self._facts(name)) for name in self._names}

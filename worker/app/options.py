@@ -40,6 +40,8 @@ class Options:
     """Folders beside the working directory in which modules of handlers are looked for."""
     process: int | None = None
     """The index of this process where a supervisor runs several, and has the endpoint itself."""
+    name: str | None = None
+    """By which the process knows itself again in commits; by default one that no other has."""
     prepare: Callable[[], object] = nothing
     """What processes of a pool do first, such as setting up their log; it is pickled."""
     registry: Registry = field(default_factory=lambda: REGISTRY)

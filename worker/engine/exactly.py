@@ -169,7 +169,7 @@ class ExactlyOnce:
             self._fail("a partition was lost with its results on their way", passes=True)
             self.settle()
             return
-        of = {*partitions, *self._open}
+        of = dict.fromkeys([*partitions, *self._open])  # in an order that does not change
         commits = self.uncommitted(of)
         if not (commits or self._open):
             return
@@ -239,10 +239,7 @@ class ExactlyOnce:
     @property
     def _is_over(self) -> bool:
         """Whether the transaction has been open for as long as it may, or is large enough."""
-        if self._begun is None:
-            return False
-        age = self._clock.monotonic() - self._begun
-        return age >= self._settings.interval or self._messages >= self._settings.messages
+        return self.due_in <= 0.0 or self._messages >= self._settings.messages
 
     def _add(self, chunk: Chunk) -> None:
         """Take a chunk into the transaction, its fences in front of its records."""

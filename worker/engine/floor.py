@@ -22,8 +22,8 @@ class Floor:
     is no lock.
     """
 
-    def __init__(self) -> None:
-        self.process: Final = token_hex(4)
+    def __init__(self, process: str | None = None) -> None:
+        self.process: Final = process or token_hex(4)
         """The name of this process; no other has it, nor will this one when it starts again."""
         self._members: set[object] = set()
         self.turns: Final[deque[Turn]] = deque()

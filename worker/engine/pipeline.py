@@ -103,6 +103,12 @@ class PipelineLoop:
         return self.resume_at if self._runner is None else self._runner.due
 
     @property
+    def held(self) -> int:
+        """How many messages its partitions hold; for who takes the steps."""
+        partitions = () if self._runner is None else self._runner.partitions.values()
+        return sum(partition.in_flight for partition in partitions)
+
+    @property
     def looks_at(self) -> float:
         """See `Runner`."""
         return inf if self._runner is None else self._runner.looks_at

@@ -13,6 +13,9 @@ from worker.ports import Clock
 FREE_WAITS: Final = 3
 """Waits of a step that take no time: for handlers, for brokers and for messages, each once."""
 
+LEAST: Final = 1e-6
+"""Seconds that pass at least when a step waits longer: less is nothing beside large numbers."""
+
 
 class ManualClock(Clock):
     """A clock that `advance` moves; both its times are in seconds."""
@@ -42,6 +45,10 @@ class ManualClock(Clock):
     def reach(self, time: float) -> None:
         """Let it be no earlier than so many seconds since 1970; nothing takes long by that."""
         self._start = max(self._start, time - self._passed)
+
+    def set_off(self, seconds: float) -> None:
+        """Let the time of day be another one, as when it is corrected; nothing else passes."""
+        self._start += seconds
 
     def wait(self, deadline: float) -> bool:  # noqa: ARG002
         """Wait for others; never, since nothing happens meanwhile: False, as if time were over."""
@@ -84,12 +91,12 @@ class VirtualClock(ManualClock):
     def wait(self, deadline: float) -> bool:
         """Wait until something happens; whether to look for it, since the time is not over."""
         self._waits += 1
-        if self._waits <= FREE_WAITS or deadline <= self._passed:
+        if self._waits <= FREE_WAITS or deadline < self._passed:
             return False
         if self.due <= deadline:
             self._happen()
         else:
-            self._passed = deadline
+            self._passed = max(deadline, self._passed + LEAST)
         return True
 
     def _happen(self) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from worker.errors import ClientError, ClientFatal, CommitFailed, Fenced
 from worker.flow.stuck import Repair
 from worker.ports import Commits, Membership, Offsets, Place, Rebalance
 from worker.settings import GroupSettings
 from worker.settings.patterns import is_pattern, unmatched
+from worker.testing.calls import ClientCall
 from worker.testing.cluster import Cluster, nothing
-from worker.testing.group import Member, refused
+from worker.testing.group import Group, Member, refused
 from worker.types import (
     ClientTotals,
     Commit,
@@ -53,15 +55,15 @@ class MemoryConsumer:
         self._member: Member | None = None
         self._rebalance: Rebalance | None = None
         self._positions: dict[TopicPartition, Position] = {}
-        self._waiting: deque[Commits] = deque()
+        self._waiting: deque[tuple[Commits, Membership]] = deque()
         self._answers: deque[tuple[Commits, str | None]] = deque()
         self._commit_errors: deque[str] = deque()
         self._stopped: dict[TopicPartition, Repair | None] = {}
         """Partitions that give nothing, and what helps."""
         self.denied: str | None = None
         """Nothing, if a test does not say so."""
-        self.before_commit: Callable[[], object] = nothing
-        """What a test has happen first when something is to be committed."""
+        self.before: Callable[[ClientCall], object] = nothing
+        """What a test has happen first at each call."""
         self._failure: ClientError | None = None
         self._closed = False
         self._received = self._received_bytes = 0
@@ -86,6 +88,15 @@ class MemoryConsumer:
     def is_member(self) -> bool:
         """Whether the group has this member, be it that it lives no more."""
         return self._group.has(self._member)
+
+    @property
+    def owned(self) -> Sequence[TopicPartition]:
+        """Partitions that the group says this member has."""
+        return sorted(self._member.owned) if self._member is not None else ()
+
+    def owns(self, partition: TopicPartition) -> bool:
+        """Whether the group says that this member has a partition."""
+        return self._member is not None and partition in self._member.owned
 
     @property
     def coordinated(self) -> bool:
@@ -115,6 +126,7 @@ class MemoryConsumer:
 
     def poll(self, limit: int, timeout: float) -> list[Fetch]:
         """Tell what has changed in the group, then take what is there."""
+        self.before("poll")
         deadline = self._cluster.clock.monotonic() + timeout
         while True:
             seen = self._cluster.changes
@@ -128,16 +140,19 @@ class MemoryConsumer:
 
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
         """Return nothing of these partitions."""
+        self.before("pause")
         self._set_paused(partitions, paused=True)
 
     def resume(self, partitions: Sequence[TopicPartition]) -> None:
         """Go on after the last message returned."""
+        self.before("resume")
         for partition in partitions:
             self._cure(partition, "pause")
         self._set_paused(partitions, paused=False)
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Go on at `offset`."""
+        self.before("seek")
         if partition not in self._positions:
             raise ClientError(f"{partition} is not assigned to this consumer")
         self._positions[partition] = Position(offset, self._positions[partition].paused)
@@ -150,6 +165,7 @@ class MemoryConsumer:
 
     def find(self, partitions: Sequence[TopicPartition], place: Place) -> Offsets:
         """Offsets of a place; raises `ClientError` when the broker is down."""
+        self.before("find")
         with self._cluster.lock:
             if not self._cluster.up:
                 raise ClientError(f"_TRANSPORT: cannot find {place} while no broker answers")
@@ -165,6 +181,7 @@ class MemoryConsumer:
         self, partitions: Sequence[TopicPartition]
     ) -> Mapping[TopicPartition, Commit | None]:
         """Tell the group's commits in these; raises `ClientError` when the broker is down."""
+        self.before("committed")
         with self._cluster.lock:
             self._require_broker()
             return self._committed(partitions)
@@ -186,12 +203,12 @@ class MemoryConsumer:
 
     def commit(self, commits: Commits, *, wait: bool) -> None:
         """Commit; while the broker is down an asynchronous commit waits for it."""
-        self.before_commit()
+        self.before("commit")
         with self._cluster.lock:
             if not self._cluster.up and not wait:
-                self._waiting.append(dict(commits))
+                self._waiting.append((dict(commits), self.membership()))
                 return
-            error = self._try_commit(commits)
+            error = self._try_commit(commits, self.membership())
             if not wait:
                 self._answers.append((dict(commits), error))
             self._cluster.changed()
@@ -346,8 +363,9 @@ class MemoryConsumer:
             return
         with self._cluster.lock:
             while self._waiting and self._cluster.up:
-                commits = self._waiting.popleft()
-                self._answers.append((commits, self._try_commit(commits)))
+                commits, membership = self._waiting.popleft()
+                self._answers.append((commits, self._try_commit(commits, membership)))
+                self._cluster.changed()
         while self._answers:
             rebalance.committed(*self._answers.popleft())
         for partition, position in list(self._positions.items()):
@@ -419,15 +437,15 @@ class MemoryConsumer:
             if partition in self._positions:
                 self._positions[partition].paused = paused
 
-    def _try_commit(self, commits: Commits) -> str | None:
+    def _try_commit(self, commits: Commits, membership: Membership) -> str | None:
         if self._commit_errors:
             return self._commit_errors.popleft()
         if not self._cluster.up:
             return "_TRANSPORT: no broker answers"
-        member = self._member
         if self._failure is not None:
             return str(self._failure)
-        error = self._group.refusal(member, 0 if member is None else member.generation)
+        _, member, generation = cast("tuple[Group, Member | None, int]", membership)
+        error = self._group.refusal(member, generation)
         if error is not None:
             return error
         problems = refused(commits, self._cluster.partitions())

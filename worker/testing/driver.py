@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -19,7 +20,9 @@ from worker.flow.letters import Letter, read
 from worker.serdes import SERDES
 from worker.settings.patterns import reads
 from worker.spec import Document
+from worker.testing.calls import Call, ClientCall
 from worker.testing.clock import VirtualClock
+from worker.testing.cluster import nothing
 from worker.testing.faults import At, Faults, Moment
 from worker.testing.group import Group, Member
 from worker.testing.matching import readings
@@ -75,6 +78,9 @@ class Attempt:
 Error = BaseException | type[BaseException]
 Event = Callable[[Process, str, Message], object]
 """Something that happens to a process while one of its pipelines, of this name, is at a message."""
+OnCall = Callable[[Process, str, Call, Sequence[Message]], object]
+"""What is told of each call before it is made: whose, of which pipeline, and of a handler's the
+messages."""
 
 
 class Driver:
@@ -113,6 +119,12 @@ class Driver:
         self._refusals: Faults[str] = Faults()
         self._before: Faults[Event] = Faults()
         self._handled: Faults[Event] = Faults()
+        self._ending: set[tuple[Process, str]] = set()
+        """Processes that end when a pipeline of them commits."""
+        self._still: list[Process] = []
+        """Those that do nothing for a while."""
+        self.on_call: OnCall = nothing
+        """What a test has happen first at each call."""
         self.broker.why_refused = self._refusals.strike_record
         for _ in range(processes):
             self.start()
@@ -221,7 +233,8 @@ class Driver:
         """Start one more process; it tries again later where no broker answers."""
         self._started += 1
         try:
-            process = Process(
+            process = Context().run(  # whatever pipeline is at hand here
+                Process,
                 self._document,
                 self._options,
                 self.broker,
@@ -268,12 +281,18 @@ class Driver:
         """Let the group take a partition away while such a record of it is handled, for so long."""
 
         def take_away(_process: Process, pipeline: str, message: Message) -> None:
-            group = self.broker.group(self.spec.group(pipeline))
-            group.reassign(message.source, Member(()))
-            self.clock.at(self.clock.monotonic() + seconds, partial(self._give_back, group))
+            self.revoke_now(pipeline, message.source, seconds)
 
         self._before.add(take_away, at, times)
         return self
+
+    def revoke_now(self, pipeline: str, partition: TopicPartition, seconds: float) -> None:
+        """Let the group of a pipeline take a partition away, for so long."""
+        group = self.broker.group(self.spec.group(pipeline))
+        with self.broker.lock:
+            group.reassign(partition, Member(()))
+            self.broker.changed()
+        self.clock.at(self.clock.monotonic() + seconds, partial(self._give_back, group))
 
     def lose(self, at: At = ANY, times: int = 1) -> Self:
         """Let the group take the member for dead that has such a record at hand; it joins anew."""
@@ -291,8 +310,7 @@ class Driver:
         """
 
         def end_later(process: Process, pipeline: str, _message: Message) -> None:
-            group = self.spec.group(pipeline)
-            process.clients.before_commit(group, partial(self.kill_now, process))
+            self._ending.add((process, pipeline))
 
         def end(process: Process, _pipeline: str, _message: Message) -> None:
             self.kill_now(process)
@@ -306,6 +324,17 @@ class Driver:
         if process.alive:
             process.kill()
             self.clock.at(self.clock.monotonic() + self._session, partial(self._follow, process))
+
+    def stand_still(self, process: Process, seconds: float) -> None:
+        """Let a process do nothing for so long, wherever it is, while all others go on.
+
+        The group takes it for dead when that is longer than its session.
+        """
+        if seconds > self._session:
+            self.clock.at(self.clock.monotonic() + self._session, process.clients.expire)
+        self._still.append(process)
+        copy_context().run(self.advance, seconds)  # others have other pipelines at hand
+        self._still.remove(process)
 
     # --- what has come of it ---
 
@@ -347,8 +376,15 @@ class Driver:
 
     # --- what `Story` tells ---
 
+    def before(self, process: Process, pipeline: str, call: ClientCall) -> None:
+        """See `Story`."""
+        self.on_call(process, pipeline, call, ())
+        if call == "commit" and (process, pipeline) in self._ending:
+            self.kill_now(process)
+
     def begins(self, process: Process, pipeline: str, messages: Sequence[Message]) -> None:
         """See `Story`."""
+        self.on_call(process, pipeline, "handle", messages)
         now = self.clock.monotonic()
         self.attempts += [Attempt(pipeline, message, now) for message in messages]
         for event, message in self._before.strike(messages):
@@ -358,6 +394,7 @@ class Driver:
 
     def ends(self, process: Process, pipeline: str, messages: Sequence[Message]) -> None:
         """See `Story`."""
+        self.on_call(process, pipeline, "handled", messages)
         for event, message in self._handled.strike(messages):
             event(process, pipeline, message)
 
@@ -369,8 +406,8 @@ class Driver:
 
     def _take_turns(self) -> float:
         """Step pipelines until that changes nothing; returns when there is more to do."""
-        while any(one.is_ready for one in self._pipelines):
-            for process in list(self.processes):
+        while any(one.is_ready for one in self._moving):
+            for process in [one for one in self.processes if one not in self._still]:
                 self._step(process)
         now = self.clock.monotonic()
         due = min([self.clock.due, self.broker.due, *self._dues])
@@ -381,13 +418,19 @@ class Driver:
             if process.alive and one.is_ready:
                 self.clock.begin_step()
                 one.step()
-        if not process.alive:
+        if not process.alive and process in self.processes:
             self.processes.remove(process)
             process.close()
 
     @property
     def _dues(self) -> list[float]:
-        return [one.due for one in self._pipelines if not one.loop.ended]
+        return [one.due for one in self._moving if not one.loop.ended]
+
+    @property
+    def _moving(self) -> list[Stepped]:
+        """The pipelines of processes that do not stand still."""
+        moving = [process for process in self.processes if process not in self._still]
+        return [one for process in moving for one in process.pipelines]
 
     def _go_to(self, moment: float) -> None:
         self.clock.advance(moment - self.clock.monotonic())

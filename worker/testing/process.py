@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from worker.engine.pipeline import PipelineLoop
 from worker.engine.pool import LoopThread
 from worker.engine.topics import KnownTopics
 from worker.spec import Document
+from worker.testing.calls import ClientCall
 from worker.testing.clock import VirtualClock
 from worker.testing.memory import MemoryBroker
 from worker.testing.pool import InlinePool, InlinePools, Seconds
@@ -104,7 +106,10 @@ class Killed(BaseException):
 
 
 class Story(Protocol):
-    """What happens while handlers of a process are at messages."""
+    """What happens in the midst of the steps of a process."""
+
+    def before(self, process: Process, pipeline: str, call: ClientCall) -> None:
+        """A pipeline is about to ask something of one of its clients."""
 
     def begins(self, process: Process, pipeline: str, messages: Sequence[Message]) -> None:
         """A handler is about to be given these; what is raised here, it raises."""
@@ -131,7 +136,9 @@ class Process:
     ) -> None:
         self.alive = True
         self._story = story
-        self.clients = MemoryClients(broker, name, document.spec.kafka)
+        self.name = name
+        before = partial(story.before, self)
+        self.clients = MemoryClients(broker, name, document.spec.kafka, before)
 
         def pools(loop: LoopThread, _topics: KnownTopics) -> InlinePools:
             self._pools = InlinePools(loop, clock, seconds)
@@ -141,6 +148,7 @@ class Process:
             document,
             replace(
                 options,
+                name=name.replace("-", ""),
                 create_topics=True,
                 registry=watched(options.registry, self),
                 clients=lambda _kafka, _process: self.clients,
@@ -179,6 +187,15 @@ class Process:
     def ended(self) -> bool:
         """Whether all pipelines have."""
         return all(one.loop.ended for one in self.pipelines)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a pipeline cannot go on."""
+        return any(one.loop.state.failed is not None for one in self.pipelines)
+
+    def held(self, pipeline: str) -> int:
+        """How many messages a pipeline holds."""
+        return sum(one.loop.held for one in self.pipelines if one.loop.job.name == pipeline)
 
     def kill(self) -> None:
         """End without a word: nothing that is done from here on reaches the cluster."""

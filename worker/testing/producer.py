@@ -14,7 +14,8 @@ from worker.errors import ClientError, ClientFatal, QueueFull
 from worker.ports import OnFailed, OnStored
 from worker.settings import ProducerSettings
 from worker.testing.batch import OVERHEAD, record_size, refusals
-from worker.testing.cluster import Cluster, Topic
+from worker.testing.calls import ClientCall
+from worker.testing.cluster import Cluster, Topic, nothing
 from worker.testing.log import Log
 from worker.types import (
     ClientTotals,
@@ -111,12 +112,15 @@ class MemoryProducer:
         """Partitions whose records are kept; None for all."""
         self._held_topic: str | None = None
         """The only topic whose records are kept, if it is one alone."""
+        self.before: Callable[[ClientCall], object] = nothing
+        """What a test has happen first at each call."""
         self._fatal: str | None = None
         self._closed = False
         self._sent = self._sent_bytes = 0
 
     def send(self, records: Sequence[Encoded], on_stored: OnStored, on_failed: OnFailed) -> int:
         """Queue records; they lie in their logs already unless deliveries are held."""
+        self.before("send")
         if self._fatal is not None:
             raise ClientFatal(self._fatal)
         if self._closed:
@@ -141,6 +145,7 @@ class MemoryProducer:
 
     def poll(self, timeout: float) -> int:
         """Report deliveries; returns as soon as one was reported."""
+        self.before("serve")
         deadline = self._cluster.clock.monotonic() + timeout
         while True:
             seen = self._cluster.changes

@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from worker.errors import ClientFatal
 from worker.settings import KafkaSettings, Pipeline, ProducerSettings
+from worker.testing.calls import ClientCall, pipeline_at_hand
 from worker.testing.consumer import MemoryConsumer
 from worker.testing.memory import MemoryAdmin, MemoryBroker
 from worker.testing.producer import BATCH_BYTES, MemoryProducer
 from worker.testing.table import MemoryTable
 from worker.testing.transactional import MemoryTransactional
 
+Made = TypeVar("Made", bound=MemoryProducer)
+
 
 class MemoryClients:
-    """Implements `ports.ClientSupplier`, for a process of this name, which may be killed."""
+    """Implements `ports.ClientSupplier`, for a process of this name, which may be killed.
 
-    def __init__(self, broker: MemoryBroker, process: str, kafka: KafkaSettings) -> None:
+    `before` is told of each call of a client, by the name of the pipeline, before it is made.
+    """
+
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        process: str,
+        kafka: KafkaSettings,
+        before: Callable[[str, ClientCall], object],
+    ) -> None:
         self.consumers: list[MemoryConsumer] = []
         """Every one that was made, in order."""
         self.producers: list[MemoryProducer] = []
         """Every one that was made, in order."""
         self.members: dict[str, MemoryConsumer] = {}
         """By group the one that was made last."""
-        self._writers: dict[str, MemoryTransactional] = {}
-        """The same, of those that commit."""
+        self.writers: dict[str, MemoryProducer] = {}
+        """By pipeline the producer that was made last."""
+        self._before = before
         self._broker = broker
         self._process = process
         self._kafka = kafka
@@ -43,6 +57,7 @@ class MemoryClients:
             settings=self._kafka.group,
             instance=_instance(group, pipeline),
         )
+        member.before = self._called
         self.consumers.append(member)
         self.members[group] = member
         return member
@@ -51,8 +66,7 @@ class MemoryClients:
         """See `ports.ClientSupplier`."""
         self._require_life()
         sending, size = self._sending(alone=alone), _batch_bytes(limits)
-        self.producers.append(self._broker.producer(settings=sending, batch_bytes=size))
-        return self.producers[-1]
+        return self._added(self._broker.producer(settings=sending, batch_bytes=size))
 
     def transactional(
         self, group: str, pipeline: Pipeline, limits: Mapping[str, int], *, alone: bool
@@ -65,9 +79,7 @@ class MemoryClients:
             settings=self._sending(alone=alone),
             batch_bytes=_batch_bytes(limits),
         )
-        self.producers.append(made)
-        self._writers[group] = made
-        return made
+        return self._added(made)
 
     def table(self, group: str) -> MemoryTable:  # noqa: ARG002
         """See `ports.ClientSupplier`."""
@@ -79,12 +91,6 @@ class MemoryClients:
     def has_owner(self, group: str, pipeline: Pipeline, timeout: float) -> bool:  # noqa: ARG002
         """See `ports.ClientSupplier`."""
         return self._broker.group(group).has_instance(_instance(group, pipeline))
-
-    def before_commit(self, group: str, event: Callable[[], object]) -> None:
-        """Have something happen just before offsets of a group are committed the next time."""
-        self.members[group].before_commit = event
-        if group in self._writers:
-            self._writers[group].before_commit = event
 
     def kill(self) -> None:
         """Let all clients end without a word: what is open stays so, places in groups are kept."""
@@ -103,6 +109,15 @@ class MemoryClients:
     def _sending(self, *, alone: bool) -> ProducerSettings:
         settings = self._kafka.producer
         return settings.model_copy(update={"batch_messages": 1}) if alone else settings
+
+    def _added(self, made: Made) -> Made:
+        made.before = self._called
+        self.producers.append(made)
+        self.writers[pipeline_at_hand()] = made
+        return made
+
+    def _called(self, call: ClientCall) -> None:
+        self._before(pipeline_at_hand(), call)
 
     def _require_life(self) -> None:
         if self._is_dead:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import cast
@@ -11,7 +11,7 @@ from typing import cast
 from worker.errors import ClientError, ClientFatal, Fenced, TransactionFailed
 from worker.ports import Commits, Membership, OnFailed, OnStored
 from worker.settings import ProducerSettings
-from worker.testing.cluster import Cluster, nothing
+from worker.testing.cluster import Cluster
 from worker.testing.group import Group, Member, refused
 from worker.testing.log import Log
 from worker.testing.producer import BATCH_BYTES, SENDING, MemoryProducer, Queued, as_bytes
@@ -46,11 +46,10 @@ class MemoryTransactional(MemoryProducer):
         self._lost_answers: deque[bool] = deque()
         self._doubted = False
         """Whether another transaction could suffer from what the last one has left behind."""
-        self.before_commit: Callable[[], object] = nothing
-        """What a test has happen first when something is to be committed."""
 
     def take_over(self, timeout: float) -> None:
         """Take the identity over; while the broker is down a `retriable` error."""
+        self.before("take_over")
         deadline = self._cluster.clock.monotonic() + timeout
         while True:
             seen = self._cluster.changes
@@ -64,6 +63,7 @@ class MemoryTransactional(MemoryProducer):
 
     def begin(self) -> None:
         """Begin a transaction, of which the cluster does not learn yet."""
+        self.before("begin")
         if self._doubted:
             self._give_up(ClientFatal("the last transaction has left something", retriable=True))
         self._require_sound()
@@ -78,7 +78,7 @@ class MemoryTransactional(MemoryProducer):
 
     def commit(self, commits: Commits, membership: Membership | None, timeout: float) -> None:
         """Commit; without an answer in time it is not known what became of the transaction."""
-        self.before_commit()
+        self.before("commit")
         self._require_begun()
         delivered = self._deliver_all(timeout)
         with self._cluster.lock:
@@ -102,6 +102,7 @@ class MemoryTransactional(MemoryProducer):
         """Drop the transaction."""
         if not self._begun:
             return
+        self.before("abort")
         self._require_sound()
         deadline = self._cluster.clock.monotonic() + timeout
         with self._cluster.lock:

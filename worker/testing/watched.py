@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from worker.handlers import Handler, Registry
-from worker.ports import AT_HAND
+from worker.testing.calls import pipeline_at_hand
 from worker.types import Message
 
-_MESSAGE: Final = "watched message"
+MESSAGE: Final = "watched message"
 """A parameter that no function can have."""
 
 
@@ -34,14 +34,14 @@ def watched(registry: Registry, watcher: Watcher) -> Registry:
 def _watched(handler: Handler, watcher: Watcher) -> Handler:
     """A handler that is given its message as well, so that the watcher has it."""
     call = _calling_async if handler.is_async else _calling
-    function = call(handler.function, handler.message, _of(handler), watcher)
-    return replace(handler, function=function, message=handler.message or _MESSAGE)
+    function = call(handler.function, handler.message, messages_of(handler), watcher)
+    return replace(handler, function=function, message=handler.message or MESSAGE)
 
 
 Of = Callable[[Any], Sequence[Message]]
 
 
-def _of(handler: Handler) -> Of:
+def messages_of(handler: Handler) -> Of:
     """What makes the messages of a call of what it is given for them."""
     return list if handler.batch is not None else lambda message: [message]
 
@@ -50,7 +50,7 @@ def _calling(
     function: Callable[..., Any], message: str | None, of: Of, watcher: Watcher
 ) -> Callable[..., Any]:
     def call(payload: Any, **given: Any) -> Any:
-        messages, given = _taken(message, of, given)
+        messages, given = taken(message, of, given)
         with _watching(watcher, messages):
             return function(payload, **given)
 
@@ -61,26 +61,25 @@ def _calling_async(
     function: Callable[..., Any], message: str | None, of: Of, watcher: Watcher
 ) -> Callable[..., Any]:
     async def call(payload: Any, **given: Any) -> Any:
-        messages, given = _taken(message, of, given)
+        messages, given = taken(message, of, given)
         with _watching(watcher, messages):
             return await function(payload, **given)
 
     return call
 
 
-def _taken(
+def taken(
     message: str | None, of: Of, given: dict[str, Any]
 ) -> tuple[Sequence[Message], dict[str, Any]]:
     """The messages of a call, and what the function itself is given."""
     if message is not None:
         return of(given[message]), given
-    return of(given.pop(_MESSAGE)), given
+    return of(given.pop(MESSAGE)), given
 
 
 @contextmanager
 def _watching(watcher: Watcher, messages: Sequence[Message]) -> Iterator[None]:
-    at_hand = AT_HAND.get()
-    pipeline = "" if at_hand is None else at_hand[0]
+    pipeline = pipeline_at_hand()
     try:
         watcher.begins(pipeline, messages)
         yield

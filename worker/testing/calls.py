@@ -1,0 +1,36 @@
+"""Calls of clients and handlers: the places at which a test can have something happen."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+from worker.ports import AT_HAND
+
+ClientCall = Literal[
+    "abort",
+    "begin",
+    "commit",
+    "committed",
+    "find",
+    "pause",
+    "poll",
+    "resume",
+    "seek",
+    "send",
+    "serve",
+    "take_over",
+]
+"""What a pipeline asks of its consumer or its producer; `serve` is the `poll` of a producer."""
+
+HandlerCall = Literal["handle", "handled"]
+"""A handler is about to be given messages, and it has returned or raised."""
+
+Call = ClientCall | HandlerCall
+
+CALLS: Final[tuple[Call, ...]] = (*get_args(ClientCall), *get_args(HandlerCall))
+
+
+def pipeline_at_hand() -> str:
+    """The pipeline whose step is taken, or whose handler is at work; empty where none is."""
+    at_hand = AT_HAND.get()
+    return "" if at_hand is None else at_hand[0]

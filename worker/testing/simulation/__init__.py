@@ -1,0 +1,1 @@
+"""A deterministic simulator: a spec's pipelines under drawn schedules of what goes wrong."""
