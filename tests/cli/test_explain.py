@@ -126,6 +126,16 @@ def test_results_that_only_have_the_same_key_are_not_said_to_be_its_own(
     assert text in views.sentence(with_results, now=1.0)
 
 
+def test_results_of_which_some_are_its_own_are_counted_apart() -> None:
+    life = told(Standing("finished", FIRST))
+    result = Step("result", 5, Place("done", 0, 1), "done", found_by="context")
+    steps = [*life.steps, result, result, result._replace(found_by="trace")]
+
+    said = views.sentence(Told(life.life, steps, life.standing), now=1.0)
+
+    assert "results found: 1, results that may be its own: 2" in said
+
+
 def test_every_state_has_words() -> None:
     assert set(views.STATES) == set(get_args(State))
 

@@ -253,6 +253,36 @@ def test_of_a_trace_that_messages_share_the_records_with_its_key_are_results() -
     assert the_life(source(headers=TRACED), others).results == []
 
 
+def test_what_may_result_from_several_messages_is_certain_of_none() -> None:
+    one, other = source(headers=TRACED), record("orders", 43, 1_001, TRACED)
+    result = record("doubles", 1, 1_002, TRACED)
+    elsewhere = Route("triples", "shop.triples", ["orders"], outputs={"doubles"})
+
+    several = lives_of([one, other, result], [ROUTE])
+    for_two = lives_of([one, result], [ROUTE, elsewhere])
+
+    assert [life.results for life in several] == [[(result, "context")]] * 2
+    assert [life.results for life in for_two] == [[(result, "context")]] * 2
+
+
+def test_a_dead_letter_has_no_result_that_is_surely_its_own() -> None:
+    result = record("doubles", 1, 1_002, TRACED)
+    letter = record("orders.dlq", 5, 5_000, [*told(), *TRACED])
+
+    life = the_life(source(headers=TRACED), letter, result)
+
+    assert life.results == [(result, "context")]
+
+
+def test_a_message_that_was_sent_again_shares_its_result_with_no_other() -> None:
+    again = record("orders", 60, 5_000, [*told(), *TRACED])
+    result = record("doubles", 1, 6_000, TRACED)
+
+    lives = lives_of([source(headers=TRACED), again, result], [ROUTE])
+
+    assert [life.results for life in lives] == [[(result, "trace")]] * 2
+
+
 def test_without_a_trace_the_next_records_with_its_key_may_be_results() -> None:
     before = record("doubles", 1, 999)
     after = [record("doubles", 2 + one, 1_001 + one) for one in range(5)]

@@ -101,10 +101,9 @@ def sentence(told: Told, now: float) -> str:
 
 def _results(steps: Sequence[Step]) -> str:
     found = [step.found_by for step in steps if step.kind == "result"]
-    if not found:
-        return NO_RESULT
-    sure = "trace" in found
-    return f"results found: {len(found)}" if sure else f"results that may be its own: {len(found)}"
+    sure = found.count("trace")
+    told = {"results found": sure, "results that may be its own": len(found) - sure}
+    return ", ".join(f"{what}: {number}" for what, number in told.items() if number) or NO_RESULT
 
 
 def _head(told: Told, now: float) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
@@ -47,7 +48,8 @@ MISSING: Final[dict[Missing, str]] = {
 """The same in words."""
 
 Found = Literal["trace", "context", "key"]
-"""What a result has in common with its message: trace and key, the very span alone, or the key."""
+"""What a result has in common with its message: trace and key; these with others, too, or the very
+span alone; or the key."""
 
 LATER: Final = 3
 """Records with the key of a message that may be its results, of those after it."""
@@ -227,6 +229,7 @@ def lives_of(records: Iterable[Message], routes: Sequence[Route]) -> list[Life]:
         if earlier is not life and life.source is not None:
             earlier.trail.append(life.source)
         life.results = _results(life, every)
+    _doubt(found.values())
     return sorted(found.values(), key=_order)
 
 
@@ -247,6 +250,30 @@ def _results(life: Life, records: Sequence[Message]) -> list[tuple[Message, Foun
     key, at = known[0].key, known[0].timestamp
     after = [one for one in outputs if one.key == key and one.timestamp >= at]
     return [(one, "key") for one in sorted(after, key=lambda one: one.timestamp)[:LATER]]
+
+
+def _doubt(lives: Collection[Life]) -> None:
+    """Take what may result from several of these messages as certain of none, nor of a dead letter.
+
+    One that was sent again is no other message.
+    """
+    again = {(life.route.group, place_of(one)) for life in lives for one in life.trail}
+    claims = Counter(
+        place_of(one)
+        for life in lives
+        if (life.route.group, life.first) not in again
+        for one, found in life.results
+        if found == "trace"
+    )
+    for life in lives:
+        is_dead = life.last.topic in life.route.dead
+        life.results = [
+            (
+                one,
+                "context" if found == "trace" and (is_dead or claims[place_of(one)] > 1) else found,
+            )
+            for one, found in life.results
+        ]
 
 
 def _traced(known: Sequence[Message], result: Message) -> Found | None:
