@@ -334,6 +334,30 @@ def test_reading_ends_when_what_is_kept_fills_its_room(
     assert progress[-1] == (5, 5)
 
 
+@pytest.mark.parametrize("asked", [("--trace", TRACE), ("--key", "k")])
+def test_by_trace_or_key_is_found_what_is_found_for_the_place(
+    kafka: Kafka, tmp_path: Path, asked: tuple[str, str]
+) -> None:
+    rig = Rig(kafka, tmp_path)
+    rig.send("k", {"id": 1})
+    (message,) = kafka.read(rig.source)
+    headers: Any = message.headers()
+    producer = Producer({"bootstrap.servers": kafka.address})
+    if asked[0] == "--trace":
+        producer.produce(rig.target, b"{}", b"k")
+    else:
+        producer.produce(rig.target, b"{}", b"other", headers=headers)
+    assert producer.flush(DEADLINE) == 0
+
+    told = rig.told(*asked)
+
+    (life,) = told["lives"]
+    assert life == rig.life(f"{rig.source}/0/0")
+    assert kinds(life) == ["written", "result"]
+    assert told["others"] == []
+    assert len(told["looked"]) == len(set(told["looked"]))
+
+
 def test_of_many_messages_the_latest_are_told_of(kafka: Kafka, tmp_path: Path) -> None:
     rig = Rig(kafka, tmp_path)
     for number in range(5):

@@ -186,7 +186,18 @@ class Explainer:
                 if life.source is None:
                     life.source, life.missing = self._look_by_headers(reader, life.first)
                     search.records += [] if life.source is None else [life.source]
-            return self._told(search, lives, scope.limit)
+            self._read_on(search, lives[-scope.limit :])
+            found = self._told(search, lives, scope.limit)
+            found.others = [one for one in found.others if keep(one)]
+            return found
+
+    def _read_on(self, search: _Search, lives: Sequence[Life]) -> None:
+        """Look for what belongs to messages and has neither the trace nor the key asked for."""
+        own = [topic for life in lives for topic in _own(life.route)]
+        outputs = [topic for life in lives for topic in sorted(life.route.outputs)]
+        search.read(
+            self._present([*own, *outputs]), lambda one: any(life.owns(one) for life in lives)
+        )
 
     def _told(self, search: _Search, wanted: Sequence[Life], limit: int) -> Explanation:
         """Tell of what a search has found, once it is known where else to look."""
@@ -345,9 +356,9 @@ class _Search:
                 why = self._read(span, keep)
             except ClientError as error:
                 why = str(error)
-            if why is None:
+            if why is None and topic not in self.found.looked:
                 self.found.looked.append(topic)
-            else:
+            elif why is not None:
                 self.found.unread[topic] = why
         self._on_progress(self._all, self._all)
 
