@@ -157,14 +157,23 @@ def test_an_exception_that_ends_the_process_is_a_line_with_its_traceback(
 
 
 @pytest.mark.usefixtures("hooks")
-def test_a_warning_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_is_a_line_with_its_place_and_without_its_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     configure("info", "json")
 
-    warnings.warn("old \x1b[2J password=hunter22", DeprecationWarning, stacklevel=1)
+    warnings.warn("payload", UserWarning, stacklevel=1)
 
-    entry = last(capsys)
+    (line,) = written(capsys)
+    entry = json.loads(line)
     assert entry["level"] == "WARNING"
-    assert str(entry["message"]).startswith("DeprecationWarning: old \x1b[2J password=*** (")
+    assert entry["message"].startswith("UserWarning (")
+    assert "test_logs.py" in entry["message"]
+    assert "payload" not in line
+
+    configure("debug", "json")
+    warnings.warn("old \x1b[2J password=hunter22", DeprecationWarning, stacklevel=1)
+    assert last(capsys)["message"] == "DeprecationWarning: old \x1b[2J password=***"
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

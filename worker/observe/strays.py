@@ -29,7 +29,8 @@ def _warned(
     file: TextIO | None = None,  # noqa: ARG001 - as Python calls it
     line: str | None = None,  # noqa: ARG001
 ) -> None:
-    log.warning("%s: %s (%s:%d)", category.__name__, message, filename, lineno)
+    log.warning("%s (%s:%d)", category.__name__, filename, lineno)
+    log.debug("%s: %s", category.__name__, message)
 
 
 def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None, /) -> None:
