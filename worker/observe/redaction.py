@@ -10,16 +10,24 @@ HIDDEN: Final = "***"
 SHORTEST: Final = 4
 """Characters that a secret has at least: hiding a shorter one would hide half of all words."""
 
-_NAMED: Final = (
-    r"(?:password|passwd|passphrase|secret|token|(?:api|access|private|secret)[_.-]?key)"
-    r"\\*[\"']?\s*(?::|=>?+)\s*"
+_NAME: Final = (
+    r"(?:password|passwd|passphrase|\bpwd|secret|token|credentials?"
+    r"|(?:api|access|private|secret)[_.-]?key)"
 )
+_NAMED: Final = _NAME + r"\\*[\"']?\s*(?::|=>?+)\s*"
 _LOOKS_SECRET: Final = tuple(
     re.compile(f"(?P<before>{before}){secret}", re.IGNORECASE | re.MULTILINE)
     for before, secret in (
         (r"://[^\s/:@]*:", r"[^\s/@]+(?=@)"),  # the password of an address
         (r"\b(?:bearer|basic)\s+", r"[\w.~+/=-]{8,}"),  # what a request is let in with
         (_NAMED + r"(?P<quote>\\*[\"'])", r"(?:(?!(?P=quote))(?:\\.|.))+"),
+        (_NAMED + r"\[", r"[^\[\]{}]+(?=\])"),  # several of a name, as of a query
+        (r"\bpassword\s+(?P<quote>\\*[\"'])", r"(?:(?!(?P=quote))(?:\\.|.))+"),  # of SQL
+        (
+            r"(?<![\w-])--[\w-]{0,64}?" + _NAME + r"\s+",
+            r"[^\s\"'-][^\s]*",
+        ),  # an option of a command
+        (r"(?-i:\b[A-Z_]*PASSWORD)\s+", r"[^\s\"'=:]+"),
         (_NAMED, r"(?![\[{])(?:[^\s\"',;&@\\]|,(?!\s|[\w.-]+=))+"),
     )
 )
