@@ -385,7 +385,7 @@ class Runner:
     def _balance(self) -> None:
         if self._full_since is not None:
             self._paused |= self._clock.monotonic() - self._full_since >= PAUSE_AFTER
-        elif self._may_read_on:
+        elif self._paused and self._may_read_on:  # asked first: each step comes by here
             self._paused = False
         share = self.pressure.share(len(self.partitions))
         now = self._clock.monotonic()
