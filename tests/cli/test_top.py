@@ -300,6 +300,10 @@ def test_in_a_narrow_terminal_no_figure_is_cut() -> None:
         ({"starts": 3}, "tried one at a time, since 3 owners in a row have ended"),
         ({"due_in": 40.0}, "next one is due in 40 s"),
         ({"fenced": 12}, "12 lanes wait behind retries"),
+        (
+            {"paused": True, "paused_by": "blocked"},
+            "paused: results or dead letters cannot be delivered",
+        ),
         ({"paused": True}, "paused: enough is in flight"),
     ],
 )

@@ -190,8 +190,47 @@ def test_the_time_of_the_loop_is_told_by_stages() -> None:
         rig.send(str(number))
         rig.step()
 
-    assert {stage for stage, seconds in rig.counts.stages.items() if not seconds} == set()
+    assert {stage for stage, seconds in rig.counts.stages.items() if not seconds} == {"blocked"}
     assert rig.values() == [str(number) for number in range(TIMED + 1)]
+
+
+def spent_on(rig: Rig) -> set[str]:
+    """The stages that the time of some further steps goes into."""
+    before = dict(rig.counts.stages)
+    for _ in range(20):
+        rig.clock.advance(0.1)
+        rig.runner.step()
+    return {stage for stage, seconds in rig.counts.stages.items() if seconds > before[stage]}
+
+
+def test_while_nothing_can_be_delivered_the_loop_waits_for_no_messages_and_is_not_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.flow.backoff.BACKOFF", (100.0, 100.0))
+    rig = Rig(same)
+    overview = Overview(rig.log_ends, "read_committed")
+    rig.producer.fail_next()
+    rig.send("1")
+    for _ in range(4):
+        rig.step()
+
+    assert spent_on(rig) & {"waiting", "produce", "blocked"} == {"blocked"}
+    assert seen(rig, overview).paused_by == "blocked"
+
+
+def test_while_the_breaker_is_open_the_loop_neither_waits_for_messages_nor_produces() -> None:
+    def away(payload: Any) -> None:
+        raise OSError
+
+    breaker = {"name": "db", "failures": 1, "reset": "1h"}
+    rig = Rig(away, {"breaker": breaker, "in_flight": {"messages": 3}, "dead_letter": "dlq"})
+    overview = Overview(rig.log_ends, "read_committed")
+    rig.send(*map(str, range(9)))
+    for _ in range(4):
+        rig.step()
+
+    assert spent_on(rig) & {"waiting", "produce", "blocked"} == {"blocked"}
+    assert seen(rig, overview).paused_by == "blocked"
 
 
 def test_making_clients_is_no_handling() -> None:

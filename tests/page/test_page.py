@@ -275,6 +275,10 @@ def test_partitions_are_listed_with_what_holds_them_the_held_ones_first(visit: V
         ({"suspect": 5}, "tries 5 alone: it may have ended the worker"),
         ({"starts": 3}, "tried one at a time, since 3 owners in a row have ended"),
         ({"fenced": 12}, "12 lanes wait behind retries"),
+        (
+            {"paused": True, "paused_by": "blocked"},
+            "paused: results or dead letters cannot be delivered",
+        ),
         ({"paused": True}, "paused: enough is in flight"),
     ],
 )

@@ -97,6 +97,10 @@ def holding(pipeline: PipelineStats, partition: PartitionStats) -> str | None:
         ),
         (pipeline.breaker_open is not None, "the breaker is open"),
         (partition.fenced, f"{partition.fenced:,} lanes wait behind retries"),
+        (
+            partition.paused_by == "blocked",
+            "paused: results or dead letters cannot be delivered",
+        ),
         (partition.paused, "paused: enough is in flight"),
     )
     return next((text for holds, text in found if holds), None)

@@ -59,7 +59,7 @@ class Overview:
             due_in=partition.due - now if partition.due > now else None,
             fenced=len(partition.fences or ()),
             flooded=partition.is_flooded,
-            paused_by=_cause(partition, now),
+            paused_by=_cause(partition, now, stands=runner.stands),
             waiting=len(partition.lanes),
             ready=partition.lanes.ready,
             at_work=len(partition.runs),
@@ -70,9 +70,11 @@ class Overview:
         )
 
 
-def _cause(partition: Partition, now: float) -> PauseCause | None:
+def _cause(partition: Partition, now: float, *, stands: bool) -> PauseCause | None:
     if not partition.paused:
         return None
     if partition.due > now:
         return "not_due"
-    return "held" if partition.held else "full"
+    if partition.held:
+        return "held"
+    return "blocked" if stands else "full"

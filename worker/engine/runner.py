@@ -77,6 +77,9 @@ Late = dict[TopicPartition, set[Run]]
 class Runner:
     """One membership in the group: from joining to leaving it; implements `ports.Rebalance`."""
 
+    stands = False
+    """Whether nothing is handled: records cannot be delivered, or the breaker is open."""
+
     def __init__(
         self,
         job: Job,
@@ -144,11 +147,13 @@ class Runner:
     def step(self) -> None:
         """Do one round: from what handlers have given back to what they are given next."""
         self._settle()
-        self._laps.end("produce")
+        self._laps.end("blocked" if self.stands else "produce")
         self._commit()
         if self._fence_log is not None:
             self._lift_fences(self._fence_log)
         self._recover()
+        away = self._breaker is not None and self._breaker.is_open
+        self.stands = away or self._resume_at is not None
         self._balance()
         self._admit()
         self._dispatch()
@@ -312,7 +317,7 @@ class Runner:
         wait = self._poll_wait()
         self._laps.end("other")
         fetches = self.consumer.poll(max(1, limit), wait)
-        self._laps.end("waiting" if wait else "poll")
+        self._laps.end("poll" if not wait else "blocked" if self.stands else "waiting")
         for fetch in fetches:
             self._take(fetch)
         while self._lost:

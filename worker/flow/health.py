@@ -16,9 +16,10 @@ from worker.types import ClientTotals
 
 PipelineStatus = Literal["starting", "joining", "running", "draining", "stopped", "failed"]
 
-PauseCause = Literal["full", "held", "not_due"]
-"""The pipeline holds as much as it may, the partition does, or nothing of it is due yet."""
-PAUSE_CAUSES: Final[tuple[PauseCause, ...]] = ("full", "held", "not_due")
+PauseCause = Literal["full", "held", "not_due", "blocked"]
+"""The pipeline holds as much as it may, the partition does, nothing of it is due yet, or nothing is
+handled at the moment."""
+PAUSE_CAUSES: Final[tuple[PauseCause, ...]] = ("full", "held", "not_due", "blocked")
 
 Hindrance = tuple[str, bool, str]
 """The code of a reason, whether it holds, and its text."""

@@ -15,11 +15,14 @@ BOUNDS: Final = (
 )
 """Seconds at which the buckets of every histogram end; what takes longer has one more."""
 
-Stage = Literal["poll", "decode", "handler", "produce", "commit", "waiting", "other"]
+Stage = Literal["poll", "decode", "handler", "produce", "commit", "waiting", "blocked", "other"]
 STAGES: Final[tuple[Stage, ...]] = (
-    *("poll", "decode", "handler", "produce", "commit", "waiting", "other"),
+    *("poll", "decode", "handler", "produce", "commit", "waiting", "blocked", "other"),
 )
-"""What a loop does; what it waits for counts as that, and `waiting` is for messages."""
+"""What a loop does; what it waits for counts as that.
+
+`waiting` is for messages, and `blocked` for what is in the way of handling them.
+"""
 
 
 @dataclass(slots=True)

@@ -142,8 +142,9 @@ TABLE: Final = (
         "gauge",
         "partitions",
         "cause",
-        "Paused partitions: the pipeline is `full`, the partition is `held`, or nothing of it is "
-        "due yet (`not_due`).",
+        "Paused partitions: the pipeline is `full`, the partition is `held`, nothing of it is due "
+        "yet (`not_due`), or nothing is handled, since results cannot be delivered or the breaker "
+        "is open (`blocked`).",
         _paused,
     ),
     count(
@@ -291,9 +292,9 @@ TABLE: Final = (
         "stage",
         "Where the time of the pipeline's loop goes: `poll`, `decode`, `handler` (waiting for "
         "handlers and encoding included), `produce` (waiting for room and acknowledgements "
-        "included), `commit`, `waiting` for messages, and `other`. Decoding is measured of one run "
-        "in sixteen; the others are taken to be like the last of these, and none to be decoded for "
-        "longer.",
+        "included), `commit`, `waiting` for messages, `blocked` while results cannot be delivered "
+        "or the breaker is open, and `other`. Decoding is measured of one run in sixteen; the "
+        "others are taken to be like the last of these, and none to be decoded for longer.",
         lambda pipeline: pipeline.counts.stages,
     ),
     count(

@@ -48,6 +48,7 @@ class PartitionStats(BaseModel):
     lag: int | None
     in_flight: int
     paused: bool
+    paused_by: str | None = None
     held_by: int | None
     due_in: float | None
     fenced: int
