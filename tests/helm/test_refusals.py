@@ -188,6 +188,24 @@ SPEC = "name: x\nkafka: {brokers: 'k:1'}\npipelines:\n  p: {from: t, handler: h}
         ),
         (
             "keda",
+            {
+                "spec": SPEC.replace("k:1", "${BROKERS:localhost:9092}"),
+                "partitions": {"t": 1},
+                "envFrom": [{"secretRef": {"name": "kafka"}}],
+            },
+            "spec: kafka.brokers: the chart has to know it, and cannot know ${BROKERS:localhost:",
+        ),
+        (
+            "default",
+            {
+                "spec": SPEC.replace("k:1", "${BROKERS:localhost:9092}"),
+                "networkPolicy.enabled": True,
+                "envFrom": [{"configMapRef": {"name": "kafka"}, "prefix": "BRO"}],
+            },
+            "spec: kafka.brokers: the chart has to know it, and cannot know ${BROKERS:localhost:",
+        ),
+        (
+            "keda",
             {"spec": SPEC.replace("from: t", "from: t, group: no"), "partitions": {"t": 1}},
             "spec: pipelines.p.group: the chart has to know it, and Helm takes it for false",
         ),

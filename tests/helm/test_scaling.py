@@ -44,6 +44,33 @@ def test_there_is_a_trigger_for_each_topic_that_a_pipeline_reads(chart: Chart) -
         assert not {"sasl", "tls"} & one.keys()
 
 
+@pytest.mark.parametrize(
+    ("values", "brokers"),
+    [
+        ({"envFrom": [{"secretRef": {"name": "kafka"}, "prefix": "OTHER_"}]}, "localhost:9092"),
+        (
+            {
+                "envFrom": [{"secretRef": {"name": "kafka"}}],
+                "env": [{"name": "KAFKA_BROKERS", "value": "kafka:9092"}],
+            },
+            "kafka:9092",
+        ),
+    ],
+)
+def test_a_default_of_the_spec_counts_where_the_pod_is_given_nothing_else(
+    chart: Chart, values: dict[str, Any], brokers: str
+) -> None:
+    spec = (
+        "name: x\nkafka: {brokers: '${KAFKA_BROKERS:localhost:9092}'}\n"
+        "pipelines:\n  p: {from: t, handler: h}\n"
+    )
+    given = {"spec": spec, "env": [], "partitions": {"t": 1}, **values}
+
+    assert [one["metadata"]["bootstrapServers"] for one in triggers(chart, "keda", given)] == [
+        brokers
+    ]
+
+
 def test_pipelines_that_are_not_run_are_not_scaled_for(chart: Chart) -> None:
     found = triggers(chart, "keda", {"run.only": ["late"]})
 

@@ -30,7 +30,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* A `text` of the spec with its `${NAME}` and `${NAME:default}` as the pod will see them, as far as the chart knows them. */}}
+{{/* A `text` of the spec with its `${NAME}` and `${NAME:default}` as the pod will see them, as far as the chart knows them: a default may have its place taken by envFrom. */}}
 {{- define "stream-worker.replaced" -}}
 {{- $root := .root -}}
 {{- $text := .text | toString -}}
@@ -40,6 +40,11 @@
 {{- $found := list -}}
 {{- if and (ne $name $inside) (ne $name "file") -}}
 {{- $found = list (trimPrefix (printf "%s:" $name) $inside) -}}
+{{- end -}}
+{{- range $root.Values.envFrom -}}
+{{- if hasPrefix (.prefix | default "") $name -}}
+{{- $found = list -}}
+{{- end -}}
 {{- end -}}
 {{- range $root.Values.env -}}
 {{- if eq .name $name -}}
@@ -139,7 +144,7 @@
 {{- dict "reading" $read | toJson -}}
 {{- end }}
 
-{{/* Topics by the pipelines that read them, as JSON, each with its `partitions`, as far as the chart knows them. */}}
+{{/* Topics by the pipelines that read them, as JSON, each with its `partitions`, as far as the chart knows them: a default may have its place taken by envFrom. */}}
 {{- define "stream-worker.sources" -}}
 {{- $root := . -}}
 {{- $topics := (include "stream-worker.spec" . | fromJson).topics | default dict -}}
