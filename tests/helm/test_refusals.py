@@ -113,6 +113,16 @@ SPEC = "name: x\nkafka: {brokers: 'k:1'}\npipelines:\n  p: {from: t, handler: h}
             "env: there are two with the name A",
         ),
         (
+            "default",
+            {"run.extraArgs": ["--listen=0.0.0.0:9"]},
+            "run.extraArgs: --listen is given by the chart; set http.host and http.port\n",
+        ),
+        (
+            "default",
+            {"run.extraArgs": ["--path", "/opt", "--processes", "2"]},
+            "run.extraArgs: --processes is given by the chart; set run.processes\n",
+        ),
+        (
             "everything",
             {"extraVolumeMounts": [{"name": "x", "mountPath": "/x"}] * 2},
             "extraVolumeMounts: there are two with the mountPath /x",

@@ -131,7 +131,21 @@ securityContext:
 {{- with $run.only -}}{{- $args = concat $args (list "--only" (join "," .)) -}}{{- end -}}
 {{- if $run.createTopics -}}{{- $args = append $args "--create-topics" -}}{{- end -}}
 {{- if gt (int $run.processes) 1 -}}{{- $args = concat $args (list "--processes" ($run.processes | toString)) -}}{{- end -}}
+{{- include "stream-worker.furtherArgs" $run.extraArgs -}}
 {{- concat $args ($run.extraArgs | default list) | toYaml -}}
+{{- end }}
+
+{{/* Refuse options that the chart gives by other values: the later of two would count. */}}
+{{- define "stream-worker.furtherArgs" -}}
+{{- $values := dict
+  "--listen" "http.host and http.port" "--log-level" "run.logLevel" "--log-format" "run.logFormat"
+  "--only" "run.only" "--create-topics" "run.createTopics" "--processes" "run.processes" -}}
+{{- range . -}}
+{{- $option := regexFind "^[^=]*" . -}}
+{{- with get $values $option -}}
+{{- fail (printf "run.extraArgs: %s is given by the chart; set %s" $option .) -}}
+{{- end -}}
+{{- end -}}
 {{- end }}
 
 {{/* The spread of the pods; a constraint selects them by default, those of the same revision. */}}
