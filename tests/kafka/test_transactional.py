@@ -18,7 +18,6 @@ from confluent_kafka import TopicPartition as ClientPartition
 from tests.contract.member import DEADLINE, Member, until
 from tests.contract.rig import Layout, unique
 from tests.deliveries import Deliveries
-from tests.kafka.transacting import ignore
 from worker.errors import ClientError, ClientFatal, CommitFailed, Fenced
 from worker.kafka import config, transactional
 from worker.kafka.admin import KafkaAdmin
@@ -106,6 +105,13 @@ class Place:
 @pytest.fixture
 def place(kafka_address: str) -> Place:
     return Place(kafka_address)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[KafkaCluster]:
+    """A Kafka of our own, which may be frozen."""
+    with KafkaCluster() as made:
+        yield made
 
 
 def answered(ask: Callable[[], T]) -> T:
@@ -199,25 +205,24 @@ def test_of_who_is_killed_at_any_moment_records_count_exactly_as_far_as_offsets(
     assert len(place.read()) >= KILLS
 
 
-def test_after_an_answer_that_was_late_only_a_new_producer_begins() -> None:
-    with KafkaCluster() as cluster:
-        place = Place(cluster.address)
-        producer = place.producer()
-        place.write(producer, b"committed")
+def test_after_an_answer_that_was_late_only_a_new_producer_begins(cluster: KafkaCluster) -> None:
+    place = Place(cluster.address)
+    producer = place.producer()
+    place.write(producer, b"committed")
 
-        cluster.pause_node(0)
-        timer = Timer(2 * transactional.PROMPT, cluster.resume_node, [0])
-        timer.start()
-        producer.commit({}, None, DEADLINE)
-        timer.join()
-        with pytest.raises(ClientFatal, match="an answer was late") as raised:
-            producer.begin()
-        producer.close(DEADLINE)
-        heir = place.producer()
-        heir.begin()
+    cluster.pause_node(0)
+    timer = Timer(2 * transactional.PROMPT, cluster.resume_node, [0])
+    timer.start()
+    producer.commit({}, None, DEADLINE)
+    timer.join()
+    with pytest.raises(ClientFatal, match="an answer was late") as raised:
+        producer.begin()
+    producer.close(DEADLINE)
+    heir = place.producer()
+    heir.begin()
 
-        assert raised.value.retriable
-        assert answered(place.read) == [b"committed"]
+    assert raised.value.retriable
+    assert answered(place.read) == [b"committed"]
 
 
 def test_a_call_without_an_answer_is_made_again(
@@ -232,20 +237,24 @@ def test_a_call_without_an_answer_is_made_again(
     assert answered(place.read) == [b"result"]
 
 
-def test_a_commit_without_an_answer_is_settled_by_the_next_producer(place: Place) -> None:
+def test_a_commit_without_an_answer_is_settled_by_the_next_producer(cluster: KafkaCluster) -> None:
+    place = Place(cluster.address)
     member, producer = place.member(), place.producer()
-    producer.begin()
-    producer.send([Encoded(place.target, b"result")], ignore, ignore)
+    place.write(producer, b"result")
+    membership = member.consumer.membership()
 
+    cluster.pause_node(0)
     with pytest.raises(ClientFatal, match="not known what became of the transaction"):
-        producer.commit({place.source: Commit(1)}, member.consumer.membership(), 0.0)
+        producer.commit({place.source: Commit(1)}, membership, 0.1)
     with pytest.raises(ClientFatal):
         producer.abort(DEADLINE)
+    cluster.resume_node(0)
     producer.close(0.0)
     place.producer()
 
-    outcome = place.committed(), place.read()
+    outcome = place.committed(), answered(place.read)
     assert outcome in [(None, []), (Commit(1), [b"result"])]
+    member.consumer.close()
 
 
 def test_after_a_seek_a_partition_is_read_on_behind_a_transaction_that_was_aborted(
