@@ -137,6 +137,17 @@ def test_the_name_of_a_group_is_printable(name: object) -> None:
         arguments.group(name)
 
 
+@pytest.mark.parametrize("name", ["g", "größe", "a\x1b[31m\nb", "\u202e"])
+def test_a_group_that_is_there_may_have_whatever_name_kafka_takes(name: str) -> None:
+    assert arguments.group_there(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "a\x00b", LONE_SURROGATE])
+def test_a_name_that_the_client_takes_for_another_is_that_of_no_group(name: str) -> None:
+    with pytest.raises(ValueError, match="legal is a text that UTF-8 can write, without NUL, not"):
+        arguments.group_there(name)
+
+
 # --- how a topic is made ---
 
 

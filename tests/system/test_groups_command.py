@@ -262,6 +262,36 @@ def test_a_group_that_is_not_there_is_told_with_one_that_is(station: Station) ->
     assert f"group {near} has committed nothing; name the topics with --topic" in err
 
 
+def test_a_group_is_handled_whatever_its_name_and_changes_nothing_on_a_terminal(
+    station: Station,
+) -> None:
+    station.group = name = f"{station.group}\x1b[31m\u202e"
+    station.commit(4, 4, 4, 4)
+
+    (lag,) = station.told("lag", name)
+    code, out, err = station.groups("describe", name)
+    reset, told, _ = station.reset("--to", "oldest", "--yes")
+
+    assert (lag["group"], lag["lag"]) == (name, 24)
+    assert (code, err) == (0, "")
+    assert r"\x1b[31m\u202e" in out
+    assert (reset, "\x1b" in out + told) == (0, False)
+    assert station.committed() == [0] * 4
+
+
+@pytest.mark.parametrize("command", ["describe", "lag", "reset"])
+def test_a_group_without_a_name_is_a_mistake_of_the_command_line(
+    tmp_path: Path, command: str
+) -> None:
+    place = ("--to", "oldest") if command == "reset" else ()
+    code, out, err = worker(
+        "groups", command, "", *place, "--brokers", "nowhere.invalid:1", folder=tmp_path
+    )
+
+    assert (code, out) == (2, "")
+    assert "group '' is not legal; legal is a text" in " ".join(err.split())
+
+
 def test_without_a_spec_groups_are_told_all_the_same(station: Station) -> None:
     station.commit(4)
     cluster = ("--brokers", station.kafka.address)

@@ -22,6 +22,7 @@ from worker.flow.reset import At, Shift
 from worker.flow.reset import Target as Place
 from worker.kafka import arguments
 from worker.observe import logs
+from worker.observe.text import escaped
 from worker.operate.groups import GroupKeeper, Where
 
 _ENDS: Final[dict[str, Place]] = {"oldest": "oldest", "newest": "newest"}
@@ -80,14 +81,14 @@ class Parts(click.ParamType[Where]):
 
 
 class GroupName(click.ParamType[str]):
-    """A name that a group may have."""
+    """A name that a group of a cluster may have."""
 
     name = "group"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check it."""
         try:
-            return arguments.group(value)
+            return arguments.group_there(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -218,7 +219,7 @@ def reset(
     if dry_run or not plan.moves.changes:
         return
     number = len(plan.moves.changes)
-    confirm(f"Reset {number} partitions of {group}?", yes=yes, look="--dry-run")
+    confirm(f"Reset {number} partitions of {escaped(group)}?", yes=yes, look="--dry-run")
     refused = {one: why for one, why in keeper.reset(plan).items() if why is not None}
     if output == "table":
         views.show_refused(plan, refused)

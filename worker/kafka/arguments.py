@@ -96,6 +96,13 @@ def group(name: object) -> str:
     return name
 
 
+def group_there(name: str) -> str:
+    """The name of a group that others may have made: Kafka takes whatever text."""
+    if not name or not _WRITABLE.fullmatch(name):
+        raise ValueError(f"group {name[:80]!r} is not legal; {_NO_TEXT}, not empty")
+    return name
+
+
 def payload(what: str, value: object) -> bytes | None:
     """A key or a value; text is written as UTF-8."""
     if value is None or type(value) is bytes:
