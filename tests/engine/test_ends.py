@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.engine.rig import Rig
 from worker.engine.ends import LogEnd, LogEnds
+from worker.engine.pipeline import PipelineLoop
 from worker.errors import BrokersUnreachable
 from worker.ports import Clock, Offsets
 from worker.testing import ManualClock
@@ -122,3 +124,15 @@ def test_what_is_wanted_is_asked_for_beside_the_pipelines(
         assert cluster.asked.wait(30)
 
     assert cluster.questions[0] == ([ONE], "read_committed")
+
+
+def test_that_no_broker_answers_is_told_of_a_pipeline_that_takes_no_step() -> None:
+    rig = Rig(lambda payload: payload)
+    rig.log_ends.want("pipeline", [TopicPartition("source", 0)], "read_committed")
+    loop = PipelineLoop(rig.runner.job, rig._clients, rig.pool, rig.clock, rig.observer)
+    rig.broker.stop()
+    rig.log_ends.look()
+    rig.clock.advance(9.0)
+
+    assert loop.state.silent_for is None, "it has not looked"
+    assert loop.state_at(rig.clock.monotonic()).silent_for == pytest.approx(9.0)

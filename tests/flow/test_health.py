@@ -137,6 +137,23 @@ def test_rates_that_were_measured_long_ago_are_none_of_now() -> None:
     assert (old.received_rate, old.produced_rate) == (0.0, 0.0)
 
 
+def test_where_logs_end_is_not_known_of_a_pipeline_that_is_held_up() -> None:
+    read = replace(GOOD, partitions=(replace(AT_20, end=20, committable=20, behind=0.0),))
+
+    fresh, old = read.as_of(HELD_UP_AFTER), read.as_of(HELD_UP_AFTER + 1)
+
+    assert (fresh.lag, fresh.behind) == (0, 0.0)
+    assert (old.lag, old.behind) == (None, None)
+
+
+def test_no_connection_is_told_of_while_a_pipeline_is_held_up_and_no_broker_answers() -> None:
+    answered, silent = replace(GOOD, silent_for=None), replace(GOOD, silent_for=9.0)
+
+    assert answered.as_of(HELD_UP_AFTER + 1).connected
+    assert silent.as_of(HELD_UP_AFTER).connected
+    assert not silent.as_of(HELD_UP_AFTER + 1).connected
+
+
 def test_a_pipeline_whose_breaker_is_open_is_live_but_not_ready() -> None:
     why = "breaker payments is open after 3 failures in a row, the last timeout"
 

@@ -50,7 +50,7 @@ RATE_OVER = 10.0
 class PipelineLoop:
     """The life of a pipeline, as steps that its pool's threads take.
 
-    `start`, `stop`, `state` and `ended` are for any thread.
+    `start`, `stop`, `state`, `state_at` and `ended` are for any thread.
     """
 
     def __init__(
@@ -112,6 +112,10 @@ class PipelineLoop:
     def looks_at(self) -> float:
         """See `Runner`."""
         return inf if self._runner is None else self._runner.looks_at
+
+    def state_at(self, now: float) -> PipelineState:
+        """The state as far as it holds, for any thread: who publishes it may be held up."""
+        return replace(self.state, silent_for=self._silent_for(now)).as_of(now)
 
     def start(self) -> None:
         """Run until stopped, or until the pipeline cannot go on."""
@@ -206,7 +210,6 @@ class PipelineLoop:
         self._publish_due = now + PUBLISH_EVERY
         partitions = () if runner is None else runner.partitions
         self._clients.log_ends.want(self.job.name, partitions, self.job.settings.isolation)
-        silent_since = self._clients.log_ends.silent_since
         received_rate, produced_rate = (0.0, 0.0) if runner is None else self._measure(now)
         state = PipelineState(
             self.job.name,
@@ -217,7 +220,7 @@ class PipelineLoop:
             stepped=now,
             patience=patience_of(self.job.settings),
             timeout=self.job.settings.timeout,
-            silent_for=None if silent_since is None else now - silent_since,
+            silent_for=self._silent_for(now),
             commit_patience=COMMITS_AFTER + self.job.settings.commits_within,
             join_patience=JOIN_AFTER * self.job.may_be_silent,
             renewed=self._renewed,
@@ -228,6 +231,10 @@ class PipelineLoop:
             failures=self._groups.latest_first(),
         )
         self.state = state if runner is None else self._with_runner(state, runner)
+
+    def _silent_for(self, now: float) -> float | None:
+        silent_since = self._clients.log_ends.silent_since
+        return None if silent_since is None else max(0.0, now - silent_since)
 
     def _with_runner(self, state: PipelineState, runner: Runner) -> PipelineState:
         if state.stepped >= self._report_due:

@@ -106,7 +106,7 @@ class Worker:
             self._stopping.is_set(),
             "the asyncio loop has ended" if self._loop.dead else None,
             self._loop.blocked_for,
-            tuple(pipeline.state.as_of(now) for pipeline in self._pipelines),
+            tuple(pipeline.state_at(now) for pipeline in self._pipelines),
             time=self._clock.time(),
             shut_out=self._shut_out,
         )

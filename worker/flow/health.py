@@ -258,10 +258,19 @@ class PipelineState:
         return sum(known) if self.joined and len(known) == len(found) else None
 
     def as_of(self, now: float) -> PipelineState:
-        """The state without its rates, if that is too long ago for them to hold."""
+        """The state without what does not hold any more, if it is from too long ago.
+
+        These are rates, where logs end, and connections of which no broker has answered since.
+        """
         if now - self.stepped <= HELD_UP_AFTER:
             return self
-        return replace(self, received_rate=0.0, produced_rate=0.0)
+        return replace(
+            self,
+            received_rate=0.0,
+            produced_rate=0.0,
+            connected=self.connected and self.silent_for is None,
+            partitions=tuple(replace(one, end=None, behind=None) for one in self.partitions),
+        )
 
     @property
     def behind(self) -> float | None:
