@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 
+import click
 import pytest
 from click.shell_completion import ShellComplete
 
 from tests.cli.rig import SPEC, shop, worker
 from worker.cli import letters as views
 from worker.cli import main
+from worker.cli.groups import To
+from worker.cli.reading import Start
 from worker.cli.selection import Moment
 from worker.cli.shown import age, print_value
 from worker.flow.ledger import Entry
@@ -113,6 +117,38 @@ def test_times_are_given_as_they_are_or_as_how_long_ago_they_were() -> None:
 
     assert moment.convert("1970-01-01T01:00:01+01:00", None, None) == 1_000
     assert abs(moment.convert("2h", None, None) - (time.time() - 7_200) * 1000) < 60_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "soon",
+        "2026-01-31T12:00:00",
+        "999999999d",
+        "999999d",
+        "1969-12-31T23:59:59.999Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-12:00",
+    ],
+)
+@pytest.mark.parametrize("kind", [Moment(), Start(), To()])
+def test_what_is_no_time_or_out_of_range_is_refused_with_what_is_legal(
+    kind: click.ParamType[object], text: str
+) -> None:
+    with pytest.raises(click.BadParameter, match=r"is not .* how long ago such as 2h, .* of UTC"):
+        kind.convert(text, None, None)
+
+
+@pytest.mark.parametrize("kind", [Moment(), Start(), To()])
+def test_a_time_may_be_as_old_or_as_far_ahead_as_there_is_a_date_for_it(
+    kind: click.ParamType[object],
+) -> None:
+    first, last = "1970-01-01T00:00:00Z", "9999-12-31T23:59:58Z"
+    expected = (0, 253_402_300_798_000)
+    if not isinstance(kind, Moment):
+        expected = tuple(datetime.fromisoformat(one) for one in (first, last))
+
+    assert (kind.convert(first, None, None), kind.convert(last, None, None)) == expected
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from worker.cli.confirming import confirm
 from worker.cli.connecting import Target, cluster_options
 from worker.cli.exit_codes import FAILED
 from worker.cli.options import SETTINGS, Output, output_option
-from worker.cli.selection import Moment
+from worker.cli.selection import TIMES, Moment
 from worker.cli.shown import print_value
 from worker.flow.reset import At, Shift
 from worker.flow.reset import Target as Place
@@ -50,10 +50,7 @@ class To(click.ParamType[Place]):
         try:
             found = Moment().convert(text, param, ctx)
         except click.BadParameter:
-            legal = (
-                "oldest, newest, an offset such as 42, a shift such as +10 or -10, a time with its "
-                "zone such as 2026-01-31T12:00:00Z, or how long ago such as 2h"
-            )
+            legal = f"oldest, newest, an offset such as 42, a shift such as +10 or -10, {TIMES}"
             self.fail(f"{value!r} is not legal; legal are {legal}", param, ctx)
         return datetime.fromtimestamp(found / 1000, UTC)
 

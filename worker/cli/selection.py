@@ -6,7 +6,7 @@ import functools
 import re
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
@@ -17,6 +17,13 @@ from worker.settings.values import WRITTEN, Duration
 
 _SPAN: Final = re.compile(r"(\d{1,9}):(\d{1,18})(?:-(\d{1,18}))?")
 _DURATION: Final = TypeAdapter[float](Duration)
+_END: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+
+TIMES: Final = (
+    "a time with its zone such as 2026-01-31T12:00:00Z, or how long ago such as 2h, in the years "
+    "1970 to 9999 of UTC"
+)
+"""What is legal as a time."""
 
 
 class Moment(click.ParamType[int]):
@@ -26,23 +33,26 @@ class Moment(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Parse one of the two."""
-        try:
-            seconds = time.time() - _DURATION.validate_python(value, context=WRITTEN)
-        except ValidationError:
-            seconds = self._time(value, param, ctx).timestamp()
+        seconds = _seconds(value)
+        if seconds is None or not 0 <= seconds < _END:
+            self.fail(f"{value!r} is not {TIMES}", param, ctx)
         return round(seconds * 1000)
 
-    def _time(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        try:
-            time = datetime.fromisoformat(value)
-        except (TypeError, ValueError):
-            time = None
-        if time is None or time.tzinfo is None:
-            legal = "a time with its zone such as 2026-01-31T12:00:00Z, or how long ago such as 2h"
-            self.fail(f"{value!r} is not {legal}", param, ctx)
-        return time
+
+def _seconds(value: Any) -> float | None:
+    """Since 1970; None for what is no time."""
+    try:
+        return time.time() - _DURATION.validate_python(value, context=WRITTEN)
+    except ValidationError:
+        return _time(value)
+
+
+def _time(value: Any) -> float | None:
+    try:
+        found = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return None if found.tzinfo is None else found.timestamp()
 
 
 class Offsets(click.ParamType[Span]):
