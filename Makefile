@@ -46,6 +46,7 @@ types: .venv/.dev
 
 validate: .venv/.dev
 	$(BIN)/worker validate config/*.yaml
+	$(BIN)/worker test
 
 docs: .venv/.dev ## write the generated pages anew
 	$(BIN)/python -m worker.spec > docs/spec.md

@@ -6,12 +6,15 @@ import gzip
 import json
 import zlib
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from handlers.flights import DATA, Delay, Flight, Names, alerts, delays, punctuality
 from worker import Reject
+from worker.testing.suites import run
 
+CONFIG = Path(__file__).parents[1] / "config"
 NAMES = Names({"UA": "United"}, {"EWR": "Newark"})
 FLIGHT = Flight("2013-02-01T10:00:00Z", "UA", 1018, "EWR", "SJU", 130)
 
@@ -83,3 +86,10 @@ def test_only_long_delays_are_alerted() -> None:
     assert alert is not None
     assert alert.text == "UA 1018 to SJU left 130 minutes late"
     assert alerts(punctual) is None
+
+
+def test_the_tests_of_the_spec_pass() -> None:
+    ran = run([CONFIG / "flights.test.yaml"], {}, [str(CONFIG.parent)], "")
+
+    assert ran.problems == []
+    assert [result.differences for result in ran.results] == [[]] * 3

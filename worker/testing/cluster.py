@@ -101,7 +101,7 @@ class Cluster:
         if topic is None or not 0 <= source.partition < len(topic.logs):
             return None
         log = topic.logs[source.partition]
-        if topic.retention >= 0:
+        if topic.config and topic.retention >= 0:
             log.expire(self.now() - topic.retention)
         return log
 
