@@ -262,6 +262,19 @@ def test_a_group_that_is_not_there_is_told_with_one_that_is(station: Station) ->
     assert f"group {near} has committed nothing; name the topics with --topic" in err
 
 
+def test_a_group_of_the_spec_that_has_not_begun_is_not_taken_for_another(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    spec = Spec(kafka, tmp_path, "echo")
+    file = spec.written()
+
+    for arguments in (("lag",), ("describe", spec.group)):
+        code, out, err = worker("groups", *arguments, "--spec", file, folder=tmp_path)
+        assert (code, out) == (1, "")
+        assert f"group {spec.group} does not exist, or has nothing to tell; pipeline p" in err
+        assert "did you mean" not in err
+
+
 def test_a_group_is_handled_whatever_its_name_and_changes_nothing_on_a_terminal(
     station: Station,
 ) -> None:

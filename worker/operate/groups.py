@@ -188,10 +188,16 @@ class GroupKeeper:
         return logs
 
     def _not_there(self, group: str) -> ClientError:
+        text = f"group {group} does not exist, or has nothing to tell"
+        return ClientError(text, advice=self._hint(group))
+
+    def _hint(self, group: str) -> str:
+        name = self._pipelines.get(group)
+        if name is not None:
+            return f"pipeline {name} makes it when it runs, `worker plan` shows what that lacks"
         known = [*self._pipelines, *(line.name for line in self._groups.all())]
-        near = difflib.get_close_matches(group, known, 1)
-        hint = f"did you mean {near[0]}?" if near else "worker groups list shows those there are"
-        return ClientError(f"group {group} does not exist, or has nothing to tell", advice=hint)
+        near = difflib.get_close_matches(group, [one for one in known if one != group], 1)
+        return f"did you mean {near[0]}?" if near else "worker groups list shows those there are"
 
 
 def _lag(source: TopicPartition, commit: Commit | None, bounds: Bounds | None) -> Lag:
