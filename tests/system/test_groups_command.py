@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from confluent_kafka import Consumer
 from confluent_kafka.admin._acl import AclOperation  # not re-exported for type checkers
 from confluent_kafka.admin._resource import ResourceType
 
@@ -273,6 +275,22 @@ def test_a_group_of_the_spec_that_has_not_begun_is_not_taken_for_another(
         assert (code, out) == (1, "")
         assert f"group {spec.group} does not exist, or has nothing to tell; pipeline p" in err
         assert "did you mean" not in err
+
+
+def test_what_a_member_calls_itself_changes_nothing_on_a_terminal(station: Station) -> None:
+    settings = {
+        "bootstrap.servers": station.kafka.address,
+        "group.id": station.group,
+        "client.id": "cid\x1b]0;x\x07\u202e\nand",
+    }
+    with closing(Consumer(settings)) as member:
+        member.subscribe([station.source])
+        while not member.assignment():
+            member.poll(1)
+        code, _, err = station.reset("--to", "oldest", "--yes")
+
+    assert code == 1
+    assert r"(cid\x1b]0;x\x07\u202e\nand on 127.0.0.1), which would go on" in err
 
 
 def test_a_group_is_handled_whatever_its_name_and_changes_nothing_on_a_terminal(

@@ -17,6 +17,7 @@ from worker.kafka.admin import KafkaAdmin
 from worker.kafka.config import warnings
 from worker.kafka.groups import GroupDetails, GroupLine, Groups, has_members
 from worker.kafka.reader import Bounds, Reader
+from worker.observe.text import escaped
 from worker.operate.missing import not_there
 from worker.settings import Spec
 from worker.settings.patterns import reads
@@ -120,7 +121,7 @@ class GroupKeeper:
         found = self._groups.describe(group)
         if found is not None and found.members:
             hosts = ", ".join(sorted({f"{one.client} on {one.host}" for one in found.members}))
-            raise has_members(group, text=f" ({hosts})")
+            raise has_members(group, text=f" ({escaped(hosts)})")
         committed = self._groups.committed(group)
         asked = where or [Where(topic) for topic in self._resettable(group, committed)]
         if not asked:
