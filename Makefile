@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-JOBS ?= 2
+JOBS ?= 3
 ENGINE ?= docker
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' worker/version.py)
 REVISION = $(shell git rev-parse HEAD)
@@ -29,7 +29,7 @@ help: ## show this help
 demo: .venv/.run ## run the example on an embedded broker, with real flights
 	$(BIN)/worker dev config/flights.yaml --feed flights=handlers/data/flights.jsonl.gz --feed-key flights=tailnum
 
-test: .venv/.dev ## run the tests, real Kafka included (JOBS=2 at a time)
+test: .venv/.dev ## run the tests, real Kafka included (JOBS=3 at a time: many wait for Kafka)
 	$(BIN)/pytest -n $(JOBS) -m 'not long'
 
 test-long: .venv/.dev ## run the tests that take minutes
