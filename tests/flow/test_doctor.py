@@ -41,6 +41,7 @@ def one(found: Facts, code: str) -> Finding:
     return finding
 
 
+HELD = Standing(TopicPartition("orders", 0), 7, 40.0)
 BUSY = Working(handled=10.0, in_flight=50, shares={"handler": 0.9, "poll": 0.1})
 
 
@@ -91,7 +92,7 @@ def test_what_keeps_a_pipeline_from_its_work_is_told_with_its_reason(
 
 
 def test_a_handler_that_hangs_is_named_with_its_message() -> None:
-    working = Working(overrunning=("orders/0/7 for 40 s",), held=("orders/0/7",))
+    working = Working(overrunning=("orders/0/7 for 40 s",), held=(HELD,))
 
     finding = one(facts(5, working=working, timeout="10s"), "hanging")
 
@@ -100,9 +101,16 @@ def test_a_handler_that_hangs_is_named_with_its_message() -> None:
 
 
 def test_a_partition_that_is_held_is_named_with_what_holds_it() -> None:
-    finding = one(facts(5, working=Working(held=("orders/0/7",))), "held")
+    finding = one(facts(5, working=Working(held=(HELD,))), "held")
 
-    assert (finding.severity, finding.evidence) == ("warning", "orders/0/7")
+    assert (finding.severity, finding.evidence) == ("warning", "orders/0/7 for 40 s")
+
+
+@pytest.mark.parametrize(("seconds", "mean"), [(2.0, 0.001), (40.0, 5.0)])
+def test_a_partition_that_is_held_and_gets_on_is_not_told_of(seconds: float, mean: float) -> None:
+    working = Working(held=(HELD._replace(seconds=seconds),), mean=mean, p99=mean)
+
+    assert findings(facts(5, working=working)) == []
 
 
 def test_messages_that_were_deleted_before_they_were_handled_are_counted() -> None:
@@ -358,7 +366,7 @@ def test_a_dead_letter_topic_that_keeps_all_has_nothing_wrong() -> None:
 
 
 def test_problems_come_before_warnings() -> None:
-    found = findings(facts(900, 0, working=Working(held=("orders/0/7",))))
+    found = findings(facts(900, 0, working=Working(held=(HELD,))))
 
     assert [one.code for one in found] == ["hot_partition", "held"]
 

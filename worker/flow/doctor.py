@@ -34,7 +34,7 @@ FAILING: Final = 0.3
 HEADERS: Final = 16_384
 """Bytes that a dead letter has beside its message, at most."""
 STANDS: Final = 30.0
-"""Seconds for which a handler is at what a partition waits for before that is worth a word..."""
+"""Seconds for which a partition waits for one message before that is worth a word..."""
 STANDS_FACTOR: Final = 10.0
 """...if that is so many times what a message takes on average."""
 LONG_WAIT: Final = 30.0
@@ -117,13 +117,15 @@ class Source:
 
 
 class Standing(NamedTuple):
-    """A partition that is committed no further until a handler comes back."""
+    """A partition that waits for one message."""
 
     source: TopicPartition
     offset: int
-    """Of the message that the handler is at."""
     seconds: float
-    """For which it has been at it."""
+    """For which it has."""
+
+    def __str__(self) -> str:
+        return f"{self.source.topic}/{self.source.partition}/{self.offset} for {self.seconds:.0f} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +151,11 @@ class Working:
     breaker_open: str | None = None
     overrunning: tuple[str, ...] = ()
     """Messages whose handlers take longer than `timeout`."""
-    held: tuple[str, ...] = ()
-    """Partitions that are not read on, each with what holds it."""
+    held: tuple[Standing, ...] = ()
+    """Partitions that are not read on, each with what holds it, and since when it was committed no
+    further: under back-pressure that is moments."""
     standing: tuple[Standing, ...] = ()
+    """Partitions that are committed no further until a handler comes back from a message."""
     last_failure: str | None = None
 
 
@@ -206,9 +210,7 @@ class Facts:
     @property
     def standing(self) -> Sequence[Standing]:
         """Partitions that wait for one message, which has been at work for long."""
-        working = self.working or Working()
-        long = max(STANDS, STANDS_FACTOR * (working.mean or 0.0))
-        return [one for one in working.standing if one.seconds >= long]
+        return [] if self.working is None else _for_long(self.working, self.working.standing)
 
     @property
     def moving(self) -> Facts:
@@ -232,6 +234,11 @@ class Facts:
         if self.settings.ordering == "partition":
             return min(each * processes, max(1, len(self.sources)))
         return each * processes
+
+
+def _for_long(working: Working, standing: Iterable[Standing]) -> Sequence[Standing]:
+    long = max(STANDS, STANDS_FACTOR * (working.mean or 0.0))
+    return [one for one in standing if one.seconds >= long]
 
 
 def findings(facts: Facts) -> list[Finding]:
@@ -294,17 +301,16 @@ def _hanging(facts: Facts) -> Iterator[Finding]:
             "problem",
             "hanging",
             "a handler does not come back, and what is behind its message is not committed",
-            f"it has been at {first.source.topic}/{first.source.partition}/{first.offset} for "
-            f"{first.seconds:.0f} s, and {lag:,} messages wait",
+            f"it has been at {first}, and {lag:,} messages wait",
             "give what the handler calls a time-out, and the pipeline a `timeout`; until then only "
             "a restart frees the partition",
         )
-    elif working.held:
+    elif held := _for_long(working, working.held):
         yield Finding(
             "warning",
             "held",
             "partitions are not read on, since a message of theirs is not finished",
-            ", ".join(working.held[:3]),
+            ", ".join(map(str, held[:3])),
             "see these messages with `worker explain`",
         )
 

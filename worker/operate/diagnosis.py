@@ -250,10 +250,10 @@ def _working(name: str, before: _Look, after: _Look) -> Working | None:
     )
 
 
-def _held(pipeline: PipelineStats) -> Iterable[str]:
+def _held(pipeline: PipelineStats) -> Iterable[Standing]:
     for one in pipeline.partitions:
         if one.held_by is not None:
-            yield f"{one.topic}/{one.partition}/{one.held_by}"
+            yield Standing(TopicPartition(one.topic, one.partition), one.held_by, one.commit_age)
 
 
 def _standing(pipeline: PipelineStats) -> Iterable[Standing]:

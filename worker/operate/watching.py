@@ -56,6 +56,7 @@ class PartitionStats(BaseModel):
     starts: int
     suspect: int | None
     at_work: int | None = None
+    commit_age: float = 0.0
     at_hand: int | None = None
     at_hand_for: float = 0.0
     progress: Progress
