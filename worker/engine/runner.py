@@ -581,10 +581,12 @@ class Runner:
     def _note_times(self, collected: Sequence[Finished]) -> None:
         """Note how long messages took; of many runs some stand for all, since noting costs, too."""
         every = 1 + len(collected) // TIMED
-        for one in collected[::every]:
+        for place in range(0, len(collected), every):
+            one = collected[place]
             if one.outcomes:
                 number = len(one.outcomes)
-                self.counts.handling.note(one.seconds / number, number * every)
+                stands_for = min(every, len(collected) - place)
+                self.counts.handling.note(one.seconds / number, number * stands_for)
             if one.run.decoding is not None and one.seconds:
                 self._laps.measured(one.run.decoding, one.seconds)
 

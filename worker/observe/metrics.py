@@ -274,7 +274,8 @@ TABLE: Final = (
     histogram(
         "worker_handler_duration_seconds",
         "How long messages were with their handler, decoded and encoded. The messages of a run or "
-        "a batch have equal shares; of many runs a sample is measured and stands for all.",
+        "a batch have equal shares. Where many runs come back together a sample stands for all: so "
+        "the count, too, is an estimate where they differ in size.",
         lambda counts: counts.handling,
     ),
     histogram(
