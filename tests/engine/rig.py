@@ -147,6 +147,7 @@ class Rig:
             tiers=self.tiers,
             tier_lanes=tier_lanes_of(pipeline, registry),
             fence=fence,
+            in_batches=self.batch is not None,
         )
         self._clients = clients
         self.runner = self._join()

@@ -161,6 +161,7 @@ def test_the_message_at_hand_holds_a_partition_be_others_of_its_run_handled() ->
     run.found += [Done(()), Done(())]
     handled = seen(rig, overview)
 
+    assert (waiting.waiting, at_second.waiting, handled.waiting) == (3, 1, 0)
     assert (waiting.held_by, waiting.at_hand) == (0, None)
     assert (at_second.committable, at_second.held_by) == (0, 1)
     assert (at_second.at_hand, at_second.at_hand_for) == (1, 40.0)
@@ -179,8 +180,10 @@ def test_of_a_batch_the_first_unfinished_message_is_at_hand_and_of_other_runs_no
     first.begun = rig.clock.monotonic()
     first.messages.reverse()
 
-    assert of_other.at_hand is None
-    assert seen(rig, overview).at_hand == 0
+    at_both = seen(rig, overview)
+
+    assert (of_other.at_hand, of_other.waiting) == (None, 2)
+    assert (at_both.at_hand, at_both.waiting) == (0, 0)
 
 
 def test_the_time_of_the_loop_is_told_by_stages() -> None:

@@ -307,6 +307,7 @@ class Assembly:
             may_be_silent=self._spec.kafka.may_be_silent,
             max_wait=self._spec.kafka.consumer.max_wait,
             draw=self._options.draw,
+            in_batches=handler.batch is not None,
         )
         pool = self._pools.make(handled)
         return PipelineLoop(job, self._clients(name), pool, self._clock, handled.observer)

@@ -54,6 +54,8 @@ class Job:
     """The log of fences, where lanes follow their messages to retry topics."""
     may_be_silent: float = 300.0
     """Seconds between two polls after which the group takes a member for dead."""
+    in_batches: bool = False
+    """Whether a handler is at all messages of a run at the same time."""
     draw: Callable[[], float] = random.random
     """Chance, from 0 to 1: what waits before a further attempt are cut by."""
     max_wait: float = 0.25

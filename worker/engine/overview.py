@@ -41,6 +41,8 @@ class Overview:
                 ages.taken(message.offset(), message.timestamp()[1] / 1000)
         at_hand, since = partition.at_hand() or (None, now)
         holds = tracker.committable if at_hand is None else at_hand
+        in_batches = runner.job.in_batches
+        in_runs = sum(run.waiting(in_batches=in_batches) for run in partition.runs)
         committed = None if partition.committed is None else partition.committed.offset
         return PartitionState(
             source.topic,
@@ -60,7 +62,7 @@ class Overview:
             fenced=len(partition.fences or ()),
             flooded=partition.is_flooded,
             paused_by=_cause(partition, now, stands=runner.stands),
-            waiting=len(partition.lanes),
+            waiting=len(partition.lanes) + in_runs,
             ready=partition.lanes.ready,
             at_work=len(partition.runs),
             behind=ages.behind(tracker.committable, end, time),

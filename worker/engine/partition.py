@@ -257,6 +257,13 @@ class Run:
             return None
         return AtHand(handled, self.begun)
 
+    def waiting(self, *, in_batches: bool) -> int:
+        """How many of its messages no handler has come to yet; a batch is handled as one."""
+        at_hand = self.at_hand()
+        if at_hand is None:
+            return len(self.messages) - len(self.found)
+        return 0 if in_batches else len(self.messages) - at_hand.place - 1
+
 
 @dataclass(slots=True)
 class Finished:
