@@ -304,6 +304,30 @@ def test_resources_are_replaced_by_what_a_dotted_name_means(tmp_path: Path) -> N
     assert differences(tmp_path, test, made) == []
 
 
+def test_a_topic_that_was_never_made_has_no_records(tmp_path: Path) -> None:
+    pipelines = "  one: {from: [source, ^more.*], handler: handler, to: target}\n"
+    test = """\
+  one:
+    given: {source: [{value: {}}]}
+    expect: {more.of: []}
+    committed: {one: {more.of: 0}}
+"""
+    assert results(suite(tmp_path, test, pipelines), options()) == []
+
+
+def test_a_record_that_is_written_needs_its_partition_and_one_of_a_file_does_not(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "kept.jsonl").write_text('{"value": "{}", "key": "a", "partition": 11}')
+    pipelines = "  one: {from: other, handler: handler, to: target}\n"
+    written = "  one: {given: {other: [{value: {}, partition: 11}]}}\n"
+    kept = "  one: {given: {other: [{file: kept.jsonl}]}, expect: {target: [{key: a}]}}\n"
+
+    assert results(suite(tmp_path, kept, pipelines), options()) == []
+    with pytest.raises(BadConfiguration, match="partition: 11; 'other' has 4: declare more of it"):
+        SpecTests(suite(tmp_path, written, pipelines), options())
+
+
 def test_tests_may_stand_in_the_spec_itself(tmp_path: Path) -> None:
     file = tmp_path / "spec.yaml"
     tests = "tests:\n  one: {given: {source: [{value: {n: 1}}]}, expect: {target: []}}\n"

@@ -65,6 +65,8 @@ def _names(
     "wanted",
     default="",
     metavar="TEXT",
+    envvar="WORKER_FILTER",
+    show_envvar=True,
     show_default=False,
     shell_complete=_names,
     help="Run the tests only whose names have this in them.",
@@ -76,7 +78,12 @@ def _names(
     show_envvar=True,
     help="Write the results to a file, too, as JUnit does.",
 )
-@click.option("--watch", is_flag=True, help="Run them again when a file changes; until Ctrl-C.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    allow_from_autoenv=False,
+    help="Run them again when a file changes; until Ctrl-C.",
+)
 @path_option()
 @click.option(
     "--log-level",

@@ -339,8 +339,8 @@ class Driver:
     # --- what has come of it ---
 
     def topic(self, name: str) -> list[Message]:
-        """The records of a topic, by partition and offset."""
-        return self.broker.records(name)
+        """The records of a topic, by partition and offset; none where it was not made."""
+        return self.broker.records(name) if name in self.broker.topics else []
 
     def values(self, name: str) -> list[Any]:
         """Their payloads, as values where they are JSON, else as text."""

@@ -178,8 +178,9 @@ def _committed(driver: Driver, wanted: Expectations, here: KeyPath) -> Differenc
     for pipeline, topics in wanted.committed.items():
         offsets = driver.committed[pipeline]
         for topic, one in topics.items():
-            number = len(driver.broker.topics[topic].logs)
-            each = [offsets.get(TopicPartition(topic, partition), 0) for partition in range(number)]
+            made = driver.broker.topics.get(topic)
+            numbers = range(0 if made is None else len(made.logs))
+            each = [offsets.get(TopicPartition(topic, number), 0) for number in numbers]
             found = each if isinstance(one, list) else sum(each)
             if found != one:
                 yield (*here, pipeline, topic), f"{found} instead of {one}"

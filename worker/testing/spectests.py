@@ -118,29 +118,36 @@ class SpecTests:
         parse = from_json(topic)
         if given.file is None:
             line = orjson.dumps(given.model_dump(exclude_unset=True))
-            yield from self._parsed(parse, line, topic, here, "")
+            for record in self._parsed(parse, line, here, ""):
+                if self._lacks(record):
+                    words = f"{record.partition}; {topic!r} has {PARTITIONS}: declare more of it"
+                    self._note((*here, "partition"), words)
+                yield record
             return
         path = self._suite.folder / given.file
         try:
             with path.open("rb") as file:
                 for number, line in lines_of(file, given.file):
                     where = f"{given.file}:{number}: "
-                    yield from self._parsed(parse, line, topic, here, where)
+                    for record in self._parsed(parse, line, here, where):
+                        yield replace(record, partition=None) if self._lacks(record) else record
         except (OSError, Unreadable) as error:
             self._note(here, str(error))
 
     def _parsed(
-        self, parse: Callable[[bytes], Encoded], line: bytes, topic: str, here: KeyPath, where: str
+        self, parse: Callable[[bytes], Encoded], line: bytes, here: KeyPath, where: str
     ) -> Iterator[Encoded]:
-        declared = self._suite.document.spec.topics.get(topic)
-        number = (None if declared is None else declared.partitions) or PARTITIONS
         try:
-            record = parse(line)
+            yield parse(line)
         except BadLine as error:
             for problem in error.problems:
                 self._note(here, where + problem)
-            return
-        yield record if (record.partition or 0) < number else replace(record, partition=None)
+
+    def _lacks(self, record: Encoded) -> bool:
+        """Whether the topic of a record has not so many partitions."""
+        declared = self._suite.document.spec.topics.get(record.topic)
+        number = (None if declared is None else declared.partitions) or PARTITIONS
+        return (record.partition or 0) >= number
 
     def _exceptions(self) -> Iterator[tuple[KeyPath, BaseException]]:
         for name, test in self._suite.tests.items():
