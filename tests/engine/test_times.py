@@ -15,7 +15,7 @@ from worker.errors import Reject
 from worker.flow.health import PartitionState
 from worker.flow.timing import Histogram
 from worker.settings.topics import retry_topic
-from worker.types import Done, Message, TopicPartition
+from worker.types import Commit, Done, Message, TopicPartition
 
 SOURCE = TopicPartition("source", 0)
 
@@ -141,9 +141,20 @@ def test_a_rebalance_takes_as_long_as_what_handlers_have_is_waited_for() -> None
 
     rig.pool.collect = slowly  # type: ignore[method-assign]
     rig.runner.revoked([SOURCE])
+    rig.runner.assigned({SOURCE: Commit(0)})
+    rig.runner.assigned({})
 
     assert rig.counts.rebalances == rig.counts.rebalancing.count == 2
     assert rig.counts.rebalancing.seconds == 5.0
+
+
+def test_who_leaves_has_counted_how_long_its_last_rebalance_took() -> None:
+    rig = Rig(same)
+    rig.step()
+    rig.runner.revoked([SOURCE])
+    rig.runner.close()
+
+    assert rig.counts.rebalances == rig.counts.rebalancing.count == 2
 
 
 def test_the_message_at_hand_holds_a_partition_be_others_of_its_run_handled() -> None:

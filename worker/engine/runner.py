@@ -217,6 +217,7 @@ class Runner:
         try:
             self.consumer.close()
         finally:
+            self._note_rebalance(self._rebalances.end())
             self.committer.close(0.0)
             if self._fence_log is not None:
                 self._fence_log.close()
@@ -292,8 +293,12 @@ class Runner:
         try:
             yield
         finally:
-            self.counts.rebalancing.note(self._clock.monotonic() - begun)
+            self._note_rebalance(self._rebalances.took(self._clock.monotonic() - begun))
             self._laps.end("other")
+
+    def _note_rebalance(self, seconds: float | None) -> None:
+        if seconds is not None:
+            self.counts.rebalancing.note(seconds)
 
     def offset_lost(self, partition: TopicPartition) -> None:
         """Remember to find a new place in a partition whose offset is gone."""

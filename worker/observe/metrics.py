@@ -251,7 +251,8 @@ TABLE: Final = (
     histogram(
         "worker_rebalance_duration_seconds",
         "How long the pipeline stood still for a rebalance: to finish and commit what it gave "
-        "back, or to look up what it took over.",
+        "back, and to look up what it took over. One that took everything counts when partitions "
+        "are assigned again, or the worker leaves.",
         lambda counts: counts.rebalancing,
     ),
     count(
