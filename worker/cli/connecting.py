@@ -23,6 +23,7 @@ from worker.spec import Document
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _TEXT: Final = click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True)
 
+STANDARD_INPUT: Final = Path("-")
 SECURITY: Final = {
     "protocol": "--protocol",
     "mechanism": "--mechanism",
@@ -186,6 +187,7 @@ def _refuse_security() -> None:
 def _settings(brokers: str, security: dict[str, Any]) -> KafkaSettings:
     path: Path | None = security["password"]
     if path is not None:
+        _refuse_one_input_for_both(path)
         with click.open_file(str(path)) as file:
             security["password"] = file.read().rstrip("\r\n")
     given = {key: str(one) if isinstance(one, Path) else one for key, one in security.items()}
@@ -193,6 +195,12 @@ def _settings(brokers: str, security: dict[str, Any]) -> KafkaSettings:
         return KafkaSettings.model_validate({"brokers": brokers, "security": given})
     except ValidationError as error:
         raise click.UsageError("; ".join(map(_told, error.errors()))) from None
+
+
+def _refuse_one_input_for_both(password: Path) -> None:
+    """Whoever read standard input first would leave nothing of it to the other."""
+    if password == STANDARD_INPUT == click.get_current_context().params.get("file"):
+        raise click.UsageError("standard input cannot be the password and the lines: give a FILE")
 
 
 def _told(error: Any) -> str:
