@@ -19,6 +19,7 @@ from tests.cli.rig import worker
         (("orders", "--key-separator", ""), "--key-separator: it is empty"),
         (("orders", "--format", "json", "--key-field", "id"), "--key-field is for --format lines"),
         (("orders", "--password-file", "-"), "cannot be the password and the lines: give a FILE"),
+        (("orders", "--rejects", "nowhere/rejects"), "--rejects: nowhere is no folder in which"),
         (("orders", "--format", "xml"), "'xml' is not one of 'lines', 'json'"),
     ],
 )

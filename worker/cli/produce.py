@@ -91,8 +91,8 @@ def command(
     """  # noqa: D301 - click's own mark
     logs.configure("error", "auto", secrets=secrets_of(target.kafka))
     parse = _parser(topic, form, key_separator, key_field)
-    if rejects is not None and _is_same(file, rejects):
-        raise click.BadParameter("it is the file that is read", param_hint="--rejects")
+    if rejects is not None:
+        _require_place(rejects, file)
     with ExitStack() as stack:
         opened, name = _opened(file, stack)
         kafka = stack.enter_context(Kafka(target.kafka))
@@ -221,8 +221,14 @@ def _complain(
     rejects.add(line)
 
 
-def _is_same(file: Path, other: Path) -> bool:
-    return str(file) != "-" and other.exists() and file.samefile(other)
+def _require_place(rejects: Path, file: Path) -> None:
+    """Refuse before anything is sent what could not take the lines that are rejected."""
+    if str(file) != "-" and rejects.exists() and file.samefile(rejects):
+        raise click.BadParameter("it is the file that is read", param_hint="--rejects")
+    folder = rejects.parent
+    if not rejects.exists() and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        text = f"{folder} is no folder in which a file can be made"
+        raise click.BadParameter(text, param_hint="--rejects")
 
 
 def _show(topic: str, done: Production, output: Output, *, ended: bool) -> None:
