@@ -79,6 +79,8 @@ def test_programs_get_bytes_or_what_they_ask_for() -> None:
     assert told(b'{"a": 1}', "json") == {"a": 1}
     assert told(b"null", "json") is None
     assert told(b"{", "json") == "{"
+    assert told(b'{"a": 1e999}', "json") == '{"a": 1e999}'
+    assert told(b"NaN", "json") == "NaN"
     assert told(b"\xff") == {"base64": "/w=="}
     assert told(b"\xff", "text") == "\ufffd"
     assert told(b"a", "base64") == {"base64": "YQ=="}

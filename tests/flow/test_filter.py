@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.flow.filter import Field, Filter, field_of, is_json, json_of
+from worker.flow.filter import Field, Filter, field_of
 from worker.types import Headers, Message
 
 
@@ -106,9 +106,3 @@ def test_all_fields_have_to_be_so() -> None:
 @pytest.mark.parametrize("text", ["", "name", "=value"])
 def test_what_asks_for_nothing_is_no_field(text: str) -> None:
     assert field_of(text) is None
-
-
-def test_whether_a_payload_is_json_is_told_from_what_it_says() -> None:
-    assert is_json(json_of(b"null"))
-    assert not is_json(json_of(b""))
-    assert not is_json(json_of(b"\xff"))

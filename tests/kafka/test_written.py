@@ -134,6 +134,7 @@ def test_all_that_is_wrong_with_a_line_is_told_at_once() -> None:
         ("[1]", "it is a list; legal is an object with value, key, headers"),
         ("null", "it is null; legal is an object"),
         ('{"value": NaN}', "NaN is no JSON"),
+        ('{"value": [-1e999]}', "-1e999 is too large for a number; give the JSON as a text"),
         ('{"value": 1, "value": 2}', "value: an object has it twice"),
         ('{"value": {"a": 1, "a": 2}}', "a: an object has it twice"),
         ("[" * 100_000, "its JSON is nested too deeply"),

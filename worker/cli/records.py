@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from worker.cli.shown import LONGEST, moment, readable
-from worker.flow.filter import is_json, json_of
+from worker.flow.filter import json_of
 from worker.kafka.written import as_json, object_of
 from worker.observe.text import escaped
 from worker.types import Encoded, Headers, Message
@@ -70,11 +70,20 @@ def _in_bytes(headers: Headers) -> list[tuple[str, bytes | None]]:
 def _value(payload: bytes | None, decode: Decode) -> Any:
     if payload is None or decode == "auto":
         return as_json(payload)
-    if decode == "json" and is_json(found := json_of(payload)):
+    if decode == "json" and _is_writable(found := json_of(payload)):
         return found
     if decode == "text":
         return payload.decode("utf-8", "replace")
     return _packed(payload) if decode == "base64" else as_json(payload)
+
+
+def _is_writable(found: Any) -> bool:
+    """Whether it is JSON that can be written again: read is NaN, too, and 1e999 as infinite."""
+    try:
+        json.dumps(found, allow_nan=False)
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return True
 
 
 def _packed(payload: bytes) -> dict[str, str]:

@@ -73,11 +73,6 @@ def json_of(payload: bytes | None) -> Any:
         return _NOTHING
 
 
-def is_json(found: Any) -> bool:
-    """Whether `json_of` has found any."""
-    return found is not _NOTHING
-
-
 def _has(message: Message, name: str, value: bytes | None) -> bool:
     return any(
         header == name and (value is None or found == value) for header, found in message.headers

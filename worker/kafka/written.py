@@ -9,6 +9,7 @@ from binascii import Error as NotBase64
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
+from math import isinf
 from typing import Any, Final
 
 import orjson
@@ -132,7 +133,12 @@ def key_of(line: bytes, field: str) -> bytes | None:
 
 def _object(line: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(line, object_pairs_hook=_without_repeats, parse_constant=_refuse)
+        found = json.loads(
+            line,
+            object_pairs_hook=_without_repeats,
+            parse_constant=_refuse,
+            parse_float=_finite,
+        )
     except BadLine:
         raise
     except RecursionError:
@@ -257,6 +263,13 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(constant: str) -> Any:
     raise BadLine(f"{constant} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise BadLine(f"{text} is too large for a number; give the JSON as a text")
+    return number
 
 
 def _kind(value: Any) -> str:
