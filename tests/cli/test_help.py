@@ -23,6 +23,8 @@ HEAVY = (
     "yaml",
     "prometheus_client",
 )
+SPECIFIED = ("plan", "apply", "doctor", "run", "graph", "dev")
+"""Commands whose argument is a spec, for which a variable may stand."""
 
 
 def imported(name: str) -> click.Command:
@@ -82,6 +84,17 @@ def test_a_variable_that_help_names_is_called_as_its_option_is(name: str) -> Non
         assert variable == "WORKER_" + long.removeprefix("--").replace("-", "_").upper()
 
 
+def test_a_variable_that_help_names_means_the_same_in_every_command() -> None:
+    shown = [one for name in COMMANDS for one in options(imported(name)) if one.show_envvar]
+    choices = [
+        (option.envvar or str(option.name), tuple(option.type.choices))
+        for option in shown
+        if isinstance(option.type, click.Choice)
+    ]
+
+    assert len(dict(choices)) == len(set(choices))
+
+
 def commands(command: click.Command) -> Iterator[click.Command]:
     """A command, or those below it."""
     if not isinstance(command, click.Group):
@@ -100,7 +113,7 @@ def test_every_command_that_prints_for_programs_takes_the_format_from_the_variab
             assert command.context_settings["auto_envvar_prefix"] == "WORKER", command.name
 
 
-@pytest.mark.parametrize("name", ["plan", "apply", "doctor", "run", "graph", "dev"])
+@pytest.mark.parametrize("name", SPECIFIED)
 def test_a_variable_may_name_the_spec_of_every_command_that_takes_one(
     name: str, tmp_path: Path
 ) -> None:
@@ -109,6 +122,14 @@ def test_a_variable_may_name_the_spec_of_every_command_that_takes_one(
     code, _, err = worker(name, folder=tmp_path, WORKER_SPEC="shop.yaml")
 
     assert (code, err.partition(" ")[0]) == (78, "shop.yaml:1:1:")
+
+
+@pytest.mark.parametrize("name", SPECIFIED)
+def test_help_names_the_variable_of_the_spec(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main([name, "--help"], standalone_mode=False)
+
+    told = " ".join(capsys.readouterr().out.split())
+    assert " SPEC The file of the spec. [env var: WORKER_SPEC] " in told
 
 
 @pytest.mark.parametrize("name", ["apply", "dlq", "groups", "topics"])

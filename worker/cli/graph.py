@@ -24,8 +24,7 @@ Format = Literal["mermaid", "svg"]
     "form",
     type=click.Choice(["mermaid", "svg"]),
     default="mermaid",
-    envvar="WORKER_FORMAT",
-    show_envvar=True,
+    allow_from_autoenv=False,
     help="Text that GitHub, GitLab and others draw, or a picture for light and dark pages.",
 )
 def command(spec: Path, form: Format) -> None:
