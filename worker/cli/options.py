@@ -47,6 +47,18 @@ class Principal(click.ParamType[str]):
         return str(value)
 
 
+class SpecArgument(click.Argument):
+    """SPEC, in whose help stands its variable; click has that of options alone."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self.help = f"The file of the spec.  [env var: {self.envvar}]"
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:  # noqa: ARG002 - click's
+        """See `click.Parameter`; earlier versions of click have none for arguments."""
+        return self.human_readable_name, str(self.help)
+
+
 def is_said(parameter: str) -> bool:
     """Whether the command line itself gives a parameter, and no variable or default."""
     source = click.get_current_context().get_parameter_source(parameter)
@@ -56,7 +68,7 @@ def is_said(parameter: str) -> bool:
 def spec_argument() -> Callable[[Decorated], Decorated]:
     """SPEC: the file of a spec; `WORKER_SPEC` stands for it."""
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
-    return click.argument("spec", type=file, envvar="WORKER_SPEC", metavar="SPEC")
+    return click.argument("spec", cls=SpecArgument, type=file, envvar="WORKER_SPEC", metavar="SPEC")
 
 
 def spec_option(text: str) -> Callable[[Decorated], Decorated]:
