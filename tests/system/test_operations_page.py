@@ -1,4 +1,7 @@
-"""What docs/operations.md says to do at night, run on a worker with flights to handle."""
+"""What docs/operations.md says to do at night, run on a worker with flights to handle.
+
+Its other commands are run in `tests/helm/test_docs.py` and `tests/image`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from tests.cli.rig import worker as command
 from tests.system.flights import Flights
 from tests.system.rig import ROOT, Kafka, Worker, free_port, unique
 
+TESTED = "What tests run of this page"
 PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
 
 
@@ -20,6 +24,20 @@ def commands(heading: str) -> list[list[str]]:
     section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     (block,) = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     return [shlex.split(line) for line in block.splitlines()]
+
+
+def test_the_page_says_of_every_command_whether_tests_run_it() -> None:
+    page, found, told = PAGE.partition(f"\n## {TESTED}\n")
+    assert found
+    blocks = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).splitlines() + re.findall(r"`((?:make|kubectl) [^`]*)`", page)
+
+    named = re.findall(r"`([^`]*)`", told)
+    assert [line for line in lines if not line.startswith(tuple(named))] == []
+    assert {name for name in named if not any(line.startswith(name) for line in lines)} == {
+        "Dockerfile",
+        "compose.yaml",
+    }
 
 
 @pytest.mark.kafka
