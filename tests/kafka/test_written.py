@@ -148,7 +148,12 @@ def test_all_that_is_wrong_with_a_line_is_told_at_once() -> None:
         ('{"value": 1, "partition": 1.5}', "partition is 1.5, which is not legal"),
         ('{"value": 1, "partition": true}', "partition is True, which is not legal"),
         ('{"value": 1, "timestamp": 0}', "timestamp is 0, which is not legal"),
-        ('{"value": 1, "timestamp": "2026-01-31"}', "timestamp: legal is milliseconds since"),
+        ('{"value": 1, "timestamp": "2026-01-31"}', "timestamp: '2026-01-31' is not legal"),
+        (
+            '{"value": 1, "timestamp": "0001-01-01T00:00:00Z"}',
+            "timestamp: '0001-01-01T00:00:00Z' is not legal; legal is milliseconds since 1970, or "
+            "a time after that with its zone",
+        ),
     ],
 )
 def test_what_cannot_be_a_record_is_told_with_what_is_legal(line: str, text: str) -> None:

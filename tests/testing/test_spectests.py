@@ -267,8 +267,8 @@ def test_everything_that_cannot_work_is_told_at_once(tmp_path: Path) -> None:
         "5:17 tests.one.resources.htpt: no resource is named 'htpt'; did you mean 'http'?",
         "6:22 tests.one.given.source[0]: odd.jsonl:2: value: it is missing; null is a record "
         "without one, a tombstone",
-        "6:41 tests.one.given.source[1]: timestamp: legal is milliseconds since 1970, or a time "
-        "with its zone such as 2026-01-31T12:00:00Z",
+        "6:41 tests.one.given.source[1]: timestamp: 'soon' is not legal; legal is milliseconds "
+        "since 1970, or a time after that with its zone: 2026-01-31T12:00:00Z",
         "8:10 tests.one.faults[0].raise: no exception of Python or worker is named "
         "'ConectionError'; legal is module.Name",
         "9:10 tests.one.faults[1].raise: 'tests.testing.driving.ONE' is no exception",

@@ -24,7 +24,7 @@ PLACE: Final = ("topic", "offset")
 
 _BYTES: Final = 'a text, null or {"base64": "..."}'
 _HEADERS: Final = "an object of names and values, or a list of [name, value]"
-_TIME: Final = "milliseconds since 1970, or a time with its zone such as 2026-01-31T12:00:00Z"
+_TIME: Final = "milliseconds since 1970, or a time after that with its zone: 2026-01-31T12:00:00Z"
 _MISSING: Final = object()
 
 Parse = Callable[[bytes], Encoded]
@@ -236,14 +236,13 @@ def _is_pair(pair: Any) -> bool:
 
 
 def _timestamp(found: Any) -> int | None:
-    if isinstance(found, str):
-        try:
-            found = datetime.fromisoformat(found)
-        except ValueError:
-            found = None
-        if found is None or found.tzinfo is None:
-            raise ValueError(f"timestamp: legal is {_TIME}")
-    return arguments.timestamp(found)
+    if not isinstance(found, str):
+        return arguments.timestamp(found)
+    try:
+        return arguments.timestamp(datetime.fromisoformat(found))
+    except (ValueError, TypeError):
+        text = f"timestamp: {found[:80]!r} is not legal; legal is {_TIME}"
+        raise ValueError(text) from None
 
 
 def _offset(found: Any) -> int:
