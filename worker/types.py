@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 Headers = Sequence[tuple[str, str | bytes | None]]
@@ -276,6 +276,8 @@ class Failure:
     """Frames of the exception's traceback; empty unless asked for."""
     known_as: str = ""
     """The name in `dead_letter.by` that the exception goes by; empty where it has none there."""
+    took: float | None = field(default=None, compare=False)
+    """Seconds that the attempt has taken; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +291,10 @@ class Failed:
     """Seconds to wait before that; None leaves it to the pipeline."""
     away: bool = False
     """Whether it says that what the pipeline's breaker stands for is away."""
+
+    def after(self, seconds: float) -> Failed:
+        """The same of an attempt that has taken so long."""
+        return replace(self, failure=replace(self.failure, took=seconds))
 
 
 Outcome = Encoded | Done | Failed

@@ -136,6 +136,17 @@ def test_results_of_which_some_are_its_own_are_counted_apart() -> None:
     assert "results found: 1, results that may be its own: 2" in said
 
 
+def test_people_see_how_long_an_attempt_has_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    life = told(Standing("finished", FIRST))
+    moved = Step("moved", 5_000, Place("retry", 0, 1), "retry", attempts=2, took=1_250)
+
+    views.show(Explanation(datetime.now(UTC), [Told(life.life, [*life.steps, moved], None)]))
+
+    head, *_, last = capsys.readouterr().out.strip().splitlines()[-3:]
+    assert head.split()[-2:] == ["attempts", "took"]
+    assert last.split()[-3:] == ["2", "1.250", "s"]
+
+
 def test_every_state_has_words() -> None:
     assert set(views.STATES) == set(get_args(State))
 

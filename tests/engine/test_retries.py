@@ -15,7 +15,8 @@ from worker.engine.partition import Partition, Run
 from worker.errors import Reject, Retry
 from worker.flow import envelope
 from worker.flow.lanes import OneLane
-from worker.types import Failed, StoredMessage, TopicPartition
+from worker.testing import ManualClock
+from worker.types import Failed, RawMessage, StoredMessage, TopicPartition
 
 SOURCE = TopicPartition("source", 0)
 BACKOFF = {"initial": "10s", "max": "1h", "jitter": 0}
@@ -284,6 +285,60 @@ def test_one_that_has_no_attempts_left_has_failed(attempts: int) -> None:
     (headers,) = letters(rig)
     assert (headers["dlq.reason"], headers["dlq.error"]) == (b"handler_error", b"Retry")
     assert headers["dlq.attempts"] == str(attempts).encode()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("batch", [None, 2])
+def test_a_failure_tells_how_long_its_attempt_has_taken_and_none_before_it(
+    batch: int | None, *, is_async: bool
+) -> None:
+    clock = ManualClock()
+
+    def one(payload: int) -> None:
+        clock.advance(2.0 if payload else 0.01)
+        if payload:
+            raise ValueError
+
+    def both(payloads: list[int]) -> list[Any]:
+        clock.advance(2.01)
+        return [ValueError() if payload else None for payload in payloads]
+
+    async def one_async(payload: int) -> None:
+        one(payload)
+
+    async def both_async(payloads: list[int]) -> list[Any]:
+        return both(payloads)
+
+    alone, together = (one_async, both_async) if is_async else (one, both)
+    executor = Rig(alone if batch is None else together, batch=batch).executor
+    executor.monotonic = clock.monotonic
+    messages: list[RawMessage] = [
+        StoredMessage("source", offset=at, value=b"%d" % at) for at in range(2)
+    ]
+    run = Run(Partition(SOURCE, 0, None, OneLane()), messages)
+
+    outcomes = asyncio.run(executor.execute_async(run)) if is_async else executor.execute(run)
+
+    _, failed = outcomes
+    assert isinstance(failed, Failed)
+    assert failed.failure.took == pytest.approx(2.0 if batch is None else 2.01)
+
+
+def test_the_dead_letter_tells_how_long_the_last_attempt_has_taken() -> None:
+    def handler(payload: int) -> None:
+        rig.clock.advance(waits.pop())
+        raise ValueError
+
+    waits = [3.5, 1.0]
+    rig = Rig(handler, {"retry": {"attempts": 2, "backoff": BACKOFF}, "dead_letter": "dlq"})
+    rig.executor.monotonic = rig.clock.monotonic
+    rig.send("1")
+    at_once(rig)
+
+    later(rig, 10.0)
+
+    (headers,) = letters(rig)
+    assert headers["dlq.took"] == b"3500"
 
 
 @pytest.mark.parametrize("seconds", [-1, 86_401, float("nan"), float("inf")])

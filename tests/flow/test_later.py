@@ -18,7 +18,7 @@ from worker.types import Encoded, Failure, Headers, Message, StoredMessage
 TIER = "flights.delays.retry.0"
 NEXT = "flights.delays.retry.1"
 TIMEOUT = Failure("timeout", "TimeoutError", "secret payload", stack="secret lines")
-ERROR = Failure("handler_error", "ValueError")
+ERROR = Failure("handler_error", "ValueError", took=1.5)
 ONCE = Tried(1, 5_000)
 NEVER = Tried(0, 0)
 
@@ -117,7 +117,7 @@ def test_the_next_stage_adds_its_attempts_and_goes_on_saying_where_it_all_began(
     assert record.topic == NEXT
     assert record.partition == 3
     assert history_of(read(record)) == History(
-        "flights", 3, 42, 1_000, 5, 5_000, "handler_error", "ValueError"
+        "flights", 3, 42, 1_000, 5, 5_000, "handler_error", "ValueError", 1_500
     )
 
 
@@ -126,6 +126,13 @@ def test_the_next_stage_replaces_the_headers_of_the_one_before() -> None:
 
     names = [name for name, _ in record.headers]
     assert sorted(names) == sorted([*(name for name, _ in MESSAGE.headers), *NAMES])
+
+
+def test_each_stage_tells_how_long_its_own_last_attempt_has_taken() -> None:
+    failed = read(moved(read(moved()), NEXT, ERROR))
+
+    assert history_of(failed).took == 1_500
+    assert history_of(read(moved(failed, NEXT, TIMEOUT))).took is None
 
 
 def test_one_that_follows_on_keeps_the_failures_that_it_had() -> None:

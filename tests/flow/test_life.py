@@ -116,6 +116,18 @@ def test_all_records_of_a_message_are_one_life_in_the_order_of_their_times() -> 
     assert life.last == Place("orders.dlq", 0, 5)
 
 
+def test_it_is_told_how_long_the_last_of_the_attempts_has_taken() -> None:
+    moved, letter = waiting(0, 2_000, 2), dead(5_000)
+    took = [
+        record(moved.topic, 7, 2_000, [*moved.headers, ("retry.took", b"1500")]),
+        record(letter.topic, 5, 5_000, [*letter.headers, ("dlq.took", b"30000")]),
+    ]
+
+    steps = steps_of(the_life(source(), *took), {})
+
+    assert [one.took for one in steps] == [None, 1_500, 30_000]
+
+
 def test_the_first_failure_is_told_of_once_however_often_it_is_written() -> None:
     failed = [("retry.first_failure", b"1500")]
     moved = [

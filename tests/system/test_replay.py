@@ -181,7 +181,7 @@ def told(record: dict[str, Any], *, without: tuple[str, ...] = ()) -> dict[str, 
     return {**kept, "headers": [one for one in record["headers"] if one[0] not in without]}
 
 
-TIMES = ("dlq.first_failure", "retry.due", "retry.first_failure")
+TIMES = ("dlq.first_failure", "dlq.took", "retry.due", "retry.first_failure", "retry.took")
 
 
 def test_it_tells_the_results_that_the_worker_would_send_and_sends_none(rig: Rig) -> None:

@@ -34,7 +34,7 @@ NEXT: Final = "not finished, at {place}: it is the next one, at work, or waits t
 SUSPECT: Final = "may have ended the worker: it is tried alone, at {place}"
 NO_RESULT: Final = "no result found; its handler gave none, or nothing tells of it"
 
-COLUMNS: Final = ("what", "where", "why", "when", "after", "attempts")
+COLUMNS: Final = ("what", "where", "why", "when", "after", "attempts", "took")
 HAPPENED: Final = {
     "failed": "first failure",
     "moved": "to be tried again",
@@ -133,6 +133,7 @@ def _rows(steps: Sequence[Step]) -> Iterator[tuple[str, ...]]:
             moment(step.at),
             f"{(step.at - begun) / 1000:,.3f} s",
             "" if step.attempts is None else str(step.attempts),
+            "" if step.took is None else f"{step.took / 1000:,.3f} s",
         )
 
 

@@ -86,15 +86,18 @@ class Executor:
             if self.handler.batch is not None:
                 return self._followed_batch(run) if follows else self._batch(run.messages)
             partition, monotonic = run.partition, self.monotonic
-            found, deadline = run.found, run.begun + SLICE
+            found, begun, deadline = run.found, run.begun, run.begun + SLICE
             calls = self._calls(run) if follows else repeat(self._one)
             for one, raw in zip(calls, run.messages, strict=False):
-                outcome = one(raw)
+                outcome, ended = one(raw), monotonic()
                 found.append(outcome)
-                if partition.closing or monotonic() > deadline:
+                if type(outcome) is Failed:
+                    found[-1] = outcome.after(ended - begun)
+                    if self._comes_first_again(outcome):
+                        break
+                if partition.closing or ended > deadline:
                     break
-                if type(outcome) is Failed and self._comes_first_again(outcome):
-                    break
+                begun = ended
             return self._with_records(run.messages[: len(found)], found)
         finally:
             AT_HAND.reset(token)
@@ -116,15 +119,18 @@ class Executor:
                     self._followed_batch_async(run) if follows else self._batch_async(run.messages)
                 )
                 return await call
-            outcomes, deadline = run.found, run.begun + SLICE
+            outcomes, begun, deadline = run.found, run.begun, run.begun + SLICE
             calls = self._calls_async(run) if follows else repeat(self._one_async)
             for one, raw in zip(calls, run.messages, strict=False):
-                outcome = await one(raw)
+                outcome, ended = await one(raw), self.monotonic()
                 outcomes.append(outcome)
-                if self.monotonic() > deadline or run.partition.closing:
+                if type(outcome) is Failed:
+                    outcomes[-1] = outcome.after(ended - begun)
+                    if self._comes_first_again(outcome):
+                        break
+                if ended > deadline or run.partition.closing:
                     break
-                if type(outcome) is Failed and self._comes_first_again(outcome):
-                    break
+                begun = ended
             return outcomes
         finally:
             AT_HAND.reset(token)
@@ -230,6 +236,7 @@ class Executor:
         batch = self._decoded(raws)
         if not batch.raws:
             return batch.outcomes_with([])
+        begun = self.monotonic()
         try:
             result = exhausted(self._call(batch.payloads, **self._named(batch)))
         except BaseException as error:  # noqa: BLE001 - handlers may raise anything
@@ -237,7 +244,7 @@ class Executor:
             if told is None:
                 return self._one_by_one(raws)
             result = told
-        return batch.outcomes_with(self._spread(batch.raws, result))
+        return batch.outcomes_with(self._spread(batch.raws, result, begun))
 
     def _one_by_one(self, raws: Sequence[RawMessage]) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -251,6 +258,7 @@ class Executor:
         batch = self._decoded(raws)
         if not batch.raws:
             return batch.outcomes_with([])
+        begun = self.monotonic()
         try:
             result = exhausted(await self._call(batch.payloads, **self._named(batch)))
         except BaseException as error:  # noqa: BLE001 - handlers may raise anything
@@ -258,7 +266,7 @@ class Executor:
             if told is None:
                 return await self._one_by_one_async(raws)
             result = told
-        return batch.outcomes_with(self._spread(batch.raws, result))
+        return batch.outcomes_with(self._spread(batch.raws, result, begun))
 
     async def _one_by_one_async(self, raws: Sequence[RawMessage]) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -297,16 +305,18 @@ class Executor:
                 batch.raws.append(raw)
         return batch
 
-    def _spread(self, raws: Sequence[RawMessage], result: Any) -> list[Outcome]:
+    def _spread(self, raws: Sequence[RawMessage], result: Any, begun: float) -> list[Outcome]:
+        """What has become of each message of a call that was made then."""
         if result is None:
             result = [None] * len(raws)
         if not isinstance(result, list) or len(result) != len(raws):
-            return [self._raised(wrong_result(result, len(raws)))] * len(raws)
+            result = [wrong_result(result, len(raws))] * len(raws)
+        took = self.monotonic() - begun
         try:
             values = {*map(type, result)} <= VALUES and list(map(self.results.encode, result))
         except Exception:  # noqa: BLE001 - encoders of users may raise anything
             values = False
-        return self._with_records(raws, values or list(map(self._told, raws, result)))
+        return self._with_records(raws, values or list(map(self._told, raws, result, repeat(took))))
 
     def _with_records(
         self, raws: Sequence[RawMessage], found: Sequence[bytes | Outcome]
@@ -332,10 +342,10 @@ class Executor:
             for raw, value in zip(raws, values, strict=True)
         ]
 
-    def _told(self, raw: RawMessage, result: Any) -> Outcome:
+    def _told(self, raw: RawMessage, result: Any, took: float) -> Outcome:
         """What a batch handler says of one message: its result, or why it has failed."""
         if isinstance(result, BaseException):
-            return self._raised(result)
+            return self._raised(result).after(took)
         return self._of(raw, result)
 
     def _of(self, raw: RawMessage, result: Any) -> Outcome:

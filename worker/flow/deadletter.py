@@ -203,6 +203,8 @@ def _about(message: Message, failure: Failure, origin: Origin, tried: Tried) -> 
         "first_failure": history.first_failure,
         "redrives": headers.number(dict(message.headers).get(PREFIX + "redrives")) or 0,
     }
+    if history.took is not None:
+        about["took"] = history.took
     return headers.written(PREFIX, about)
 
 

@@ -37,6 +37,8 @@ class History(NamedTuple):
     reason: str = ""
     """Why it has failed for the last time; empty where it has not, or where that is not known."""
     error: str = ""
+    took: int | None = None
+    """How long the last attempt has taken."""
 
     def after(self, tried: Tried, failure: Failure | None) -> History:
         """The same with the attempts where it is now; `failure` is that of the last one, if any."""
@@ -48,7 +50,8 @@ class History(NamedTuple):
         )
         if failure is None:
             return history
-        return history._replace(reason=failure.reason, error=failure.error)
+        took = None if failure.took is None else int(failure.took * 1000)
+        return history._replace(reason=failure.reason, error=failure.error, took=took)
 
 
 NAMES: Final = frozenset({_DUE, _LANE, *(PREFIX + name for name in History._fields)})
@@ -81,7 +84,7 @@ def _told(message: Message) -> History | None:
     timestamp, attempts = number("timestamp", least=_NO_TIME), number("attempts")
     if not topic or partition is None or offset is None or timestamp is None or attempts is None:
         return None
-    last = number("first_failure"), text("reason"), text("error")
+    last = number("first_failure"), text("reason"), text("error"), number("took")
     return History(topic, partition, offset, timestamp, attempts, *last)
 
 

@@ -41,6 +41,8 @@ class Letter:
     redrives: int = 0
     first_failure: int | None = None
     """When it has failed for the first time; `message.timestamp` says when for the last time."""
+    took: int | None = None
+    """How long the last attempt has taken."""
     truncated: str | None = None
     """What was left out, since it was too large even for the dead-letter topic."""
     redacted: str | None = None
@@ -97,6 +99,7 @@ WRITERS: Final = {
             timestamp="timestamp",
             attempts="attempts",
             first_failure="first_failure",
+            took="took",
         ),
     ),
     "spring": Writer(
@@ -188,6 +191,7 @@ def _read_as(name: str, message: Message, known: Mapping[str, bytes], redrives: 
         attempts=number("attempts"),
         redrives=redrives,
         first_failure=number("first_failure"),
+        took=number("took"),
         truncated=text("truncated"),
         redacted=text("redacted"),
     )

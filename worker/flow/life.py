@@ -146,6 +146,8 @@ class Step(NamedTuple):
     text: str | None = None
     due: int | None = None
     """When it may be handled, in milliseconds since 1970."""
+    took: int | None = None
+    """How long the last of these attempts has taken, in milliseconds."""
     found_by: Found | None = None
 
 
@@ -328,12 +330,13 @@ def _passed(message: Message, route: Route, ledgers: Ledgers) -> Iterable[Step]:
             history.reason or None,
             history.error or None,
             due=later.due(message),
+            took=history.took,
         )
     elif topic in route.dead:
         letter = letters.read(message)
         kind: Kind = "parked" if is_parking(topic) else "dead_lettered"
         why = letter.attempts, letter.reason, letter.error, letter.text
-        yield Step(kind, at, place, topic, *why)
+        yield Step(kind, at, place, topic, *why, took=letter.took)
         entry = ledgers.get(topic, {}).get(letter.place)
         if entry is not None:
             yield Step(_fate(entry), entry.at, None, entry.to)

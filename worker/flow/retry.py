@@ -97,7 +97,7 @@ def tier_after(
 
 def too_late(timeout: float) -> Failure:
     """Why an attempt that took longer than `timeout` seconds has failed."""
-    return Failure("timeout", "", f"longer than timeout: {timeout:g}s", harmless=True)
+    return Failure("timeout", "", f"longer than timeout: {timeout:g}s", harmless=True, took=timeout)
 
 
 def policy(pipeline: Pipeline) -> OnError:
