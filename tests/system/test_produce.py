@@ -219,6 +219,32 @@ def test_a_terminal_shows_how_far_it_is(kafka: Kafka, topic: str, tmp_path: Path
     assert "100%" in shown
 
 
+def test_a_terminal_shows_how_far_it_was_when_it_was_stopped(
+    kafka: Kafka, topic: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "lines"
+    file.write_bytes(b"line\n" * 5_000_000)
+    end, inner = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "worker", "produce", topic, str(file)],
+        env=environment(WORKER_BROKERS=kafka.address, TERM="xterm"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=inner,
+    ) as process:
+        shown = ""
+        while "%" not in shown:
+            shown += os.read(end, 65_536).decode()
+        process.send_signal(signal.SIGINT)
+        while "what follows was not sent" not in shown:
+            shown += os.read(end, 65_536).decode()
+        assert process.wait(60) == 1
+    os.close(inner)
+    os.close(end)
+
+    assert "100%" not in shown
+
+
 def test_a_topic_that_is_not_there_is_not_made(kafka: Kafka, topic: str, tmp_path: Path) -> None:
     near = f"{topic[:-1]}~".replace("~", "x")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from io import BufferedReader
@@ -204,13 +204,13 @@ def _run(production: Production, lines: Interruptible, file: BufferedReader) -> 
 
 
 def _told(
-    lines: Iterable[Numbered], file: BufferedReader, size: int, tell: Callable[[int, int], None]
+    lines: Interruptible, file: BufferedReader, size: int, tell: Callable[[int, int], None]
 ) -> Iterator[Numbered]:
     for count, line in enumerate(lines, 1):
         yield line
         if count % TELL_EVERY == 0:
             tell(file.tell(), size)
-    tell(size, size)
+    tell(size if lines.ended else file.tell(), size)
 
 
 def _complain(
