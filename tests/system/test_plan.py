@@ -417,6 +417,30 @@ def test_what_was_done_before_the_brokers_were_away_is_told_and_what_was_not(
         assert (told["failed"], len(told["not_tried"])) == ([], 8)
 
 
+class Interrupted(Planner):
+    """A planner that Ctrl-C stops after the first step."""
+
+    def apply(self, plan: Plan) -> Iterator[tuple[Step, str | None]]:
+        yield next(super().apply(plan))
+        raise KeyboardInterrupt
+
+
+def test_what_was_done_before_it_was_stopped_is_told_and_what_was_not(
+    kafka: Kafka, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    yard = Yard(kafka, tmp_path)
+    yard.write()
+    planner = Interrupted(load(yard.file, {}))
+    plan = planner.plan()
+
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(planner, plan, "table")
+
+    out, err = capsys.readouterr()
+    assert out == f"created: topic {yard.source}: partitions 4\n"
+    assert err.count(": not tried\n") == 8
+
+
 @pytest.mark.parametrize(("answer", "code", "made"), [("n", 1, 0), ("y", 0, 1)])
 def test_on_a_terminal_it_asks_before_it_changes_anything(
     kafka: Kafka, tmp_path: Path, answer: str, code: int, made: int

@@ -65,7 +65,7 @@ def carry_out(planner: Planner, plan: Plan, output: Output) -> bool:
             done.append((step, error))
             if output == "table":
                 views.show_done(step, error)
-    except WorkerError:
+    except (WorkerError, KeyboardInterrupt):
         _tell_rest(_untried(plan, done), output)
         raise
     finally:
