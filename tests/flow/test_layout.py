@@ -68,6 +68,12 @@ def test_partitions_are_added_with_a_word_about_keys() -> None:
     assert note.origin == HERE
 
 
+def test_keys_of_many_topics_are_told_of_once() -> None:
+    (note,) = spread([Grow(f"topic-{number}", HERE, 4, 8) for number in range(40)])
+
+    assert "partitions are added to 'topic-0', 'topic-1', 'topic-2' and 37 more: " in note.text
+
+
 def test_partitions_are_never_taken_away() -> None:
     assert list(steps_to(declared(partitions=2), there(4))) == []
     (note,) = immovable(declared(partitions=2), there(4))

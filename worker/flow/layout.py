@@ -11,6 +11,8 @@ from worker.flow.acls import Right
 from worker.settings import TopicSettings
 from worker.types import TopicInfo
 
+NAMED: Final = 3
+"""Topics that a note about many names."""
 _MORE_IS_FINE: Final = {"retention.ms", "retention.bytes", "max.message.bytes"}
 """Settings of topics of our own of which a larger value, or -1 for no bound, does as well."""
 _INTEGER: Final = re.compile(r"-?\d{1,18}")
@@ -135,15 +137,17 @@ def immovable(wanted: Wanted, there: TopicInfo | None) -> Iterator[Note]:
 
 
 def spread(steps: Iterable[Step]) -> Iterator[Note]:
-    """What becomes of keys where partitions are added."""
-    for step in steps:
-        if isinstance(step, Grow):
-            text = (
-                f"topic {step.topic!r}: with {step.to} partitions keys go to others than with "
-                f"{step.partitions}, so the order of a key is not kept across the change; let its "
-                "readers finish what is there first where that counts"
-            )
-            yield Note(step.origin, text)
+    """What becomes of keys where partitions are added, in one note for all topics."""
+    grown = [step for step in steps if isinstance(step, Grow)]
+    if grown:
+        topics = ", ".join(repr(step.topic) for step in grown[:NAMED])
+        more = f" and {len(grown) - NAMED} more" if len(grown) > NAMED else ""
+        text = (
+            f"partitions are added to {topics}{more}: keys go to others than before, so the order "
+            "of a key is not kept across the change; let readers finish what is there first where "
+            "that counts"
+        )
+        yield Note(grown[0].origin, text)
 
 
 def as_foreseen(wanted: Wanted, there: TopicInfo | None) -> TopicInfo | None:
