@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.testing.driving import TOP, numbers, of, one, options
+from worker.app import Options
 from worker.errors import ClientFatal, Reject, Retry
 from worker.spec import Document, load
 from worker.testing import ALWAYS, At, Driver, NotFinished
@@ -388,6 +389,21 @@ def test_a_message_that_ends_each_process_is_given_up_as_a_crash(tmp_path: Path)
         assert [letter.reason for letter in driver.dead_letters] == ["crash"]
         assert {*numbers(driver.topic("target"))} == {0, 2}
         assert driver.committed["one"][SOURCE] == 3
+
+
+def test_it_is_found_out_in_a_process_apart_unless_its_handler_is_async(tmp_path: Path) -> None:
+    async def later(payload: dict[str, Any]) -> dict[str, Any]:
+        return payload
+
+    def starts(made: Options) -> int:
+        with Driver(one(tmp_path, "dead_letter: dlq"), made) as driver:
+            driver.kill(At(value={"n": 1}), ALWAYS, moment="before")
+            send(driver, 3).run()
+
+            assert [letter.reason for letter in driver.dead_letters] == ["crash"]
+            return len(driver.broker.consumers)
+
+    assert (starts(options()), starts(options(later))) == (4, 8)
 
 
 def test_fences_are_lifted_though_brokers_were_away_meanwhile(tmp_path: Path) -> None:

@@ -306,14 +306,16 @@ class Driver:
     def kill(self, at: At = ANY, times: int = 1, *, moment: Moment = "sent") -> Self:
         """Let the process end without a word at such a record.
 
-        Another one starts when the session of its members is over.
+        Another one starts when the session of its members is over. A record that ends processes is
+        tried in one apart at last, which ends without the worker.
         """
 
         def end_later(process: Process, pipeline: str, _message: Message) -> None:
             self._ending.add((process, pipeline))
 
         def end(process: Process, _pipeline: str, _message: Message) -> None:
-            self.kill_now(process)
+            if not process.end_apart():
+                self.kill_now(process)
 
         place = self._before if moment == "before" else self._handled
         place.add(end_later if moment == "sent" else end, at, times)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from time import perf_counter
@@ -10,9 +11,10 @@ from typing import Final
 from worker.app.pools import Handled
 from worker.engine.partition import Finished, Run
 from worker.engine.pool import ANY_NUMBER, LoopThread
+from worker.flow.suspects import Suspects, crashed
 from worker.settings import Pipeline
 from worker.testing.clock import VirtualClock
-from worker.types import Outcome
+from worker.types import Failed, Outcome
 
 SIZE: Final = 4
 """Handlers of a pipeline that are at work beside each other where it does not say how many."""
@@ -134,12 +136,52 @@ class VirtualPool(InlinePool):
         return finished
 
 
+class ApartPool(VirtualPool):
+    """A handler in a process of its own, which may end without the worker."""
+
+    def __init__(
+        self,
+        execute: Callable[[Run], list[Outcome]],
+        clock: VirtualClock,
+        seconds: Seconds,
+    ) -> None:
+        super().__init__(execute, 1, clock, seconds, in_process=False)
+        self.has_ended = False
+        """Whether the process has ended during what its handler is at."""
+        self._is_at_work = False
+        self._suspects = Suspects()
+
+    def end(self) -> bool:
+        """Let the process end, if its handler is at work; whether it was."""
+        self.has_ended |= self._is_at_work
+        return self._is_at_work
+
+    def _finished(self, run: Run) -> Finished:
+        place = run.partition.source, run.messages[0].offset()
+        fate = self._suspects.fate(place)
+        if fate is not None:
+            failure, seconds = fate
+            return Finished(run, [Failed(failure)], seconds=seconds)
+        self._is_at_work = True
+        finished = super()._finished(run)
+        self._is_at_work = False
+        if self.has_ended:
+            self.has_ended = False
+            failure = crashed(-signal.SIGKILL)
+            self._suspects.blame([place], failure, finished.seconds, certain=False)
+            return Finished(run, ())
+        self._suspects.acquit([place])
+        return finished
+
+
 class InlinePools:
     """Implements `app.pools.Pools`, whatever the spec says of processes."""
 
     def __init__(self, loop: LoopThread, clock: VirtualClock, seconds: Seconds) -> None:
         self.made: dict[str, list[VirtualPool]] = {}
         """Those of each pipeline, its own first."""
+        self.apart: list[ApartPool] = []
+        """Of these, those apart."""
         self._loop = loop
         self._clock = clock
         self._seconds = seconds
@@ -150,22 +192,24 @@ class InlinePools:
 
     def make(self, handled: Handled) -> VirtualPool:
         """See `Pools`."""
-        pipeline = handled.pipeline
-        in_process = pipeline.pool != "process"
-        return self._made(handled, pipeline.concurrency or SIZE, in_process=in_process)
+        pipeline, execute = handled.pipeline, self._execute(handled)
+        size, in_process = pipeline.concurrency or SIZE, pipeline.pool != "process"
+        pool = VirtualPool(execute, size, self._clock, self._seconds, in_process=in_process)
+        self.made.setdefault(handled.name, []).append(pool)
+        return pool
 
-    def make_apart(self, handled: Handled) -> VirtualPool:
+    def make_apart(self, handled: Handled) -> ApartPool:
         """See `Pools`."""
-        return self._made(handled, 1, in_process=False)
+        pool = ApartPool(self._execute(handled), self._clock, self._seconds)
+        self.made[handled.name].append(pool)
+        self.apart.append(pool)
+        return pool
 
-    def _made(self, handled: Handled, size: int, *, in_process: bool) -> VirtualPool:
+    def _execute(self, handled: Handled) -> Callable[[Run], list[Outcome]]:
         executor = handled.executor()
 
         def waited_for(run: Run) -> list[Outcome]:
             outcomes: list[Outcome] = self._loop.spawn(executor.execute_async(run)).result()
             return outcomes
 
-        execute = waited_for if handled.handler.is_async else executor.execute
-        pool = VirtualPool(execute, size, self._clock, self._seconds, in_process=in_process)
-        self.made.setdefault(handled.name, []).append(pool)
-        return pool
+        return waited_for if handled.handler.is_async else executor.execute

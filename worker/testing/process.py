@@ -202,6 +202,10 @@ class Process:
         self.alive = False
         self.clients.kill()
 
+    def end_apart(self) -> bool:
+        """End the process apart that a handler is at work in, if one is; whether it was."""
+        return any(pool.end() for pool in self._pools.apart)
+
     def close(self) -> None:
         """Let go of everything; what is in flight is dropped."""
         for one in self.pipelines:
@@ -211,5 +215,5 @@ class Process:
         self._assembly.close()
 
     def _require_life(self) -> None:
-        if not self.alive:
+        if not self.alive or any(pool.has_ended for pool in self._pools.apart):
             raise Killed
