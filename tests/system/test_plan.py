@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,12 @@ def topics_of(steps: list[Value]) -> list[str]:
 
 def texts(notes: list[Value]) -> str:
     return "\n".join(note["text"] for note in notes)
+
+
+def hidden(plan: Value) -> set[str]:
+    """Topics of which a plan says that they may not be seen."""
+    told = re.compile(r"topic '(\S+)' may not be seen .*: grant Describe on it")
+    return {found[1] for note in plan["left"] if (found := told.fullmatch(note["text"]))}
 
 
 def test_what_is_missing_is_planned_with_its_line_and_made_once(
@@ -519,6 +526,30 @@ def test_rights_that_one_lacks_for_a_plan_are_told(guarded: Guarded, tmp_path: P
     assert "rights of User:bob are not told: " in out
     assert f"the settings of topic '{yard.tiers[0]}' cannot be read: grant DescribeConfigs" in out
     assert "Traceback" not in err
+
+
+def test_topics_that_may_not_be_seen_are_told_and_not_taken_for_missing(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    yard = Yard(guarded.kafka, tmp_path)
+    yard.write()
+    yard.applied()
+    yard.top["kafka"] = guarded.settings
+    yard.write()
+    blind = yard.plan()
+    guarded.grant(yard.source, ResourceType.TOPIC, [AclOperation.DESCRIBE])
+    guarded.grant(yard.dead, ResourceType.TOPIC, [AclOperation.DESCRIBE])
+    half = yard.plan()
+    guarded.grant(yard.name, ResourceType.TOPIC, [AclOperation.CREATE])
+    applied = yard.applied()
+    guarded.grant(yard.name, ResourceType.TOPIC, [AclOperation.DESCRIBE])
+    whole = yard.plan()
+
+    own = [f"{yard.group}.redrive", *yard.tiers, f"{yard.group}.fence"]
+    assert blind["steps"] == half["steps"] == whole["steps"] == applied["done"] == []
+    assert hidden(blind) == {yard.source, yard.target, yard.dead, own[0]}
+    assert hidden(half) == {yard.target, *own}
+    assert hidden(whole) == set()
 
 
 def test_without_access_control_there_are_no_rights_to_grant(kafka: Kafka, tmp_path: Path) -> None:

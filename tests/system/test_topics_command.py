@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from confluent_kafka.admin._acl import AclOperation  # not re-exported for type checkers
+from confluent_kafka.admin._resource import ResourceType
 
 from tests.cli.rig import environment, worker
+from tests.system.guarded import Guarded
 from tests.system.rig import ROOT, Kafka, Spec, unique
 from worker import Kafka as Client
 from worker.kafka import outside
@@ -55,6 +59,19 @@ def test_a_topic_is_made_shown_and_deleted(kafka: Kafka, tmp_path: Path) -> None
     assert f"{topic}: 3 partitions, 5 records at most\n" in asked
     assert deleted[:2] == (0, f"{topic} is deleted\n")
     assert (gone, f"topic {topic} does not exist" in missing) == (1, True)
+
+
+def test_who_may_make_a_topic_and_not_see_it_is_told_so(guarded: Guarded, tmp_path: Path) -> None:
+    topic, file = unique("blind"), Spec(guarded.kafka, tmp_path, "echo").written()
+    spec = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**spec, "kafka": guarded.settings}))
+    guarded.grant(topic, ResourceType.TOPIC, [AclOperation.CREATE])
+
+    code, out, err = worker("topics", "create", topic, "--spec", file, folder=tmp_path)
+
+    assert (code, out) == (1, "")
+    assert f"topic {topic} is made, but is not shown to this user; grant it Describe on it" in err
+    assert guarded.kafka.ends(topic, 1) == [0]
 
 
 def test_programs_get_what_was_done(kafka: Kafka, tmp_path: Path) -> None:

@@ -136,6 +136,14 @@ def immovable(wanted: Wanted, there: TopicInfo | None) -> Iterator[Note]:
         yield Note(wanted.origin, text)
 
 
+def unseen(wanted: Wanted) -> Note:
+    """What is said of a topic of which this user may not know whether it is there."""
+    text = (
+        f"topic {wanted.topic!r} may not be seen by this user, be it there or not: grant Describe"
+    )
+    return Note(wanted.origin, f"{text} on it")
+
+
 def spread(steps: Iterable[Step]) -> Iterator[Note]:
     """What becomes of keys where partitions are added, in one note for all topics."""
     grown = [step for step in steps if isinstance(step, Grow)]

@@ -85,6 +85,15 @@ class KafkaAdmin:
         partitions = _partitions(cluster, sorted(cluster.topics))
         return {one: (number, _replication(cluster, one)) for one, number in partitions.items()}
 
+    def hidden(self, topics: Sequence[str]) -> set[str]:
+        """Topics of which this user may not know whether they are there."""
+        if not topics:
+            return set()
+        answers = self.asking.client.describe_topics(
+            TopicCollection(list(topics)), request_timeout=self.asking.timeout
+        )
+        return {topic for topic, answer in answers.items() if self._is_hidden(answer)}
+
     def create(self, topics: Mapping[str, NewTopic]) -> None:
         """See `ports.Admin`; raises `TopicsRefused`."""
         existing = _partitions(self.asking.cluster(), list(topics))
@@ -102,7 +111,8 @@ class KafkaAdmin:
         missing = set(names) - _partitions(self._showing(names), names).keys()
         if missing:
             listed = ", ".join(sorted(missing))
-            raise ClientError(f"topics were made but cannot be seen yet: {listed}")
+            how = "grant this user Describe on them" if self.hidden(sorted(missing)) else ""
+            raise ClientError(f"topics were made but cannot be seen yet: {listed}", advice=how)
 
     def uncommitted(self, group: str, topics: Sequence[str]) -> Mapping[str, int]:
         """See `ports.Admin`."""
@@ -242,6 +252,13 @@ class KafkaAdmin:
                 if operations is not None:
                     found[topic] = frozenset(one.name for one in operations)
         return found
+
+    def _is_hidden(self, answer: Future[Any]) -> bool:
+        try:
+            self.asking.answer(answer)
+        except ClientError as error:
+            return error.code == KafkaError.TOPIC_AUTHORIZATION_FAILED
+        return False
 
     def _offsets(self, partitions: Sequence[TopicPartition], place: Any) -> Offsets:
         if not partitions:

@@ -259,8 +259,11 @@ class Topics:
         """How many partitions have no leader that answers; infinity where the topic is not seen."""
         try:
             sources = [TopicPartition(name, number) for number in self.partitions(name)]
-        except ClientError:
-            return math.inf
+        except ClientError as error:
+            if error.code != KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                return math.inf
+            text = f"topic {name} is made, but is not shown to this user"
+            raise ClientError(text, code=error.code, advice="grant it Describe on it") from error
         answers = self._ask(sources, OffsetSpec.earliest(), self._isolation)
         return sum(not self._is_given(answer, name) for answer in answers.values())
 

@@ -39,6 +39,7 @@ from worker.flow.layout import (
     spread,
     steps_to,
     subject_of,
+    unseen,
 )
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.changes import Changes
@@ -98,10 +99,15 @@ class Planner:
         there = self._admin.names()
         named = [*self._named()]
         known = self._admin.describe([one.topic for one in named if one.topic in there])
-        implied = [*self._implied(named, known, there)]
+        hidden = self._admin.hidden([one.topic for one in named if one.topic not in there])
+        implied = [*self._implied(named, known, there, hidden)]
         known = {**known, **self._admin.describe([w.topic for w in implied if w.topic in there])}
+        hidden |= self._admin.hidden([one.topic for one in implied if one.topic not in there])
         plan = Plan()
         for wanted in (*named, *implied):
+            if wanted.topic in hidden:
+                plan.immovable.append(unseen(wanted))
+                continue
             plan.steps += steps_to(wanted, known.get(wanted.topic))
             plan.immovable += immovable(wanted, known.get(wanted.topic))
         plan.immovable += self._lossy(implied)
@@ -137,17 +143,27 @@ class Planner:
                 yield Wanted(topic, self._origin(path), said, said)
 
     def _implied(
-        self, named: Sequence[Wanted], known: Known, there: Collection[str]
+        self,
+        named: Sequence[Wanted],
+        known: Known,
+        there: Collection[str],
+        hidden: set[str],
     ) -> Iterator[Wanted]:
-        """What it implies: what messages come back in, retry topics, and what dead letters need."""
+        """What it implies: what messages come back in, retry topics, and what dead letters need.
+
+        What follows a topic that is hidden is left out.
+        """
         will_be = {one.topic: as_foreseen(one, known.get(one.topic)) for one in named}
         for name in self._spec.pipelines:
             topic = redrive_of(self._spec, name)
             if topic is not None:
                 yield self._own(topic, made_as(self._spec, topic), (name, "dead_letter"))
         for name in self._spec.pipelines:
-            yield from self._retrying(name, will_be, there)
+            if hidden.isdisjoint(self._spec.pipelines[name].source):
+                yield from self._retrying(name, will_be, there)
         for topic in dead_letter_topics(self._spec):
+            if topic in hidden:
+                continue
             found = will_be.get(topic)
             partitions = None if found is None else found.partitions
             made = beside_dead_letters(self._spec, topic, partitions)
