@@ -85,7 +85,24 @@ def test_the_tests_of_specs_on_the_page_pass(folder: Path, name: str) -> None:
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.findall(r"^(\d+) passed in ", done.stdout, re.MULTILINE) == ["3", "1"]
+    assert re.findall(r"^(\d+) passed in ", done.stdout, re.MULTILINE) == ["4", "1"]
+
+
+def test_the_simulator_finds_no_promise_broken_in_the_specs_on_the_page(
+    folder: Path, name: str
+) -> None:
+    done = subprocess.run(
+        ["bash", "-ec", block(name, "worker simulate")],
+        cwd=folder,
+        env=environment(Kafka("localhost:1")),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("no promise broken") == 2
 
 
 @pytest.mark.kafka

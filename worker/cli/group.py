@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "groups": "See consumer groups and their lag, and reset their offsets.",
     "validate": "Check specs and files of tests.",
     "test": "Run the tests of specs, with the real engine and handlers, and no broker.",
+    "simulate": "Look for orders of events in which a promise of the worker is broken.",
     "schema": "Print the JSON Schema of the spec.",
     "graph": "Draw the topics and pipelines of a spec.",
     "monitoring": "Print the Grafana dashboard or the Prometheus alert rules.",

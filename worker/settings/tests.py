@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from worker.settings.simulation import Scheduled
 from worker.settings.values import NAME, Duration, ExceptionName, Model, ModuleName, Topic, Version
 
 Number = Annotated[int, Field(ge=0)]
@@ -191,9 +192,18 @@ class SpecTest(Expectations):
     faults: list[Fault] = Field([], description="What goes wrong.")
     given: Records = Field({}, description="Records that are written at first, by topic.")
     steps: list[Step] = Field([], description="What happens then, one after the other.")
+    schedule: Scheduled | None = Field(
+        None,
+        description="A run that `worker simulate` has found a promise broken in; in place of the "
+        "other keys.",
+    )
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
+        if self.schedule is not None:
+            if len(self.model_fields_set) > 1:
+                raise ValueError("schedule takes the place of all other keys")
+            return self
         if not self.given and not any(step.given for step in self.steps):
             raise ValueError("given is missing: records that are written, by topic")
         return self

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from worker.settings import Expectations, Fault, Given, Spec, SpecTest
 from worker.settings.patterns import is_pattern, reads
+from worker.settings.simulation import Scheduled
 from worker.settings.topics import retry_topic
 from worker.spec.tree import KeyPath
 
@@ -34,6 +35,8 @@ def mistakes(spec: Spec, tests: Mapping[str, SpecTest], folder: Path) -> Problem
         yield from _expected(spec, here, test)
         for place, fault in enumerate(test.faults):
             yield from _fault(spec, (*here, "faults", place), fault)
+        if test.schedule is not None:
+            yield from _schedule(spec, (*here, "schedule"), test.schedule)
         for place, step in enumerate(test.steps):
             yield from _given(spec, (*here, "steps", place, "given"), step.given, folder)
             yield from _expected(spec, (*here, "steps", place), step)
@@ -72,6 +75,13 @@ def _expected(spec: Spec, here: KeyPath, wanted: Expectations) -> Problems:
 
 def _fault(spec: Spec, here: KeyPath, fault: Fault) -> Problems:
     yield from _topic(spec, (*here, "at", "topic"), fault.at.topic)
+
+
+def _schedule(spec: Spec, here: KeyPath, schedule: Scheduled) -> Problems:
+    for place, message in enumerate(schedule.given):
+        yield from _topic(spec, (*here, "given", place, "topic"), message.topic)
+    for place, event in enumerate(schedule.events):
+        yield from _pipeline(spec, (*here, "events", place, "pipeline"), event.pipeline)
 
 
 def _topic(spec: Spec, path: KeyPath, topic: str | None) -> Problems:

@@ -2,30 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 from worker.ports import AT_HAND
-
-ClientCall = Literal[
-    "abort",
-    "begin",
-    "commit",
-    "committed",
-    "find",
-    "pause",
-    "poll",
-    "resume",
-    "seek",
-    "send",
-    "serve",
-    "take_over",
-]
-"""What a pipeline asks of its consumer or its producer; `serve` is the `poll` of a producer."""
-
-HandlerCall = Literal["handle", "handled"]
-"""A handler is about to be given messages, and it has returned or raised."""
-
-Call = ClientCall | HandlerCall
+from worker.settings.simulation import Call, ClientCall, HandlerCall
 
 CALLS: Final[tuple[Call, ...]] = (*get_args(ClientCall), *get_args(HandlerCall))
 

@@ -12,7 +12,7 @@ from worker.flow.stuck import Repair
 from worker.ports import Commits, Membership, Offsets, Place, Rebalance
 from worker.settings import GroupSettings
 from worker.settings.patterns import is_pattern, unmatched
-from worker.testing.calls import ClientCall
+from worker.settings.simulation import ClientCall
 from worker.testing.cluster import Cluster, nothing
 from worker.testing.group import Group, Member, refused
 from worker.types import (

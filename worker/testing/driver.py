@@ -19,8 +19,8 @@ from worker.flow.later import history_of
 from worker.flow.letters import Letter, read
 from worker.serdes import SERDES
 from worker.settings.patterns import reads
+from worker.settings.simulation import Call, ClientCall
 from worker.spec import Document
-from worker.testing.calls import Call, ClientCall
 from worker.testing.clock import VirtualClock
 from worker.testing.cluster import nothing
 from worker.testing.faults import At, Faults, Moment

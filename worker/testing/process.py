@@ -12,8 +12,8 @@ from worker.app import Assembly, Options
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.pool import LoopThread
 from worker.engine.topics import KnownTopics
+from worker.settings.simulation import ClientCall
 from worker.spec import Document
-from worker.testing.calls import ClientCall
 from worker.testing.clock import VirtualClock
 from worker.testing.memory import MemoryBroker
 from worker.testing.pool import InlinePool, InlinePools, Seconds

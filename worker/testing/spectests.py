@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from worker.app import Options
 from worker.errors import BadConfiguration, WorkerError
 from worker.settings import Fault, SpecTest
+from worker.settings.simulation import Scheduled
 from worker.spec import Suite
 from worker.spec.tree import KeyPath
 from worker.testing.driver import Driver
 from worker.testing.expecting import at, unmet
 from worker.testing.faults import ALWAYS
 from worker.testing.gathering import gathered
+from worker.testing.simulation.promises import broken
+from worker.testing.simulation.schedule import schedule_of
+from worker.testing.simulation.simulator import simulate
+from worker.testing.simulation.stubs import stubbed
 from worker.types import Problem
 
 
@@ -51,6 +56,8 @@ class SpecTests:
 
     def _run(self, name: str, test: SpecTest) -> list[tuple[KeyPath, str]]:
         here: KeyPath = ("tests", name)
+        if test.schedule is not None:
+            return [((*here, "schedule"), text) for text in self._breaches(test.schedule)]
         found: list[tuple[KeyPath, str]] = []
         resources = self._named.resources[name]
         try:
@@ -69,6 +76,12 @@ class SpecTests:
         except WorkerError as error:
             found.append((here, str(error)))
         return found
+
+    def _breaches(self, scheduled: Scheduled) -> list[str]:
+        """The promises that a run of the simulator breaks."""
+        document, registry = self._suite.document, self._options.registry
+        handlers = registry if scheduled.handlers else stubbed(document.spec)
+        return [str(one) for one in broken(simulate(document, handlers, schedule_of(scheduled)))]
 
     def _give(self, driver: Driver, here: KeyPath) -> None:
         for record in self._named.records[(*here, "given")]:

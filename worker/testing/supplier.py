@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from worker.errors import ClientFatal
 from worker.settings import KafkaSettings, Pipeline, ProducerSettings
-from worker.testing.calls import ClientCall, pipeline_at_hand
+from worker.settings.simulation import ClientCall
+from worker.testing.calls import pipeline_at_hand
 from worker.testing.consumer import MemoryConsumer
 from worker.testing.memory import MemoryAdmin, MemoryBroker
 from worker.testing.producer import BATCH_BYTES, MemoryProducer

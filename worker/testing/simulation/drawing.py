@@ -11,8 +11,9 @@ from typing import Final
 from worker.app import dead_letter_topics
 from worker.settings import Spec
 from worker.settings.patterns import is_pattern
-from worker.testing.calls import CALLS, Call
-from worker.testing.simulation.schedule import KINDS, Event, Given, Kind, Schedule
+from worker.settings.simulation import Call, Kind
+from worker.testing.calls import CALLS
+from worker.testing.simulation.schedule import KINDS, Event, Given, Schedule
 
 MOST_EVENTS: Final = 12
 WITHOUT_KEY: Final = 0.1

@@ -60,6 +60,13 @@ class Held(NamedTuple):
     messages: int
 
 
+class Said(NamedTuple):
+    """The worker has logged something."""
+
+    at: float
+    text: str
+
+
 class Happened(NamedTuple):
     """Something of the schedule."""
 
@@ -71,7 +78,7 @@ class Happened(NamedTuple):
 Spot = tuple[TopicPartition, int]
 """A partition and an offset."""
 
-Fact = Began | Ended | Committed | Held | Happened
+Fact = Began | Ended | Committed | Held | Said | Happened
 
 
 @dataclass(slots=True)

@@ -11,9 +11,9 @@ from worker.app.checks import HEADER
 from worker.flow import envelope
 from worker.flow.offsets import Ranges
 from worker.settings.patterns import reads
+from worker.settings.simulation import Kind
 from worker.settings.topics import retry_topic
 from worker.testing.simulation.history import Began, Committed, Ended, Happened, Held, History, Spot
-from worker.testing.simulation.schedule import Kind
 from worker.testing.simulation.stubs import Place, place_of
 from worker.types import Message, TopicPartition
 

@@ -9,9 +9,9 @@ from math import inf
 from typing import Final
 
 from worker.flow import envelope
+from worker.settings.simulation import Kind
 from worker.testing.simulation.history import History
 from worker.testing.simulation.life import Life
-from worker.testing.simulation.schedule import Kind
 from worker.testing.simulation.stubs import Place
 
 DISTURBING: Final[frozenset[Kind]] = frozenset(
@@ -163,6 +163,8 @@ def _has_cause(life: Life, place: Place, reason: str | None) -> bool:
             return life.has_raised(place)
         case "unencodable":
             return life.count("refuse") > 0
+        case "undecodable" | "too_large" | "timeout":
+            return True  # what the handlers of a spec are given may be so
         case "crash":
             return sum(map(life.count, DISTURBING)) >= ENDINGS
     return False

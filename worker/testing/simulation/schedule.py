@@ -3,49 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
-from worker.testing.calls import Call
-
-Kind = Literal[
-    "doubt",
-    "fence",
-    "hold",
-    "jump",
-    "kill",
-    "lose",
-    "outage",
-    "pause",
-    "raise",
-    "refuse",
-    "refuse commits",
-    "reject",
-    "revoke",
-    "slow",
-    "start",
-    "stop",
-    "time out",
-]
-"""What goes wrong:
-
-- doubt: the next record is stored, or the transaction committed, and the answer lost
-- fence: another producer takes over the identity of the pipeline's transactions
-- hold: brokers do not answer the pipeline's producer for a while
-- jump: the time of day is set
-- kill: the process ends without a word; another one starts when its session is over
-- lose: the group takes the member for dead, which joins anew
-- outage: no broker answers anybody for a while
-- pause: the process stands still for a while, past its session if that is longer
-- raise: the handler raises, a number of times for the same message
-- refuse: brokers refuse the next record for what it is, so that its message is a dead letter
-- refuse commits: brokers refuse the next commits
-- reject: the handler says that the message can never be handled
-- revoke: the group takes a partition away for a while
-- slow: the next run takes its handler so long
-- start: one more process starts
-- stop: the process drains and ends; another one starts a moment later
-- time out: the next records are not delivered in time
-"""
+from worker.settings.simulation import Call, Kind, Scheduled
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
@@ -62,6 +22,7 @@ class Given:
     """Seconds from the beginning."""
     gap: int = 0
     """Offsets behind it that no record has, as control records and compaction leave them."""
+    value: bytes = b"{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +53,16 @@ class Schedule:
     """Seconds that handlers take at most for a run where nothing says more."""
     given: tuple[Given, ...]
     events: tuple[Event, ...]
+
+
+def schedule_of(settings: Scheduled) -> Schedule:
+    """The schedule that a test says."""
+    given = (
+        Given(one.topic, one.key, one.results, one.at, one.gap, one.value.encode())
+        for one in settings.given
+    )
+    events = (
+        Event(one.what, one.pipeline, one.call, one.number, one.seconds, one.times)
+        for one in settings.events
+    )
+    return Schedule(settings.seed, settings.processes, settings.pace, tuple(given), tuple(events))

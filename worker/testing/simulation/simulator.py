@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from random import Random
@@ -14,9 +15,9 @@ from worker.engine.partition import Run
 from worker.errors import Reject
 from worker.handlers import Registry
 from worker.ports import AT_HAND
+from worker.settings.simulation import Call
 from worker.settings.topics import is_retry_topic
 from worker.spec import Document
-from worker.testing.calls import Call
 from worker.testing.driver import Driver, NotFinished
 from worker.testing.process import Process
 from worker.testing.producer import MemoryProducer
@@ -27,6 +28,7 @@ from worker.testing.simulation.history import (
     Happened,
     Held,
     History,
+    Said,
     Spot,
 )
 from worker.testing.simulation.schedule import Event, Given, Schedule
@@ -44,6 +46,34 @@ STARTS: Final = 20
 def simulate(document: Document, registry: Registry, schedule: Schedule) -> History:
     """Let a schedule happen, to the end; handlers are those of the registry."""
     return Simulation(document, registry, schedule).run()
+
+
+def simulate_aloud(document: Document, registry: Registry, schedule: Schedule) -> History:
+    """Do the same, and take note of what the worker logs."""
+    simulation = Simulation(document, registry, schedule)
+    log, listener = logging.getLogger("worker"), Listener(simulation.say)
+    level, propagates = log.level, log.propagate
+    log.addHandler(listener)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        return simulation.run()
+    finally:
+        log.removeHandler(listener)
+        log.setLevel(level)
+        log.propagate = propagates
+
+
+class Listener(logging.Handler):
+    """Tells what is logged."""
+
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler`."""
+        self._tell(record.getMessage())
 
 
 class Simulation:
@@ -122,6 +152,10 @@ class Simulation:
             spots.append((letter.reason, spot))
         return found
 
+    def say(self, text: str) -> None:
+        """Take note of something."""
+        self._history.facts.append(Said(self._now, text))
+
     def _run(self) -> None:
         """Go on to the end, with processes started again whose pipelines cannot go on."""
         for _ in range(STARTS):
@@ -136,7 +170,7 @@ class Simulation:
         for one in given:
             key = None if one.key is None else one.key.encode()
             headers = [(RESULTS, b"%d" % one.results)]
-            message = self._driver.broker.append(one.topic, b"{}", key, headers=headers)
+            message = self._driver.broker.append(one.topic, one.value, key, headers=headers)
             if one.gap:
                 self._driver.broker.append_gap(message.source, one.gap)
 
