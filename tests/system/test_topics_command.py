@@ -31,7 +31,7 @@ DOCS = ROOT / "docs"
 
 def test_a_topic_is_made_shown_and_deleted(kafka: Kafka, tmp_path: Path) -> None:
     topic, cluster = unique("topic"), ("--brokers", kafka.address)
-    layout = ("--partitions", "3", "--config", "retention.ms=1000")
+    layout = ("--partitions", "3", "--config", "retention.ms=600000")
 
     tried = worker("topics", "create", topic, *layout, "--dry-run", *cluster, folder=tmp_path)
     made = worker("topics", "create", topic, *layout, *cluster, folder=tmp_path)
@@ -51,10 +51,10 @@ def test_a_topic_is_made_shown_and_deleted(kafka: Kafka, tmp_path: Path) -> None
     assert sizes[topic] == (3, 1)
     assert not any(name.startswith("__") for name in sizes)
     assert re.search(r"^2 +0 +0 +0 +- +0 +5 +5$", shown, re.MULTILINE)
-    assert re.search(r"^retention\.ms +1000$", shown, re.MULTILINE)
+    assert re.search(r"^retention\.ms +600000$", shown, re.MULTILINE)
     value = json.loads(told)
     assert [one["end"] for one in value["partitions"]] == [0, 0, 5]
-    assert value["config"]["retention.ms"] == "1000"
+    assert value["config"]["retention.ms"] == "600000"
     assert nobody == 2
     assert f"{topic}: 3 partitions, 5 records at most\n" in asked
     assert deleted[:2] == (0, f"{topic} is deleted\n")
@@ -83,12 +83,12 @@ def test_programs_get_what_was_done(kafka: Kafka, tmp_path: Path) -> None:
         assert code == 0, err
         return [json.loads(line) for line in out.splitlines()]
 
-    layout = ("--partitions", "3", "--config", "retention.ms=1000")
+    layout = ("--partitions", "3", "--config", "retention.ms=600000")
     tried, made = told("create", topic, *layout, "--dry-run"), told("create", topic, *layout)
     told("create", other)
     deleted = told("delete", topic, other, "--yes")
 
-    said = {"partitions": 3, "replication": None, "config": {"retention.ms": "1000"}}
+    said = {"partitions": 3, "replication": None, "config": {"retention.ms": "600000"}}
     assert tried == [{"topic": topic, "made": False, **said}]
     assert made == [{"topic": topic, "made": True, **said}]
     assert deleted == [{"topic": name, "deleted": True} for name in (topic, other)]
