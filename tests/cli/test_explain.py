@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -145,6 +146,17 @@ def test_people_see_how_long_an_attempt_has_taken(capsys: pytest.CaptureFixture[
     head, *_, last = capsys.readouterr().out.strip().splitlines()[-3:]
     assert head.split()[-2:] == ["attempts", "took"]
     assert last.split()[-3:] == ["2", "1.250", "s"]
+
+
+def test_what_cannot_be_read_leaves_open_what_became_of_a_finished_message() -> None:
+    life = told(Standing("finished", FIRST))
+    result = Step("result", 5, Place("done", 0, 1), "done", found_by="trace")
+    blind = replace(life, unread=["orders.dlq"])
+
+    told_blind = views.sentence(blind, now=1.0)
+    assert told_blind.startswith("not known: its group is done with it at orders/0/7, ")
+    assert "may lie in orders.dlq, not all of which was read" in told_blind
+    assert "results found: 1" in views.sentence(replace(blind, steps=[result]), now=1.0)
 
 
 def test_every_state_has_words() -> None:

@@ -239,8 +239,35 @@ def test_what_may_not_be_read_is_told_and_the_rest_is_found(
     assert "grant this user Read or Write on the topic" in told["unread"][rig.target]
     guarded.grant(rig.target, ResourceType.TOPIC, [read])
     guarded.grant(rig.group, ResourceType.GROUP, [describe])
+    tier = f"{rig.group}.retry.0"
+    assert set(rig.told("--key", "k")["unread"]) == {tier, rig.dead}
+    life = rig.life(f"{rig.source}/0/0")
+    assert (life["standing"]["state"], life["unread"]) == ("finished", [tier, rig.dead])
+
+    guarded.grant(rig.dead, ResourceType.TOPIC, [describe, read])
+    guarded.grant(tier, ResourceType.TOPIC, [describe, read])
     assert rig.told("--key", "k")["unread"] == {}
-    assert rig.life(f"{rig.source}/0/0")["standing"]["state"] == "finished"
+    assert rig.life(f"{rig.source}/0/0")["unread"] == []
+
+
+def test_of_a_dead_letter_that_may_not_be_read_it_is_not_said_what_became(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    rig = Rig(guarded.kafka, tmp_path)
+    rig.send("k", {"id": 1, "file": "/nowhere"})
+    rig.handle(1)
+    spec = yaml.safe_load(rig.file.read_text())
+    rig.file.write_text(yaml.safe_dump({**spec, "kafka": guarded.settings}))
+    for topic in (rig.source, rig.target, f"{rig.group}.retry.0"):
+        guarded.grant(topic, ResourceType.TOPIC, USE)
+    guarded.grant(rig.group, ResourceType.GROUP, USE)
+    guarded.grant(rig.dead, ResourceType.TOPIC, USE[:1])
+
+    code, out, _ = rig.explain(f"{rig.source}/0/0")
+
+    assert code == 0
+    assert "state    not known: its group is done with it at" in out
+    assert f"may lie in {rig.dead}, " in out
 
 
 def test_headers_lead_to_no_topic_that_the_spec_does_not_name(kafka: Kafka, tmp_path: Path) -> None:

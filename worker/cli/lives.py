@@ -32,6 +32,10 @@ STATES: Final[dict[State, str]] = {
 """Where a message has come to."""
 NEXT: Final = "not finished, at {place}: it is the next one, at work, or waits to be tried again"
 SUSPECT: Final = "may have ended the worker: it is tried alone, at {place}"
+UNKNOWN: Final = (
+    "not known: its group is done with it at {place}, and what it went to may lie in {unread}, "
+    "not all of which was read"
+)
 NO_RESULT: Final = "no result found; its handler gave none, or nothing tells of it"
 
 COLUMNS: Final = ("what", "where", "why", "when", "after", "attempts", "took")
@@ -91,12 +95,19 @@ def sentence(told: Told, now: float) -> str:
         words = SUSPECT
     elif standing.state == "unfinished" and not standing.in_front:
         words = NEXT
+    elif standing.state == "finished" and told.unread and not _has_results(told.steps):
+        words = UNKNOWN
     return words.format(
         place=standing.place,
         in_front=standing.in_front,
         seconds=max(0.0, (standing.due or 0) / 1000 - now),
         results=_results(told.steps),
+        unread=", ".join(told.unread),
     )
+
+
+def _has_results(steps: Sequence[Step]) -> bool:
+    return any(step.kind == "result" for step in steps)
 
 
 def _results(steps: Sequence[Step]) -> str:
@@ -159,6 +170,7 @@ def _life(told: Told) -> dict[str, Any]:
         "key": as_json(records[0].key) if records else None,
         "trace": next(filter(None, map(headers.trace_of, records)), None),
         "standing": None if standing is None else _standing(standing),
+        "unread": list(told.unread),
         "steps": [_step(step) for step in told.steps],
     }
 

@@ -76,6 +76,8 @@ class Told:
     steps: Sequence[Step]
     standing: Standing | None
     """None where nobody says what its group has committed."""
+    unread: Sequence[str] = ()
+    """Topics that were not read to their ends, and in which it may go on."""
 
 
 @dataclass(slots=True)
@@ -130,7 +132,6 @@ class Explainer:
             wanted = self._begun(reader, place, record, missing)
             if wanted or record is None:
                 found = self._of_messages(reader, wanted, record, scope, on_progress)
-                found.unread |= _not_there(wanted, self._there)
                 if not wanted and missing is not None:
                     found.unread[str(place)] = MISSING[missing]
                 return found
@@ -211,13 +212,15 @@ class Explainer:
         elsewhere = [topic for topic in self.topics() if topic in sent and topic not in known]
         search.read(elsewhere, lambda one: any(life.owns(one) for life in lives))
         lives = search.lives(wanted)[found.more :]
+        found.unread |= _not_there(lives, self._there)
         told = {place_of(one) for life in lives for one in life.everything()}
         found.others = [one for one in search.records if place_of(one) not in told][:limit]
         now, commits = time.time(), self._commits(lives, found)
         for life in lives:
             made = commits.get(life.route.group)
             standing = None if made is None else standing_of(life, ledgers, made, now)
-            found.lives.append(Told(life, steps_of(life, ledgers), standing))
+            unread = [topic for topic in _ways(life.route) if topic in found.unread]
+            found.lives.append(Told(life, steps_of(life, ledgers), standing, unread))
         return found
 
     def _begun(
@@ -406,12 +409,17 @@ def _own(route: Route) -> list[str]:
     return [*route.tiers, *route.dead, *([route.redrive] if route.redrive else [])]
 
 
+def _ways(route: Route) -> list[str]:
+    """The topics in which a message that its pipeline has finished may go on."""
+    return [*_own(route), *sorted(route.outputs)]
+
+
 def _not_there(lives: Iterable[Life], there: Collection[str]) -> dict[str, str]:
     """Topics of the spec that are gone, or not made yet; those of commands come when needed."""
     routes = [life.route for life in lives]
     named = {one for route in routes for one in (*route.tiers, *route.dead, *route.outputs)}
     return {
-        topic: "there is no such topic: what lay in it is not known"
+        topic: "there is no such topic that this user may see: what lies in it is not known"
         for topic in sorted(named)
         if topic not in there and not is_parking(topic)
     }
