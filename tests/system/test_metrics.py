@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.observe.promql import named_in
-from tests.observe.test_monitoring import queries
+from tests.observe.test_monitoring import OF_SCRAPE, queries
 from tests.otlp import Protocol, receiver
 from tests.system.rig import Kafka, Spec, Worker, free_port, is_through, numbered, unique
 
@@ -54,7 +54,7 @@ def test_every_query_that_ships_finds_its_metrics_and_labels_at_a_running_worker
         named = named_in(query)
         for metric, chosen_by in named.metrics.items():
             assert metric in found, f"{where}: {metric}"
-            labels = set().union(*found[metric])
+            labels = OF_SCRAPE.union(*found[metric])
             assert chosen_by | named.grouped_by <= labels, f"{where}: {metric} has {labels}"
 
 
