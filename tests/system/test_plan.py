@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from confluent_kafka import Consumer
 from confluent_kafka.admin._acl import AclOperation  # not re-exported for type checkers
 from confluent_kafka.admin._resource import ResourceType
 
@@ -346,6 +348,37 @@ def test_a_pipeline_with_a_new_name_is_told_to_start_anew(kafka: Kafka, tmp_path
     assert "renamed" not in texts(same["warnings"])
     assert told in texts(renamed["warnings"])
     assert "renamed" not in texts(kept["warnings"])
+
+
+def test_a_spec_with_a_new_name_is_told_to_start_anew(kafka: Kafka, tmp_path: Path) -> None:
+    yard = Yard(kafka, tmp_path)
+    yard.write()
+    yard.applied()
+    yard.finish(yard.source)
+    yard.name = unique("fresh")
+    yard.write()
+
+    renamed = yard.plan()
+    with subscribed(kafka, yard.group, yard.source):
+        taken = yard.plan()
+    yard.write(other=yard.pipeline)
+    other = yard.plan()
+
+    told = f"'{yard.group}', which no pipeline has, has read the same topics: a renamed pipeline or"
+    assert told in texts(renamed["warnings"])
+    assert "renamed" not in texts(taken["warnings"])
+    assert "renamed" not in texts(other["warnings"])
+
+
+@contextmanager
+def subscribed(kafka: Kafka, group: str, topic: str) -> Iterator[None]:
+    """A member of a group as long as the context lasts."""
+    member = Consumer({"bootstrap.servers": kafka.address, "group.id": group})
+    with closing(member):
+        member.subscribe([topic])
+        while not member.assignment():
+            member.poll(1)
+        yield
 
 
 def test_one_refusal_does_not_keep_the_others_and_ends_with_1(kafka: Kafka, tmp_path: Path) -> None:

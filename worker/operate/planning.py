@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from worker.app import (
     beside_dead_letters,
@@ -44,7 +45,7 @@ from worker.flow.layout import (
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.changes import Changes
 from worker.kafka.config import warnings
-from worker.kafka.groups import Groups
+from worker.kafka.groups import GroupLine, Groups
 from worker.settings import TopicSettings
 from worker.settings.patterns import reads
 from worker.settings.topics import fence_topic, redrive_topic
@@ -291,11 +292,12 @@ class Planner:
         """Tell of groups that begin anew where another one of this name has read before."""
         groups = {name: self._spec.group(name) for name in self._spec.pipelines}
         try:
-            others = [line.name for line in self._groups.all()]
+            lines = self._groups.all()
+            earlier = {name: self._earlier(name, lines) for name in groups}
+            looked_at = {*groups.values(), *chain.from_iterable(earlier.values())}
             committed = {
                 group: {source.topic for source in self._groups.committed(group)}
-                for group in {*others, *groups.values()}
-                if group in groups.values() or group.startswith(f"{self._spec.name}.")
+                for group in looked_at
             }
         except ClientError as error:
             text = f"whether groups have been renamed is not told: {error}"
@@ -303,14 +305,24 @@ class Planner:
             return
         for name, group in groups.items():
             sources = {t for t in there if reads(self._spec.pipelines[name].source, t)}
-            for other in forsaken(group, sources, committed, groups.values()):
+            of_this = {one: committed[one] for one in (group, *earlier[name])}
+            for other in forsaken(group, sources, of_this, groups.values()):
                 text = (
                     f"group {group!r} has committed nothing, and {other!r}, which no pipeline has, "
-                    f"has read the same topics: a renamed pipeline starts anew; to go on from "
-                    f"there give the pipeline `group: {other}`"
+                    f"has read the same topics: a renamed pipeline or spec starts anew; to go "
+                    f"on from there give the pipeline `group: {other}`"
                 )
                 origin = self._origin(("pipelines", name, "group"))
                 plan.warnings.append(Note(origin, text))
+
+    def _earlier(self, name: str, lines: Iterable[GroupLine]) -> list[str]:
+        """Groups that may be what a pipeline had before it, or its spec, was renamed."""
+        return [
+            line.name
+            for line in lines
+            if line.name.startswith(f"{self._spec.name}.")
+            or (line.state == "empty" and line.name.endswith(f".{name}"))
+        ]
 
     # --- what is done ---
 
