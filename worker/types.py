@@ -355,6 +355,8 @@ class TopicInfo:
     """What is configured, by Kafka's names, as far as the cluster tells."""
     replication: int | None = field(default=None, compare=False)
     """How many replicas each partition has; None where that is not told."""
+    unread: str = field(default="", compare=False)
+    """Why this user cannot read what is configured; empty where it is not refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pytest
+
 from worker.engine.topics import LOOK_AGAIN_AFTER, KnownTopics
 from worker.errors import BrokersUnreachable
 from worker.testing import ManualClock
@@ -62,6 +64,17 @@ def test_for_partitions_that_do_not_exist_the_cluster_is_asked_now_and_then_only
     clock.advance(LOOK_AGAIN_AFTER)
     topics.partitions("target", 99)
     assert cluster.asked == 2
+
+
+def test_a_limit_that_cannot_be_read_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    topics = known(Cluster(), ManualClock())
+
+    topics.take({"hidden": TopicInfo(4, 1000, unread="denied"), "target": TopicInfo(4, 1000)})
+
+    assert caplog.messages == [
+        "max.message.bytes of hidden is taken for Kafka's default, 1000, since it cannot be read: "
+        "denied"
+    ]
 
 
 def test_where_nobody_answers_what_is_known_counts() -> None:

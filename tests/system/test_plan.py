@@ -554,10 +554,13 @@ def test_rights_that_one_lacks_for_a_plan_are_told(guarded: Guarded, tmp_path: P
     guarded.grant(yard.name, ResourceType.TOPIC, [AclOperation.DESCRIBE])
 
     code, out, err = yard.run("plan", "--check", "--principal", "User:bob")
+    known = KafkaAdmin(load(yard.file, {}).spec.kafka).describe([yard.source])[yard.source]
 
     assert code == 1, err
+    assert "authorization failed" in known.unread
     assert "rights of User:bob are not told: " in out
     assert f"the settings of topic '{yard.tiers[0]}' cannot be read: grant DescribeConfigs" in out
+    assert "max.message.bytes" not in err
     assert "Traceback" not in err
 
 

@@ -7,7 +7,10 @@ from typing import Final
 
 from worker.errors import WorkerError
 from worker.ports import Clock
+from worker.repeats import limited
 from worker.types import TopicInfo
+
+log = limited(__name__)
 
 LOOK_AGAIN_AFTER: Final = 5.0
 """Seconds in which the cluster is not asked again for a partition that it did not have."""
@@ -32,6 +35,14 @@ class KnownTopics:
         for topic, info in known.items():
             self.limits[topic] = info.max_message_bytes
             self.numbers[topic] = info.partitions
+            if info.unread:
+                log.warning(
+                    "max.message.bytes of %s is taken for Kafka's default, %d, since it cannot be "
+                    "read: %s",
+                    topic,
+                    info.max_message_bytes,
+                    info.unread,
+                )
 
     def partitions(self, topic: str, wanted: int) -> int:
         """How many partitions a topic has; asked again for one that it is not known to have.

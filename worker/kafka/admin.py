@@ -67,7 +67,7 @@ class KafkaAdmin:
         partitions = _partitions(cluster, topics)
         self._existing.difference_update(topics)
         names = list(partitions) if _has_controller(cluster) else []
-        configs, allowed = self._configs(names), self._allowed(names)
+        (configs, unread), allowed = self._configs(names), self._allowed(names)
         return {
             topic: TopicInfo(
                 number,
@@ -75,6 +75,7 @@ class KafkaAdmin:
                 allowed.get(topic),
                 configs.get(topic, {}),
                 _replication(cluster, topic),
+                unread.get(topic, ""),
             )
             for topic, number in partitions.items()
         }
@@ -212,29 +213,25 @@ class KafkaAdmin:
     def close(self) -> None:
         """See `ports.Admin`; the client lets go of its connections when it is forgotten."""
 
-    def _configs(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+    def _configs(self, topics: Sequence[str]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+        """What is configured by topic, and of which it is refused to tell, and why."""
         resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
         if not resources:
-            return {}
+            return {}, {}
         answers = self.asking.client.describe_configs(
             resources, request_timeout=self.asking.timeout
         )
-        return {one.name: self._config(one.name, answer) for one, answer in answers.items()}
-
-    def _config(self, topic: str, answer: Future[Any]) -> dict[str, str]:
-        try:
-            return {name: str(entry.value) for name, entry in answer.result().items()}
-        except KafkaException as error:
-            if error.args[0].code() in NO_ANSWER:
-                raise self.asking.unreachable(error.args[0]) from error
-            self.asking.log.warning(
-                "%s of %s is taken for Kafka's default, %d, since it cannot be read: %s",
-                LIMIT,
-                topic,
-                DEFAULT_MESSAGE_BYTES,
-                describe(error.args[0]),
-            )
-            return {}
+        configs, unread = {}, {}
+        for resource, answer in answers.items():
+            try:
+                found = answer.result()
+            except KafkaException as error:
+                if error.args[0].code() in NO_ANSWER:
+                    raise self.asking.unreachable(error.args[0]) from error
+                unread[resource.name] = describe(error.args[0])
+            else:
+                configs[resource.name] = {name: str(entry.value) for name, entry in found.items()}
+        return configs, unread
 
     def _allowed(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:
         """What this user may do with the topics, of those of which the cluster says it."""
