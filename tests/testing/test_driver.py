@@ -493,3 +493,11 @@ def test_a_process_that_was_killed_is_given_no_clients_any_more(tmp_path: Path) 
 
         with pytest.raises(ClientFatal, match="killed"):
             process.clients.transactional("test.one", driver.spec.pipelines["one"], {}, alone=False)
+
+
+def test_a_handler_has_taken_virtual_time_and_no_other(tmp_path: Path) -> None:
+    with Driver(one(tmp_path), options(), seconds=lambda _run: 2.5) as driver:
+        send(driver, 1).run()
+
+        (pipeline,) = driver.processes[0].pipelines
+        assert pipeline.loop.state.counts.handling.seconds == 2.5

@@ -108,6 +108,7 @@ class VirtualPool(InlinePool):
         super().__init__(execute, size, in_process=in_process)
         self._clock = clock
         self._seconds = seconds
+        self._begun: dict[Run, float] = {}
         self._ends: dict[Run, float] = {}
 
     def is_over(self, run: Run) -> bool:
@@ -121,7 +122,7 @@ class VirtualPool(InlinePool):
 
     def submit(self, run: Run) -> None:
         """See `Pool`."""
-        run.begun = self._clock.monotonic()
+        self._begun[run] = run.begun = self._clock.monotonic()
         self._ends[run] = run.begun + self._seconds(run)
         super().submit(run)
 
@@ -132,6 +133,7 @@ class VirtualPool(InlinePool):
             self._clock.wait(min(deadline, self.due))
         finished = super().collect(timeout)
         for one in finished:
+            one.seconds = self._clock.monotonic() - self._begun.pop(one.run)
             del self._ends[one.run]
         return finished
 
