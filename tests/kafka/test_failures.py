@@ -125,6 +125,17 @@ def test_the_advice_names_what_can_be_done(code: int, word: str) -> None:
     assert word in ADVICE[code]
 
 
+@pytest.mark.parametrize(
+    "code", [KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED]
+)
+def test_the_right_that_was_needed_is_named_where_it_is_known(code: int) -> None:
+    refused = failure(KafkaError(code), "Create on topic orders")
+    other = failure(KafkaError(KafkaError.INVALID_REPLICATION_FACTOR), "Create on topic orders")
+
+    assert refused.advice == "grant this user Create on topic orders"
+    assert other.advice == ADVICE[KafkaError.INVALID_REPLICATION_FACTOR]
+
+
 def test_where_there_is_no_advice_for_a_code_that_of_the_kind_is_given() -> None:
     error = KafkaError(KafkaError.INVALID_REQUEST, "planted")
 

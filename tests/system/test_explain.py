@@ -235,8 +235,8 @@ def test_what_may_not_be_read_is_told_and_the_rest_is_found(
 
     (life,) = told["lives"]
     assert (kinds(life), life["standing"]) == (["written"], None)
-    assert "grant this user Read on the group" in told["unread"][rig.group]
-    assert "grant this user Read or Write on the topic" in told["unread"][rig.target]
+    assert f"grant this user Describe on group {rig.group}" in told["unread"][rig.group]
+    assert f"grant this user Read on topic {rig.target}" in told["unread"][rig.target]
     guarded.grant(rig.target, ResourceType.TOPIC, [read])
     guarded.grant(rig.group, ResourceType.GROUP, [describe])
     tier = f"{rig.group}.retry.0"

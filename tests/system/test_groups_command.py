@@ -346,7 +346,7 @@ def test_rights_that_one_lacks_are_told(guarded: Guarded, tmp_path: Path) -> Non
     code, _, err = station.groups("lag", station.group)
     assert code == 1
     assert "GROUP_AUTHORIZATION_FAILED" in err
-    assert "grant this user" in err
+    assert f"grant this user Describe on group {station.group}\n" in err
 
     guarded.grant(station.group, ResourceType.GROUP, [AclOperation.DESCRIBE])
     guarded.grant(station.source, ResourceType.TOPIC, [AclOperation.READ])
@@ -354,6 +354,7 @@ def test_rights_that_one_lacks_are_told(guarded: Guarded, tmp_path: Path) -> Non
     code, _, err = station.reset("--to", "oldest", "--yes")
     assert code == 1
     assert "GROUP_AUTHORIZATION_FAILED" in err
+    assert f"grant this user Read on group {station.group}\n" in err
 
     guarded.grant(station.group, ResourceType.GROUP, [AclOperation.READ])
     assert station.reset("--to", "oldest", "--yes")[0] == 0

@@ -563,6 +563,13 @@ def test_rights_that_one_lacks_for_a_plan_are_told(guarded: Guarded, tmp_path: P
     assert "max.message.bytes" not in err
     assert "Traceback" not in err
 
+    yard.topics[late := f"{yard.name}.late"] = {"partitions": 1}
+    yard.write()
+    code, _, err = yard.run("apply", "--yes")
+    assert code == 1
+    assert f"not created: topic {late}: partitions 1: TOPIC_AUTHORIZATION_FAILED" in err
+    assert f"grant this user Create on topic {late}\n" in err
+
 
 def test_topics_that_may_not_be_seen_are_told_and_not_taken_for_missing(
     guarded: Guarded, tmp_path: Path

@@ -24,7 +24,7 @@ from worker.errors import BrokersUnreachable, ClientError, TopicsRefused
 from worker.flow.layout import as_kafka_writes
 from worker.kafka.asking import LOOK_AGAIN_AFTER, NO_ANSWER, Asking
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES
-from worker.kafka.failures import describe, is_retriable
+from worker.kafka.failures import describe, failure, is_retriable
 from worker.kafka.outside import committed
 from worker.kafka.partitions import places
 from worker.ports import NewTopic, Offsets
@@ -103,7 +103,7 @@ class KafkaAdmin:
         if not new:
             return
         answers = self.asking.client.create_topics(new, request_timeout=self.asking.timeout)
-        refusals = {name: self._refusal(answer) for name, answer in answers.items()}
+        refusals = {name: self._refusal(name, answer) for name, answer in answers.items()}
         refused = {name: reason for name, reason in refusals.items() if reason is not None}
         if refused:
             raise TopicsRefused(refused)
@@ -166,7 +166,7 @@ class KafkaAdmin:
             request_timeout=self.asking.timeout,
         )
         try:
-            found = self.asking.answers(ask)[group]
+            found = self.asking.answers(ask, f"Describe on group {group}")[group]
         except ClientError as error:
             if error.code == KafkaError.GROUP_ID_NOT_FOUND:
                 return GroupInfo(0)
@@ -296,14 +296,14 @@ class KafkaAdmin:
                 found[TopicPartition(place.topic, place.partition)] = offset
         return found, errors
 
-    def _refusal(self, answer: Future[Any]) -> str | None:
+    def _refusal(self, topic: str, answer: Future[Any]) -> str | None:
         try:
             answer.result()
         except KafkaException as error:
             if error.args[0].code() in NO_ANSWER:
                 raise self.asking.unreachable(error.args[0]) from error
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                return describe(error.args[0])
+                return str(failure(error.args[0], f"Create on topic {topic}"))
         return None
 
     def _showing(self, topics: Collection[str]) -> ClusterMetadata:

@@ -56,10 +56,12 @@ class Asking:
         self._reason = None
         return found
 
-    def answers(self, ask: Callable[[], Mapping[Any, Future[Any]]]) -> Mapping[Any, Any]:
+    def answers(
+        self, ask: Callable[[], Mapping[Any, Future[Any]]], right: str = ""
+    ) -> Mapping[Any, Any]:
         """Ask, and ask again while a leader or a coordinator is being found.
 
-        Raises `BrokersUnreachable` or another `ClientError`.
+        `right` is that which it takes. Raises `BrokersUnreachable` or another `ClientError`.
         """
         deadline = time.monotonic() + self.timeout
         while True:
@@ -68,19 +70,19 @@ class Asking:
                 return {key: answer.result() for key, answer in answers.items()}
             except KafkaException as error:
                 if not is_retriable(error.args[0]):
-                    raise failure(error.args[0]) from error
+                    raise failure(error.args[0], right) from error
                 if time.monotonic() >= deadline:
                     raise self.unreachable(error.args[0]) from error
             time.sleep(LOOK_AGAIN_AFTER)
 
-    def answer(self, answer: Future[Any]) -> Any:
+    def answer(self, answer: Future[Any], right: str = "") -> Any:
         """What was answered; raises `BrokersUnreachable` or another `ClientError`."""
         try:
             return answer.result()
         except KafkaException as error:
             if error.args[0].code() in NO_ANSWER:
                 raise self.unreachable(error.args[0]) from error
-            raise failure(error.args[0]) from error
+            raise failure(error.args[0], right) from error
 
     def unreachable(self, error: KafkaError) -> BrokersUnreachable:
         """Say why, which the client tells only who polls it."""

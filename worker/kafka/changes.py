@@ -40,7 +40,7 @@ class Changes:
         """Let a topic have so many partitions, and wait until they can be seen."""
         new = [NewPartitions(topic, partitions)]
         answers = self._client.create_partitions(new, request_timeout=self._asking.timeout)
-        self._asking.answer(answers[topic])
+        self._asking.answer(answers[topic], f"Alter on topic {topic}")
         deadline = time.monotonic() + self._asking.timeout
         while len(self._asking.cluster().topics[topic].partitions) < partitions:
             if time.monotonic() > deadline:
@@ -57,12 +57,12 @@ class Changes:
         (answer,) = self._client.incremental_alter_configs(
             [resource], request_timeout=self._asking.timeout
         ).values()
-        self._asking.answer(answer)
+        self._asking.answer(answer, f"AlterConfigs on topic {topic}")
 
     def delete(self, topic: str) -> None:
         """Delete a topic with its records, and wait until it is not seen any more."""
         answers = self._client.delete_topics([topic], request_timeout=self._asking.timeout)
-        self._asking.answer(answers[topic])
+        self._asking.answer(answers[topic], f"Delete on topic {topic}")
         deadline = time.monotonic() + self._asking.timeout
         while topic in self._asking.cluster().topics:
             if time.monotonic() > deadline:

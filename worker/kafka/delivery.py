@@ -167,4 +167,4 @@ def _delivered(message: Raw) -> Delivered:
 
 def _failed(error: KafkaError, message: Raw) -> SendFailed:
     text = f"a record for {message.topic()} was not delivered: {describe(error)}"
-    return specific(SendFailed, text, error)
+    return specific(SendFailed, text, error, f"Write on topic {message.topic()}")

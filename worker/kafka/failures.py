@@ -71,6 +71,11 @@ ADVICE: Final = {
 }
 """What to do about an error, by its code."""
 
+_DENIED: Final = {
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+}
+
 _PASSING: Final = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -110,8 +115,10 @@ def is_retriable(error: KafkaError) -> bool:
     return error.retriable() or error.code() in _PASSING
 
 
-def failure(error: KafkaError) -> ClientError:
+def failure(error: KafkaError, right: str = "") -> ClientError:
     """`Fenced`, `ClientFatal` or, for all that may pass, `ClientError`.
+
+    `right` is what was needed, such as `Read on topic orders`, for the advice.
 
     A consumer's fatal error comes as `_FATAL` without the flag, its reason in the text only.
     """
@@ -121,12 +128,13 @@ def failure(error: KafkaError) -> ClientError:
         return specific(ClientFatal, describe(error), KafkaError(KafkaError.UNRELEASED_INSTANCE_ID))
     if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - a public constant
         return specific(ClientFatal, describe(error), error)
-    return specific(ClientError, describe(error), error)
+    return specific(ClientError, describe(error), error, right)
 
 
 def undelivered(topic: str | None, error: KafkaError) -> ClientError:
     """Why a record was not delivered to a topic."""
-    return specific(ClientError, f"cannot deliver to {topic}: {describe(error)}", error)
+    text = f"cannot deliver to {topic}: {describe(error)}"
+    return specific(ClientError, text, error, f"Write on topic {topic}")
 
 
 def reason(error: KafkaException | SystemError) -> KafkaError:
@@ -157,13 +165,17 @@ def unanswered(brokers: Sequence[str], reason: KafkaError) -> ConnectionFailed:
     return specific(ConnectionFailed, text, reason)
 
 
-def specific(kind: type[Kind], text: str, error: KafkaError) -> Kind:
-    """An error of this kind, with the code of the client's error and the advice for it."""
+def specific(kind: type[Kind], text: str, error: KafkaError, right: str = "") -> Kind:
+    """An error of this kind, with the code of the client's error and the advice for it.
+
+    `right` is what was needed, as in `failure`.
+    """
+    is_denied = bool(right) and error.code() in _DENIED
     return kind(
         text,
         code=error.code(),
         retriable=is_retriable(error),
-        advice=ADVICE.get(error.code(), kind.advice),
+        advice=f"grant this user {right}" if is_denied else ADVICE.get(error.code(), kind.advice),
     )
 
 

@@ -81,7 +81,7 @@ class Groups:
             request_timeout=self._asking.timeout,
         )
         try:
-            found = self._asking.answers(ask)[group]
+            found = self._asking.answers(ask, f"Describe on group {group}")[group]
         except ClientError as error:
             if error.code == KafkaError.GROUP_ID_NOT_FOUND:
                 return None

@@ -36,7 +36,11 @@ def committed(
     if not partitions:
         return {}
     with _beside(asking, group) as client:
-        found = _asked(asking, lambda left: client.committed(places(partitions), left))
+        found = _asked(
+            asking,
+            lambda left: client.committed(places(partitions), left),
+            f"Describe on group {group}",
+        )
     errors = [one.error for one in found if one.error is not None]
     if errors:
         raise failure(errors[0])
@@ -52,7 +56,9 @@ def commit(asking: Asking, group: str, wanted: Commits) -> Mapping[TopicPartitio
         return {}
     with _beside(asking, group) as client:
         found = _asked(
-            asking, lambda _left: client.commit(offsets=committable(wanted), asynchronous=False)
+            asking,
+            lambda _left: client.commit(offsets=committable(wanted), asynchronous=False),
+            f"Read on group {group}",
         )
     return {
         TopicPartition(one.topic, one.partition): None if one.error is None else describe(one.error)
@@ -75,13 +81,13 @@ def require_shown(asking: Asking, group: str) -> None:
     """Raise `ClientError` for a group that this user may not see: a consumer would only wait."""
     ask = partial(asking.client.describe_consumer_groups, [group], request_timeout=asking.timeout)
     try:
-        asking.answers(ask)
+        asking.answers(ask, f"Describe on group {group}")
     except ClientError as error:
         if error.code != KafkaError.GROUP_ID_NOT_FOUND:
             raise
 
 
-def _asked(asking: Asking, ask: Callable[[float], Answer]) -> Answer:
+def _asked(asking: Asking, ask: Callable[[float], Answer], right: str) -> Answer:
     """Ask, and ask again while the coordinator is being found."""
     deadline = time.monotonic() + asking.timeout
     while True:
@@ -89,7 +95,7 @@ def _asked(asking: Asking, ask: Callable[[float], Answer]) -> Answer:
             return ask(max(LOOK_AGAIN_AFTER, deadline - time.monotonic()))
         except KafkaException as error:
             if not is_retriable(error.args[0]):
-                raise failure(error.args[0]) from error
+                raise failure(error.args[0], right) from error
             if time.monotonic() >= deadline:
                 raise asking.unreachable(error.args[0]) from error
         time.sleep(LOOK_AGAIN_AFTER)

@@ -76,7 +76,7 @@ def records(client: Client, starts: Offsets, ends: Offsets) -> Iterator[RawMessa
             raise ClientError(f"no record came within {TIMEOUT:.0f} s from {waiting}")
         error = raw.error()
         if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-            raise failure(error)
+            raise failure(error, f"Read on topic {raw.topic()}")
         source = TopicPartition(cast("str", raw.topic()), cast("int", raw.partition()))
         position = cast("int", raw.offset())
         if error is None and position < ends[source]:
@@ -176,10 +176,10 @@ class Reader:
         while True:
             raw = self._client.poll(POLL_FOR)
             error = None if raw is None else raw.error()
-            if error is None:
+            if raw is None or error is None:
                 yield None if raw is None else Message(cast("RawMessage", raw))
             elif error.code() not in _PASSED_OVER and not is_retriable(error):
-                raise failure(error)
+                raise failure(error, f"Read on topic {raw.topic()}")
             if time.monotonic() > look:
                 fresh = {one for topic in topics for one in self.partitions(topic)} - read
                 self._client.incremental_assign([ClientPartition(*one, 0) for one in sorted(fresh)])

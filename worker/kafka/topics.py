@@ -134,7 +134,7 @@ class Topics:
             request_timeout=self._timeout,
             validate_only=validate_only,
         )
-        self._result(answers[name], name)
+        self._result(answers[name], name, "Create")
         if not validate_only:
             self._wait(
                 lambda: self._unusable(name), f"topic {name} is made, but cannot be used yet"
@@ -143,7 +143,8 @@ class Topics:
     def delete(self, name: str) -> None:
         """Delete a topic with its records and wait until it is gone; raises `TopicNotFound`."""
         self._cluster()
-        self._result(self.client.delete_topics([name], request_timeout=self._timeout)[name], name)
+        (answer,) = self.client.delete_topics([name], request_timeout=self._timeout).values()
+        self._result(answer, name, "Delete")
         self._wait(lambda: name in self._cluster().topics, f"topic {name} is still there")
 
     def describe(self, name: str) -> TopicMetadata:
@@ -277,7 +278,10 @@ class Topics:
     def _config(self, name: str) -> dict[str, str]:
         resource = ConfigResource(ConfigResource.Type.TOPIC, name)
         (answer,) = self.client.describe_configs([resource], request_timeout=self._timeout).values()
-        return {entry.name: str(entry.value) for entry in self._result(answer, name).values()}
+        return {
+            entry.name: str(entry.value)
+            for entry in self._result(answer, name, "DescribeConfigs").values()
+        }
 
     def _offsets(self, sources: Sequence[TopicPartition], spec: Any, isolation: Any) -> Offsets:
         answers = self._ask(sources, spec, isolation)
@@ -308,7 +312,7 @@ class Topics:
         )
         return {TopicPartition(at.topic, at.partition): answer for at, answer in answers.items()}
 
-    def _result(self, answer: Future[Any], topic: str) -> Any:
+    def _result(self, answer: Future[Any], topic: str, operation: str = "Describe") -> Any:
         try:
             return answer.result()
         except KafkaException as error:
@@ -319,7 +323,7 @@ class Topics:
             if problem.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 text = f"topic {topic} does not exist"
                 raise TopicNotFound(text, code=problem.code()) from error
-            raise failure(problem) from error
+            raise failure(problem, f"{operation} on topic {topic}") from error
 
     def _wait(self, missing: Callable[[], float], otherwise: str) -> None:
         """Wait until nothing is missing, for as long as it becomes less within the time-out.
