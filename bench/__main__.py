@@ -26,6 +26,7 @@ from bench import (
     report,
     scrape,
     sending,
+    simulation,
     spectests,
     throughput,
     waiting,
@@ -87,6 +88,7 @@ MODES: dict[str, Mode] = {
     "watched": lambda brokers, options: [
         watched.measure(brokers, options.records, options.repeats, options.limit)
     ],
+    "simulate": lambda _brokers, options: [simulation.measure(options.repeats)],
     "tests": lambda _brokers, options: [spectests.measure(options.repeats)],
     "send": lambda brokers, options: [sending.measure(brokers, options.records, options.repeats)],
 }
@@ -134,8 +136,8 @@ def parser() -> argparse.ArgumentParser:
         "--records",
         type=_number,
         default=1_000_000,
-        help="of each but latency, memory, lanes, plugin, scrape, idle, probes, tests; those that "
-        "wait, for waiting (1,000,000)",
+        help="of each but latency, memory, lanes, plugin, scrape, idle, probes, simulate, tests; "
+        "those that wait, for waiting (1,000,000)",
     )
     add("--repeats", type=_number, default=3, help="of everything, in turn (3)")
     add("--limit", type=_number, default=20, help="seconds of steady rate for slow systems (20)")

@@ -10,6 +10,8 @@ from worker.types import Encoded
 
 OVERHEAD: Final = 61
 """Bytes of a batch in front of its records."""
+SMALL: Final = 64
+"""Numbers nearer to 0 take one byte."""
 
 
 def refusals(batch: Sequence[Encoded], topic: Topic, now: int) -> Sequence[str] | None:
@@ -62,5 +64,7 @@ def _field(content: bytes | str | None) -> int:
 
 def _number(value: int) -> int:
     """Bytes of a number as records hold it: seven bits in each, one bit is the sign's."""
+    if -SMALL <= value < SMALL:
+        return 1
     unsigned = 2 * value if value >= 0 else -2 * value - 1
-    return max(1, -(-unsigned.bit_length() // 7))
+    return -(-unsigned.bit_length() // 7)

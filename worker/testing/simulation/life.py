@@ -48,16 +48,17 @@ class Life:
         """By partition its messages, by their offsets."""
         self._moved: defaultdict[Place, list[tuple[int, Spot]]] = defaultdict(list)
         """Of each message the tiers that it was moved to."""
-        for topic in topics:
+        self.inputs: list[Place] = []
+        self._keyless: set[Place] = set()
+        self._lanes: defaultdict[object, list[Place]] = defaultdict(list)
+        for topic in first:
             for message in history.topics[topic]:
-                self._read[message.source].append((message.offset, place_of(message)))
+                self._read_first(message, place_of(message))
         for topic, tier in self._tiers.items():
             for message in history.topics[topic]:
-                self._moved[place_of(message)].append((tier, _spot(message)))
-        self.inputs = [place_of(one) for topic in first for one in history.topics[topic]]
-        self._keyless: set[Place] = set()
-        self.lanes = self._lanes(first)
-        """Messages that are handled one after the other, each lane in order."""
+                place = place_of(message)
+                self._read[message.source].append((message.offset, place))
+                self._moved[place].append((tier, (message.source, message.offset)))
         self.results = history.results[name]
         """By message its results by their numbers, and where they are."""
         self.letters = history.letters[name]
@@ -78,20 +79,15 @@ class Life:
             case Happened(event=event):
                 self._events.append((index, event.what))
 
-    def _lanes(self, topics: Collection[str]) -> list[list[Place]]:
-        """None where nothing is promised: of messages without order, or that tiers may overtake."""
-        found: defaultdict[object, list[Place]] = defaultdict(list)
-        pipeline = self.pipeline
-        if pipeline.retry.topics and not pipeline.keeps_order:
-            return []
-        for topic in topics:
-            for message in self.history.topics[topic]:
-                lane = self._lane_of(message)
-                if message.key is None:
-                    self._keyless.add(place_of(message))
-                if lane is not None:
-                    found[message.source, lane].append(place_of(message))
-        return [*found.values()]
+    def _read_first(self, message: Message, place: Place) -> None:
+        source = message.source
+        self.inputs.append(place)
+        self._read[source].append((message.offset, place))
+        if message.key is None:
+            self._keyless.add(place)
+        lane = self._lane_of(message)
+        if lane is not None:
+            self._lanes[source, lane].append(place)
 
     def _lane_of(self, message: Message) -> object:
         match self.pipeline.ordering:
@@ -102,6 +98,16 @@ class Life:
         return None
 
     # --- what is asked ---
+
+    @property
+    def lanes(self) -> Collection[list[Place]]:
+        """Messages that are handled one after the other, each lane in order.
+
+        None where nothing is promised: of messages without order, or that tiers may overtake.
+        """
+        if self.pipeline.retry.topics and not self.pipeline.keeps_order:
+            return ()
+        return self._lanes.values()
 
     @property
     def is_exact(self) -> bool:
@@ -168,9 +174,11 @@ class Life:
 
         It has all of its results, is a dead letter, was skipped, or moved to a `tier` or beyond.
         """
-        if any(_is_there(spot, ends) for _, spot in self.letters.get(place, ())):
+        if place in self.letters and any(_is_there(spot, ends) for _, spot in self.letters[place]):
             return True
-        if any(to >= tier and _is_there(spot, ends) for to, spot in self._moved[place]):
+        if place in self._moved and any(
+            to >= tier and _is_there(spot, ends) for to, spot in self._moved[place]
+        ):
             return True
         results = self.results.get(place, {})
         for at, one in self._ended[place]:
@@ -213,10 +221,6 @@ class Life:
             for source, offset in spots:
                 last[source] = max(offset, last.get(source, offset))
         return iter(last.items())
-
-
-def _spot(message: Message) -> Spot:
-    return message.source, message.offset
 
 
 def _is_there(spot: Spot, ends: Mapping[TopicPartition, int]) -> bool:

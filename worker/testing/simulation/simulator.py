@@ -191,7 +191,7 @@ class Simulation:
             if process.alive:
                 self._history.facts.append(Happened(self._now, process.name, event))
                 self._happen(event, process, messages)
-        for message in messages if call == "handle" else ():
+        for message in messages if self._errors and call == "handle" else ():
             errors = self._errors.get((pipeline, place_of(message)))
             if errors:
                 self._rejected = isinstance(errors[-1], Reject)

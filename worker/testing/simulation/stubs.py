@@ -11,6 +11,7 @@ from worker.app.checks import HEADER
 from worker.flow.later import history_of
 from worker.handlers import Handler, Lane, Registry
 from worker.settings import Spec
+from worker.settings.topics import is_retry_topic
 from worker.testing.calls import pipeline_at_hand
 from worker.testing.watched import MESSAGE, messages_of, taken
 from worker.types import Message, Record
@@ -28,6 +29,8 @@ OnResults = Callable[[Message, int], object]
 
 def place_of(message: Message) -> Place:
     """Where a message was read first."""
+    if not is_retry_topic(message.topic):  # as most are
+        return message.topic, message.partition, message.offset
     history = history_of(message)
     return history.topic, history.partition, history.offset
 
@@ -96,7 +99,8 @@ def _marked(handler: Handler, on_results: OnResults) -> Handler:
 
 
 def _told(message: Message, result: Any, on_results: OnResults) -> list[Record]:
-    place = "/".join([pipeline_at_hand(), *map(str, place_of(message))])
+    topic, partition, offset = place_of(message)
+    place = f"{pipeline_at_hand()}/{topic}/{partition}/{offset}"
     found = [
         _with_header(one, f"{place}/{number}".encode())
         for number, one in enumerate(_each(result))
@@ -111,8 +115,9 @@ def _each(result: Any) -> Iterable[Any]:
 
 
 def _with_header(result: Any, of: bytes) -> Record:
-    record = result if isinstance(result, Record) else Record(result)
-    return replace(record, headers=[*record.headers, (OF, of)])
+    if isinstance(result, Record):
+        return replace(result, headers=[*result.headers, (OF, of)])
+    return Record(result, headers=[(OF, of)])
 
 
 def result_of(message: Message) -> tuple[str, Place, int] | None:
