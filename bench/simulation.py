@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, getrusage
 from tempfile import TemporaryDirectory
 from typing import Final
 
@@ -19,7 +18,7 @@ from bench.table import by_system, median_of
 
 RUNS: Final = 1_000
 MESSAGES: Final = 1_000
-HEAD: Final = [f"{RUNS:,} runs of {MESSAGES:,} messages", "s, median (range)", "CPU s"]
+HEAD: Final = [f"{RUNS:,} runs of {MESSAGES:,} messages", "s, median (range)"]
 
 SPEC: Final = """\
 version: 1
@@ -58,28 +57,18 @@ def measure(repeats: int) -> Section:
 
 
 def table(attempts: Sequence[Attempt]) -> str:
-    return by_system(
-        attempts,
-        HEAD,
-        lambda name: [median_of(attempts, name, "s", 1), median_of(attempts, name, "cpu")],
-    )
+    return by_system(attempts, HEAD, lambda name: [median_of(attempts, name, "s", 1)])
 
 
 def figures(case: Case, folder: Path, runs: int = RUNS) -> dict[str, float]:
-    """Seconds of runs that break no promise, by the clock and of processors."""
+    """Seconds of runs that break no promise."""
     spec = folder / f"{case.name}.yaml"
     spec.write_text(SPEC % case.settings)
     command = [sys.executable, "-m", "worker", "simulate", str(spec), "--seeds", str(runs)]
     command += ["--messages", str(MESSAGES), "--output", "json"]
-    before, begun = _processor_time(), time.monotonic()
+    begun = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.monotonic() - begun
     if done.returncode != 0 or json.loads(done.stdout)["runs"] != runs:
         raise Failed((done.stdout + done.stderr)[-200:])
-    return {"s": seconds, "cpu": _processor_time() - before}
-
-
-def _processor_time() -> float:
-    """Seconds that all child processes have taken which have ended."""
-    used = getrusage(RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return {"s": seconds}

@@ -12,5 +12,5 @@ from bench.simulation import CASES, Case, figures, table
 def test_a_run_of_each_pipeline_is_timed(case: Case, tmp_path: Path) -> None:
     found = figures(case, tmp_path, runs=1)
 
-    assert set(found) == {"s", "cpu"}
+    assert set(found) == {"s"}
     assert f"| {case.label} | " in table([Attempt(case.name, case.label, 0, found)])

@@ -210,9 +210,13 @@ class Life:
                 return index
         return inf if self._ended[place] else -inf
 
-    def has_key(self, place: Place) -> bool:
-        """Whether a message has a key, by which its results find their partition."""
-        return place not in self._keyless
+    def has_comparable_results(self, place: Place) -> bool:
+        """Whether results of a message are where its key says, and of the last time it was handled.
+
+        One that has failed when it came again has left those of an earlier time.
+        """
+        ended = self._ended[place]
+        return place not in self._keyless and bool(ended) and ended[-1][1].results is not None
 
     def last_results(self, place: Place) -> Iterator[Spot]:
         """The last results of a message, in each partition where there are any."""

@@ -189,7 +189,7 @@ def _misplaced(life: Life) -> Iterator[str]:
         return
     for lane in life.lanes:
         last: dict[object, tuple[int, Place]] = {}
-        for place in filter(life.has_key, lane):
+        for place in filter(life.has_comparable_results, lane):
             for source, offset in life.last_results(place):
                 before = last.get(source)
                 if before is not None and before[1] != place and offset < before[0]:
