@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -14,6 +15,9 @@ from tests.chromium import Browser, running_chromium
 from tests.secure import SecureKafka, running_secure_kafka
 from worker.testing import KafkaBroker
 from worker.testing.sharing import go_without, one_for_all
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""A shell lets what it runs in the background ignore it, tests and what they start as well."""
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

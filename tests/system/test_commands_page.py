@@ -25,9 +25,10 @@ from worker import Message, Record
 from worker.cli.exit_codes import TABLE
 from worker.cli.group import COMMANDS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text("utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "commands.md").read_text("utf-8")
 
-RUN = ("graph", "produce", "tap", "capture", "replay", "status")
+RUN = ("test", "graph", "produce", "tap", "capture", "replay", "status")
 """Commands with a block that is run."""
 
 
@@ -149,11 +150,16 @@ def test_every_exit_code_is_in_the_table() -> None:
     assert {int(code): meaning for code, meaning in rows.items()} == TABLE
 
 
-def test_every_link_leads_somewhere() -> None:
-    sections = {f"#{one.replace(' ', '-')}" for one in re.findall(r"^## (.*)$", PAGE, re.MULTILINE)}
+def sections(page: str) -> set[str]:
+    """What links to the sections of a page say."""
+    return {one.lower().replace(" ", "-") for one in re.findall(r"^##+ (.*)$", page, re.MULTILINE)}
 
+
+def test_every_link_leads_somewhere() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", PAGE):
-        assert target in sections or (Path(__file__).parents[2] / "docs" / target).exists(), target
+        name, _, section = target.partition("#")
+        page = (DOCS / name).read_text("utf-8") if name else PAGE
+        assert not section or section.lower() in sections(page), target
 
 
 def test_the_function_that_redacts_does_what_it_is_shown_for() -> None:

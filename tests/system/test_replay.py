@@ -23,6 +23,7 @@ pytestmark = pytest.mark.kafka
 
 HANDLERS = """
 import asyncio
+from threading import Event
 from worker import Message, Record, Reject, Retry, handler, resource
 
 @resource
@@ -64,8 +65,7 @@ async def slow(order: dict) -> dict:
 @handler
 def stuck(order: dict) -> None:
     print("stuck", flush=True)
-    while True:  # a wait may begin behind the signal, and then goes on for ever
-        pass
+    Event().wait()
 
 @handler(batch=10)
 def together(orders: list[dict]) -> list[dict | None]:

@@ -82,12 +82,11 @@ def make_topics(document: Document, admin: Admin, topics: Mapping[str, TopicSett
         admin.create(topics)
     except TopicsRefused as error:
         places = named_topics(document, list(document.spec.pipelines))
-        raise BadConfiguration(
-            [
-                document.problem(places[topic], f"topic {topic!r} cannot be made: {reason}")
-                for topic, reason in error.topics.items()
-            ]
-        ) from error
+        problems = [
+            document.problem(places[topic], f"topic {topic!r} cannot be made: {reason}")
+            for topic, reason in error.topics.items()
+        ]
+        raise BadConfiguration(in_order(problems)) from error
 
 
 class Assembly:
