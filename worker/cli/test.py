@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -176,6 +176,7 @@ def _watch(job: Job, output: Output, junit: Path | None) -> NoReturn:
     known: set[str] = set()
     try:
         while True:
+            seen, begun = _state(job, known), time.time_ns()
             try:
                 files = job.files()
                 known |= {*map(str, files)}
@@ -189,7 +190,7 @@ def _watch(job: Job, output: Output, junit: Path | None) -> NoReturn:
                 report(error)
             except WorkerError as error:
                 report(error)
-            _wait_for_change(job, known)
+            _wait_for_change(job, known, seen, begun)
     except KeyboardInterrupt:
         sys.exit(OK)
 
@@ -229,8 +230,9 @@ def _write(ran: Ran, junit: Path | None) -> None:
             raise WorkerError(f"{junit} cannot be written: {error.strerror}") from error
 
 
-def _wait_for_change(job: Job, known: set[str]) -> None:
-    before = _state(job, known)
+def _wait_for_change(job: Job, known: set[str], seen: Mapping[str, int], begun: int) -> None:
+    """Wait for one since the run began, whose files are known only by now."""
+    before = {file: min(at, begun) for file, at in _state(job, known).items()} | dict(seen)
     while _state(job, known) == before:
         time.sleep(LOOK_EVERY)
 
