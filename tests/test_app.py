@@ -18,7 +18,7 @@ from worker.handlers import Registry
 from worker.ports import Admin, NewTopic, Producer
 from worker.spec import Document, load
 from worker.testing import MemoryBroker
-from worker.testing.memory import MemoryAdmin
+from worker.testing.memory.broker import MemoryAdmin
 from worker.types import Message
 
 SPEC = """\

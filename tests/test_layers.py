@@ -110,7 +110,7 @@ def test_the_worker_keeps_its_layers() -> None:
         ("flow/retry.py", "from .lanes import Lanes", "absolute"),
         ("flow/retry.py", "from . import lanes", "absolute"),
         ("engine/runner.py", "from confluent_kafka import Consumer", "confluent_kafka belongs"),
-        ("testing/memory.py", "import confluent_kafka.admin", "confluent_kafka belongs"),
+        ("testing/memory/broker.py", "import confluent_kafka.admin", "confluent_kafka belongs"),
         ("engine/execute.py", "from opentelemetry import trace", "opentelemetry belongs"),
         ("app.py", "import yaml", "yaml belongs"),
         ("operate/plan.py", "import click", "click belongs"),

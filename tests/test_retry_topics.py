@@ -20,7 +20,7 @@ from worker.handlers import Registry
 from worker.ports import NewTopic
 from worker.spec import load
 from worker.testing import MemoryBroker
-from worker.testing.memory import MemoryAdmin
+from worker.testing.memory.broker import MemoryAdmin
 from worker.types import Problem, TopicInfo, TopicPartition
 
 SPEC = """\

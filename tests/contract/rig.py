@@ -32,7 +32,7 @@ from worker.settings import (
     ProducerSettings,
 )
 from worker.testing import ManualClock, MemoryBroker
-from worker.testing.consumer import MemoryConsumer
+from worker.testing.memory.consumer import MemoryConsumer
 from worker.types import Headers, Isolation, TopicPartition
 
 NOBODY: Final = "127.0.0.1:1"

@@ -21,8 +21,8 @@ from tests.engine.rig import GROUP
 from worker.errors import ClientError
 from worker.ports import METADATA_TOO_LARGE
 from worker.testing import ManualClock, MemoryBroker
-from worker.testing.producer import MemoryProducer
-from worker.testing.transactional import MemoryTransactional
+from worker.testing.memory.producer import MemoryProducer
+from worker.testing.memory.transactional import MemoryTransactional
 from worker.types import Message
 
 MEMBERS = 3

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from tests.engine.rig import HeldPool, Rig
 from worker.engine.partition import Finished, Run
 from worker.testing import ManualClock
-from worker.testing.cluster import Cluster
-from worker.testing.transactional import MemoryTransactional
+from worker.testing.memory.cluster import Cluster
+from worker.testing.memory.transactional import MemoryTransactional
 from worker.types import Encoded, Failed, Outcome
 
 Choice = tuple[int, int]

@@ -24,10 +24,10 @@ from worker.serdes import SERDES, decoder
 from worker.settings import Pipeline
 from worker.settings.topics import fence_topic, retry_topic
 from worker.testing import ManualClock, MemoryBroker
-from worker.testing.consumer import MemoryConsumer
+from worker.testing.memory.consumer import MemoryConsumer
+from worker.testing.memory.producer import MemoryProducer
+from worker.testing.memory.transactional import MemoryTransactional
 from worker.testing.pool import InlinePool
-from worker.testing.producer import MemoryProducer
-from worker.testing.transactional import MemoryTransactional
 from worker.types import Message, Outcome, TopicPartition
 
 GROUP = "test.pipeline"

@@ -13,7 +13,7 @@ from worker.errors import ClientError
 from worker.flow import envelope
 from worker.settings.topics import fence_topic, retry_topic
 from worker.testing import ManualClock, MemoryBroker
-from worker.testing.transactional import MemoryTransactional
+from worker.testing.memory.transactional import MemoryTransactional
 from worker.types import TopicPartition
 
 INTERVAL = 0.1

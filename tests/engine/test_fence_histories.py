@@ -33,10 +33,10 @@ from worker.flow import crashes, envelope, fence
 from worker.flow.attempts import Attempts
 from worker.ports import OnFailed, OnStored
 from worker.settings.topics import fence_topic, retry_topic
-from worker.testing.cluster import Cluster
-from worker.testing.log import Log
-from worker.testing.producer import MemoryProducer
-from worker.testing.table import MemoryTable
+from worker.testing.memory.cluster import Cluster
+from worker.testing.memory.log import Log
+from worker.testing.memory.producer import MemoryProducer
+from worker.testing.memory.table import MemoryTable
 from worker.types import Encoded, Failed, Outcome, RawMessage, TopicPartition, headers_of
 
 PARTITIONS = 2

@@ -13,7 +13,7 @@ from worker.engine.repairs import LONGEST_SILENCE
 from worker.errors import ClientError
 from worker.flow.stuck import FIRST_AFTER, HOPELESS_AFTER, NEXT_AFTER, REPAIRS
 from worker.testing import ManualClock, MemoryBroker
-from worker.testing.producer import QUEUE, MemoryProducer
+from worker.testing.memory.producer import QUEUE, MemoryProducer
 from worker.types import Encoded, TopicPartition
 
 SILENT = TopicPartition("source", 1)

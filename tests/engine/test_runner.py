@@ -16,8 +16,8 @@ from worker.errors import ClientError, Reject
 from worker.flow import envelope
 from worker.observe.tracing import TraceContext
 from worker.testing import ManualClock, MemoryBroker
-from worker.testing.producer import QUEUE, MemoryProducer
-from worker.testing.transactional import MemoryTransactional
+from worker.testing.memory.producer import QUEUE, MemoryProducer
+from worker.testing.memory.transactional import MemoryTransactional
 from worker.types import Encoded, Message, Record, StoredMessage, TopicPartition
 
 SOURCE = TopicPartition("source", 0)

@@ -10,7 +10,7 @@ import pytest
 from worker.engine.starts import starts_of
 from worker.ports import Commits, Offsets
 from worker.testing import ManualClock, MemoryBroker
-from worker.testing.consumer import MemoryConsumer
+from worker.testing.memory.consumer import MemoryConsumer
 from worker.types import Commit, TopicPartition
 
 MINE, THEIRS = TopicPartition("source", 0), TopicPartition("source", 1)

@@ -13,7 +13,7 @@ from worker.app import Options
 from worker.errors import ClientFatal, Reject, Retry
 from worker.spec import Document, load
 from worker.testing import ALWAYS, At, Driver, NotFinished
-from worker.testing.group import Member
+from worker.testing.memory.group import Member
 from worker.types import Message, Record, TopicPartition
 
 SOURCE = TopicPartition("source", 0)

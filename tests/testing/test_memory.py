@@ -10,7 +10,7 @@ from tests.contract.member import Member
 from tests.deliveries import Deliveries
 from worker.errors import BrokersUnreachable, ClientError, ClientFatal, CommitFailed
 from worker.testing import ManualClock, MemoryBroker
-from worker.testing.log import murmur2
+from worker.testing.memory.log import murmur2
 from worker.types import Commit, Encoded, TopicPartition
 
 SOURCE = TopicPartition("flights", 0)

@@ -8,7 +8,7 @@ from tests.deliveries import Deliveries
 from tests.testing.test_memory import member_of
 from worker.errors import ClientError, ClientFatal, Fenced, TransactionFailed
 from worker.testing import ManualClock, MemoryBroker
-from worker.testing.transactional import MemoryTransactional
+from worker.testing.memory.transactional import MemoryTransactional
 from worker.types import Commit, Encoded, TopicPartition
 
 SOURCE = TopicPartition("flights", 0)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from worker.testing.driver import Driver, NotFinished
     from worker.testing.faults import ALWAYS, At
     from worker.testing.files import captured
-    from worker.testing.memory import MemoryBroker
+    from worker.testing.memory.broker import MemoryBroker
     from worker.testing.plugin import Drive
     from worker.testing.real import KafkaBroker
 
@@ -35,7 +35,7 @@ _LATER = {
     "KafkaBroker": "worker.testing.real",
     "KafkaCluster": "worker.kafka.broker",
     "ManualClock": "worker.testing.clock",
-    "MemoryBroker": "worker.testing.memory",
+    "MemoryBroker": "worker.testing.memory.broker",
     "NotFinished": "worker.testing.driver",
     "VirtualClock": "worker.testing.clock",
     "captured": "worker.testing.files",

@@ -22,11 +22,11 @@ from worker.settings.patterns import reads
 from worker.settings.simulation import Call, ClientCall
 from worker.spec import Document
 from worker.testing.clock import VirtualClock
-from worker.testing.cluster import nothing
 from worker.testing.faults import At, Faults, Moment
-from worker.testing.group import Group, Member
 from worker.testing.matching import readings
-from worker.testing.memory import MemoryBroker
+from worker.testing.memory.broker import MemoryBroker
+from worker.testing.memory.cluster import nothing
+from worker.testing.memory.group import Group, Member
 from worker.testing.pool import Seconds
 from worker.testing.process import Process, Stepped
 from worker.testing.replacing import with_resources

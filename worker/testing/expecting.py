@@ -12,7 +12,7 @@ from worker.spec.units import united
 from worker.testing.driver import Driver
 from worker.testing.faults import At
 from worker.testing.matching import ANYTHING, differences, readings, shown
-from worker.testing.producer import as_bytes
+from worker.testing.memory.producer import as_bytes
 from worker.types import Message, TopicPartition
 
 Differences = Iterator[tuple[KeyPath, str]]

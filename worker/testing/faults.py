@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from worker.flow.later import history_of
 from worker.testing.matching import ANYTHING, equals, holds
-from worker.testing.producer import as_bytes
+from worker.testing.memory.producer import as_bytes
 from worker.types import Encoded, Message
 
 ALWAYS: Final = sys.maxsize

@@ -18,7 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from worker.kafka.broker import KafkaCluster
     from worker.testing.driver import Driver
-    from worker.testing.memory import MemoryBroker
+    from worker.testing.memory.broker import MemoryBroker
     from worker.testing.real import KafkaBroker
 
 NODES: Final = 3

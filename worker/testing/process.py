@@ -15,7 +15,7 @@ from worker.engine.topics import KnownTopics
 from worker.settings.simulation import ClientCall
 from worker.spec import Document
 from worker.testing.clock import VirtualClock
-from worker.testing.memory import MemoryBroker
+from worker.testing.memory.broker import MemoryBroker
 from worker.testing.pool import InlinePool, InlinePools, Seconds
 from worker.testing.supplier import MemoryClients
 from worker.testing.watched import watched

@@ -9,11 +9,11 @@ from worker.errors import ClientFatal
 from worker.settings import KafkaSettings, Pipeline, ProducerSettings
 from worker.settings.simulation import ClientCall
 from worker.testing.calls import pipeline_at_hand
-from worker.testing.consumer import MemoryConsumer
-from worker.testing.memory import MemoryAdmin, MemoryBroker
-from worker.testing.producer import BATCH_BYTES, MemoryProducer
-from worker.testing.table import MemoryTable
-from worker.testing.transactional import MemoryTransactional
+from worker.testing.memory.broker import MemoryAdmin, MemoryBroker
+from worker.testing.memory.consumer import MemoryConsumer
+from worker.testing.memory.producer import BATCH_BYTES, MemoryProducer
+from worker.testing.memory.table import MemoryTable
+from worker.testing.memory.transactional import MemoryTransactional
 
 Made = TypeVar("Made", bound=MemoryProducer)
 

@@ -19,8 +19,9 @@ from worker.settings.simulation import Call
 from worker.settings.topics import is_retry_topic
 from worker.spec import Document
 from worker.testing.driver import Driver, NotFinished
+from worker.testing.memory.producer import MemoryProducer
+from worker.testing.memory.transactional import MemoryTransactional
 from worker.testing.process import Process
-from worker.testing.producer import MemoryProducer
 from worker.testing.simulation.history import (
     Began,
     Committed,
@@ -33,7 +34,6 @@ from worker.testing.simulation.history import (
 )
 from worker.testing.simulation.schedule import Event, Given, Schedule
 from worker.testing.simulation.stubs import RESULTS, Place, marked, place_of, result_of
-from worker.testing.transactional import MemoryTransactional
 from worker.types import Message, TopicPartition
 
 AGAIN_AFTER: Final = 1.0

@@ -10,11 +10,11 @@ from worker.errors import BrokersUnreachable, TopicsRefused
 from worker.flow.layout import as_kafka_writes
 from worker.ports import Clock, NewTopic, Offsets
 from worker.settings import GroupSettings, ProducerSettings
-from worker.testing.cluster import Cluster, Topic
-from worker.testing.consumer import MemoryConsumer
-from worker.testing.producer import BATCH_BYTES, QUEUE, SENDING, MemoryProducer, as_bytes
-from worker.testing.table import MemoryTable
-from worker.testing.transactional import MemoryTransactional
+from worker.testing.memory.cluster import Cluster, Topic
+from worker.testing.memory.consumer import MemoryConsumer
+from worker.testing.memory.producer import BATCH_BYTES, QUEUE, SENDING, MemoryProducer, as_bytes
+from worker.testing.memory.table import MemoryTable
+from worker.testing.memory.transactional import MemoryTransactional
 from worker.types import Commit, Headers, Isolation, Message, TopicInfo, TopicPartition
 
 MAX_MESSAGE_BYTES = 1_048_588

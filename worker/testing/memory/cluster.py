@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from worker.errors import ClientError
 from worker.ports import Clock
 from worker.testing.clock import ManualClock
-from worker.testing.coordinator import Coordinator
-from worker.testing.group import Group
-from worker.testing.log import Log, partition_of
+from worker.testing.memory.coordinator import Coordinator
+from worker.testing.memory.group import Group
+from worker.testing.memory.log import Log, partition_of
 from worker.types import Encoded, TopicPartition
 
 

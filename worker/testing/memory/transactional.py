@@ -11,10 +11,10 @@ from typing import cast
 from worker.errors import ClientError, ClientFatal, Fenced, TransactionFailed
 from worker.ports import Commits, Membership, OnFailed, OnStored
 from worker.settings import ProducerSettings
-from worker.testing.cluster import Cluster
-from worker.testing.group import Group, Member, refused
-from worker.testing.log import Log
-from worker.testing.producer import BATCH_BYTES, SENDING, MemoryProducer, Queued, as_bytes
+from worker.testing.memory.cluster import Cluster
+from worker.testing.memory.group import Group, Member, refused
+from worker.testing.memory.log import Log
+from worker.testing.memory.producer import BATCH_BYTES, SENDING, MemoryProducer, Queued, as_bytes
 from worker.types import Encoded, TopicPartition
 
 

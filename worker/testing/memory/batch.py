@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from worker.testing.cluster import Topic
+from worker.testing.memory.cluster import Topic
 from worker.types import Encoded
 
 OVERHEAD: Final = 61

@@ -7,8 +7,8 @@ from typing import Final
 
 from worker.errors import ClientError
 from worker.ports import Offsets
-from worker.testing.cluster import Cluster
-from worker.testing.log import Log
+from worker.testing.memory.cluster import Cluster
+from worker.testing.memory.log import Log
 from worker.types import RawMessage, StoredMessage, TopicPartition
 
 ISOLATION: Final = "read_committed"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from worker.ports import METADATA_TOO_LARGE, Commits
 from worker.settings import GroupSettings
 from worker.settings.patterns import reads
-from worker.testing.assignors import ASSIGNORS
+from worker.testing.memory.assignors import ASSIGNORS
 from worker.types import Commit, TopicPartition
 
 METADATA_LIMIT = 4_096

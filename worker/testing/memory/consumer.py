@@ -13,8 +13,8 @@ from worker.ports import Commits, Membership, Offsets, Place, Rebalance
 from worker.settings import GroupSettings
 from worker.settings.patterns import is_pattern, unmatched
 from worker.settings.simulation import ClientCall
-from worker.testing.cluster import Cluster, nothing
-from worker.testing.group import Group, Member, refused
+from worker.testing.memory.cluster import Cluster, nothing
+from worker.testing.memory.group import Group, Member, refused
 from worker.types import (
     ClientTotals,
     Commit,

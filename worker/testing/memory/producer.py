@@ -14,9 +14,9 @@ from worker.errors import ClientError, ClientFatal, QueueFull
 from worker.ports import OnFailed, OnStored
 from worker.settings import ProducerSettings
 from worker.settings.simulation import ClientCall
-from worker.testing.batch import OVERHEAD, record_size, refusals
-from worker.testing.cluster import Cluster, Topic, nothing
-from worker.testing.log import Log
+from worker.testing.memory.batch import OVERHEAD, record_size, refusals
+from worker.testing.memory.cluster import Cluster, Topic, nothing
+from worker.testing.memory.log import Log
 from worker.types import (
     ClientTotals,
     Encoded,

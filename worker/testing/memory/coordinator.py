@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from math import inf
 
 from worker.ports import Clock, Commits
-from worker.testing.group import Group
-from worker.testing.log import Log
+from worker.testing.memory.group import Group
+from worker.testing.memory.log import Log
 from worker.types import TopicPartition
 
 
