@@ -12,7 +12,7 @@ import pytest
 
 from handlers.flights import DATA, Delay, Flight, Names, alerts, delays, punctuality
 from worker import Reject
-from worker.testing.suites import run
+from worker.testing.spectests.suites import run
 
 CONFIG = Path(__file__).parents[1] / "config"
 NAMES = Names({"UA": "United"}, {"EWR": "Newark"})

@@ -13,7 +13,7 @@ from worker import Record
 from worker.app import Options
 from worker.errors import BadConfiguration
 from worker.spec import Suite, load_tests
-from worker.testing.spectests import SpecTests
+from worker.testing.spectests.running import SpecTests
 
 
 def results(found: Suite, made: Options) -> list[str]:

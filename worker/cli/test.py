@@ -28,8 +28,8 @@ from worker.cli.shown import print_value
 from worker.errors import BadConfiguration, WorkerError
 from worker.observe import logs
 from worker.spec import load_tests
-from worker.testing.spectests import Result
-from worker.testing.suites import Ran, by_spec, files_of_tests, run
+from worker.testing.spectests.running import Result
+from worker.testing.spectests.suites import Ran, by_spec, files_of_tests, run
 from worker.types import Problem
 
 DEFAULT: Final = Path("config")

@@ -10,7 +10,7 @@ import click
 
 from worker.cli.shown import value_of_problem
 from worker.observe.text import escaped
-from worker.testing.spectests import Result
+from worker.testing.spectests.running import Result
 from worker.types import Problem
 
 

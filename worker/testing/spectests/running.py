@@ -13,13 +13,13 @@ from worker.settings.simulation import Scheduled
 from worker.spec import Suite
 from worker.spec.tree import KeyPath
 from worker.testing.driver import Driver
-from worker.testing.expecting import at, unmet
 from worker.testing.faults import ALWAYS
-from worker.testing.gathering import gathered
 from worker.testing.simulation.promises import broken
 from worker.testing.simulation.schedule import schedule_of
 from worker.testing.simulation.simulator import simulate
 from worker.testing.simulation.stubs import stubbed
+from worker.testing.spectests.expecting import at, unmet
+from worker.testing.spectests.gathering import gathered
 from worker.types import Problem
 
 

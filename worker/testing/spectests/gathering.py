@@ -17,7 +17,7 @@ from worker.settings import Given
 from worker.spec import Suite, in_order
 from worker.spec.tree import KeyPath
 from worker.testing.memory.broker import PARTITIONS
-from worker.testing.named import Unknown, exception, thing
+from worker.testing.spectests.named import Unknown, exception, thing
 from worker.types import Encoded, Problem
 
 

@@ -13,8 +13,8 @@ from typing import Final
 from worker.app import Options, check
 from worker.errors import BadConfiguration
 from worker.spec import Suite, load_tests
-from worker.testing.gathering import all_given
-from worker.testing.spectests import Result, SpecTests
+from worker.testing.spectests.gathering import all_given
+from worker.testing.spectests.running import Result, SpecTests
 from worker.types import Problem
 
 BESIDE: Final = ".test"

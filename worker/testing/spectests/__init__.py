@@ -1,0 +1,1 @@
+"""Tests of a spec, as its files of tests tell them."""
