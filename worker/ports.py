@@ -465,6 +465,10 @@ class Observer:
         """The headers of a result of a message: those of its own, and what is added."""
         return record.headers
 
+    def unwatched(self, raw: RawMessage, failure: Failure) -> dict[int, Headers]:
+        """Follow a failure of which no call can tell, as its process has ended: the contexts."""
+        return {}
+
     def added(self, raws: Sequence[RawMessage]) -> Sequence[Headers]:
         """The same for results of these messages that have no headers; nothing where all are empty.
 
@@ -494,9 +498,6 @@ class Observer:
 
     def again(self, source: TopicPartition, contexts: Mapping[int, Headers]) -> None:
         """Take over, from another process, what is kept of those that are tried again."""
-
-    def unwatched(self, raw: RawMessage, failure: Failure) -> None:
-        """Take note of a failure that no watched call has told of, as when a process has ended."""
 
     def headers_moved(self, raw: RawMessage) -> Headers:
         """The headers that a message keeps in its dead letter or retry record."""

@@ -16,7 +16,15 @@ from typing import Any, Self
 import pytest
 
 from tests.engine import steps
-from tests.observe.followed import FACTS, SAMPLED, Followed, attributes, context, parent_of
+from tests.observe.followed import (
+    FACTS,
+    SAMPLED,
+    Followed,
+    attributes,
+    context,
+    parent_of,
+    seconds,
+)
 from worker.app.execution import Recipe
 from worker.app.options import nothing
 from worker.engine.ends import LogEnds
@@ -207,6 +215,22 @@ def test_a_message_that_ends_its_process_has_a_span_that_says_so() -> None:
     span = followed.one("process source")
     assert attributes(span)["error.type"] == "crash"
     assert parent_of(followed.one("send dlq")) == context(span).span_id
+
+
+def test_what_took_too_long_in_a_process_is_told_with_the_time_that_it_took() -> None:
+    followed = Followed()
+    with Running(
+        "risky",
+        {"n": 0, "do": "hang"},
+        headers=SAMPLED,
+        watching=followed.watching(),
+        timeout=0.3,
+    ) as running:
+        running.until_through(1)
+
+    assert seconds(followed.one("process source")) >= 0.3
+    (letter,) = running.broker.records("dlq")
+    assert int(dict(letter.headers)["dlq.took"] or b"0") >= 300
 
 
 def test_dead_letters_tell_where_in_the_process_it_failed_and_go_where_the_exception_says() -> None:

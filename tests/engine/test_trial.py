@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 
 from tests.engine.rig import GROUP, Rig
+from tests.observe.followed import SAMPLED, Followed, attributes, context, parent_of
+from tests.observe.followed import rig as followed_rig
 from worker.engine.floor import Floor
 from worker.engine.partition import Finished, Run
 from worker.flow import crashes, envelope
@@ -88,6 +90,19 @@ def test_the_dead_letter_says_why() -> None:
     assert headers["dlq.message"] == (
         b"the worker has ended 5 times while it handled this message alone"
     )
+
+
+def test_one_that_is_followed_has_a_span_from_which_its_dead_letter_is_sent() -> None:
+    followed = Followed()
+    rig = followed_rig(followed, same, DEAD)
+    rig.pool.stuck = {POISON}
+    rig.broker.append("source", POISON, headers=SAMPLED)
+
+    until_it_is_over(rig)
+
+    span = followed.one("process source")
+    assert attributes(span)["error.type"] == "crash"
+    assert parent_of(followed.one("send dlq")) == context(span).span_id
 
 
 def test_the_transaction_that_moves_a_partition_on_ends_the_count_of_starts() -> None:

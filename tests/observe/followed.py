@@ -93,5 +93,9 @@ def parent_of(span: ReadableSpan) -> int | None:
     return None if span.parent is None else span.parent.span_id
 
 
+def seconds(span: ReadableSpan) -> float:
+    return ((span.end_time or 0) - (span.start_time or 0)) / 1e9
+
+
 def attributes(span: ReadableSpan) -> Mapping[str, Any]:
     return span.attributes or {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.observe.followed import (
     context,
     parent_of,
     rig,
+    seconds,
     traceparent,
 )
 from worker import Record, Reject, current_span
@@ -457,16 +459,34 @@ def test_a_dead_letter_has_nothing_of_a_context_that_is_not_its_own() -> None:
     assert "tracestate" not in dict(letter.headers)
 
 
-def test_a_message_whose_process_has_ended_has_a_span_that_says_so() -> None:
+@pytest.mark.parametrize("took", [None, 2.5])
+def test_a_message_whose_process_has_ended_has_a_span_of_that_length_that_says_so(
+    took: float | None,
+) -> None:
     followed = Followed()
-    watching = followed.watching().observer
-    raw = Message.of(b"1", topic="source", headers=SAMPLED)._raw
+    raw = StoredMessage("source", offset=7, value=b"1", headers=SAMPLED)
 
-    watching.unwatched(raw, crashed(-9))
+    contexts = followed.watching().observer.unwatched(raw, replace(crashed(-9), took=took))
 
     span = followed.one("process source")
     assert attributes(span)["error.type"] == "crash"
-    assert dict(watching.headers_moved(raw))["traceparent"] == traceparent(span)
+    assert seconds(span) == pytest.approx(took or 0.0, abs=0.5)
+    assert dict(contexts[7])["traceparent"] == traceparent(span)
+
+
+def test_whether_a_message_is_followed_is_not_decided_again_when_it_has_failed() -> None:
+    def failing(payload: int) -> None:
+        raise Reject("no")
+
+    followed = Followed(sampler=ParentBased(TraceIdRatioBased(0.5)), limit=1e6)
+    pipeline = rig(followed, failing, {"dead_letter": "dlq"})
+    for _ in range(1_000):
+        pipeline.broker.append("source", b"1")
+
+    while len(pipeline.broker.records("dlq")) < 1_000:
+        pipeline.step()
+
+    assert len(followed.named("process source")) < 630, "8 standard deviations above"
 
 
 def batch(payloads: list[Any]) -> list[Any]:

@@ -140,7 +140,8 @@ class ProcessPool:
                 failure, seconds = fate
                 again = is_retried(self._retry, failure.reason, TimeoutError)
                 away = is_away(self._breaker, failure.reason, TimeoutError)
-                failed = Failed(failure, again, away=away)
+                failed = Failed(failure, again, away=away).after(seconds)
+                run.contexts = self._observer.unwatched(messages[0], failed.failure)
                 self._done.append(Finished(run, [failed], seconds=seconds))
                 return
             messages = messages[: self._suspects.together(places)]

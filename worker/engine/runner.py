@@ -41,7 +41,6 @@ from worker.flow.timing import Laps
 from worker.ports import Clock, Commits, Observer, Offsets
 from worker.types import (
     Commit,
-    Failed,
     Fetch,
     RawMessage,
     TopicPartition,
@@ -837,8 +836,7 @@ class Runner:
     def _try(self, attempt: Attempt, now: float) -> None:
         partition, messages, how = attempt
         if how == "given up":
-            failed = Failed(crashes.crashed(partition.note))
-            self._settle_run(Finished(Run(partition, messages), [failed]))
+            self._settle_run(self.settlement.given_up(partition, messages))
             return
         way = self._moves.past_fences(partition, messages, may_wait=False)
         if way.followers:

@@ -10,8 +10,9 @@ from typing import NamedTuple, TypeGuard
 from worker.engine.chunk import Chunk, Elsewhere
 from worker.engine.job import Job
 from worker.engine.moves import Moves
-from worker.engine.partition import Partition, Run
+from worker.engine.partition import Finished, Partition, Run
 from worker.flow.condemned import Condemned
+from worker.flow.crashes import crashed
 from worker.flow.deadletter import Origin, dead_letter, topic_of
 from worker.flow.failures import FailureGroups
 from worker.flow.headers import place_of
@@ -110,6 +111,12 @@ class Settlement:
             chunk.sends = self._observer.sending(chunk.records)
         return chunk, postponed, stop
 
+    def given_up(self, partition: Partition, messages: list[RawMessage]) -> Finished:
+        """The run of one message that has ended the worker."""
+        failure = crashed(partition.note)
+        contexts = self._observer.unwatched(messages[0], failure)
+        return Finished(Run(partition, messages, contexts=contexts), [Failed(failure)])
+
     def moved(
         self, partition: Partition, messages: Sequence[RawMessage], moves: Sequence[RetryLater]
     ) -> Chunk:
@@ -163,8 +170,6 @@ class Settlement:
         for message, outcome in zip(run.messages, outcomes, strict=False):
             judged: Settled | Postponed
             if isinstance(outcome, Failed):
-                if self._observer.follows and message.offset() not in (run.contexts or ()):
-                    self._observer.unwatched(message, outcome.failure)
                 judged = self._judge(run.partition, message, outcome, now, draw)
             else:
                 judged = outcome

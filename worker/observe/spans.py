@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from time import monotonic
+from time import monotonic, time_ns
 from types import TracebackType
 from typing import Any, Final
 
@@ -139,7 +139,9 @@ class Spans(TraceContext):
             for raw, headers in zip(raws, found or [()] * len(raws), strict=True)
         ]
 
-    def attempts(self, source: TopicPartition, raws: Sequence[RawMessage]) -> Mapping[int, Attempt]:
+    def attempts(
+        self, source: TopicPartition, raws: Sequence[RawMessage]
+    ) -> Mapping[int, _Attempt]:
         """See `ports.Observer`."""
         again = self.remembered(source, raws) if self._again else {}
         room = self.rate.room(monotonic())
@@ -244,13 +246,16 @@ class Spans(TraceContext):
         if headers:
             self._again.setdefault(source, {})[raw.offset()] = headers
 
-    def unwatched(self, raw: RawMessage, failure: Failure) -> None:
-        """See `ports.Observer`."""
-        source = TopicPartition(raw.topic(), raw.partition())
-        for attempt in self.attempts(source, [raw]).values():
-            with attempt:
-                attempt.tell([Failed(failure)])
-            self.remember(source, attempt.contexts)
+    def unwatched(self, raw: RawMessage, failure: Failure) -> dict[int, Headers]:
+        """See `ports.Observer`; the span begins when the attempt did, as far as that is known."""
+        attempt = self.attempts(TopicPartition(raw.topic(), raw.partition()), [raw]).get(0)
+        if attempt is None:
+            return {}
+        if failure.took is not None:
+            attempt.begun = time_ns() - int(failure.took * 1e9)
+        with attempt:
+            attempt.tell([Failed(failure)])
+        return attempt.contexts
 
     def headers_moved(self, raw: RawMessage) -> Headers:
         """See `ports.Observer`."""
@@ -383,6 +388,7 @@ class _Attempt:
         "_spans_of",
         "_token",
         "_topic",
+        "begun",
         "contexts",
     )
 
@@ -395,7 +401,9 @@ class _Attempt:
         context: Context,
         links: Sequence[Link],
     ) -> None:
-        self.contexts: Mapping[int, Headers] = {}
+        self.begun: int | None = None
+        """When, in nanoseconds since 1970; None for as it is entered."""
+        self.contexts: dict[int, Headers] = {}
         self._origins = origins
         """By offsets of messages that are followed, spans that their own traces are linked to."""
         self._spans_of = spans
@@ -407,8 +415,9 @@ class _Attempt:
         self._token: Any = None
 
     def __enter__(self) -> None:
+        about, kind = self._about, SpanKind.CONSUMER
         self._span = self._spans_of.start(
-            "process", self._topic, SpanKind.CONSUMER, self._about, self._context, self._links
+            "process", self._topic, kind, about, self._context, self._links, self.begun
         )
         if self._span.is_recording():
             self._spans_of.rate.take(len(self._origins), monotonic())
