@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.rig import environment, worker
 from tests.system.rig import free_port
-from worker.cli.broker import takes
+from worker.cli.commands.broker import takes
 from worker.cli.exit_codes import UNREACHABLE
 from worker.kafka.admin import KafkaAdmin
 from worker.settings import KafkaSettings

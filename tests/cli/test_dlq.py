@@ -13,12 +13,12 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from tests.cli.rig import SPEC, shop, worker
-from worker.cli import letters as views
 from worker.cli import main
-from worker.cli.groups import To
+from worker.cli.commands.groups import To
 from worker.cli.reading import Start
 from worker.cli.selection import Moment
-from worker.cli.shown import age, print_value
+from worker.cli.views import letters as views
+from worker.cli.views.values import age, print_value
 from worker.flow.ledger import Entry
 from worker.flow.letters import read
 from worker.kafka.mover import Progress

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.rig import SPEC, shop, worker
-from worker.cli import findings as views
-from worker.cli.shown import print_value
+from worker.cli.views import findings as views
+from worker.cli.views.values import print_value
 from worker.flow.doctor import Facts, Finding, Severity, Source, Working
 from worker.operate.diagnosis import Diagnosis, Examined, unreachable
 from worker.settings import Pipeline

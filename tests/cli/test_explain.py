@@ -12,10 +12,10 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from tests.cli.rig import SPEC, shop, worker
-from worker.cli import lives as views
 from worker.cli import main
-from worker.cli.explain import Trace
-from worker.cli.shown import print_value
+from worker.cli.commands.explain import Trace
+from worker.cli.views import lives as views
+from worker.cli.views.values import print_value
 from worker.flow.life import (
     Found,
     Life,

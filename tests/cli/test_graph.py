@@ -11,8 +11,8 @@ import pytest
 
 from tests.chromium import Browser
 from tests.cli.rig import worker
-from worker.cli.mermaid import mermaid
-from worker.cli.svg import svg
+from worker.cli.views.mermaid import mermaid
+from worker.cli.views.svg import svg
 from worker.flow.graph import Edge, Graph, Node, graph_of
 from worker.spec import load
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from worker.cli.live import LINE_EVERY, LineView, TableView
+from worker.cli.views.live import LINE_EVERY, LineView, TableView
 from worker.flow.health import Counts, PartitionState, PipelineState, Snapshot
 
 COUNTS = Counts(received=1234, produced=1000, filtered=200, dead_lettered={"rejected": 34})

@@ -14,7 +14,7 @@ from tests.cli.rig import SPEC, environment, shop
 FULL = "Error: standard output cannot be written: No space left on device\n"
 TABLE = """
 from worker.cli.output import told_if_unwritable
-from worker.cli.tables import print_table
+from worker.cli.views.tables import print_table
 
 with told_if_unwritable():
     print_table(("topic",), [("orders",)] * 10_000, texts=1)

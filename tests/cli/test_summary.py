@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from worker.cli.summary import EXAMPLES, Summary, examples_of, show
+from worker.cli.views.summary import EXAMPLES, Summary, examples_of, show
 from worker.flow.health import Counts, PipelineState
 from worker.kafka.reader import Bounds
 from worker.types import Message, TopicPartition

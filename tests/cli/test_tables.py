@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from worker.cli.tables import NARROW, laid_out
+from worker.cli.views.tables import NARROW, laid_out
 
 NAMES = ("pipeline", "status", "in", "dead-lettered")
 ROWS = [("delays", "running", "1,234", "34 (rejected 34)"), ("[b]alerts", "stopped", "0", "0")]

@@ -10,7 +10,7 @@ from click.shell_completion import ShellComplete
 
 from tests.cli.rig import shop, worker
 from worker.cli import main
-from worker.cli.records import Decode, lines_of_record, value_of_record
+from worker.cli.views.records import Decode, lines_of_record, value_of_record
 from worker.types import Message
 
 CONTROL = "\x1b[2J\u202e"

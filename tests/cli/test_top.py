@@ -21,7 +21,7 @@ from rich.console import Console
 
 from tests.cli.rig import environment, worker
 from tests.page.scenes import Scene, airline, crowd, partition, pipeline, served
-from worker.cli.panel import duration, panel, spark
+from worker.cli.views.panel import duration, panel, spark
 from worker.flow.failures import FailureGroup
 from worker.flow.health import Counts, Flow
 from worker.http import JSON, Response, serve

@@ -20,7 +20,7 @@ from tests.system.guarded import Guarded
 from tests.system.rig import Kafka, Worker, free_port, ids, unique
 from worker import Kafka as Client
 from worker import TopicConfig
-from worker.cli.apply import carry_out
+from worker.cli.commands.apply import carry_out
 from worker.cli.options import Output
 from worker.errors import BrokersUnreachable
 from worker.flow.layout import Step

@@ -38,7 +38,7 @@ COMMANDS: Final = {
     "doctor": "Find out why lag grows, and what else is wrong.",
     "broker": "Run a real Apache Kafka in the foreground.",
 }
-"""The commands and what they do; each is `command` in the module `worker.cli.{name}`."""
+"""The commands and what they do; each is `command` in the module `worker.cli.commands.{name}`."""
 
 _EXIT_CODES = "\n".join(f"  {code:>2}  {meaning}" for code, meaning in TABLE.items())
 
@@ -70,7 +70,7 @@ class Commands(click.Group):
         """The command, imported."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"worker.cli.{cmd_name}").command
+        command: click.Command = import_module(f"worker.cli.commands.{cmd_name}").command
         return command
 
     def format_commands(
