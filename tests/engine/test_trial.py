@@ -9,7 +9,6 @@ import pytest
 
 from tests.engine.rig import GROUP, Rig
 from tests.observe.followed import SAMPLED, Followed, attributes, context, parent_of
-from tests.observe.followed import rig as followed_rig
 from worker.engine.floor import Floor
 from worker.engine.partition import Finished, Run
 from worker.flow import crashes, envelope
@@ -94,7 +93,7 @@ def test_the_dead_letter_says_why() -> None:
 
 def test_one_that_is_followed_has_a_span_from_which_its_dead_letter_is_sent() -> None:
     followed = Followed()
-    rig = followed_rig(followed, same, DEAD)
+    rig = Rig(same, DEAD, observer=followed.watching().observer)
     rig.pool.stuck = {POISON}
     rig.broker.append("source", POISON, headers=SAMPLED)
 
