@@ -12,7 +12,10 @@ from multiprocessing import get_context, parent_process, resource_tracker
 from typing import Final
 
 CONTEXT: Final = get_context("spawn")
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+ENDS: Final = (signal.SIGTERM, signal.SIGINT)
+"""By which a process is asked to end."""
+SIGNALS: Final = (*ENDS, signal.SIGHUP)
+"""What a terminal or an operator sends to all processes at once."""
 
 _PR_SET_PDEATHSIG: Final = 1
 _LOOK_EVERY: Final = 1.0

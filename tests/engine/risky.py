@@ -44,6 +44,7 @@ def _put_off() -> None:
 def _signal() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGHUP)
 
 
 WAYS: Final[Mapping[str, Callable[[], object]]] = {

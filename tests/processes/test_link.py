@@ -11,6 +11,7 @@ import pytest
 
 from tests.processes.bodies import RUNNING, Worker
 from worker.processes.link import Link
+from worker.spawn import ENDS, SIGNALS
 
 DEADLINE = 60.0
 
@@ -64,12 +65,16 @@ def test_a_drain_that_is_ordered_many_times_is_one_and_force_is_more(
     assert worker.asked == 0
 
 
-def test_signals_drain_once_however_many_come(connections: tuple[Connection, Connection]) -> None:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+def test_signals_drain_once_however_many_come_and_a_hangup_does_nothing(
+    connections: tuple[Connection, Connection],
+) -> None:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     worker = Worker()
     try:
         attached(connections[1], worker).take_signals()
-        for number in before:
+        signal.raise_signal(signal.SIGHUP)
+        assert worker.asked == 0
+        for number in ENDS:
             signal.raise_signal(number)
             signal.raise_signal(number)
     finally:

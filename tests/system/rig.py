@@ -221,6 +221,7 @@ class WorkerProcess:
         log: Path,
         environ: Mapping[str, str] | None = None,
         cwd: Path = ROOT,
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         self._port = port
         self._log = log
@@ -229,6 +230,7 @@ class WorkerProcess:
                 command,
                 cwd=cwd,
                 env={**os.environ, **(environ or {})},
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=file,
             )
@@ -323,7 +325,7 @@ class WorkerProcess:
     def processes(self) -> list[dict[str, Any]]:
         """What the supervisor says of each process."""
         stats = self.get("/stats")
-        return list(stats["processes"]) if stats else []
+        return list(stats.get("processes", ())) if stats else []
 
     def shares(self) -> list[int]:
         """How many partitions the pipeline has in each process."""
@@ -371,9 +373,10 @@ class Worker(WorkerProcess):
         environ: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
         program: Sequence[str] = ("worker", "run"),
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         command = [sys.executable, "-m", *program, str(spec), *arguments]
-        super().__init__(command, port, spec.with_suffix(".log"), environ)
+        super().__init__(command, port, spec.with_suffix(".log"), environ, stdin=stdin)
 
 
 def ids(messages: Iterable[Message]) -> list[int]:

@@ -13,6 +13,8 @@ from typing import NoReturn, Protocol
 
 from worker.cli.exit_codes import FORCED
 
+log = logging.getLogger(__name__)
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -35,6 +37,29 @@ def stopped_by_signals(worker: Stoppable) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def hangups_survived(worker: Stoppable) -> Iterator[None]:
+    """SIGHUP drains a worker whose terminal was closed, and tells any other that it does nothing.
+
+    By default it would end the process at once. One that is ignored, as under nohup, stays so.
+    """
+    at_terminal = sys.stdin is not None and sys.stdin.isatty()
+
+    def hung_up(_number: int, _frame: FrameType | None) -> None:
+        if at_terminal:
+            worker.stop()
+        else:
+            log.warning("SIGHUP changes nothing: a changed spec takes a restart")
+
+    before = signal.getsignal(signal.SIGHUP)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, hung_up)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def leave(code: int) -> NoReturn:

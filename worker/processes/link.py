@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from worker.flow.health import Snapshot
 from worker.flow.supervision import DRAINED, FORCED
 from worker.processes.words import CLOSE_MARGIN, Order
-from worker.spawn import SIGNALS
+from worker.spawn import ENDS, SIGNALS
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +48,11 @@ class Link:
     def take_signals(self) -> None:
         """Drain at SIGTERM and SIGINT, however many come: a terminal or systemd tells everybody.
 
-        Only the supervisor, who counts them, forces.
+        Only the supervisor, who counts them, forces, and says what becomes of a SIGHUP.
         """
         for number in SIGNALS:
+            signal.signal(number, lambda _number, _frame: None)
+        for number in ENDS:
             signal.signal(number, lambda _number, _frame: self.drain())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 

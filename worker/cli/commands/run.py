@@ -12,7 +12,7 @@ import click
 
 from worker.app import Options, build, load, supervise, unreadable
 from worker.cli import process
-from worker.cli.ending import leave, stopped_by_signals
+from worker.cli.ending import hangups_survived, leave, stopped_by_signals
 from worker.cli.options import SETTINGS, log_options, only_option, path_option, spec_argument
 from worker.engine.worker import Worker
 from worker.observe import logs
@@ -97,7 +97,7 @@ def command(
     else:
         work = process.Work(document, only, create_topics, folders, log_level, log_format)
         worker = supervise(document.spec, only, processes, partial(process.run, work))
-    with stopped_by_signals(worker):
+    with stopped_by_signals(worker), hangups_survived(worker):
         code = worker.run()
     leave(code)
 
