@@ -62,16 +62,64 @@ def test_every_query_names_metrics_and_labels_of_the_table(where: str, query: st
             assert chosen_by | named.grouped_by <= labels[metric] | OF_SCRAPE
 
 
-def test_no_alert_merges_pipelines_of_different_specs_that_have_one_name() -> None:
+def test_no_query_merges_pipelines_of_different_specs_that_have_one_name() -> None:
     groupings = [
-        (rule["alert"], set(labels.split(", ")))
-        for group in yaml.safe_load(monitoring_text("alerts"))["groups"]
-        for rule in group["rules"]
-        for labels in re.findall(r"\bby \(([^)]*)\)", rule["expr"])
+        (where, set(labels.split(", ")))
+        for where, query in queries()
+        for labels in re.findall(r"\bby \(([^)]*)\)", query)
     ]
 
-    assert len(groupings) >= 10
-    assert [alert for alert, labels in groupings if not labels >= OF_SCRAPE] == []
+    assert len(groupings) >= 50
+    assert [where for where, labels in groupings if not labels >= OF_SCRAPE] == []
+
+
+def test_what_is_told_of_a_pipeline_says_of_which_spec_it_is() -> None:
+    legends = [
+        target["legendFormat"]
+        for panel in json.loads(monitoring_text("dashboard"))["panels"]
+        for target in panel.get("targets", ())
+        if " by (" in target["expr"]
+    ]
+    summaries = [
+        rule["annotations"]["summary"]
+        for group in yaml.safe_load(monitoring_text("alerts"))["groups"]
+        for rule in group["rules"]
+        if " by (" in rule["expr"] or "pipeline" in rule["annotations"]["summary"]
+    ]
+
+    assert {one.startswith("{{namespace}} {{job}} ") for one in legends} == {True}
+    assert {"{{ $labels.job }}" in one for one in summaries} == {True}
+
+
+def test_every_query_of_the_dashboard_looks_at_what_its_variables_choose() -> None:
+    dashboard = json.loads(monitoring_text("dashboard"))
+    variables = {one["name"] for one in dashboard["templating"]["list"]} - {"datasource"}
+    labels = {row.name: set(row.labels) for row in TABLE}
+    assert variables == {*OF_SCRAPE, "pipeline"}
+
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", ()):
+            for metric, chosen_by in named_in(target["expr"]).metrics.items():
+                has = labels.get(metric.removesuffix("_bucket"), set()) | OF_SCRAPE
+                assert chosen_by >= variables & has, f"{panel['title']}: {metric}"
+            assert all(f'{one}=~"${one}"' in target["expr"] for one in OF_SCRAPE)
+
+
+def test_the_variables_of_the_dashboard_are_labels_and_each_is_chosen_within_those_before() -> None:
+    found = [
+        re.fullmatch(r"label_values\((\w+)(?:\{(.*)\})?, (\w+)\)", one["query"]["query"])
+        for one in json.loads(monitoring_text("dashboard"))["templating"]["list"]
+        if one["type"] == "query"
+    ]
+    labels = {row.name: {*row.labels, *OF_SCRAPE} for row in TABLE}
+    before: list[str] = []
+
+    for one in found:
+        assert one is not None
+        metric, chosen_by, label = one.groups(default="")
+        assert label in labels[metric]
+        assert chosen_by == ", ".join(f'{name}=~"${name}"' for name in before)
+        before.append(label)
 
 
 def test_every_row_of_the_table_that_counts_is_of_a_type_that_the_query_treats_it_as() -> None:
