@@ -1,4 +1,4 @@
-"""SIGHUP: what asks other programs to read their configuration again, or says a terminal is gone."""
+"""SIGHUP, which asks programs to read their configuration again, or says a terminal is gone."""
 
 from __future__ import annotations
 
