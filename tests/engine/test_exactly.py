@@ -95,6 +95,29 @@ def test_a_transaction_is_committed_at_once_when_it_has_enough_messages() -> Non
     assert (rig.values(), rig.committed()) == (["1", "2", "3"], 3)
 
 
+def test_a_transaction_that_may_stay_open_for_long_is_due_when_that_is_over() -> None:
+    rig = exactly(settings={"transaction": {"interval": "60s", "timeout": "120s"}})
+    at_once(rig)
+    rig.send("1")
+    at_once(rig)
+    later(rig, 2.0)
+
+    assert rig.runner.due == pytest.approx(rig.clock.monotonic() + 58.0)
+    assert rig.runner.committer.due is False
+
+
+def test_one_that_has_failed_with_enough_messages_is_over_for_good() -> None:
+    rig = exactly(settings={"transaction": {"messages": 2}})
+    at_once(rig)
+    rig.send("1", "2")
+    producer_of(rig).fail_commits("a reason")
+    for _ in range(3):
+        rig.runner.step()
+
+    assert rig.runner.blocked is not None
+    assert rig.runner.committer.due is False
+
+
 def several(payload: int) -> list[int]:
     """As many results as the payload says, or none and an error."""
     if payload < 0:

@@ -111,10 +111,7 @@ class AtLeastOnce:
     @property
     def due(self) -> bool:
         """Whether it is time to commit, and no answer to the last one is outstanding."""
-        if self._committing:
-            return False
-        enough = self._since_commit >= self._settings.messages
-        return enough or self._clock.monotonic() >= self._commit_due
+        return not self._committing and self._clock.monotonic() >= self._commit_due
 
     @property
     def due_in(self) -> float:
@@ -258,5 +255,7 @@ class AtLeastOnce:
             self._since_commit += chunk.messages
             self._on_stored(chunk)
             self._on_finished(chunk)
+        if self._since_commit >= self._settings.messages:
+            self._commit_due = -inf
         if not chunks:
             self._unfinished.pop(partition, None)

@@ -125,14 +125,8 @@ class ExactlyOnce:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to commit, even if there are only offsets.
-
-        These end no transaction that may stay open for longer: they are committed with it.
-        """
-        if self._is_over:
-            return True
-        may_end = self._begun is None or self._settings.interval <= IDLE_COMMIT
-        return may_end and self._clock.monotonic() >= self._committed_at + IDLE_COMMIT
+        """Whether it is time to commit, even if there are only offsets."""
+        return self._is_over or self._clock.monotonic() >= self.offsets_due
 
     @property
     def due_in(self) -> float:
@@ -143,8 +137,12 @@ class ExactlyOnce:
 
     @property
     def offsets_due(self) -> float:
-        """When offsets that can be committed are, if in no transaction, on the monotonic clock."""
-        return self._committed_at + IDLE_COMMIT
+        """When offsets that can be committed are, on the monotonic clock.
+
+        They end no transaction that may stay open for longer: they are committed with it.
+        """
+        stays_open = self._begun is not None and self._settings.interval > IDLE_COMMIT
+        return inf if stays_open else self._committed_at + IDLE_COMMIT
 
     @property
     def can_commit(self) -> bool:
@@ -239,6 +237,8 @@ class ExactlyOnce:
     @property
     def _is_over(self) -> bool:
         """Whether the transaction has been open for as long as it may, or is large enough."""
+        if self._begun is None:
+            return False
         return self.due_in <= 0.0 or self._messages >= self._settings.messages
 
     def _add(self, chunk: Chunk) -> None:
