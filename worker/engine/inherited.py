@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from worker.errors import ClientError
-from worker.flow import envelope
+from worker.flow import crashes, envelope
+from worker.flow.crashes import Note
 from worker.flow.offsets import Ranges
 from worker.ports import Consumer, Offsets
 from worker.types import Commit, TopicPartition
@@ -14,7 +16,46 @@ from worker.types import Commit, TopicPartition
 log = logging.getLogger(__name__)
 
 
-def maps_of(
+class Inherited(NamedTuple):
+    """What a partition is taken over with."""
+
+    start: int
+    committed: Commit | None
+    finished: Ranges
+    """What is finished above the start."""
+    note: Note
+    end: int | None
+    """Where its log ends, if messages may have ended its owners; None also where nobody says."""
+
+
+def inherited(
+    pipeline: str,
+    consumer: Consumer,
+    starts: Offsets,
+    committed: Mapping[TopicPartition, Commit | None],
+    notes: Mapping[TopicPartition, Note],
+) -> Mapping[TopicPartition, Inherited]:
+    """With what each partition begins at its start, by what was committed and noted of it."""
+    finished = _maps_of(pipeline, committed)
+    in_doubt = [source for source, note in notes.items() if note.starts]
+    ends = _ends_of(pipeline, consumer, in_doubt)
+    passed = {p: crashes.passed(notes[p]) for p, end in ends.items() if end <= starts[p]}
+    known = {**notes, **passed}
+    _warn_of(pipeline, [source for source in in_doubt if known[source].alone])
+    return {
+        source: Inherited(
+            start, committed[source], finished.get(source, ()), known[source], ends.get(source)
+        )
+        for source, start in starts.items()
+    }
+
+
+def named(partitions: Iterable[TopicPartition]) -> str:
+    """Partitions as logs name them."""
+    return ", ".join(map(str, sorted(partitions))) or "no partitions"
+
+
+def _maps_of(
     pipeline: str, committed: Mapping[TopicPartition, Commit | None]
 ) -> Mapping[TopicPartition, Ranges]:
     """What they have finished above these offsets; foreign metadata is warned of, and says nothing.
@@ -36,7 +77,7 @@ def maps_of(
     return {source: finished for source, finished in maps.items() if finished is not None}
 
 
-def ends_of(pipeline: str, consumer: Consumer, partitions: Sequence[TopicPartition]) -> Offsets:
+def _ends_of(pipeline: str, consumer: Consumer, partitions: Sequence[TopicPartition]) -> Offsets:
     """The ends of partitions whose owners have ended: nothing above them is in doubt."""
     try:
         return consumer.find(partitions, "newest") if partitions else {}
@@ -45,7 +86,7 @@ def ends_of(pipeline: str, consumer: Consumer, partitions: Sequence[TopicPartiti
         return {}
 
 
-def warn_of(pipeline: str, partitions: Sequence[TopicPartition]) -> None:
+def _warn_of(pipeline: str, partitions: Sequence[TopicPartition]) -> None:
     """Say of which partitions the messages that may have been at work are tried."""
     if partitions:
         log.warning(
@@ -54,8 +95,3 @@ def warn_of(pipeline: str, partitions: Sequence[TopicPartition]) -> None:
             pipeline,
             named(partitions),
         )
-
-
-def named(partitions: Iterable[TopicPartition]) -> str:
-    """Partitions as logs name them."""
-    return ", ".join(map(str, sorted(partitions))) or "no partitions"

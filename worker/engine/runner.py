@@ -14,7 +14,7 @@ from worker.engine.chunk import Chunk
 from worker.engine.commit import AtLeastOnce, Needs
 from worker.engine.exactly import ExactlyOnce
 from worker.engine.fences import FenceLog
-from worker.engine.inherited import ends_of, maps_of, named, warn_of
+from worker.engine.inherited import Inherited, inherited, named
 from worker.engine.job import Clients, Job
 from worker.engine.moves import Follower, Moves
 from worker.engine.partition import POLL_LIMIT, Finished, Partition, Run, together
@@ -26,7 +26,6 @@ from worker.engine.trial import Attempt, Trial
 from worker.errors import ClientError, PipelineFailed, WorkerError
 from worker.flow import crashes, envelope
 from worker.flow.age import Ages
-from worker.flow.backoff import backoff
 from worker.flow.crashes import Note
 from worker.flow.failures import FailureGroups
 from worker.flow.flood import Flood
@@ -37,6 +36,7 @@ from worker.flow.offsets import Ranges
 from worker.flow.pressure import Pressure
 from worker.flow.rate import Rate, Unlimited
 from worker.flow.rebalances import Rebalances
+from worker.flow.recovery import Recovery
 from worker.flow.timing import Laps
 from worker.ports import Clock, Commits, Observer, Offsets
 from worker.types import (
@@ -97,8 +97,6 @@ class Runner:
         self.partitions: dict[TopicPartition, Partition] = {}
         self.failed: str | None = None
         """Why the pipeline cannot go on."""
-        self.blocked: str | None = None
-        """Why records cannot be delivered at the moment."""
         self._moves = Moves(job, clients.limits, clients.partitions, clock, observer)
         self.settlement = Settlement(
             job, clients.limits, self._moves, clock, observer, counts, groups
@@ -122,10 +120,7 @@ class Runner:
         """Whether the broker takes no maps beside offsets."""
         self._late = late
         self._lost: set[TopicPartition] = set()
-        self._behind: dict[TopicPartition, int] = {}
-        """Where the partitions were before a rewind, until all are there again."""
-        self._failures = 0
-        self._resume_at: float | None = None
+        self._recovery = Recovery()
         self._full_since: float | None = None
         self._paused = False
         self._trial = Trial(job.floor, pool, clock, can_be_apart=job.apart is not None)
@@ -152,11 +147,16 @@ class Runner:
             self._lift_fences(self._fence_log)
         self._recover()
         away = self._breaker is not None and self._breaker.is_open
-        self.stands = away or self._resume_at is not None
+        self.stands = away or self._recovery.resume_at is not None
         self._balance()
         self._admit()
         self._dispatch()
         self._laps.end("other")
+
+    @property
+    def blocked(self) -> str | None:
+        """Why records cannot be delivered at the moment."""
+        return self._recovery.why
 
     @property
     def runs(self) -> Iterator[Run]:
@@ -171,8 +171,8 @@ class Runner:
         Not in the future where it has already; infinite while it only waits for others: messages,
         handlers or brokers.
         """
-        if self._is_blocked:
-            return min(self._resume_at or 0.0, self._commit_due)
+        if self._recovery.resume_at is not None:
+            return min(self._recovery.resume_at, self._commit_due)
         if self.failed is not None or self.committer.failure is not None or self._lost:
             return -inf
         if self._may_read_on:
@@ -240,21 +240,10 @@ class Runner:
             job = self.job
             sources = job.settings.source
             starts |= starts_of(self.consumer, fresh, job.settings.start, sources, job.there)
-        finished = maps_of(self.job.name, committed)
         notes = {source: self._note_of(commit) for source, commit in committed.items()}
-        in_doubt = [source for source, note in notes.items() if note.starts]
-        ends = ends_of(self.job.name, self.consumer, in_doubt)
-        notes |= {p: crashes.passed(notes[p]) for p, end in ends.items() if end <= starts[p]}
-        warn_of(self.job.name, [source for source in in_doubt if notes[source].alone])
-        for source, start in starts.items():
-            self.partitions[source] = self._partition(
-                source,
-                start,
-                committed[source],
-                finished.get(source, ()),
-                notes[source],
-                ends.get(source),
-            )
+        left = inherited(self.job.name, self.consumer, starts, committed, notes)
+        for source, one in left.items():
+            self.partitions[source] = self._partition(source, one)
         self._take_over_fences([self.partitions[source] for source in starts])
         log.info("%s: assigned %s", self.job.name, named(starts))
         if self._pool.in_process and not self._draining:
@@ -382,13 +371,13 @@ class Runner:
 
     def _recover(self) -> None:
         if self.committer.failure is None:
-            if self._behind:
-                self._look_whether_caught_up()
+            if self._recovery.positions:
+                self._look_whether_through()
             elif self.settlement.careful and self.committer.clear():
                 self._go_back_to_batches()
-        elif self._resume_at is None:
+        elif self._recovery.resume_at is None:
             self._rewind(self.committer.failure)
-        elif self._clock.monotonic() >= self._resume_at:
+        elif self._clock.monotonic() >= self._recovery.resume_at:
             self._try_again()
 
     def _balance(self) -> None:
@@ -464,26 +453,18 @@ class Runner:
         wake_in = min(self._wake_at - self._clock.monotonic(), self.committer.due_in)
         return min(IDLE_WAIT, max(WAKE_EVERY, wake_in))
 
-    def _partition(
-        self,
-        source: TopicPartition,
-        start: int,
-        committed: Commit | None,
-        finished: Ranges,
-        note: Note,
-        end: int | None,
-    ) -> Partition:
+    def _partition(self, source: TopicPartition, left: Inherited) -> Partition:
         tier = self._tiers.get(source.topic)
         lanes = self.job.lanes() if tier is None else self.job.tier_lanes()
         for run in self._late.get(source, ()):
             lanes.occupy(run.messages)
-        partition = Partition(source, start, committed, lanes, finished, note)
+        partition = Partition(source, left.start, left.committed, lanes, left.finished, left.note)
         partition.tier = tier
         if self.job.settings.flood_limit is not None:
             partition.flood = Flood(self.job.settings.flood_limit)
         partition.closing = self._draining
         if not self._draining:
-            self._trial.watch(partition, self.job.settings.at_stake, end)
+            self._trial.watch(partition, self.job.settings.at_stake, left.end)
         return partition
 
     def _has_work(self) -> bool:
@@ -563,7 +544,7 @@ class Runner:
             self.consumer.seek(source, start)
         else:
             self.counts.lost_offsets += max(0, start - partition.tracker.committable)
-            self._behind.pop(source, None)
+            self._recovery.forget(source)
             successor = self._replace(partition, start)
             successor.ages = Ages()
             self._take_over_fences([successor])
@@ -635,8 +616,8 @@ class Runner:
     def _finished(self, chunk: Chunk) -> None:
         chunk.partition.finish(chunk.ranges)
         self.settlement.finished(chunk)
-        if chunk.number and self.blocked is not None:
-            self._unblock()
+        if chunk.number and self._recovery.why is not None:
+            self._note_delivered()
 
     # --- fences ---
 
@@ -687,7 +668,7 @@ class Runner:
 
     @property
     def _is_blocked(self) -> bool:
-        return self._resume_at is not None
+        return self._recovery.resume_at is not None
 
     def _make_committer(self) -> AtLeastOnce | ExactlyOnce:
         settings, make = self.job.settings, self._clients.transactional
@@ -728,7 +709,7 @@ class Runner:
         self.settlement.careful |= self.committer.outbox.learnt
         self._recall()
         for source, partition in list(self.partitions.items()):
-            self._behind[source] = max(self._behind.get(source, 0), partition.tracker.position)
+            self._recovery.read_again(source, partition.tracker.position)
             start, kept = partition.tracker.committable, self.committer.kept(partition)
             successor = self._replace(partition, start, kept)
             successor.attempts, successor.flood = partition.attempts, partition.flood
@@ -736,7 +717,7 @@ class Runner:
         if self.committer.passes:
             self._try_again()
         else:
-            self._back_off(reason)
+            self._recovery.failed(reason, self._clock.monotonic())
 
     def _try_again(self) -> None:
         failed = self.committer
@@ -747,9 +728,9 @@ class Runner:
         except WorkerError as error:
             self.committer.close(0.0)
             self.committer = failed
-            self._back_off(str(error))
+            self._recovery.failed(str(error), self._clock.monotonic())
         else:
-            self._resume_at = None
+            self._recovery.go_on()
 
     def _go_on_from(self, found: Mapping[Partition, Commit]) -> None:
         """Read partitions from what turns out to be committed."""
@@ -757,18 +738,10 @@ class Runner:
             kept = envelope.decode(commit.metadata, commit.offset) or ()
             self._replace(partition, commit.offset, kept).committed = commit
 
-    def _back_off(self, reason: str) -> None:
-        self.blocked = reason
-        self._failures += 1
-        self._resume_at = self._clock.monotonic() + backoff(self._failures)
-
-    def _look_whether_caught_up(self) -> None:
-        for source, partition in self.partitions.items():
-            if partition.tracker.committable < self._behind.get(source, 0):
-                return
-        self._behind.clear()
-        if self.blocked is not None:
-            self._unblock()
+    def _look_whether_through(self) -> None:
+        committable = {source: p.tracker.committable for source, p in self.partitions.items()}
+        if self._recovery.is_through(committable) and self._recovery.why is not None:
+            self._note_delivered()
 
     def _go_back_to_batches(self) -> None:
         """Have a producer that sends batches take over from one that sends each record alone."""
@@ -782,18 +755,17 @@ class Runner:
             self.committer.close(0.0)
             self.committer = committer
 
-    def _unblock(self) -> None:
+    def _note_delivered(self) -> None:
         log.info("%s: records can be delivered again", self.job.name)
-        self.blocked, self._failures = None, 0
+        self._recovery.succeeded()
 
     def _replace(self, partition: Partition, start: int, finished: Ranges = ()) -> Partition:
         self._forget_all(partition)
         end = partition.lanes.end if isinstance(partition.lanes, GatedLanes) else None
         if self._trial.let_go(partition):
             partition.note = crashes.without_try(partition.note)
-        successor = self._partition(
-            partition.source, start, partition.committed, finished, partition.note, end
-        )
+        left = Inherited(start, partition.committed, finished, partition.note, end)
+        successor = self._partition(partition.source, left)
         successor.paused, successor.ages = partition.paused, partition.ages
         self.partitions[partition.source] = successor
         self.consumer.seek(partition.source, start)
@@ -939,9 +911,9 @@ class Runner:
             partition = self.partitions.pop(source, None)
             if partition is not None:
                 self._forget_all(partition)
-            self._behind.pop(source, None)
+            self._recovery.forget(source)
         if not self.partitions:
-            self.blocked = None
+            self._recovery.why = None
 
     def _forget_all(self, partition: Partition) -> None:
         partition.alive = False
