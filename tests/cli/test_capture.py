@@ -125,9 +125,19 @@ def test_where_redaction_fails_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(NotCaptured, match=r"cannot be written: No such file or directory"):
-        capture(orders(b"a"), tmp_path / "missing" / "orders.jsonl")
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("missing/orders.jsonl", "No such file or directory"),
+        ("file/orders.jsonl", "Not a directory"),
+        ("o" * 255, "File name too long"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path, name: str, why: str) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(NotCaptured, match=f"cannot be written: {why}"):
+        capture(orders(b"a"), tmp_path / name)
 
 
 @pytest.mark.parametrize(

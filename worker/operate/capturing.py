@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from pathlib import Path
@@ -89,7 +89,8 @@ def _replacing(file: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise NotCaptured(f"{file} cannot be written: {error.strerror}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # it is in its place, or could not be opened
+            part.unlink()
 
 
 def _redacted(message: Message, redact: Redact) -> Message | None:
