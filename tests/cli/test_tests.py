@@ -25,6 +25,21 @@ BAD = """\
       doubles:
         - {key: a, value: {number: 6}}
 """
+HANGING = """\
+from threading import Event
+
+from worker import handler
+
+@handler
+def double(order: dict) -> dict:
+    print("here")
+    Event().wait()
+    return order
+
+@handler
+def large(order: dict) -> dict:
+    return order
+"""
 
 
 def written(folder: Path, text: str, name: str = "shop", spec: str = SPEC) -> Path:
@@ -179,6 +194,34 @@ def test_a_process_that_a_handler_ends_is_no_end_of_the_command(tmp_path: Path) 
     assert err == (
         "two.test.yaml:1:1: tests: a handler, or what its module does, has ended the process\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["one.yaml"], 1), (["one.yaml", "two.yaml"], 1), (["one.yaml", "--watch"], 0)],
+)
+def test_ctrl_c_ends_the_command_although_a_handler_hangs(
+    tmp_path: Path, arguments: list[str], code: int
+) -> None:
+    written(tmp_path, GOOD, "one")
+    written(tmp_path, GOOD, "two")
+    (tmp_path / "shop_handlers.py").write_text(HANGING)
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "worker", "test", *arguments],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as testing:
+        assert testing.stderr is not None
+        assert testing.stderr.readline() == "here\n"
+
+        testing.send_signal(signal.SIGINT)
+
+        assert testing.stderr.read().strip() == ("Aborted!" if code else "")
+        assert testing.wait(30) == code
 
 
 def test_files_that_are_watched_are_tested_again_when_they_change(tmp_path: Path) -> None:

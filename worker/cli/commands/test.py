@@ -8,17 +8,17 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
+from types import FrameType
 from typing import Final, NoReturn
 
 import click
 from click.shell_completion import CompletionItem
 
+from worker.cli.apart import apart
 from worker.cli.exit_codes import FAILED, OK
 from worker.cli.failures import report
 from worker.cli.options import SETTINGS, Output, output_option, path_option
@@ -143,19 +143,12 @@ class Job:
         return run(files, os.environ, self.folders, self.wanted, tell)
 
     def run_apart(self, files: Sequence[Path], tell: Tell) -> Ran:
-        """Run them in a process of its own, with nothing that an earlier run has imported.
-
-        Modules of handlers fill the one registry of a process, so specs would see the handlers of
-        others.
-        """
-        context = get_context("forkserver")
-        context.set_forkserver_preload([__name__])
-        with ProcessPoolExecutor(1, context, _pass_interrupts_over) as process:
-            try:
-                ran: Ran = process.submit(self.run, files).result()
-            except BrokenProcessPool:
-                words = "a handler, or what its module does, has ended the process"
-                return Ran(problems=[Problem(str(files[0]), 1, 1, "tests", words)])
+        """Run them in a process of its own."""
+        try:
+            ran = apart(self.run, files)
+        except BrokenProcessPool:
+            words = "a handler, or what its module does, has ended the process"
+            return Ran(problems=[Problem(str(files[0]), 1, 1, "tests", words)])
         for result in ran.results:
             tell(result)
         return ran
@@ -164,11 +157,19 @@ class Job:
 def _once(job: Job, output: Output, junit: Path | None) -> int:
     """Run all tests and print what has come of them; returns the exit code."""
     groups = by_spec(job.files(), os.environ)
+    if len(groups) == 1:
+        signal.signal(signal.SIGINT, _end_at_once)
     ran = _run_all(job, groups, output, job.run if len(groups) == 1 else job.run_apart)
     _write(ran, junit)
     if ran.problems:
         raise BadConfiguration(ran.problems)
     return FAILED if any(result.differences for result in ran.results) else OK
+
+
+def _end_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
+    """End a run in this process: in a handler `KeyboardInterrupt` would be one more failure."""
+    click.echo("\nAborted!", err=True)
+    os._exit(FAILED)
 
 
 def _watch(job: Job, output: Output, junit: Path | None) -> NoReturn:
@@ -245,8 +246,3 @@ def _state(job: Job, known: set[str]) -> dict[str, int]:
         with suppress(OSError):
             state[file] = Path(file).stat().st_mtime_ns
     return state
-
-
-def _pass_interrupts_over() -> None:
-    """Leave Ctrl-C to the command."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 
 import click
 
 from worker import app
+from worker.cli.apart import apart
 from worker.cli.exit_codes import BAD_CONFIGURATION, OK
 from worker.cli.options import SETTINGS, Output, output_option, path_option
 from worker.cli.views.values import print_value, value_of_problem
@@ -63,19 +62,11 @@ def _problems(file: Path, folders: Sequence[str]) -> list[Problem]:
 
 
 def _problems_apart(files: Sequence[Path], folders: Sequence[str]) -> list[Problem]:
-    """The problems of files, each checked in a process of its own.
-
-    Modules of handlers are imported, which fills the one registry of a process, so one spec would
-    be judged by what the handlers of another have left behind.
-    """
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
     found: list[Problem] = []
     for file in files:
-        with ProcessPoolExecutor(1, context) as process:
-            try:
-                found += process.submit(_problems, file, folders).result()
-            except BrokenProcessPool:
-                words = "a module of its handlers ends the process when it is imported"
-                found.append(Problem(str(file), 1, 1, "handlers", words))
+        try:
+            found += apart(_problems, file, folders)
+        except BrokenProcessPool:
+            words = "a module of its handlers ends the process when it is imported"
+            found.append(Problem(str(file), 1, 1, "handlers", words))
     return found
