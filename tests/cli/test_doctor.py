@@ -11,7 +11,8 @@ import pytest
 from tests.cli.rig import SPEC, shop, worker
 from worker.cli.views import findings as views
 from worker.cli.views.values import print_value
-from worker.flow.doctor import Facts, Finding, Severity, Source, Working
+from worker.flow.doctor.facts import Facts, Source, Working
+from worker.flow.doctor.finding import Finding, Severity
 from worker.operate.diagnosis import Diagnosis, Examined, unreachable
 from worker.settings import Pipeline
 from worker.types import Problem, TopicPartition

@@ -7,16 +7,10 @@ from typing import Any
 
 import pytest
 
-from worker.flow.doctor import (
-    Durations,
-    Facts,
-    Finding,
-    Source,
-    Standing,
-    Working,
-    findings,
-    is_busy,
-)
+from worker.flow.doctor.causes import is_busy
+from worker.flow.doctor.facts import Durations, Facts, Source, Standing, Working
+from worker.flow.doctor.finding import Finding
+from worker.flow.doctor.verdicts import findings
 from worker.settings import Pipeline
 from worker.types import TopicInfo, TopicPartition
 

@@ -13,7 +13,9 @@ from typing import Final
 
 from worker.app import examine
 from worker.errors import ClientError, NoWorker
-from worker.flow.doctor import Durations, Facts, Finding, Source, Standing, Working, findings
+from worker.flow.doctor.facts import Durations, Facts, Source, Standing, Working
+from worker.flow.doctor.finding import Finding
+from worker.flow.doctor.verdicts import findings
 from worker.kafka.admin import GroupInfo, KafkaAdmin
 from worker.kafka.config import client_versions
 from worker.kafka.reader import Bounds, Reader

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel, Field, ValidationError
 
 from worker.errors import NoWorker
-from worker.flow.doctor import Durations
+from worker.flow.doctor.facts import Durations
 from worker.flow.stuck import Progress
 
 VERSION: Final = 1

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from worker.flow.doctor import Facts, Finding, Working
+from worker.flow.doctor.facts import Facts, Working
+from worker.flow.doctor.finding import Finding
 from worker.observe.text import escaped
 from worker.operate.diagnosis import Diagnosis, Examined
 

@@ -1,0 +1,1 @@
+"""Verdicts over a pipeline: pure functions of what is known of it."""
