@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,6 +121,32 @@ def test_what_a_lost_member_has_handled_is_handled_again(tmp_path: Path) -> None
         assert numbers(driver.topic("target")) == [0, 1, 0, 1]
 
 
+def test_a_member_that_is_lost_already_is_lost_once(tmp_path: Path) -> None:
+    with Driver(one(tmp_path, "ordering: key, dead_letter: dlq"), options()) as driver:
+        driver.lose(times=2)
+        for number in range(2):
+            driver.send("source", {"n": number}, f"k{number}")
+        driver.run()
+
+        assert driver.dead_letters == []
+        assert sorted(numbers(driver.topic("target"))) == [0, 0, 1, 1]
+
+
+def test_an_exception_is_raised_each_time_as_if_it_were_the_first(tmp_path: Path) -> None:
+    error = ConnectionError("gone")
+
+    def ending(attempts: int) -> int:
+        settings = f"retry: {{attempts: {attempts}, backoff: {{initial: 1ms}}}}, dead_letter: dlq"
+        with Driver(one(tmp_path, settings), options()) as driver:
+            driver.fail(error, times=ALWAYS)
+            send(driver, 1).run()
+            return len(traceback.extract_tb(error.__traceback__))
+
+    traces = [ending(attempts) for attempts in (1, 9)]
+
+    assert traces[0] == traces[1]
+
+
 def test_a_record_that_brokers_always_refuse_is_a_dead_letter(tmp_path: Path) -> None:
     with Driver(one(tmp_path, "dead_letter: dlq"), options()) as driver:
         driver.refuse("INVALID_RECORD", At("target", value={"n": 1}), ALWAYS)
@@ -213,6 +241,27 @@ def test_what_never_ends_is_given_up_after_a_while(tmp_path: Path) -> None:
 
         with pytest.raises(NotFinished, match=r"one: 1 messages in flight"):
             driver.run(within=60.0)
+
+
+def test_what_never_ends_is_given_up_though_no_time_passes(tmp_path: Path) -> None:
+    fed = """\
+  one: {from: source, handler: handler, to: target}
+  two: {from: target, handler: handler, to: source}
+"""
+    with Driver(of(tmp_path, fed), options()) as driver:
+        send(driver, 1)
+
+        with pytest.raises(NotFinished, match="on and on while no time passes; one: "):
+            driver.run()
+
+
+@pytest.mark.parametrize("seconds", [-1.0, math.inf, math.nan])
+def test_time_passes_forward_and_up_to_an_end(tmp_path: Path, seconds: float) -> None:
+    with (
+        Driver(one(tmp_path), options()) as driver,
+        pytest.raises(ValueError, match="seconds >= 0"),
+    ):
+        driver.advance(seconds)
 
 
 def test_slow_handlers_take_virtual_time(tmp_path: Path) -> None:

@@ -38,8 +38,7 @@ class ManualClock(Clock):
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
-        if seconds < 0:
-            raise ValueError(f"time cannot go back by {-seconds} s: give seconds >= 0")
+        require_passing(seconds)
         self._passed += seconds
 
     def reach(self, time: float) -> None:
@@ -83,6 +82,7 @@ class VirtualClock(ManualClock):
 
     def advance(self, seconds: float) -> None:
         """Let time pass, and what is due meanwhile happen, in order."""
+        require_passing(seconds)
         moment = self._passed + seconds
         while self.due <= moment:
             self._happen()
@@ -103,3 +103,9 @@ class VirtualClock(ManualClock):
         moment, _, action = heappop(self._actions)
         self._passed = max(self._passed, moment)
         action()
+
+
+def require_passing(seconds: float) -> None:
+    """Raise `ValueError` where time cannot pass like that."""
+    if not 0 <= seconds < inf:
+        raise ValueError(f"time cannot pass by {seconds:g} s: give seconds >= 0, with an end")

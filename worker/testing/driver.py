@@ -21,7 +21,7 @@ from worker.serdes import SERDES
 from worker.settings.patterns import reads
 from worker.settings.simulation import Call, ClientCall
 from worker.spec import Document
-from worker.testing.clock import VirtualClock
+from worker.testing.clock import VirtualClock, require_passing
 from worker.testing.faults import At, Faults, Moment
 from worker.testing.matching import readings
 from worker.testing.memory.broker import MemoryBroker
@@ -38,6 +38,10 @@ START_AGAIN_AFTER: Final = 1.0
 """Seconds after which a process starts again that found no broker."""
 PATIENCE: Final = 7_200.0
 """Seconds after which what is not finished never will be, beside the waits of retry topics."""
+
+TURNS: Final = 10_000
+TURNS_OF_A_MESSAGE: Final = 100
+"""Turns at one moment, and more for each message that there is, after which it never ends."""
 
 ANY: Final = At()
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -87,7 +91,8 @@ class Driver:
     """The pipelines of a spec, with their handlers, and a cluster that has their topics.
 
     They make progress in `run` and `advance` only. Time is virtual: where nothing is left to do it
-    goes to the moment at which there is, so a retry of ten minutes takes none. What goes wrong is
+    goes to the moment at which there is, so a retry of ten minutes takes none. What goes on and on
+    without that raises `NotFinished`, as two pipelines that feed each other. What goes wrong is
     told before: `fail`, `refuse`, `revoke`, `lose` and `kill`, each for records at a place.
 
     A context manager: what is in flight at the end of the block is dropped. Raises
@@ -222,6 +227,7 @@ class Driver:
 
     def advance(self, seconds: float) -> Self:
         """Let so much time pass, and what is due meanwhile be done."""
+        require_passing(seconds)
         end = self.clock.monotonic() + seconds
         while (due := self._take_turns()) <= end:
             self._go_to(due)
@@ -298,7 +304,9 @@ class Driver:
         """Let the group take the member for dead that has such a record at hand; it joins anew."""
 
         def expire(process: Process, pipeline: str, _message: Message) -> None:
-            process.clients.members[self.spec.group(pipeline)].expire()
+            member = process.clients.members[self.spec.group(pipeline)]
+            if member.is_member:
+                member.expire()
 
         self._before.add(expire, at, times)
         return self
@@ -392,7 +400,7 @@ class Driver:
         for event, message in self._before.strike(messages):
             event(process, pipeline, message)
         for error, _ in self._errors.strike(messages):
-            raise error
+            raise error.with_traceback(None) if isinstance(error, BaseException) else error
 
     def ends(self, process: Process, pipeline: str, messages: Sequence[Message]) -> None:
         """See `Story`."""
@@ -408,7 +416,11 @@ class Driver:
 
     def _take_turns(self) -> float:
         """Step pipelines until that changes nothing; returns when there is more to do."""
+        left = TURNS + TURNS_OF_A_MESSAGE * self.broker.written
         while any(one.is_ready for one in self._moving):
+            left -= 1
+            if left < 0:
+                raise NotFinished(f"it goes on and on while no time passes; {self._what_is_left()}")
             for process in [one for one in self.processes if one not in self._still]:
                 self._step(process)
         now = self.clock.monotonic()
@@ -435,7 +447,7 @@ class Driver:
         return [one for process in moving for one in process.pipelines]
 
     def _go_to(self, moment: float) -> None:
-        self.clock.advance(moment - self.clock.monotonic())
+        self.clock.advance(max(0.0, moment - self.clock.monotonic()))
         if self.broker.due <= moment:
             with self.broker.lock:
                 self.broker.transactions.expire()

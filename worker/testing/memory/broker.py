@@ -145,6 +145,11 @@ class MemoryBroker(Cluster):
             self.group(group).committed[source] = Commit(offset, metadata)
 
     @property
+    def written(self) -> int:
+        """How many records were written, deleted ones included."""
+        return sum(log.end for topic in self.topics.values() for log in topic.logs)
+
+    @property
     def due(self) -> float:
         """When time is over for a transaction, or a record on its way; infinite without any."""
         producers = [*self.producers, *self.transactionals]
