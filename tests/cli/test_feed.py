@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
-from worker.cli.feed import Feed, Feeder, feeds_of, lines
+from worker.cli.feed import Feed, Feeder, feeds_of
 from worker.kafka.embedded import EmbeddedBroker
-from worker.kafka.lines import Unreadable
 from worker.kafka.reader import Reader
 from worker.kafka.written import key_of
 from worker.settings import KafkaSettings
@@ -22,31 +21,6 @@ LINES = [b'{"id": "a"}', b'{"id": 7}', b"not json", b'{"id": "last"}']
 def kafka() -> Iterator[KafkaSettings]:
     with EmbeddedBroker() as broker:
         yield KafkaSettings.model_validate({"brokers": broker.address})
-
-
-@pytest.mark.parametrize("name", ["feed.jsonl", "feed.jsonl.gz"])
-@pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
-def test_gzip_is_known_by_the_content_not_by_the_name(
-    tmp_path: Path, name: str, *, packed: bool
-) -> None:
-    file = tmp_path / name
-    file.write_bytes(gzip.compress(CONTENT) if packed else CONTENT)
-
-    assert [line for _, line in lines(file)] == LINES
-
-
-def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:
-    (tmp_path / "empty").touch()
-
-    assert list(lines(tmp_path / "empty")) == []
-
-
-def test_a_gzip_file_that_is_cut_off_is_said_so(tmp_path: Path) -> None:
-    file = tmp_path / "cut.gz"
-    file.write_bytes(gzip.compress(CONTENT)[:-12])
-
-    with pytest.raises(Unreadable, match=r"cut\.gz cannot be read: "):
-        list(lines(file))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,18 @@ def test_handlers_are_given_the_lines_of_a_file(tmp_path: Path) -> None:
 
     assert (code, err) == (0, ""), out
     assert set((tmp_path / "seen").read_text().split()) == {"7", "8"}
+
+
+def test_what_handlers_print_is_no_result(tmp_path: Path) -> None:
+    shop(tmp_path, SPEC)
+    printing = CAREFUL.replace("return", "print('there')\n    return")
+    (tmp_path / "shop_handlers.py").write_text(f"print('here')\n{printing}")
+    (tmp_path / "orders.jsonl").write_text('{"number": 7}\n')
+
+    _, out, err = simulate(tmp_path, "--seed", "1", *HANDLED, "--output", "json")
+
+    assert json.loads(out)["broken"] == []
+    assert {"here", "there"} == {*err.split()}
 
 
 HANDLED = ["--handlers", "--payloads", "orders.jsonl"]
@@ -159,6 +172,10 @@ def test_mistakes_of_the_spec_and_empty_files_are_told(tmp_path: Path) -> None:
     code, _, err = simulate(tmp_path, "--payloads", "empty")
     assert code == 1
     assert "empty has no lines; each is what a message holds" in err
+
+    (tmp_path / "cut").write_bytes(gzip.compress(b"{}\n")[:-12])
+    code, _, err = simulate(tmp_path, "--payloads", "cut")
+    assert (code, err.count("cut cannot be read: ")) == (1, 1)
 
 
 def test_what_a_schedule_names_has_to_be_in_the_spec(tmp_path: Path) -> None:

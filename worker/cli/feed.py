@@ -13,7 +13,7 @@ import click
 
 from worker.errors import ClientError, QueueFull, WorkerError
 from worker.kafka.config import producer
-from worker.kafka.lines import Unreadable, lines_of
+from worker.kafka.lines import lines_in
 from worker.kafka.producer import KafkaProducer
 from worker.kafka.written import key_of
 from worker.settings import KafkaSettings
@@ -60,19 +60,9 @@ class Feed:
 
     def records(self) -> Iterator[tuple[int, Encoded]]:
         """The lines as records, with their numbers; raises `Unreadable`."""
-        for number, line in lines(self.file):
+        for number, line in lines_in(self.file):
             key = None if self.key is None else key_of(line, self.key)
             yield number, Encoded(self.topic, line, key)
-
-
-def lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """See `lines_of`."""
-    try:
-        opened = file.open("rb")
-    except OSError as error:
-        raise Unreadable(f"{file} cannot be read: {error}") from error
-    with opened:
-        yield from lines_of(opened, str(file))
 
 
 class Feeder(threading.Thread):

@@ -7,6 +7,7 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ from worker.cli.progress import progress
 from worker.cli.views import simulations as views
 from worker.cli.views.values import print_value
 from worker.errors import WorkerError
-from worker.kafka.lines import Unreadable, lines_of
+from worker.kafka.lines import lines_in
 from worker.testing.simulation.campaign import Campaign, made_of, search
 from worker.testing.simulation.promises import Broken
 
@@ -93,12 +94,13 @@ def command(
     """
     logging.disable()
     campaign = Campaign(spec, messages, tuple(map(str, path)), handlers, _lines(payloads))
-    made_of(campaign)  # raises what is wrong with it, before there are processes
     first = secrets.randbelow(BEFORE) if seed is None else seed
     wanted = range(first, first + (seeds if seed is None else 1))
     begun = time.monotonic()
-    found = _broken(campaign, wanted)
-    case = views.case_of(campaign, *found[0]) if found else None
+    with redirect_stdout(sys.stderr):  # what handlers print is no result
+        made_of(campaign)  # raises what is wrong with it, before there are processes
+        found = _broken(campaign, wanted)
+        case = views.case_of(campaign, *found[0]) if found else None
     if output == "table":
         views.show(campaign, wanted, found, case, time.monotonic() - begun)
     else:
@@ -121,11 +123,7 @@ def _broken(campaign: Campaign, seeds: Sequence[int]) -> list[tuple[int, list[Br
 def _lines(file: Path | None) -> tuple[bytes, ...]:
     if file is None:
         return ()
-    try:
-        with file.open("rb") as lines:
-            found = tuple(line for _, line in lines_of(lines, str(file)))
-    except (OSError, Unreadable) as error:
-        raise WorkerError(f"{file} cannot be read: {error}") from error
+    found = tuple(line for _, line in lines_in(file))
     if not found:
         raise WorkerError(f"{file} has no lines; each is what a message holds")
     return found

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from multiprocessing import get_context
@@ -80,9 +82,13 @@ def made_of(campaign: Campaign) -> tuple[Document, Registry]:
 
 
 def breaches_of(campaign: Campaign, seeds: Sequence[int]) -> list[tuple[int, list[Broken]]]:
-    """The promises that some seeds break, each with its own."""
+    """The promises that some seeds break, each with its own; it has a process of its own.
+
+    What handlers print goes to standard error.
+    """
     logging.disable()
-    return [(seed, campaign.breaches(campaign.schedule(seed))) for seed in seeds]
+    with redirect_stdout(sys.stderr):
+        return [(seed, campaign.breaches(campaign.schedule(seed))) for seed in seeds]
 
 
 def search(campaign: Campaign, seeds: Sequence[int]) -> Iterator[tuple[int, list[Broken]]]:
