@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from worker.engine.partition import Partition
-from worker.flow.fence import Lane
 from worker.flow.offsets import Ranges
 from worker.ports import Sends
-from worker.types import (
-    DeadLetter,
-    Done,
-    Encoded,
-    Failure,
-    Message,
-    RawMessage,
-    RetryLater,
-    Settled,
-)
+from worker.types import DeadLetter, Done, Encoded, RawMessage, RetryLater, Settled
 
-Elsewhere = tuple[str, Message, Failure | None]
-"""What becomes of a message that has no result, and why: None where it follows others."""
+Elsewhere = tuple[RawMessage, RetryLater | DeadLetter]
+"""A message whose record is no result, and what becomes of it."""
 
 
 @dataclass(slots=True)
@@ -37,15 +26,12 @@ class Chunk:
     """Bytes of the messages."""
     records: Sequence[Encoded]
     """Let go of when all are in the producer's hands: by then they are only memory."""
-    dead_letters: Counter[str] = field(default_factory=Counter)
-    """How many of the records are dead letters, by reason."""
     taken: Sequence[RawMessage] = ()
     """The messages, each with its outcome in `outcomes`; kept while records are told apart."""
     outcomes: Sequence[Settled] = ()
-    moved: Sequence[Lane | None] = ()
-    """The lanes of messages whose records go to retry topics; what else there is are results."""
     elsewhere: Sequence[Elsewhere] = ()
-    """Its messages that go to other topics, which is told when it is durable."""
+    """Its messages that go to other topics, which is told when it is durable; what else there is
+    are results."""
     fences: Chunk | None = None
     """Records that have to be durable before those of this chunk are sent."""
     sends: Sends | None = None

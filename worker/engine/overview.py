@@ -30,19 +30,10 @@ class Overview:
         self, runner: Runner, partition: Partition, fetched: int | None, now: float, time: float
     ) -> PartitionState:
         source, tracker, ages = partition.source, partition.tracker, partition.ages
-        end, asked = fetched, self._log_ends.known(source, self._isolation)
-        if asked is not None:
-            end = furthest(fetched, asked.offset)
-            ages.ended(asked.offset, time - (now - asked.asked))
-        if end is not None:
-            ages.reached(end, time)
-        for message in (partition.first_unfinished(), partition.latest):
-            if message is not None:
-                ages.taken(message.offset(), message.timestamp()[1] / 1000)
+        end = self._note_ages(partition, fetched, now, time)
         at_hand, since = partition.at_hand() or (None, now)
         holds = tracker.committable if at_hand is None else at_hand
-        in_batches = runner.job.in_batches
-        in_runs = sum(run.waiting(in_batches=in_batches) for run in partition.runs)
+        in_runs = sum(run.waiting(in_batches=runner.job.in_batches) for run in partition.runs)
         committed = None if partition.committed is None else partition.committed.offset
         return PartitionState(
             source.topic,
@@ -70,6 +61,22 @@ class Overview:
             progress=runner.repairs.progress(partition),
             uncommitted_for=runner.repairs.uncommitted_for(partition),
         )
+
+    def _note_ages(
+        self, partition: Partition, fetched: int | None, now: float, time: float
+    ) -> int | None:
+        """Note what is known of when records were written; returns where the log ends."""
+        ages, end = partition.ages, fetched
+        asked = self._log_ends.known(partition.source, self._isolation)
+        if asked is not None:
+            end = furthest(fetched, asked.offset)
+            ages.ended(asked.offset, time - (now - asked.asked))
+        if end is not None:
+            ages.reached(end, time)
+        for message in (partition.first_unfinished(), partition.latest):
+            if message is not None:
+                ages.taken(message.offset(), message.timestamp()[1] / 1000)
+        return end
 
 
 def _cause(partition: Partition, now: float, *, stands: bool) -> PauseCause | None:

@@ -99,7 +99,7 @@ class Settlement:
             self._counts.handled += len(outcomes)
             if self._notes_success:
                 self._note_success(partition, len(outcomes))
-            chunk = self._chunk(partition, messages, outcomes, outcomes, Counter())
+            chunk = self._chunk(partition, messages, outcomes, outcomes)
         elif _none_failed(outcomes):
             if self._notes_success:
                 self._note_success(partition, len(outcomes))
@@ -107,7 +107,7 @@ class Settlement:
         else:
             messages, settled, postponed = self._judged(run, outcomes)
             chunk, stop = self._match_each(partition, messages, settled)
-        if self._observer.follows and (run.contexts or chunk.dead_letters or chunk.moved):
+        if self._observer.follows and (run.contexts or chunk.elsewhere):
             chunk.sends = self._observer.sending(chunk.records)
         return chunk, postponed, stop
 
@@ -135,22 +135,11 @@ class Settlement:
         """Count the records of a chunk that is durable."""
         if chunk.sends is not None:
             chunk.sends.stored()
+        self._counts.produced += chunk.number - len(chunk.elsewhere)
+        moved = self._note_elsewhere(chunk) if chunk.elsewhere else 0
         age = self._clock.time() - chunk.written
         if chunk.written > 0.0 and age >= 0.0:
-            self._counts.latency.note(age, chunk.messages - len(chunk.moved))
-        dead = sum(chunk.dead_letters.values())
-        self._counts.produced += chunk.number - dead - len(chunk.moved)
-        self._counts.moved += len(chunk.moved)
-        for lane in chunk.moved:
-            if lane is not None and chunk.partition.fences is not None:
-                chunk.partition.fences.stored(lane)
-        for reason, number in chunk.dead_letters.items():
-            _count(self._counts.dead_lettered, reason, number)
-        for became, message, why in chunk.elsewhere:
-            if why is None:
-                self._counts.followed += 1
-            else:
-                self._note(became, message, why)
+            self._counts.latency.note(age, chunk.messages - moved)
         if self._condemned:
             for start, end in chunk.ranges:
                 self._condemned.forget(chunk.partition.source, start, end)
@@ -245,13 +234,12 @@ class Settlement:
         messages: Sequence[RawMessage],
         outcomes: Sequence[Settled],
     ) -> tuple[Chunk, str | None]:
-        settled, handled, filtered = 0, 0, 0
+        handled, filtered = 0, 0
         records: list[Encoded] = []
-        moved: list[RetryLater] = []
         elsewhere: list[Elsewhere] = []
-        dead_letters: Counter[str] = Counter()
         stop = None
-        for outcome in outcomes:
+        for place, outcome in enumerate(outcomes):
+            raw = messages[place]
             match outcome:
                 case Encoded():
                     handled += 1
@@ -261,29 +249,45 @@ class Settlement:
                     filtered += not outcome.records
                     records += outcome.records
                 case RetryLater():
+                    elsewhere.append((raw, outcome))
                     records.append(outcome.record)
-                    moved.append(outcome)
-                    became = f"moved to {outcome.record.topic}"
-                    elsewhere.append((became, Message(messages[settled]), outcome.failure))
-                case DeadLetter(failure):
-                    elsewhere.append(("dead-lettered", Message(messages[settled]), failure))
-                    records.append(self._dead_letter(partition, messages[settled], failure))
-                    dead_letters[failure.reason] += 1
+                case DeadLetter():
+                    elsewhere.append((raw, outcome))
+                    records.append(self._dead_letter(partition, raw, outcome.failure))
                 case Skip(failure):
-                    self._note("skipped", Message(messages[settled]), failure)
+                    self._note("skipped", Message(raw), failure)
                     _count(self._counts.skipped, failure.reason, 1)
                 case Stop(failure):
-                    stop = _why_stopped(Message(messages[settled]), failure)
+                    stop = _why_stopped(Message(raw), failure)
+                    messages = messages[:place]
                     break
-            settled += 1
         self._counts.handled += handled
         self._counts.filtered += filtered
-        chunk = self._chunk(partition, messages[:settled], outcomes, records, dead_letters)
+        chunk = self._chunk(partition, messages, outcomes, records)
         chunk.elsewhere = elsewhere
+        moved = [became for _, became in elsewhere if isinstance(became, RetryLater)]
         if moved:
-            chunk.moved = [one.lane for one in moved]
             chunk.fence(self._moves.fences(partition, moved))
         return chunk, stop
+
+    def _note_elsewhere(self, chunk: Chunk) -> int:
+        """Count the messages that have gone to other topics; returns how many to retry topics."""
+        moved = 0
+        for raw, became in chunk.elsewhere:
+            match became:
+                case RetryLater(record, lane=lane, failure=failure):
+                    moved += 1
+                    if lane is not None and chunk.partition.fences is not None:
+                        chunk.partition.fences.stored(lane)
+                    if failure is None:
+                        self._counts.followed += 1
+                    else:
+                        self._note(f"moved to {record.topic}", Message(raw), failure)
+                case DeadLetter(failure):
+                    _count(self._counts.dead_lettered, failure.reason, 1)
+                    self._note("dead-lettered", Message(raw), failure)
+        self._counts.moved += moved
+        return moved
 
     def _chunk(
         self,
@@ -291,11 +295,10 @@ class Settlement:
         messages: Sequence[RawMessage],
         outcomes: Sequence[Settled],
         records: Sequence[Encoded],
-        dead_letters: Counter[str],
     ) -> Chunk:
         ranges, size = partition.lanes.ranges(messages), bytes_of(messages)
         told_apart = (messages, outcomes) if self.careful else ()
-        chunk = Chunk(partition, ranges, len(messages), size, records, dead_letters, *told_apart)
+        chunk = Chunk(partition, ranges, len(messages), size, records, *told_apart)
         if messages:
             chunk.written = partition.written(messages[0])
         return chunk
