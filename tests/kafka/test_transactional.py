@@ -15,6 +15,7 @@ from typing import TypeVar
 import pytest
 from confluent_kafka import TopicPartition as ClientPartition
 
+from tests.console import TRANSACTIONS
 from tests.contract.member import DEADLINE, Member, until
 from tests.contract.rig import Layout, unique
 from tests.deliveries import Deliveries
@@ -23,6 +24,7 @@ from worker.kafka import config, transactional
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.broker import KafkaCluster
 from worker.kafka.consumer import KafkaConsumer
+from worker.kafka.java import find_kafka
 from worker.kafka.table import KafkaTable
 from worker.kafka.transactional import KafkaTransactional
 from worker.settings import GroupSettings, KafkaSettings
@@ -274,3 +276,14 @@ def test_after_a_seek_a_partition_is_read_on_behind_a_transaction_that_was_abort
     until(lambda: client.position(there)[0].offset == 2, member)
 
     assert member.consumer.positions([place.source]) == {place.source: 2}
+
+
+def test_to_ask_whether_transactions_may_be_written_leaves_nothing_behind(place: Place) -> None:
+    place.producer().close(0.0)
+
+    transactional.require_right(place.kafka, f"{place.identity}.", DEADLINE)
+
+    arguments = ["--bootstrap-server", place.address, "list"]
+    listed = find_kafka().tool(TRANSACTIONS, arguments, timeout=90)
+    lines = listed.stdout.decode().splitlines()
+    assert [line.split()[0] for line in lines if place.identity in line] == [place.identity]

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 import yaml
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._resource import ResourceType  # not re-exported for type checkers
 from confluent_kafka.cimpl import NewTopic
 
 from tests.cli.rig import worker
 from tests.system.guarded import USE, Guarded
-from tests.system.rig import Kafka, Spec, Worker, free_port, unique
+from tests.system.rig import DEADLINE, Kafka, Spec, Worker, free_port, unique
 
 pytestmark = pytest.mark.kafka
 
@@ -231,6 +232,43 @@ def test_rights_that_are_missing_are_told_all_at_once(guarded: Guarded, tmp_path
     guarded.grant(clinic.target, ResourceType.TOPIC, USE)
     guarded.grant(clinic.group, ResourceType.GROUP, [read])
     assert clinic.diagnosed()["problems"] == []
+
+
+def test_a_right_on_transactions_that_is_missing_is_told_of_pipelines_that_need_it(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    clinic = Clinic(guarded.kafka, tmp_path, delivery="exactly_once")
+    spec = yaml.safe_load(clinic.file.read_text())
+    clinic.file.write_text(yaml.safe_dump({**spec, "kafka": guarded.settings}))
+    for topic in (clinic.source, clinic.target):
+        guarded.grant(topic, ResourceType.TOPIC, USE)
+    guarded.grant(clinic.group, ResourceType.GROUP, USE)
+
+    (problem,) = clinic.diagnosed()["problems"]
+
+    assert f"no transactions, whose ids would begin with '{clinic.group}.'" in problem["text"]
+    assert "grant this user Write and Describe on the transactional id" in problem["text"]
+    guarded.grant(f"{clinic.group}.", ResourceType.TRANSACTIONAL_ID, USE)
+    anybody = {"bootstrap.servers": guarded.kafka.address, "transactional.id": unique("first")}
+    Producer(anybody).init_transactions(DEADLINE)  # brokers make their log of transactions now
+    found = clinic.diagnosed()
+    assert (found["problems"], found["unread"]) == ([], {})
+
+
+def test_of_an_instance_whose_own_id_may_be_granted_nothing_is_said_to_be_wrong(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    clinic = Clinic(guarded.kafka, tmp_path, delivery="exactly_once", instance="here")
+    spec = yaml.safe_load(clinic.file.read_text())
+    clinic.file.write_text(yaml.safe_dump({**spec, "kafka": guarded.settings}))
+    for topic in (clinic.source, clinic.target):
+        guarded.grant(topic, ResourceType.TOPIC, USE)
+    guarded.grant(clinic.group, ResourceType.GROUP, USE)
+
+    found = clinic.diagnosed()
+
+    assert found["problems"] == []
+    assert [*found["unread"]] == [f"transactional ids {clinic.group}.*"]
 
 
 def test_a_worker_of_another_spec_is_not_believed(kafka: Kafka, tmp_path: Path) -> None:

@@ -7,15 +7,17 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, Literal
+from uuid import uuid4
 
 from confluent_kafka import KafkaError, KafkaException
 
 from worker.errors import ClientError, ClientFatal, Fenced, TransactionFailed
-from worker.kafka.config import Properties
+from worker.kafka.config import Properties, transactional
 from worker.kafka.failures import NO_COORDINATOR, describe, failure, is_retriable, reason, specific
 from worker.kafka.partitions import committable
 from worker.kafka.producer import KafkaProducer
 from worker.ports import Commits, Membership, OnFailed, OnStored
+from worker.settings import KafkaSettings
 from worker.types import Encoded
 
 ANSWER_WITHIN: Final = 10.0
@@ -23,6 +25,8 @@ ANSWER_WITHIN: Final = 10.0
 PROMPT: Final = 0.5
 """Seconds that it may take to end a transaction; if it takes longer, the client may have asked
 again, which only its log tells. A coordinator that moves takes longer than this."""
+ENDLESS: Final = 2_147_483.0
+"""Seconds that a client can ask a transaction to last at most; by default brokers allow 900."""
 MOMENT: Final = 0.05
 """Seconds to wait before a call is made again that was refused at once."""
 
@@ -224,6 +228,23 @@ class KafkaTransactional(KafkaProducer):
         self._require_sound()
         if self._state != "open":
             raise ClientError("no transaction was begun", advice="begin one first")
+
+
+def require_right(kafka: KafkaSettings, prefix: str, timeout: float) -> None:
+    """Raise `ClientError` where no transactions may be written whose ids begin so.
+
+    Brokers look at rights first, and refuse what may last for `ENDLESS` seconds before anything is
+    written; and the id is nobody's, so that even where they take it nobody is shut out.
+    """
+    properties = transactional(kafka, {}, f"{prefix}{uuid4().hex}", ENDLESS)
+    producer = KafkaTransactional(properties)
+    try:
+        producer.take_over(timeout)
+    except ClientError as error:
+        if error.code != KafkaError.INVALID_TRANSACTION_TIMEOUT:
+            raise
+    finally:
+        producer.close(0.0)
 
 
 def _fenced(text: str, code: int | None) -> Fenced:

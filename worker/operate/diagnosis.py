@@ -7,11 +7,12 @@ import platform
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from worker.app import examine
+from worker.app.rights import not_exactly_once
 from worker.errors import ClientError, NoWorker
 from worker.flow.doctor.facts import Durations, Facts, Source, Standing, Working
 from worker.flow.doctor.finding import Finding
@@ -19,6 +20,7 @@ from worker.flow.doctor.verdicts import findings
 from worker.kafka.admin import GroupInfo, KafkaAdmin
 from worker.kafka.config import client_versions
 from worker.kafka.reader import Bounds, Reader
+from worker.kafka.transactional import ANSWER_WITHIN, require_right
 from worker.operate.watching import PipelineStats, Stats, durations_of, stats_of
 from worker.settings import Pipeline
 from worker.settings.patterns import reads
@@ -57,7 +59,7 @@ class Diagnosis:
     """Why none has."""
     pipelines: list[Examined] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
-    """Topics and groups that nothing is known of, and why."""
+    """Topics, groups and transactional ids that nothing is known of, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Doctor:
         self._there = self._admin.names()
         found.findings += unreachable(self._admin.brokers())
         found.problems += examine(self._document, self._admin)
+        found.problems += self._without_transactions()
         groups = {name: self._group(name) for name in self._spec.pipelines}
         with Reader(self._spec.kafka) as reader:
             before = self._look(reader)
@@ -105,6 +108,20 @@ class Doctor:
         if after.stats is not None:
             found.findings += _of_worker(after.stats)
         return found
+
+    def _without_transactions(self) -> Iterator[Problem]:
+        """A problem of each pipeline that may write none, as far as ids of nobody tell."""
+        for name, pipeline in self._spec.pipelines.items():
+            if pipeline.delivery != "exactly_once":
+                continue
+            prefix = f"{self._spec.group(name)}."
+            try:
+                require_right(self._spec.kafka, prefix, ANSWER_WITHIN)
+            except ClientError as error:
+                if error.retriable or pipeline.instance is not None:
+                    self._found.unread[f"transactional ids {prefix}*"] = str(error)
+                else:
+                    yield not_exactly_once(self._document, name, error)
 
     def _look(self, reader: Reader) -> _Look:
         bounds: dict[TopicPartition, Bounds] = {}
