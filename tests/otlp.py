@@ -108,6 +108,8 @@ def _tell(request: ExportTraceServiceRequest) -> None:
                     "resource": service,
                     "scope": scope.scope.name,
                     "failed": span.status.code == 2,
+                    "said": span.status.message,
+                    "events": [[one.name, dict(_plain(one.attributes))] for one in span.events],
                 }
                 sys.stdout.write(json.dumps(told) + "\n")
     sys.stdout.flush()

@@ -11,6 +11,7 @@ from typing import Self
 
 import trustme
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -102,6 +103,13 @@ def running_secure_kafka(folder: Path) -> Iterator[str]:
         listeners = ("PLAINTEXT", *security.listeners)
         addresses = {listener: cluster.address_of(listener) for listener in listeners}
         yield json.dumps({"addresses": addresses, "certificates": str(folder)})
+
+
+def locked(pem: bytes, password: str) -> bytes:
+    """The private key of a PEM file, encrypted."""
+    key = load_pem_private_key(pem, password=None)
+    encryption = BestAvailableEncryption(password.encode())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
 def _pem(issued: trustme.LeafCert) -> bytes:

@@ -4,6 +4,7 @@ import pytest
 
 from worker import errors
 from worker.cli.failures import report
+from worker.observe.logs import configure
 from worker.types import Problem
 
 
@@ -40,3 +41,15 @@ def test_another_error_is_announced_once(capsys: pytest.CaptureFixture[str]) -> 
     report(errors.BrokerFailed("node 0 ended\nits log"))
 
     assert capsys.readouterr().err == "Error: node 0 ended\nits log\n"
+
+
+@pytest.mark.usefixtures("own_log")
+def test_no_error_shows_what_the_log_hides(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info", "text", secrets=["c4n4ry"])
+
+    report(errors.WorkerError("the resource said c4n4ry, token=other"))
+    report(errors.BadConfiguration([Problem("a.yaml", 1, 2, "password", "c4n4ry is too short")]))
+
+    assert capsys.readouterr().err == (
+        "Error: the resource said ***, token=***\na.yaml:1:2: password: *** is too short\n"
+    )

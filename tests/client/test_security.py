@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import base64
-import http.server
-import json
 import logging
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
 from tests.client.rig import DEADLINE, Inbox, unique, until, values
-from tests.secure import USERS, SecureKafka
+from tests.secure import USERS, SecureKafka, locked
+from tests.tokens import jwt, token_server
 from worker import Kafka, KafkaSettings
 from worker.errors import ConnectionFailed
 from worker.kafka.tokens import Token
@@ -107,14 +97,11 @@ def test_a_client_gets_in_by_its_certificate(secure_kafka: SecureKafka) -> None:
 
 def test_a_key_may_have_a_password(secure_kafka: SecureKafka, tmp_path: Path) -> None:
     own = secure_kafka.certificates.client
-    key = load_pem_private_key(own.read_bytes(), password=None)
-    locked = tmp_path / "key.pem"
-    locked.write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
-    )
+    key = tmp_path / "key.pem"
+    key.write_bytes(locked(own.read_bytes(), "secret"))
 
     with client(
-        secure_kafka, "SSL", certificate=str(own), key=str(locked), key_password="secret"
+        secure_kafka, "SSL", certificate=str(own), key=str(key), key_password="secret"
     ) as kafka:
         assert kafka.ping() < DEADLINE
 
@@ -167,17 +154,6 @@ def test_whoever_skips_the_check_is_warned_each_time(
         assert "kafka.security.skip_verify is on: whoever answers" in caplog.text
 
 
-def jwt(subject: str, seconds: float) -> Token:
-    """An unsecured token, as Kafka's validator for tests takes it."""
-
-    def part(claims: dict[str, object]) -> str:
-        return base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
-
-    now = time.time()
-    claims = {"sub": subject, "iat": now, "exp": now + seconds}
-    return Token(f"{part({'alg': 'none'})}.{part(claims)}.", now + seconds, subject)
-
-
 def test_tokens_of_a_function_let_every_client_in(secure_kafka: SecureKafka) -> None:
     where = settings(
         secure_kafka, "SASL_SSL", mechanism="OAUTHBEARER", ca=str(secure_kafka.certificates.ca)
@@ -214,32 +190,6 @@ def test_a_function_that_has_no_token_is_asked_again(
 
     assert len(asked) > 1
     assert "no token for OAUTHBEARER: OSError: no token today" in caplog.text
-
-
-@contextmanager
-def token_server() -> Iterator[tuple[str, list[str]]]:
-    """An OpenID Connect server on this machine, and the requests that it got."""
-    requests = list[str]()
-
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            requests.append(f"{self.headers['Authorization']} {body}")
-            answer = json.dumps({"access_token": jwt("alice", 3600).value, "expires_in": 3600})
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(answer.encode())
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/token", requests
-        server.shutdown()
-        thread.join()
 
 
 def test_tokens_of_an_openid_connect_server_let_every_client_in(secure_kafka: SecureKafka) -> None:

@@ -11,6 +11,7 @@ import pytest
 from worker.engine.raised import failure_of, stack_of, text_of
 from worker.flow.deadletter import STACK_LIMIT
 from worker.flow.headers import TEXT_LIMIT
+from worker.flow.redaction import Redaction
 from worker.serdes import SERDES, decoder
 from worker.settings import DeadLetterSettings
 
@@ -171,3 +172,17 @@ def test_a_stack_is_made_only_when_asked_for() -> None:
 
 def test_of_a_long_text_the_beginning_is_kept() -> None:
     assert text_of(ValueError("x" + "y" * 10_000)) == "x" + "y" * (TEXT_LIMIT - 1)
+
+
+@pytest.mark.parametrize("before", [0, TEXT_LIMIT - 3, TEXT_LIMIT])
+def test_a_secret_is_hidden_before_the_text_is_cut(before: int) -> None:
+    text = text_of(ValueError("x" * before + "c4n4ry"), Redaction(["c4n4ry"]))
+
+    assert text == ("x" * before + "***")[:TEXT_LIMIT]
+
+
+def test_a_secret_in_a_line_of_code_is_hidden_in_its_stack() -> None:
+    error = raised(lambda: int("c4n4ry"))
+
+    assert "c4n4ry" in stack_of(error)
+    assert "c4n4ry" not in stack_of(error, Redaction(["c4n4ry"]))

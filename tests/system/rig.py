@@ -262,6 +262,10 @@ class WorkerProcess:
         assert self._process.stdout is not None
         assert self._process.stdout.read() == b""
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 

@@ -42,6 +42,7 @@ from worker.errors import (
     TopicsRefused,
 )
 from worker.flow.health import Snapshot
+from worker.flow.redaction import Redaction
 from worker.handlers import Handler
 from worker.kafka import config
 from worker.observe.tracing import Facts, tracers
@@ -49,6 +50,7 @@ from worker.ports import Admin, Consumer, Producer, Transactional
 from worker.settings import Pipeline, TopicSettings
 from worker.settings.librdkafka import key_of
 from worker.settings.patterns import unmatched
+from worker.settings.secrets import secrets_of
 from worker.spec import Document, in_order
 from worker.types import Problem
 from worker.version import __version__
@@ -101,6 +103,7 @@ class Assembly:
         self._breakers: dict[str, Breaker] = {}
         self._floor = Floor(options.name)
         self._clock = options.clock
+        self._redacted = Redaction(secrets_of(self._spec))
         self._tracers = tracers(self._spec.name)
         self._watching = {name: self._tracers.watching(self._facts(name)) for name in self._names}
         self._supplier = options.clients(self._spec.kafka, options.process or 0)
@@ -127,6 +130,7 @@ class Assembly:
             startup_timeout=self._spec.startup_timeout,
             serve=self._serve,
             close=self.close,
+            redacted=self._redacted,
         )
 
     def resources(self) -> Resources:
@@ -344,6 +348,7 @@ class Assembly:
                 observer,
                 resources.values,
                 self._clock.monotonic,
+                self._redacted,
             )
 
         recipe = Recipe(
@@ -353,6 +358,7 @@ class Assembly:
             self._facts(name),
             self._spec.name,
             self._options.prepare,
+            self._redacted,
         )
         return Handled(name, pipeline, handler, executor, recipe, observer)
 

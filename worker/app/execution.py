@@ -12,6 +12,7 @@ from worker.engine.pool import LoopThread
 from worker.engine.resources import Resources
 from worker.engine.results import Results
 from worker.errors import WorkerError
+from worker.flow.redaction import NOTHING_KNOWN, Redaction
 from worker.handlers import REGISTRY, Handler, load
 from worker.observe.tracing import Facts, tracers
 from worker.ports import Observer
@@ -36,6 +37,7 @@ def executor_of(
     observer: Observer,
     resources: Mapping[str, Any],
     monotonic: Callable[[], float] = monotonic,
+    redacted: Redaction = NOTHING_KNOWN,
 ) -> Executor:
     """What decodes, calls the handler and encodes, as the pipeline says."""
     return Executor(
@@ -57,6 +59,7 @@ def executor_of(
         pipeline.breaker,
         name,
         monotonic,
+        redacted,
     )
 
 
@@ -72,6 +75,8 @@ class Recipe:
     service: str
     """Their service, where the environment names none."""
     prepare: Callable[[], object]
+    redacted: Redaction = NOTHING_KNOWN
+    """Takes secrets out of what failures say."""
 
     def __call__(
         self, limits: Mapping[str, int], partitions: Callable[[str, int], int]
@@ -95,6 +100,7 @@ class Recipe:
             partitions,
             spans.watching(self.facts).observer,
             resources.values,
+            redacted=self.redacted,
         )
 
         def tear_down() -> None:

@@ -23,11 +23,13 @@ from worker.flow.failures import FailureGroups
 from worker.flow.health import Counts
 from worker.flow.lanes import OneLane
 from worker.flow.later import history_of
+from worker.flow.redaction import Redaction
 from worker.flow.retry import attempts_in_place
 from worker.kafka.config import DEFAULT_MESSAGE_BYTES
 from worker.observe.tracing import TraceContext, context_names
 from worker.ports import Clock
 from worker.settings import Spec
+from worker.settings.secrets import secrets_of
 from worker.types import (
     Encoded,
     Message,
@@ -94,6 +96,7 @@ class Rehearsal:
         )
         self._observer = TraceContext(context_names(os.environ))
         self._name = name
+        self._redacted = Redaction(secrets_of(spec))
         self._topics = topics
         self._around = around
         self._stage = stage
@@ -127,6 +130,7 @@ class Rehearsal:
             lambda topic, _wanted: self._topics.get(topic, UNKNOWN).partitions,
             self._observer,
             self._resources.values,
+            redacted=self._redacted,
         )
         results = replace(executor.results, encode=self._around(executor.results.encode))
         decode = None if executor.decode is None else self._around(executor.decode)

@@ -19,6 +19,7 @@ from worker.errors import (
     NoWorker,
     WorkerError,
 )
+from worker.observe.logs import redaction
 from worker.observe.text import escaped
 
 CODES: Final = (
@@ -38,9 +39,14 @@ CODES: Final = (
 
 
 def report(error: WorkerError) -> int:
-    """Print an error as a user sees it, each problem in a line of its own; returns its code."""
-    lead = "" if isinstance(error, BadConfiguration) else "Error: "
-    for line in str(error).splitlines():
+    """Print an error as a user sees it, each problem in a line of its own; returns its code.
+
+    The secrets that are kept out of the log are kept out of it, too.
+    """
+    of_spec, redacted = isinstance(error, BadConfiguration), redaction()
+    lead = "" if of_spec else "Error: "
+    text = redacted.of_known(str(error)) if of_spec else redacted(str(error))
+    for line in text.splitlines():
         click.echo(lead + escaped(line), err=True)
         lead = ""
     return next(code for kind, code in CODES if isinstance(error, kind))

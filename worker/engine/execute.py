@@ -19,6 +19,7 @@ from worker.engine.raised import failure_of, text_of
 from worker.engine.results import PLAIN, VALUES, BadResult, Results, exhausted
 from worker.errors import Reject, Retry
 from worker.flow.breaker import is_away
+from worker.flow.redaction import NOTHING_KNOWN, Redaction
 from worker.flow.retry import is_retried, too_late
 from worker.flow.timing import Timed
 from worker.handlers import Handler
@@ -60,6 +61,8 @@ class Executor:
     pipeline: str = ""
     """The name of the pipeline, for the log."""
     monotonic: Callable[[], float] = time.monotonic
+    redacted: Redaction = NOTHING_KNOWN
+    """Takes secrets out of what failures say."""
     _call: Callable[..., Any] = field(init=False)
     _runs: int = field(init=False, default=0)
     """How many it was given; threads may miscount."""
@@ -367,22 +370,27 @@ class Executor:
     def _raised(self, error: BaseException) -> Failed:
         match error:
             case Reject():
-                return Failed(failure_of("rejected", error, self.dead_letter, harmless=True))
+                return Failed(self._failure("rejected", error, harmless=True))
             case BadResult():
-                return Failed(Failure(error.reason, "", text_of(error), harmless=True))
+                text = text_of(error, self.redacted)
+                return Failed(Failure(error.reason, "", text, harmless=True))
             case Retry():
-                failure = failure_of("handler_error", error, self.dead_letter)
+                failure = self._failure("handler_error", error)
                 away = is_away(self.breaker, failure.reason, Retry)
                 return Failed(failure, again=True, delay=error.delay, away=away)
             case Overrun():
                 failure = too_late(error.timeout)
             case _:
-                failure = failure_of("handler_error", error, self.dead_letter)
+                failure = self._failure("handler_error", error)
         again = is_retried(self.retry, failure.reason, type(error))
         return Failed(failure, again, away=is_away(self.breaker, failure.reason, type(error)))
 
     def _failed(self, reason: str, error: Exception) -> Failed:
-        return Failed(failure_of(reason, error, self.dead_letter))
+        return Failed(self._failure(reason, error))
+
+    def _failure(self, reason: str, error: BaseException, *, harmless: bool = False) -> Failure:
+        target = self.dead_letter
+        return failure_of(reason, error, target, harmless=harmless, redacted=self.redacted)
 
     def _comes_first_again(self, outcome: Outcome) -> bool:
         """Whether nothing may be handled before this message is tried again."""

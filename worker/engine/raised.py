@@ -12,9 +12,12 @@ from typing import Final
 
 from worker.flow.deadletter import STACK_LIMIT, known_as
 from worker.flow.headers import TEXT_LIMIT
+from worker.flow.redaction import NOTHING_KNOWN, Redaction
 from worker.settings import DeadLetterSettings
 from worker.types import Failure
 
+LOOKED_AT: Final = 4 * TEXT_LIMIT
+"""Characters of a text in which secrets are looked for: one may begin before the cut."""
 FRAMES: Final = 50
 """Frames of an exception that are looked at, the last ones."""
 CAUSES: Final = 5
@@ -29,31 +32,35 @@ def failure_of(
     target: DeadLetterSettings | None,
     *,
     harmless: bool = False,
+    redacted: Redaction = NOTHING_KNOWN,
 ) -> Failure:
     """Why a message was not handled whose decoder, handler or encoder has raised this."""
     kind = type(error)
-    failure = Failure(reason, kind.__name__, text_of(error), harmless)
+    failure = Failure(reason, kind.__name__, text_of(error, redacted), harmless)
     if target is None:
         return failure
-    stack = stack_of(error) if target.stack else ""
+    stack = stack_of(error, redacted) if target.stack else ""
     return replace(failure, stack=stack, known_as=known_as(kind, target.by))
 
 
-def text_of(error: BaseException) -> str:
-    """The beginning of what it says, fit for a header: its `__str__` is code of users, too."""
+def text_of(error: BaseException, redacted: Redaction = NOTHING_KNOWN) -> str:
+    """The beginning of what it says without secrets, fit for a header.
+
+    Its `__str__` is code of users, too.
+    """
     try:
-        return _fit(str(error)[:TEXT_LIMIT])
+        return _fit(redacted(str(error)[:LOOKED_AT])[:TEXT_LIMIT])
     except BaseException as failed:  # noqa: BLE001 - code of users may raise anything
         return f"(its text cannot be had: {type(failed).__name__})"
 
 
-def stack_of(error: BaseException) -> str:
+def stack_of(error: BaseException, redacted: Redaction = NOTHING_KNOWN) -> str:
     """The end of its frames and of those that led to it, without the worker's own.
 
     The class follows its frames. There are no values and no texts, which may hold payload.
     """
     try:
-        return _fit("".join(_lines(error))[-STACK_LIMIT:])
+        return _fit(redacted("".join(_lines(error)))[-STACK_LIMIT:])
     except BaseException as failed:  # noqa: BLE001 - loaders of users' modules give the source
         return f"(its stack cannot be had: {type(failed).__name__})"
 

@@ -14,6 +14,7 @@ from worker.engine.resources import Resources
 from worker.engine.waiting import Aside, Latch
 from worker.errors import BrokersUnreachable, NotLetIn
 from worker.flow.health import Snapshot
+from worker.flow.redaction import NOTHING_KNOWN, Redaction, shown
 from worker.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Worker:
         startup_timeout: float | None,
         serve: Callable[[Callable[[], Snapshot]], AbstractContextManager[object]],
         close: Callable[[], None] = lambda: None,
+        redacted: Redaction = NOTHING_KNOWN,
     ) -> None:
         self._name = name
         self._version = version
@@ -56,6 +58,7 @@ class Worker:
         self._startup_timeout = startup_timeout
         self._serve = serve
         self._close = close
+        self._redacted = redacted
         self._started = clock.time()
         self._starting: str | None = "starting"
         self._shut_out = False
@@ -95,9 +98,12 @@ class Worker:
         self._stopping.set()
 
     def snapshot(self) -> Snapshot:
-        """The worker as of now; each pipeline's part is less than a second old, if it steps."""
+        """The worker as of now, without secrets.
+
+        Each pipeline's part is less than a second old, if it steps.
+        """
         now = self._clock.monotonic()
-        return Snapshot(
+        found = Snapshot(
             self._name,
             self._version,
             self._started,
@@ -110,6 +116,7 @@ class Worker:
             time=self._clock.time(),
             shut_out=self._shut_out,
         )
+        return shown(found, self._redacted)
 
     def _wait_until_prepared(self) -> None:
         begun = self._clock.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Final
@@ -36,10 +35,6 @@ ACKS: Final = {"none": "0", "local": "1", "all": "all"}
 ASSIGNORS: Final = {"sticky": "cooperative-sticky", "range": "range", "roundrobin": "roundrobin"}
 REMOTE_ASSIGNORS: Final = {"sticky": "uniform", "range": "range"}
 """The brokers' own, of the protocol `consumer` (KIP-848)."""
-
-_SECRET: Final = re.compile(
-    r"password|secret|token|credential|\.key$|pem|jaas|sasl\.username", re.IGNORECASE
-)
 
 
 def common(kafka: KafkaSettings) -> Properties:
@@ -182,15 +177,6 @@ def warnings(kafka: KafkaSettings) -> list[str]:
             "SASL_SSL where others can listen"
         )
     return found
-
-
-def redacted(properties: Mapping[str, Any]) -> Properties:
-    """The properties as they may be shown: no secrets, no callbacks."""
-    return {
-        name: "***" if _SECRET.search(name) else value
-        for name, value in properties.items()
-        if not callable(value)
-    }
 
 
 def _membership(group: GroupSettings) -> Properties:

@@ -13,8 +13,8 @@ from typing import Final, Literal
 import orjson
 
 from worker.flow.headers import place_of
+from worker.flow.redaction import NOTHING_KNOWN, Redaction
 from worker.observe import strays
-from worker.observe.redaction import NOTHING_KNOWN, Redaction
 from worker.observe.text import CONTROL, escaped
 from worker.ports import AT_HAND
 from worker.types import Message
@@ -40,9 +40,10 @@ def configure(
     """
     terminal = sys.stderr is not None and sys.stderr.isatty()  # `2>&-` leaves none
     text = format == "text" or (format == "auto" and terminal)
-    handler = _ToStandardError()
+    redacted = Redaction(secrets)
+    handler = _ToStandardError(redacted)
     formatter = TextFormatter if text else JsonFormatter
-    handler.setFormatter(formatter(process, Redaction(secrets)))
+    handler.setFormatter(formatter(process, redacted))
     root = logging.getLogger()
     for other in root.handlers[:]:
         if isinstance(other, _ToStandardError):
@@ -50,6 +51,12 @@ def configure(
     root.addHandler(handler)
     root.setLevel(level.upper())
     strays.take_in()
+
+
+def redaction() -> Redaction:
+    """What hides secrets in the log of the process, for what is told beside it."""
+    ours = (one for one in logging.getLogger().handlers if isinstance(one, _ToStandardError))
+    return next((handler.redacted for handler in ours), NOTHING_KNOWN)
 
 
 class TextFormatter(logging.Formatter):
@@ -107,6 +114,10 @@ class JsonFormatter(logging.Formatter):
 
 class _ToStandardError(logging.Handler):
     """Asks for the stream at each line, so that a live view can put the lines above itself."""
+
+    def __init__(self, redacted: Redaction) -> None:
+        super().__init__()
+        self.redacted = redacted
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

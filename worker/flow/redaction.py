@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Final
+from dataclasses import fields, replace
+from typing import Any, Final
+
+from worker.flow.health import PipelineState, Snapshot
 
 HIDDEN: Final = "***"
 SHORTEST: Final = 4
@@ -32,6 +35,9 @@ _LOOKS_SECRET: Final = tuple(
     )
 )
 
+_HINTS: Final = ("pass", "pwd", "secret", "token", "credential", "key", "bearer", "basic", "://")
+"""One of these is in whatever looks like a secret; most texts have none, and take no time."""
+
 
 class Redaction:
     """Hides secrets in a text: those that are known, and what looks like one."""
@@ -42,11 +48,35 @@ class Redaction:
 
     def __call__(self, text: str) -> str:
         """The text without them."""
-        if self._known is not None:
-            text = self._known.sub(HIDDEN, text)
+        text = self.of_known(text)
+        folded = text.casefold()
+        if not any(hint in folded for hint in _HINTS):
+            return text
         for looks_secret in _LOOKS_SECRET:
             text = looks_secret.sub(rf"\g<before>{HIDDEN}", text)
         return text
 
+    def of_known(self, text: str) -> str:
+        """The text without those that are known, where words of ours stand before a colon."""
+        return text if self._known is None else self._known.sub(HIDDEN, text)
+
 
 NOTHING_KNOWN: Final = Redaction()
+
+_TEXTS: Final = tuple(one.name for one in fields(PipelineState) if one.type == "str | None")
+"""What a state says in words, be it of clients or of brokers."""
+
+
+def shown(snapshot: Snapshot, redacted: Redaction) -> Snapshot:
+    """The snapshot as everybody may see it: what it says in words without secrets."""
+    return replace(
+        snapshot,
+        starting=None if snapshot.starting is None else redacted(snapshot.starting),
+        pipelines=tuple(_shown(pipeline, redacted) for pipeline in snapshot.pipelines),
+    )
+
+
+def _shown(pipeline: PipelineState, redacted: Redaction) -> PipelineState:
+    said = {name: text for name in _TEXTS if (text := getattr(pipeline, name)) is not None}
+    hidden: Any = {name: redacted(text) for name, text in said.items()}
+    return replace(pipeline, **hidden)

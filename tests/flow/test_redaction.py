@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from worker.flow.health import PipelineState, Snapshot
+from worker.flow.redaction import HIDDEN, Redaction, shown
+
+SECRET = "c4n4ry-s3cr3t"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("sasl.password=hunter22, next", "sasl.password=***, next"),
+        ("PASSWORD = 'hunter22'", "PASSWORD = '***'"),
+        ("http://user:hunter22@host/path", "http://user:***@host/path"),
+        ("Authorization: Bearer abc.def-ghi", "Authorization: Bearer ***"),
+        ("api_key=abc&x=1", "api_key=***&x=1"),
+        ("broker://host:9092/path", "broker://host:9092/path"),
+        ('{"password": "hunter 22", "a": 1}', '{"password": "***", "a": 1}'),
+        (r'"{\"password\": \"hunter 22\", \"a\": 1}"', r'"{\"password\": \"***\", \"a\": 1}"'),
+        ("{'password': 'hunter\\'22', 'a': 1}", "{'password': '***', 'a': 1}"),
+        ("password: hunter22", "password: ***"),
+        ("password => 'hunter22'", "password => '***'"),
+        ("AWS_SECRET_ACCESS_KEY=hunter22 x", "AWS_SECRET_ACCESS_KEY=*** x"),
+        ("password='a b c' user", "password='***' user"),
+        ("password='a b c", "password='***"),
+        ("token=a,b", "token=***"),
+        ("token=a,user=b", "token=***,user=b"),
+        ("http://user:a,b@host", "http://user:***@host"),
+        ("Server=db;Uid=me;Pwd=hunter22;", "Server=db;Uid=me;Pwd=***;"),
+        ("credential=hunter22, credentials: 'a b'", "credential=***, credentials: '***'"),
+        ("{'client_secret': ['a1', 'b2'], 'a': ['1']}", "{'client_secret': [***], 'a': ['1']}"),
+        ('{"token": ["a1"]}', '{"token": [***]}'),
+        ("CREATE USER me PASSWORD 'hunter 22' LOGIN", "CREATE USER me PASSWORD '***' LOGIN"),
+        ("AUTH PASSWORD hunter22 done", "AUTH PASSWORD *** done"),
+        ("login --db-password hunter22 --user me", "login --db-password *** --user me"),
+        ("cd $OLDPWD; cwd=/tmp oldpwd=/srv", "cd $OLDPWD; cwd=/tmp oldpwd=/srv"),
+        ("the password is wrong", "the password is wrong"),
+        ("--token --user me", "--token --user me"),
+        ("secrets: [{'name': 'a'}]", "secrets: [{'name': 'a'}]"),
+        ("tokens: 5, max_tokens=5", "tokens: 5, max_tokens=5"),
+        ('{"secret": {"a": 1}}', '{"secret": {"a": 1}}'),
+        ("token is invalid", "token is invalid"),
+        ("a basic idea", "a basic idea"),
+    ],
+)
+def test_what_looks_like_a_secret_is_hidden_and_nothing_else_is(text: str, shown: str) -> None:
+    assert Redaction()(text) == shown
+
+
+def test_a_secret_within_a_longer_one_hides_neither_half_of_it() -> None:
+    assert Redaction(["secret", "secret-long", "abc"])("secret-long abc secret") == "*** abc ***"
+
+
+def test_what_a_worker_says_in_words_is_shown_without_secrets() -> None:
+    """Each field of a text, so that one which is added later is none that shows them."""
+    texts = {one.name: f"no: {SECRET}" for one in fields(PipelineState) if one.type == "str | None"}
+    state = PipelineState("pipeline", "group", "failed", **texts)  # type: ignore[arg-type]
+
+    found = shown(
+        Snapshot("spec", "1", 0.0, 0.0, starting=SECRET, pipelines=(state,)), Redaction([SECRET])
+    )
+
+    assert SECRET not in repr(found)
+    assert repr(found).count(HIDDEN) == len(texts) + 1
+    assert len(texts) > 5
+
+
+def test_what_is_known_is_hidden_alone_where_words_are_ours() -> None:
+    text = f"kafka.security.password: {SECRET} is not legal"
+
+    assert Redaction([SECRET]).of_known(text) == "kafka.security.password: *** is not legal"
+    assert Redaction().of_known(text) == text
