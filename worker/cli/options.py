@@ -127,7 +127,7 @@ def only_option() -> Callable[[Decorated], Decorated]:
 
 def path_option() -> Callable[[Decorated], Decorated]:
     """--path: where handlers are looked for."""
-    folder = click.Path(exists=True, file_okay=False, path_type=Path)
+    folder = click.Path(exists=True, file_okay=False)
     return click.option(
         "--path",
         type=folder,

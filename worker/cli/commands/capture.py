@@ -46,7 +46,7 @@ def command(
     hook: str | None,
     target: Target,
     reading: Reading,
-    path: Sequence[Path],
+    path: Sequence[str],
     output: Output,
 ) -> None:
     """Write messages of topics to a file, for tests and `worker replay`.
@@ -61,7 +61,7 @@ def command(
         --brokers localhost:9092
     """
     logs.configure("error", "auto", secrets=secrets_of(target.kafka))
-    redact = None if hook is None else _redact(hook, [str(folder) for folder in path])
+    redact = None if hook is None else _redact(hook, path)
     with messages_of(target, topics, reading) as messages:
         done = capture(messages, file, redact)
     if output == "table":

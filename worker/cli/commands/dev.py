@@ -70,7 +70,7 @@ def command(
     feeds: Sequence[tuple[str, str]],
     keys: Sequence[tuple[str, str]],
     only: tuple[str, ...],
-    path: tuple[Path, ...],
+    path: tuple[str, ...],
     log_level: str,
     log_format: logs.Format,
 ) -> None:
@@ -84,7 +84,7 @@ def command(
       worker dev config/flights.yaml --feed flights=flights.jsonl.gz --feed-key flights=tailnum
     """
     logs.configure(log_level, log_format)
-    options = Options(only=only, path=[str(folder) for folder in path])
+    options = Options(only=only, path=path)
     document = load(spec, os.environ, options, REFUSED[broker])
     prepare = partial(logs.configure, log_level, log_format, secrets=secrets_of(document.spec))
     prepare()

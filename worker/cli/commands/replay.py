@@ -98,7 +98,7 @@ def command(
     pipeline: str | None,
     debug: bool,
     step: bool,
-    path: Sequence[Path],
+    path: Sequence[str],
     log_level: str,
     log_format: logs.Format,
     output: Output,
@@ -123,7 +123,7 @@ def command(
         raise click.UsageError(
             "--debug and --step need a terminal: the debugger takes its commands from there"
         )
-    options = Options(path=[str(folder) for folder in path])
+    options = Options(path=path)
     document = load(spec, os.environ, options, unreadable)
     found = made_of(document, lambda one: replay_of(one, options, where, pipeline, handler))
     logs.configure(log_level, log_format, secrets=secrets_of(document.spec))

@@ -71,7 +71,7 @@ def command(
     create_topics: bool,
     processes: int,
     listen: Address | None,
-    path: tuple[Path, ...],
+    path: tuple[str, ...],
     log_level: str,
     log_format: logs.Format,
 ) -> None:
@@ -84,8 +84,7 @@ def command(
       worker run config/flights.yaml --only delays,alerts --create-topics
     """
     logs.configure(log_level, log_format)
-    folders = tuple(str(folder) for folder in path)
-    options = Options(only=only, create_topics=create_topics, path=folders)
+    options = Options(only=only, create_topics=create_topics, path=path)
     read = _read if processes > 1 else _load
     document = _listening(read(spec, options), listen)
     secrets = secrets_of(document.spec)
@@ -95,7 +94,7 @@ def command(
     if processes == 1:
         worker = build(document, replace(options, prepare=prepare))
     else:
-        work = process.Work(document, only, create_topics, folders, log_level, log_format)
+        work = process.Work(document, only, create_topics, path, log_level, log_format)
         worker = supervise(document.spec, only, processes, partial(process.run, work))
     with stopped_by_signals(worker), hangups_survived(worker):
         code = worker.run()

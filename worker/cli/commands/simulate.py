@@ -74,7 +74,7 @@ def command(
     messages: int,
     handlers: bool,
     payloads: Path | None,
-    path: tuple[Path, ...],
+    path: tuple[str, ...],
     output: Output,
 ) -> None:
     """Look for orders of events in which a promise of the worker is broken.
@@ -93,7 +93,7 @@ def command(
       worker simulate config/flights.yaml --handlers --payloads data/flights.jsonl
     """
     logging.disable()
-    campaign = Campaign(spec, messages, tuple(map(str, path)), handlers, _lines(payloads))
+    campaign = Campaign(spec, messages, path, handlers, _lines(payloads))
     first = secrets.randbelow(BEFORE) if seed is None else seed
     wanted = range(first, first + (seeds if seed is None else 1))
     begun = time.monotonic()

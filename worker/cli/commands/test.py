@@ -97,7 +97,7 @@ def command(
     wanted: str,
     junit: Path | None,
     watch: bool,
-    path: tuple[Path, ...],
+    path: tuple[str, ...],
     log_level: str | None,
     output: Output,
 ) -> None:
@@ -113,7 +113,7 @@ def command(
       worker test
       worker test config/flights.yaml --filter retried --watch
     """
-    job = Job(paths or (DEFAULT,), wanted, tuple(map(str, path)), log_level)
+    job = Job(paths or (DEFAULT,), wanted, path, log_level)
     if watch:
         _watch(job, output, junit)
     sys.exit(_once(job, output, junit))

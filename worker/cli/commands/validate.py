@@ -30,7 +30,7 @@ from worker.types import Problem
 )
 @path_option()
 @output_option()
-def command(files: tuple[Path, ...], path: tuple[Path, ...], output: Output) -> None:
+def command(files: tuple[Path, ...], path: tuple[str, ...], output: Output) -> None:
     """Check specs and files of tests.
 
     Prints the files that are fine; problems go to standard error, one a line, as
@@ -41,8 +41,7 @@ def command(files: tuple[Path, ...], path: tuple[Path, ...], output: Output) -> 
     Example:
       worker validate config/*.yaml
     """
-    folders = [str(folder) for folder in path]
-    found = _problems(files[0], folders) if len(files) == 1 else _problems_apart(files, folders)
+    found = _problems(files[0], path) if len(files) == 1 else _problems_apart(files, path)
     if output != "table":
         print_value([*map(value_of_problem, found)], output)
         sys.exit(BAD_CONFIGURATION if found else OK)
@@ -54,18 +53,18 @@ def command(files: tuple[Path, ...], path: tuple[Path, ...], output: Output) -> 
         raise BadConfiguration(found)
 
 
-def _problems(file: Path, folders: Sequence[str]) -> list[Problem]:
+def _problems(file: Path, path: Sequence[str]) -> list[Problem]:
     documents, problems = check([file], os.environ)
     for document in documents:
-        problems += app.check(document, app.Options(path=folders))
+        problems += app.check(document, app.Options(path=path))
     return in_order(problems)
 
 
-def _problems_apart(files: Sequence[Path], folders: Sequence[str]) -> list[Problem]:
+def _problems_apart(files: Sequence[Path], path: Sequence[str]) -> list[Problem]:
     found: list[Problem] = []
     for file in files:
         try:
-            found += apart(_problems, file, folders)
+            found += apart(_problems, file, path)
         except BrokenProcessPool:
             words = "a module of its handlers ends the process when it is imported"
             found.append(Problem(str(file), 1, 1, "handlers", words))
