@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 
 import click
-from rich.console import Console
 
 from worker.cli.address import HERE, url_options
 from worker.cli.exit_codes import FAILED
 from worker.cli.options import SETTINGS, Output, output_option
+from worker.cli.terminal import is_terminal
 from worker.cli.views.panel import panel
-from worker.cli.views.tables import WIDTH
+from worker.cli.views.tables import console
 from worker.cli.views.values import print_value
 from worker.operate.watching import Stats, stats_of
 
@@ -41,8 +41,6 @@ def command(url: str, output: Output) -> None:
 
 def _show(stats: Stats) -> None:
     """Print it, on a terminal as much as one screen has room for."""
-    console = Console(highlight=False)
-    width, height = console.size if console.is_terminal else (WIDTH, None)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
-    console.print(panel(stats, None, width, height))
+    there = console()
+    height = there.height if is_terminal(sys.stdout) else None
+    there.print(panel(stats, None, there.width, height))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
-from worker.cli.terminal import is_terminal
-from worker.cli.views.tables import laid_out
+from worker.cli.views.tables import console, laid_out
 from worker.flow.deadletter import PREFIX
 from worker.flow.health import PipelineState
 from worker.kafka.reader import Bounds
@@ -19,8 +17,6 @@ from worker.types import Message, TopicPartition
 
 EXAMPLES: Final = 2
 """Dead letters shown of each reason."""
-WIDTH: Final = 120
-"""Columns where standard output is no terminal."""
 
 Examples = Mapping[tuple[str, str], Sequence[Message]]
 """Dead letters by topic and reason."""
@@ -87,18 +83,17 @@ def examples_of(letters: Iterable[Message]) -> Examples:
 
 def show(summary: Summary) -> None:
     """Print the summary on standard output."""
-    width = None if is_terminal(sys.stdout) else WIDTH
-    console = Console(width=width, highlight=False, markup=False, soft_wrap=False)
-    console.print(_pipelines(summary, console.width))
-    console.print()
-    console.print(_topics(summary.bounds, console.width))
+    there = console()
+    there.print(_pipelines(summary, there.width))
+    there.print()
+    there.print(_topics(summary.bounds, there.width))
     for (topic, reason), letters in summary.examples.items():
-        console.print(f"\n{escaped(topic)}: {escaped(reason)}", soft_wrap=True)
+        there.print(f"\n{escaped(topic)}: {escaped(reason)}", soft_wrap=True)
         for letter in letters:
-            console.print(f"  {_described(letter)}", soft_wrap=True)
-    console.print()
+            there.print(f"  {_described(letter)}", soft_wrap=True)
+    there.print()
     for line in _verdict(summary):
-        console.print(line, soft_wrap=True)
+        there.print(line, soft_wrap=True)
 
 
 def _pipelines(summary: Summary, width: int) -> RenderableType:

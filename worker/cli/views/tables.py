@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from worker.cli.terminal import is_terminal
 
 NARROW: Final = 75
 """Columns of a terminal in which a table would be cut."""
@@ -16,14 +19,18 @@ WIDTH: Final = 120
 """Columns where there is no terminal."""
 
 
+def console(*, err: bool = False) -> Console:
+    """What prints as wide as its terminal is, if it has one; brackets are no markup."""
+    width = None if is_terminal(sys.stderr if err else sys.stdout) else WIDTH
+    return Console(stderr=err, width=width, highlight=False, markup=False)
+
+
 def print_table(
     names: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int, err: bool = False
 ) -> None:
     """Print a table as wide as the terminal."""
-    console = Console(stderr=err, highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(stderr=err, highlight=False, markup=False, width=WIDTH)
-    console.print(laid_out(names, list(rows), width=console.width, texts=texts))
+    there = console(err=err)
+    there.print(laid_out(names, list(rows), width=there.width, texts=texts))
 
 
 def laid_out(
