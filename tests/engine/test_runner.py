@@ -315,7 +315,7 @@ def test_without_dead_letters_a_refused_record_stops_the_pipeline_in_front_of_it
     assert rig.committed() == 1
 
 
-def test_a_dead_letter_that_is_refused_holds_the_offset() -> None:
+def test_a_dead_letter_that_is_refused_holds_the_offset_and_is_not_told_of() -> None:
     broker = MemoryBroker(ManualClock())
     broker.create("dlq", 1, max_message_bytes=10)
     rig = Rig(choosy, {"dead_letter": "dlq"}, broker)
@@ -327,18 +327,6 @@ def test_a_dead_letter_that_is_refused_holds_the_offset() -> None:
 
     assert rig.runner.blocked is not None
     assert rig.committed() in (None, 0)
-
-
-def test_no_message_is_called_dead_lettered_whose_dead_letter_is_refused() -> None:
-    broker = MemoryBroker(ManualClock())
-    broker.create("dlq", 1, max_message_bytes=10)
-    rig = Rig(choosy, {"dead_letter": "dlq"}, broker)
-    rig.send("5")
-
-    for _ in range(3):
-        rig.step()
-        rig.clock.advance(60)
-
     assert rig.counts.rewinds > 1
     assert rig.groups.latest_first() == ()
     assert not rig.runner.settlement.failures

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final, cast
 
@@ -17,6 +15,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 
 from worker.errors import ClientError, ClientFatal, CommitFailed, Fenced
 from worker.kafka import questions
+from worker.kafka.access import Access
 from worker.kafka.callbacks import Kept
 from worker.kafka.config import Properties
 from worker.kafka.failures import describe, failure
@@ -35,7 +34,7 @@ from worker.kafka.partitions import (
 from worker.kafka.questions import asked
 from worker.kafka.stats import Statistics
 from worker.ports import Commits, Membership, Offsets, Place, Rebalance
-from worker.settings.patterns import is_pattern, unmatched, whole
+from worker.settings.patterns import is_pattern, whole
 from worker.types import ClientTotals, Commit, Fetch, RawMessage, TopicPartition, bytes_of
 
 LEAVE_TIMEOUT: Final = 5.0
@@ -50,15 +49,9 @@ COMMIT_AGAIN_AFTER: Final = 0.05
 SESSION_MS: Final = 45_000
 """The client's own `session.timeout.ms`."""
 
-LOOK_EVERY: Final = 2.0
-"""Seconds between two looks for a topic that is missing."""
-LOOK_TIMEOUT: Final = 1.0
-
 _EAGER: Final = {"range", "roundrobin"}
 """Assignors that take everything from everybody in a rebalance: the client then wants the whole
 assignment each time it changes, not the difference."""
-_PLACE: Final = re.compile(r"^(\S+) \[\d+\]")
-"""How an error begins that is about a partition: one that is no longer told of."""
 _STALE: Final = KafkaError.STALE_MEMBER_EPOCH
 _OFFSET_LOST: Final = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001
 
@@ -87,9 +80,7 @@ class KafkaConsumer:
         self._log = client_logger("consumer")
         self._rebalance: Rebalance
         self._topics: Sequence[str] = ()
-        self._awaited: Sequence[str] = ()
-        """Patterns of which it is not known yet that a topic matches."""
-        self._unmatched: Sequence[str] = ()
+        self._access = Access(properties.get("group.id"))
         self._last_error: str | None = None
         self._lost_in: int | None = None
         """The generation in which partitions were lost, until others are assigned."""
@@ -97,13 +88,6 @@ class KafkaConsumer:
         self._untold: set[TopicPartition] = set()
         self._sought: dict[TopicPartition, int] = {}
         """Where the client said that partitions were before a seek, which it may do for a while."""
-        self._missing: set[str] = set()
-        self._hidden: set[str] = set()
-        """Topics that this user may not know of any more."""
-        self._denied: set[TopicPartition] = set()
-        """Partitions that it may not read."""
-        self._denied_group = False
-        self._look_due = 0.0
         self._refused: list[tuple[Commits, str]] = []
         self._closed = False
         self._by_hand = False
@@ -149,22 +133,18 @@ class KafkaConsumer:
 
     @property
     def denied(self) -> str | None:
-        """See `ports.Consumer`; of a partition that may be read again only an end is heard."""
-        if self._denied_group:
-            return self._why_not_joined
-        self._denied -= self.ends(list(self._denied)).keys()
-        topics = sorted(self._hidden | {partition.topic for partition in self._denied})
-        return f"may not be read: {', '.join(topics)}; grant Read there" if topics else None
+        """See `ports.Consumer`."""
+        return self._access.denied(self.ends)
 
     @property
     def missing(self) -> Sequence[str]:
         """See `ports.Consumer`."""
-        return sorted(self._missing)
+        return sorted(self._access.missing)
 
     @property
     def unmatched(self) -> Sequence[str]:
         """See `ports.Consumer`; looked for every few seconds."""
-        return self._unmatched
+        return self._access.unmatched
 
     @property
     def client(self) -> Client:
@@ -179,7 +159,7 @@ class KafkaConsumer:
         """See `ports.Consumer`."""
         self._rebalance = rebalance
         self._topics = topics
-        self._awaited = unmatched(topics, ())
+        self._access.subscribed(topics)
         guard = self._kept.guard
         asked(
             partial(
@@ -207,8 +187,10 @@ class KafkaConsumer:
             self._fencing.look()
         self._tell_refused()
         self._gone.clear()
-        if (self._missing or self._hidden or self._awaited) and time.monotonic() >= self._look_due:
-            self._look()
+        access = self._access
+        is_lacking = access.missing or access.hidden or access.awaited
+        if is_lacking and time.monotonic() >= access.look_due:
+            access.look(self._client)
         try:
             first = self._client.poll(timeout)
         except SystemError as error:  # the client could not follow a rebalance, and lost the reason
@@ -350,7 +332,7 @@ class KafkaConsumer:
             self._leave_to_client(partitions)
             return
         self._lost_in = None
-        self._denied_group = False
+        self._access.joined()
         self._member = self._client.memberid()
         try:
             self._rebalance.admitted()
@@ -383,7 +365,7 @@ class KafkaConsumer:
     def _leaving(self, partitions: list[ClientPartition]) -> list[TopicPartition]:
         leaving = [source for source in sources(partitions) if source not in self._untold]
         self._gone.update(leaving)
-        self._denied.difference_update(leaving)
+        self._access.left(leaving)
         return leaving
 
     def _on_commit(self, error: KafkaError | None, partitions: list[ClientPartition]) -> None:
@@ -395,8 +377,7 @@ class KafkaConsumer:
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
             self._statistics.connected = False
-        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            self._hidden.update(_PLACE.findall(error.str()))
+        self._access.note(error)
         self._note(error)
 
     # --- details ---
@@ -443,44 +424,17 @@ class KafkaConsumer:
         return messages
 
     def _on_error_message(self, error: KafkaError, raw: Raw) -> None:
-        unknown = error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
-        if unknown and is_pattern(raw.topic() or ""):
+        is_unknown = error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+        if is_unknown and is_pattern(raw.topic() or ""):
             return
         self._note(error)
         place = TopicPartition(raw.topic() or "", raw.partition() or 0)
-        if unknown:
-            self._missing.add(place.topic)
-        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            if place in sources(self._client.assignment()):
-                self._denied.add(place)
-            else:
-                self._hidden.add(place.topic)
+        self._access.note_of(place, error, lambda: sources(self._client.assignment()))
         if error.code() in _OFFSET_LOST:
             self._rebalance.offset_lost(place)
 
-    def _look(self) -> None:
-        """See which topics are there by now: the client says once that one is missing, no more."""
-        self._look_due = time.monotonic() + LOOK_EVERY
-        with suppress(KafkaException):
-            if self._awaited:
-                topics = list(self._client.list_topics(timeout=LOOK_TIMEOUT).topics)
-                self._unmatched = self._awaited = unmatched(self._awaited, topics)
-            for topic in self._missing | self._hidden:
-                found = self._client.list_topics(topic, timeout=LOOK_TIMEOUT).topics[topic]
-                if found.error is None:
-                    self._missing.discard(topic)
-                    self._hidden.discard(topic)
-
-    @property
-    def _why_not_joined(self) -> str:
-        group = self._properties["group.id"]
-        return f"group {group!r} may not be joined by this user: grant Read on it"
-
     def _note(self, error: KafkaError) -> None:
-        self._last_error = describe(error)
-        if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
-            self._denied_group = True
-            self._last_error = f"{self._last_error}; {self._why_not_joined}"
+        self._last_error = self._access.described(error)
         self._on_any_error(error)
         self._log.warning("%s", self._last_error)
         problem = failure(error)

@@ -25,7 +25,6 @@ PLACE: Final = ("topic", "offset")
 _BYTES: Final = 'a text, null or {"base64": "..."}'
 _HEADERS: Final = "an object of names and values, or a list of [name, value]"
 _TIME: Final = "milliseconds since 1970, or a time after that with its zone: 2026-01-31T12:00:00Z"
-_MISSING: Final = object()
 
 Parse = Callable[[bytes], Encoded]
 
