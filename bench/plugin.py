@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import resource
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from bench.commands import timed
 from bench.figures import spread
-from bench.rounds import Attempt, Failed, Subject, rounds
+from bench.rounds import Attempt, Subject, rounds
 from bench.section import Section
 from bench.table import NOTHING, by_system, column, median_of
 
@@ -69,8 +67,8 @@ def measure(repeats: int) -> Section:
     """Every case `repeats` times in turn, after one run each that nothing is known of."""
     with TemporaryDirectory() as folder:
         for case in CASES:
-            _figures(case, Path(folder))
-        attempts = rounds(CASES, repeats, lambda case, _: _figures(case, Path(folder)))
+            figures(case, Path(folder))
+        attempts = rounds(CASES, repeats, lambda case, _: figures(case, Path(folder)))
     return Section(
         "The pytest plugin",
         {"repeats": repeats},
@@ -103,28 +101,14 @@ def _added(attempts: Sequence[Attempt], name: str, figure: str) -> str:
     return spread([own[repeat] - base[repeat] for repeat in own if repeat in base]).text(1)
 
 
-def _figures(case: Case, root: Path) -> dict[str, float]:
+def figures(case: Case, root: Path) -> dict[str, float]:
+    """Milliseconds of a run that passes, or until its broker is ready."""
     folder = root / case.name
     folder.mkdir(exist_ok=True)
     (folder / "test_it.py").write_text(case.test)
     (folder / "conftest.py").write_text(case.conftest)
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cloudcoil\n")
     environ = {name: value for name, value in os.environ.items() if name != "KAFKA_BROKERS"}
-    command = [sys.executable, "-m", "pytest", "-q", *case.arguments]
-    before, begun = _processor_time(), time.monotonic()
-    done = subprocess.run(
-        command, cwd=folder, env=environ, capture_output=True, text=True, check=False
-    )
-    seconds = time.monotonic() - begun
-    if done.returncode != 0:
-        raise Failed(done.stdout[-200:])
-    told = [line.split()[1] for line in done.stdout.splitlines() if line.startswith(READY)]
-    if told:
-        return {"ms": float(told[0]) * 1e3}
-    return {"ms": seconds * 1e3, "cpu": (_processor_time() - before) * 1e3}
-
-
-def _processor_time() -> float:
-    """Seconds that all child processes have taken which have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    done = timed([sys.executable, "-m", "pytest", "-q", *case.arguments], folder, environ)
+    told = [line.split()[1] for line in done.output.splitlines() if line.startswith(READY)]
+    return {"ms": float(told[0]) * 1e3} if told else done.figures

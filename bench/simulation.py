@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from bench.commands import timed
 from bench.rounds import Attempt, Failed, Subject, rounds
 from bench.section import Section
 from bench.table import by_system, median_of
@@ -66,9 +65,7 @@ def figures(case: Case, folder: Path, runs: int = RUNS) -> dict[str, float]:
     spec.write_text(SPEC % case.settings)
     command = [sys.executable, "-m", "worker", "simulate", str(spec), "--seeds", str(runs)]
     command += ["--messages", str(MESSAGES), "--output", "json"]
-    begun = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - begun
-    if done.returncode != 0 or json.loads(done.stdout)["runs"] != runs:
-        raise Failed((done.stdout + done.stderr)[-200:])
-    return {"s": seconds}
+    done = timed(command, folder)
+    if (made := json.loads(done.output)["runs"]) != runs:
+        raise Failed(f"{made} runs instead of {runs}")
+    return {"s": done.seconds}

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, getrusage
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from bench.rounds import Attempt, Failed, Subject, rounds
+from bench.commands import timed
+from bench.rounds import Attempt, Subject, rounds
 from bench.section import Section
 from bench.table import by_system, median_of
 
@@ -110,13 +108,7 @@ def figures(case: Case, root: Path) -> dict[str, float]:
     (folder / "bench_handlers.py").write_text(HANDLERS)
     (folder / "bench.yaml").write_text(SPEC)
     (folder / "bench.test.yaml").write_text(tests_of(case))
-    command = [sys.executable, "-m", "worker", "test", "bench.yaml"]
-    before, begun = _processor_time(), time.monotonic()
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - begun
-    if done.returncode != 0:
-        raise Failed((done.stdout + done.stderr)[-200:])
-    return {"ms": seconds * 1e3, "cpu": (_processor_time() - before) * 1e3}
+    return timed([sys.executable, "-m", "worker", "test", "bench.yaml"], folder).figures
 
 
 def tests_of(case: Case) -> str:
@@ -124,9 +116,3 @@ def tests_of(case: Case) -> str:
     kinds = enumerate(islice(cycle(case.kinds), case.number))
     tests = "".join(f"  test {number}:\n    {kind}\n" for number, kind in kinds)
     return f"version: 1\nspec: bench.yaml\ntests:\n{tests}"
-
-
-def _processor_time() -> float:
-    """Seconds that all child processes have taken which have ended."""
-    used = getrusage(RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
