@@ -88,6 +88,18 @@ def test_the_folder_of_specs_is_looked_through_and_other_files_are_passed_over(
     assert "FAILED numbers are tripled  config/deep/other.yaml:" in out
 
 
+def test_hidden_files_and_folders_are_none_of_the_project(tmp_path: Path) -> None:
+    written(tmp_path, GOOD)
+    (tmp_path / ".venv").mkdir()
+    for file in (".ci.yml", ".venv/kept.yaml"):
+        (tmp_path / file).write_text("tests: {stage: test}\n")
+
+    code, out, err = worker("test", ".", folder=tmp_path)
+
+    assert (code, err) == (0, "")
+    assert "\n1 passed in " in out
+
+
 def test_specs_do_not_see_the_handlers_of_each_other(tmp_path: Path) -> None:
     for name, number in (("one", 2), ("two", 3)):
         spec = SPEC.replace("shop_handlers", f"{name}_handlers").replace(

@@ -50,6 +50,14 @@ def test_each_difference_is_told_with_where_it_is() -> None:
     ]
 
 
+def test_what_is_there_too_is_told_in_its_own_order() -> None:
+    found = dict.fromkeys("hgfedcba")
+
+    told = [text for _, text in differences({}, found, part=False)]
+
+    assert told == [f"has {key!r}, too: null" for key in "hgfedcba"]
+
+
 MEANT = [
     At(),
     At("orders", key="a", partition=1, offset=7),

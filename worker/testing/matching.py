@@ -34,7 +34,7 @@ def differences(wanted: Any, found: Any, *, part: bool) -> Iterator[Difference]:
                 yield (key,), "is missing"
                 continue
             yield from _below(key, differences(one, found[key], part=part))
-        for key in () if part else found.keys() - wanted.keys():
+        for key in () if part else (one for one in found if one not in wanted):
             yield (), f"has {key!r}, too: {shown(found[key])}"
     elif isinstance(wanted, list) and isinstance(found, list):
         if len(wanted) != len(found):

@@ -193,7 +193,7 @@ def _failed(driver: Driver, here: KeyPath, wanted: dict[str, str]) -> Difference
             yield (*here, pipeline), "it has not failed"
         elif part not in found[pipeline]:
             yield (*here, pipeline), f"{shown(found[pipeline])} instead of {shown(part)}"
-    for pipeline in found.keys() - wanted.keys():
+    for pipeline in (one for one in found if one not in wanted):
         yield here, f"{pipeline} cannot go on: {found[pipeline]}"
 
 

@@ -36,7 +36,10 @@ class Ran:
 
 
 def files_of_tests(paths: Iterable[Path]) -> list[Path]:
-    """The files with tests: those given, those beside specs that are, and all in folders."""
+    """The files with tests: those given, those beside specs that are, and all in folders.
+
+    Of folders those are left out whose name, or that of a folder there, begins with a dot.
+    """
     found = [file for path in paths for file in _files(path)]
     return list(dict.fromkeys(found))
 
@@ -98,13 +101,18 @@ def _prepared(suite: Suite, options: Options) -> SpecTests:
 def _files(path: Path) -> Iterator[Path]:
     if path.is_dir():
         inside = (file for file in sorted(path.rglob("*")) if file.suffix in ENDINGS)
-        yield from filter(has_tests, inside)
+        yield from (one for one in inside if not _is_hidden(one, path) and has_tests(one))
         return
     beside = path.with_name(f"{path.stem}{BESIDE}{path.suffix}")
     if has_tests(path) or not beside.is_file():
         yield path
     if beside.is_file():
         yield beside
+
+
+def _is_hidden(file: Path, folder: Path) -> bool:
+    """Whether a file, or a folder that it is in below this one, is none of the project's own."""
+    return any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
 def has_tests(file: Path) -> bool:
