@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Final
 
 import orjson
@@ -42,6 +44,20 @@ HTML: Final = "text/html; charset=utf-8"
 JSON: Final = "application/json"
 METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The media type of Prometheus' text format."""
+
+
+_HOST: Final = re.compile(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::\d*)?")
+"""The value of the header `Host`: an address in brackets, or a name or address; and a port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked, and under which name of this machine."""
+
+    method: str
+    path: str
+    hosts: tuple[str, ...]
+    """What the headers `Host` say, of which there should be one at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +122,15 @@ def _listed(paths: Routes) -> bytes:
 class Server:
     """A running endpoint; made by `serve`."""
 
-    def __init__(self, listener: socket.socket, paths: Routes) -> None:
+    def __init__(
+        self, listener: socket.socket, paths: Routes, hosts: Collection[str] | None
+    ) -> None:
         host, port = listener.getsockname()[:2]
         self.address: Final = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         """Where it listens, as host:port."""
         self._listener = listener
         self._paths = paths
+        self._hosts = () if hosts is None and ip_address(host).is_loopback else hosts
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._silent: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         """Those whose request is waited for, the oldest first."""
@@ -188,31 +207,68 @@ class Server:
             return b"".join(_encoded(Response(431, text.encode())))
         except TimeoutError:
             return b"".join(_encoded(Response(408, b"the request took too long\n")))
-        request = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
-        if len(request) != 3 or not request[2].startswith("HTTP/1."):
+        request = request_of(head)
+        if request is None:
             return b"".join(_encoded(Response(400, b"this is not an HTTP/1 request\n")))
-        method, target, _ = request
-        header, body = _encoded(self._respond(method, target.partition("?")[0]))
-        return header if method == "HEAD" else header + body
+        header, body = _encoded(self._respond(request))
+        return header if request.method == "HEAD" else header + body
 
-    def _respond(self, method: str, path: str) -> Response:
-        if method not in {"GET", "HEAD"}:
-            text = f"{path} can be read with GET and HEAD only\n".encode()
+    def _respond(self, request: Request) -> Response:
+        if self._hosts is not None and not is_for(request.hosts, self._hosts):
+            return Response(
+                421, b"server.hosts of the spec does not name the host of the request\n"
+            )
+        if request.method not in {"GET", "HEAD"}:
+            text = f"{request.path} can be read with GET and HEAD only\n".encode()
             return Response(405, text, headers=(("Allow", "GET, HEAD"),))
-        route = self._paths.get(path)
+        route = self._paths.get(request.path)
         if route is None:
             return Response(404, b"there are:\n" + _listed(self._paths))
         try:
             return route()
         except Exception:
-            log.exception("%s could not be answered", path)
+            log.exception("%s could not be answered", request.path)
             return Response(500, b"internal error\n")
 
 
-def serve(host: str, port: int, paths: Routes) -> Server:
+def request_of(head: bytes) -> Request | None:
+    """What stands in the request line and the headers; None where that is no HTTP/1."""
+    first, *headers = head.decode("latin-1").split("\r\n")
+    words = first.split(" ")
+    if len(words) != 3 or not words[2].startswith("HTTP/1."):
+        return None
+    method, target, _ = words
+    named = [line.partition(":") for line in headers]
+    hosts = tuple(value.strip(" \t") for name, _, value in named if name.lower() == "host")
+    return Request(method, target.partition("?")[0], hosts)
+
+
+def is_for(hosts: Sequence[str], names: Collection[str]) -> bool:
+    """Whether a request is for one of the names, for an address or for localhost.
+
+    One for another name may be of a page in a browser on this machine, whose name was made to lead
+    here (DNS rebinding); none can have an address for its name. Without a name it is of no browser.
+    """
+    if len(hosts) != 1:
+        return not hosts
+    found = _HOST.fullmatch(hosts[0].lower())
+    if found is None:
+        return False
+    address, name = found.groups()
+    if address is None and (name == "localhost" or name in names):
+        return True
+    try:
+        ip_address(name if address is None else address)
+    except ValueError:
+        return False
+    return True
+
+
+def serve(host: str, port: int, paths: Routes, hosts: Collection[str] | None = None) -> Server:
     """Listen and answer in a thread of its own; with port 0 any free one is taken.
 
-    Raises `CannotListen`.
+    `hosts` are names of hosts, in small letters, that requests may be for, see `is_for`; by default
+    any, and on an address that only this machine can reach none. Raises `CannotListen`.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -223,7 +279,7 @@ def serve(host: str, port: int, paths: Routes) -> Server:
             f"server: cannot listen on {host}:{port}: {reason}; "
             "set server.host and server.port, or --listen; port 0 switches it off"
         ) from error
-    return Server(listener, paths)
+    return Server(listener, paths, hosts)
 
 
 def _encoded(response: Response) -> tuple[bytes, bytes]:
@@ -232,6 +288,7 @@ def _encoded(response: Response) -> tuple[bytes, bytes]:
         ("Content-Length", str(len(response.body))),
         ("X-Content-Type-Options", "nosniff"),
         ("Cache-Control", "no-store"),
+        ("Cross-Origin-Resource-Policy", "same-origin"),
         ("Connection", "close"),
         *response.headers,
     )

@@ -6,14 +6,24 @@ import json
 import logging
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from http.client import HTTPConnection, HTTPResponse
 
 import pytest
 
 from worker.errors import CannotListen
 from worker.flow.health import PipelineState, Snapshot
-from worker.http import CONNECTIONS, HEADER_BYTES, Page, Response, Routes, Server, routes, serve
+from worker.http import (
+    CONNECTIONS,
+    HEADER_BYTES,
+    Page,
+    Response,
+    Routes,
+    Server,
+    is_for,
+    routes,
+    serve,
+)
 
 READY = PipelineState("delays", "g", "running", joined=True, connected=True, stepped=100.0)
 
@@ -45,9 +55,11 @@ def server() -> Iterator[Server]:
     started.close()
 
 
-def ask(server: Server, path: str, method: str = "GET") -> tuple[HTTPResponse, bytes]:
+def ask(
+    server: Server, path: str, method: str = "GET", host: str | None = None
+) -> tuple[HTTPResponse, bytes]:
     connection = HTTPConnection(server.address, timeout=10)
-    connection.request(method, path)
+    connection.request(method, path, headers={} if host is None else {"Host": host})
     response = connection.getresponse()
     body = response.read()
     connection.close()
@@ -90,6 +102,9 @@ def test_each_path_answers_with_its_own_type(
     assert response.headers["Content-Type"] == media_type
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Server"] is None
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert response.headers["Access-Control-Allow-Origin"] is None
 
 
 def test_a_query_does_not_change_the_path(server: Server) -> None:
@@ -257,3 +272,49 @@ def test_a_closed_server_answers_nobody_and_frees_its_port(server: Server) -> No
         connect(server)
     port = int(server.address.rpartition(":")[2])
     serve("127.0.0.1", port, PATHS).close()
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "localhost:8080", "127.0.0.1:1", "[::1]:80", "10.0.0.1", "Proxy.example:80"],
+)
+def test_a_request_may_be_for_an_address_for_localhost_and_for_a_name_that_is_allowed(
+    host: str,
+) -> None:
+    assert is_for([host], ["proxy.example"])
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        ["evil.example"],
+        ["evil.example:8080"],
+        ["localhost.evil.example"],
+        ["127.0.0.1.evil.example"],
+        ["localhost:8080@evil.example"],
+        ["proxy.example.evil.example"],
+        ["[localhost]"],
+        [""],
+        ["localhost", "evil.example"],
+    ],
+)
+def test_a_request_for_another_name_is_for_somebody_else(hosts: list[str]) -> None:
+    assert not is_for(hosts, ["proxy.example"])
+
+
+def test_a_page_of_another_name_cannot_ask_a_worker_of_this_machine_whose_name_leads_here(
+    server: Server,
+) -> None:
+    response, body = ask(server, "/stats", host="evil.example")
+
+    assert response.status == 421
+    assert b"server.hosts" in body
+    assert ask(server, "/stats", host="localhost")[0].status == 200
+
+
+@pytest.mark.parametrize(("hosts", "status"), [(None, 200), (["other"], 421), (["flights"], 200)])
+def test_where_others_can_reach_it_names_are_looked_at_only_if_some_are_given(
+    hosts: list[str] | None, status: int
+) -> None:
+    with closing(serve("0.0.0.0", 0, PATHS, hosts)) as server:
+        assert ask(server, "/stats", host="flights")[0].status == status

@@ -47,5 +47,5 @@ def serving(spec: Spec, snapshot: Callable[[], Snapshot], clock: Clock) -> Itera
     metrics = partial(metrics_text, more=KAFKA_EXPORTER if server.kafka_exporter else ())
     with recording(snapshot, clock) as history:
         paths = routes(snapshot, stats_json, metrics, history.json, page)
-        with closing(serve(server.host, server.port, paths)) as listening:
+        with closing(serve(server.host, server.port, paths, server.hosts)) as listening:
             yield listening.address

@@ -13,6 +13,7 @@ from worker.settings.values import (
     Duration,
     ExceptionName,
     HeaderName,
+    HostName,
     LaneName,
     Model,
     ModuleName,
@@ -428,6 +429,11 @@ class Server(Model):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 switches it off.")
+    hosts: list[HostName] | None = Field(
+        None,
+        description="Names of hosts, such as that of a proxy, that requests may be for beside "
+        "localhost and addresses; by default any, and with a `host` of this machine alone none.",
+    )
     kafka_exporter: bool = Field(
         False, description="Whether `/metrics` tells lag under the names of kafka-exporter, too."
     )

@@ -39,6 +39,7 @@ _RATE = r"^\d{1,9}(\.\d{1,9})?/(s|m|h)$"
 _TOPIC = r"^[a-zA-Z0-9._-]{1,249}$"
 _SOURCE = r"^([a-zA-Z0-9._-]{1,249}|\^.+)$"
 _BROKER = r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}$"
+_HOST = r"^[A-Za-z0-9._-]{1,253}$"
 _LANE = r"^(headers\.\S{1,200}|[A-Za-z_]\w{0,99})$"
 LAST_PORT = 65535
 NAME = r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$"
@@ -211,6 +212,7 @@ Source = Annotated[
     str, AfterValidator(_source), WithJsonSchema({"type": "string", "pattern": _SOURCE})
 ]
 ExceptionName = Annotated[str, AfterValidator(_exception)]
+HostName = Annotated[str, Field(pattern=_HOST), AfterValidator(str.lower)]
 HeaderName = Annotated[str, Field(min_length=1, max_length=200)]
 Sources = Annotated[
     list[Source],
