@@ -23,10 +23,12 @@ from tests.cli.rig import environment, worker
 from tests.page.scenes import Scene, airline, crowd, partition, pipeline, served
 from worker.cli.views.panel import duration, panel, spark
 from worker.flow.failures import FailureGroup
-from worker.flow.health import Counts, Flow
+from worker.flow.health import Counts, Flow, PipelineState
 from worker.http import JSON, Response, serve
 from worker.observe.stats import stats_json
-from worker.operate.watching import Past, Stats, address_of
+from worker.operate import watching
+from worker.operate.watching import Past, Stats, address_of, url_of
+from worker.settings import Server
 
 FLOW = Flow(("orders",), "double", "doubles", ("orders.dlq",))
 
@@ -90,9 +92,9 @@ def shown(
     return screen.getvalue()
 
 
-def stats_of(*pipelines: object, **changes: object) -> Stats:
+def stats_of(*pipelines: PipelineState, **changes: object) -> Stats:
     states = pipelines or (pipeline("doubles", FLOW, **changes),)
-    one = Scene(lambda _: states)  # type: ignore[arg-type,return-value]
+    one = Scene(lambda _: states)
     return Stats.model_validate_json(stats_json(one.snapshot()))
 
 
@@ -202,6 +204,30 @@ def test_what_is_no_address_is_a_wrong_command_line(tmp_path: Path, text: str) -
 )
 def test_an_address_is_completed(text: str, address: str | None) -> None:
     assert address_of(text) == address
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+def test_a_worker_of_a_spec_answers_where_it_is_asked_on_its_machine(host: str) -> None:
+    if ":" in host and not _has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    shown = scene().snapshot()
+    answer = Response(200, stats_json(shown), JSON)
+
+    with closing(serve(host, 0, {"/stats": lambda: answer})) as server:
+        port = int(server.address.rpartition(":")[2])
+        assert watching.stats_of(url_of(Server(host=host, port=port)) or "").name == shown.name
+
+
+def test_an_endpoint_that_is_off_is_asked_nowhere() -> None:
+    assert url_of(Server(port=0)) is None
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_a_worker_without_history_is_shown_without_it(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from worker.errors import NoWorker
 from worker.flow.doctor.facts import Durations
 from worker.flow.stuck import Progress
+from worker.settings import Server
 
 VERSION: Final = 1
 """Of `/stats` and `/history`, as understood here."""
@@ -21,6 +22,9 @@ TIMEOUT: Final = 5.0
 """Seconds that a worker has for an answer."""
 LONGEST: Final = 64 * 1024 * 1024
 """Bytes of an answer."""
+
+EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared
+"""Addresses for all of a machine, and which of them is asked; `::` takes no IPv4 in."""
 
 HANDLING: Final = "worker_handler_duration_seconds"
 
@@ -199,6 +203,13 @@ def address_of(text: str) -> str | None:
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
         return None
     return url.partition("?")[0].partition("#")[0].rstrip("/")
+
+
+def url_of(server: Server) -> str | None:
+    """Where an endpoint answers on its own machine; None where it does not listen."""
+    host = EVERYWHERE.get(server.host, server.host)
+    there = f"[{host}]" if ":" in host else host
+    return f"http://{there}:{server.port}" if server.port else None
 
 
 def _ask(url: str, path: str, model: type[Model]) -> Model:

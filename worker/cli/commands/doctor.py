@@ -17,8 +17,7 @@ from worker.cli.views import findings as views
 from worker.cli.views.values import print_value
 from worker.observe import logs
 from worker.operate.diagnosis import Doctor
-from worker.settings import Server
-from worker.spec import Document
+from worker.operate.watching import url_of
 
 
 @click.command("doctor", context_settings=SETTINGS)
@@ -43,7 +42,7 @@ def command(spec: Path, url: str | None, seconds: float, output: Output) -> None
       worker doctor config/flights.yaml --url http://10.1.2.3:8080
     """
     logs.configure("warning", "auto")
-    doctor = opened(spec, lambda document: Doctor(document, url or _url_of(document)))
+    doctor = opened(spec, lambda document: Doctor(document, url or url_of(document.spec.server)))
     found = doctor.diagnose(seconds, _wait)
     if output == "table":
         views.show(found)
@@ -51,13 +50,6 @@ def command(spec: Path, url: str | None, seconds: float, output: Output) -> None
         print_value(views.value_of(found), output)
     if views.has_problems(found):
         sys.exit(FAILED)
-
-
-def _url_of(document: Document) -> str | None:
-    """Where the worker of a spec answers on this machine; None where it does not listen."""
-    server: Server = document.spec.server
-    host = "127.0.0.1" if server.host in {"0.0.0.0", "::"} else server.host  # noqa: S104 - compared
-    return f"http://{host}:{server.port}" if server.port else None
 
 
 def _wait(seconds: float) -> None:
