@@ -192,7 +192,10 @@ AT_20 = PartitionState("orders", 3, 9, 8, None, 20, in_flight=0, paused=False)
             {"coordinated": False, "joined": False},
             Reason("no_coordinator", "the coordinator of its group is not connected"),
         ),
-        ({"joined": False}, Reason("not_joined", "has not joined its group yet")),
+        (
+            {"joined": False},
+            Reason("not_joined", "is no member of its group, not yet or no longer"),
+        ),
         (
             {"partitions": (replace(AT_20, progress="stuck"),)},
             Reason(
@@ -298,7 +301,7 @@ def test_reasons_name_the_process() -> None:
 
     assert (health.live, health.ready) == (True, False)
     assert texts(health) == (
-        "process 1: pipeline: has not joined its group yet",
+        "process 1: pipeline: is no member of its group, not yet or no longer",
         "process 2: ended with signal SIGKILL, starts again",
         "process 3: starting",
     )

@@ -479,7 +479,7 @@ def _of_handling(pipeline: PipelineState) -> Iterator[Hindrance]:
 def _of_membership(pipeline: PipelineState) -> Iterator[Hindrance]:
     away = "the coordinator of its group is not connected"
     yield "no_coordinator", not pipeline.coordinated, away
-    yield "not_joined", not pipeline.joined, "has not joined its group yet"
+    yield "not_joined", not pipeline.joined, "is no member of its group, not yet or no longer"
     for one in pipeline.partitions:
         yield "partition_stuck", one.progress == "stuck", f"{_standing(one)} has helped"
     for one in pipeline.partitions:
