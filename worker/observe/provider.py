@@ -22,7 +22,7 @@ from worker.observe.exporters import exporters_of, resource_of
 from worker.observe.propagation import agreed
 from worker.observe.sampling import ByMessage, gate_of
 from worker.observe.spans import Spans
-from worker.observe.tracing import Facts, Tracers, Watching
+from worker.observe.tracing import NOT_MADE, Facts, Tracers, Watching
 from worker.version import __version__
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def provider_for(name: str, exporters: Sequence[SpanExporter]) -> TracerProvider
         for exporter in exporters:
             provider.add_span_processor(BatchSpanProcessor(exporter))
     except ValueError as error:
-        raise BadEnvironment(f"spans cannot be made as OTEL_* variables say: {error}") from error
+        raise BadEnvironment(f"{NOT_MADE}: {error}") from error
     return provider
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
+from worker.errors import BadEnvironment
 from worker.observe import semconv
 from worker.observe.environment import W3C, exporter_names, is_disabled, propagator_names
 from worker.observe.semconv import Attributes
@@ -18,6 +19,8 @@ PARENT: Final = "traceparent"
 STATE: Final = "tracestate"
 CONTEXT: Final = frozenset({PARENT, STATE})
 """Header names of the W3C recommendation Trace Context."""
+
+NOT_MADE: Final = "spans cannot be made as OTEL_* variables say"
 
 _MEANS_NOTHING_ALONE: Final = frozenset({STATE})
 
@@ -125,7 +128,10 @@ def tracers(name: str) -> Tracers:
         return nobody
     if not exporter_names(environment, "traces") and "opentelemetry.sdk.trace" not in sys.modules:
         return nobody
-    from worker.observe.provider import made  # noqa: PLC0415 - takes a tenth of a second
+    try:
+        from worker.observe.provider import made  # noqa: PLC0415 - takes a tenth of a second
+    except ValueError as error:  # the SDK looks at a limit when it is imported
+        raise BadEnvironment(f"{NOT_MADE}: {error}") from error
 
     return made(name) or nobody
 
