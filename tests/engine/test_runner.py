@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 
 from tests.engine.rig import GROUP, Rig
+from tests.kafka.transacting import ignore
 from worker.engine.partition import POLL_LIMIT
 from worker.errors import ClientError, Reject
 from worker.flow import envelope
 from worker.observe.tracing import TraceContext
+from worker.settings import GroupSettings
 from worker.testing import ManualClock, MemoryBroker
+from worker.testing.memory.consumer import MemoryConsumer
 from worker.testing.memory.producer import QUEUE, MemoryProducer
 from worker.testing.memory.transactional import MemoryTransactional
 from worker.types import Encoded, Message, Record, StoredMessage, TopicPartition
@@ -235,6 +238,35 @@ def test_records_are_sent_in_batches_again_once_those_are_through_that_came_agai
     assert not rig.is_alone
     assert rig.values()[-1] == "4"
     assert rig.committed() == 4
+
+
+class Unwelcome(MemoryConsumer):
+    """A member whose topics cannot be subscribed to."""
+
+    is_closed = False
+
+    def subscribe(self, *_given: Any, **_named: Any) -> None:
+        raise ClientError("no such pattern")
+
+    def close(self) -> None:
+        self.is_closed = True
+        super().close()
+
+
+def test_who_cannot_subscribe_lets_go_of_all_its_clients_and_is_no_hindrance_to_others() -> None:
+    rig = Rig(same)
+    rig.runner.close()
+    consumer = Unwelcome(rig.broker, GROUP, "read_committed", GroupSettings(), None)
+    rig._clients = replace(rig._clients, consumer=lambda: consumer)
+
+    with pytest.raises(ClientError, match="no such pattern"):
+        rig.join_again()
+
+    assert consumer.is_closed
+    with pytest.raises(ClientError, match="is closed"):
+        rig.producer.send([Encoded("target", b"1")], ignore, ignore)
+    floor = rig._job.floor
+    assert floor.is_alone(floor.ask("another pipeline"))
 
 
 def test_a_pipeline_reads_again_that_finds_no_producer_to_go_back_to() -> None:

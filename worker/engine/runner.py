@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
 from math import inf
 
@@ -125,17 +125,19 @@ class Runner:
         self._paused = False
         self._trial = Trial(job.floor, pool, clock, can_be_apart=job.apart is not None)
         self._apart = Apart(job.apart)
+        with ExitStack() as undo:
+            self.consumer = clients.consumer()
+            undo.callback(self.consumer.close)
+            self.committer = self._make_committer()
+            undo.callback(self.committer.close, 0.0)
+            self._fence_log = self._make_fence_log()
+            if self._fence_log is not None:
+                undo.callback(self._fence_log.close)
+            self.repairs = Repairs(job, self.consumer, clients.log_ends, clock, counts)
+            self.consumer.subscribe(job.topics, self)
+            undo.pop_all()
         if pool.in_process:
             job.floor.join(pool)
-        self.consumer = clients.consumer()
-        try:
-            self.committer = self._make_committer()
-        except WorkerError:
-            self.consumer.close()
-            raise
-        self._fence_log = self._make_fence_log()
-        self.repairs = Repairs(job, self.consumer, clients.log_ends, clock, counts)
-        self.consumer.subscribe(job.topics, self)
         self._laps.end("other")
 
     def step(self) -> None:

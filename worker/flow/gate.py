@@ -35,11 +35,6 @@ class GatedLanes:
         """See `Lanes`."""
         return self._lanes.ready
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing waits to be let in."""
-        return not self._outside
-
     def wake(self, now: float) -> float:
         """See `Lanes`."""
         return self._lanes.wake(now)
