@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import re
 import socket
@@ -17,14 +18,16 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from worker.errors import CannotListen
 from worker.flow.health import Reason, Snapshot, judge
+from worker.repeats import limited
 
 log = logging.getLogger(__name__)
+refusals = limited(f"{__name__}.refusals")
 
 CONNECTIONS: Final = 32
 """Connections at most; for a further one that is cut which has said nothing for the longest."""
@@ -135,6 +138,7 @@ class Server:
         self._silent: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         """Those whose request is waited for, the oldest first."""
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(_told)
         self._closing = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
         self._thread.start()
@@ -151,9 +155,15 @@ class Server:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
+        """Accept one connection a turn of the loop.
+
+        With a backlog of more asyncio tries as many times where it may open no file, and each of
+        these has it try again as often.
+        """
         server = await asyncio.start_server(
-            self._connected, sock=self._listener, limit=HEADER_BYTES, backlog=CONNECTIONS
+            self._connected, sock=self._listener, limit=HEADER_BYTES, backlog=1
         )
+        self._listener.listen(CONNECTIONS)
         await self._closing.wait()
         self._loop.remove_reader(self._listener)
         for _ in range(_ROUNDS):
@@ -280,6 +290,15 @@ def serve(host: str, port: int, paths: Routes, hosts: Collection[str] | None = N
             "set server.host and server.port, or --listen; port 0 switches it off"
         ) from error
     return Server(listener, paths, hosts)
+
+
+def _told(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say in a line why connections are not accepted; asyncio tries again after a second."""
+    error = context.get("exception")
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+        refusals.error("no connection is accepted: %s; allow it more (ulimit -n)", error.strerror)
+    else:
+        loop.default_exception_handler(context)
 
 
 def _encoded(response: Response) -> tuple[bytes, bytes]:

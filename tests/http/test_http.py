@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import os
+import resource
 import socket
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPResponse
+from typing import Any
 
 import pytest
 
@@ -242,6 +247,58 @@ def test_connections_that_say_nothing_keep_nobody_out(server: Server) -> None:
         assert everything(silent[0]) == b""
         silent[-1].sendall(b"GET /stats HTTP/1.1\r\n\r\n")
         assert everything(silent[-1]).startswith(b"HTTP/1.1 200 ")
+
+
+@contextmanager
+def no_file_to_open() -> Iterator[None]:
+    """Let this process open no file but those that it has."""
+    with socket.socket() as last:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = os.dup(last.fileno())
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_where_no_file_may_be_opened_a_line_says_so_and_who_waits_is_answered_later(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried: list[object] = []
+    told = server._loop.get_exception_handler()
+    assert told is not None
+
+    def tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        tried.append(context)
+        told(loop, context)
+
+    server._loop.set_exception_handler(tell)
+    host, _, port = server.address.rpartition(":")
+    with socket.socket() as client:
+        client.settimeout(10)
+
+        with no_file_to_open():
+            client.connect((host, int(port)))
+            client.sendall(b"GET /stats HTTP/1.1\r\n\r\n")
+            while not tried:
+                os.sched_yield()
+            for _ in range(10):
+                turn(server)
+
+        assert everything(client).startswith(b"HTTP/1.1 200 ")
+    assert len(tried) == 1, "asyncio tries again after a second"
+    assert [record.getMessage() for record in caplog.records] == [
+        "no connection is accepted: Too many open files; allow it more (ulimit -n)"
+    ]
+
+
+def turn(server: Server) -> None:
+    """Wait for a turn of the server's loop."""
+    done = threading.Event()
+    server._loop.call_soon_threadsafe(done.set)
+    assert done.wait(10)
 
 
 def test_a_port_in_use_is_said_so(server: Server) -> None:

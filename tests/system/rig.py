@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -29,6 +30,9 @@ from worker.flow.offsets import Ranges
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 90.0
+ANSWER_WITHIN = 10.0
+FILES = 1_024
+"""What the number of a file has to be below."""
 SETTLING = {
     KafkaError._TIMED_OUT,  # while a transaction with offsets of the group is open
     KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -269,6 +273,14 @@ class WorkerProcess:
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def limit_files(self, number: int) -> None:
+        """Let it open no file whose number is not below this."""
+        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (number, FILES))
+
     def is_stopped(self) -> bool:
         """Whether it stands still after a SIGSTOP."""
         stat = Path(f"/proc/{self._process.pid}/stat").read_text()
@@ -296,7 +308,7 @@ class WorkerProcess:
         """The JSON of a path, whatever its status; None while nothing answers."""
         with suppress(OSError):
             try:
-                with urllib.request.urlopen(self.address + path) as answer:
+                with urllib.request.urlopen(self.address + path, timeout=ANSWER_WITHIN) as answer:
                     return json.load(answer)
             except HTTPError as answer:
                 with answer:
