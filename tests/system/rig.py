@@ -273,10 +273,6 @@ class WorkerProcess:
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     def limit_files(self, number: int) -> None:
         """Let it open no file whose number is not below this."""
         resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (number, FILES))
