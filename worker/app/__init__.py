@@ -1,7 +1,7 @@
 """The composition root: the only place where spec, clients, engine and observers meet."""
 
 from worker.app.assembly import Assembly, build, make_topics
-from worker.app.checks import Check, check, load, unreadable
+from worker.app.checks import Check, check, load, no_client, unreadable
 from worker.app.options import Options, Wrap
 from worker.app.processes import longest_drain, supervise
 from worker.app.rehearsal import Around, Rehearsal, Rehearsed
@@ -42,6 +42,7 @@ __all__ = [
     "make_topics",
     "named_topics",
     "needed",
+    "no_client",
     "redrive_of",
     "redrive_topics",
     "retry_topics",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 
-from worker.app.checks import check, unknown_exceptions, unreadable
+from worker.app.checks import check, no_client, unknown_exceptions, unreadable
 from worker.app.endpoint import endpoint
 from worker.app.execution import Recipe, executor_of
 from worker.app.lanes import lanes_of, tier_lanes_of
@@ -48,7 +48,6 @@ from worker.kafka import config
 from worker.observe.tracing import Facts, tracers
 from worker.ports import Admin, Consumer, Producer, Transactional
 from worker.settings import Pipeline, TopicSettings
-from worker.settings.librdkafka import key_of
 from worker.settings.patterns import unmatched
 from worker.settings.secrets import secrets_of
 from worker.spec import Document, in_order
@@ -73,9 +72,8 @@ def build(document: Document, options: Options | None = None) -> Worker:
             log.warning("%s", warning)
     try:
         return Assembly(document, options).worker()
-    except ConnectionFailed as error:  # nobody was asked yet: no client can be made
-        key = key_of(error.text) or ("security",)
-        raise BadConfiguration([document.problem(("kafka", *key), error.text)]) from error
+    except ConnectionFailed as error:
+        raise no_client(document, error) from error
 
 
 def make_topics(document: Document, admin: Admin, topics: Mapping[str, TopicSettings]) -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from worker.app.execution import decoder_of
 from worker.app.options import Options
-from worker.errors import BadConfiguration
+from worker.errors import BadConfiguration, ConnectionFailed
 from worker.flow.deadletter import REASONS
 from worker.flow.retry import names_of
 from worker.handlers import Handler, Registry
 from worker.handlers import load as load_modules
 from worker.serdes import Unsuitable
 from worker.settings import Pipeline, Spec
+from worker.settings.librdkafka import key_of
 from worker.spec import Document, in_order, survey
 from worker.types import Problem
 
@@ -89,6 +90,12 @@ def _why_unreadable(file: Path) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def no_client(document: Document, error: ConnectionFailed) -> BadConfiguration:
+    """What is wrong with a spec of whose `kafka` no client can be made; nobody was asked yet."""
+    key = key_of(error.text) or ("security",)
+    return BadConfiguration([document.problem(("kafka", *key), error.text)])
 
 
 def unknown_exceptions(spec: Spec) -> Iterator[str]:

@@ -17,7 +17,7 @@ from worker.kafka.embedded import EmbeddedBroker
 from worker.ports import NewTopic, Offsets
 from worker.settings import Security, Spec, TopicSettings
 from worker.spec import Document
-from worker.spec.testfile import topics_of
+from worker.spec.topics import topics_of
 from worker.types import Isolation, Problem, TopicInfo, TopicPartition
 
 log = logging.getLogger(__name__)

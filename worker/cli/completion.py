@@ -10,11 +10,11 @@ from typing import Final
 import click
 from click.shell_completion import CompletionItem
 
-from worker.app import implied_topics, retry_topics
+from worker.app import dead_letter_topics, implied_topics, retry_topics
 from worker.errors import WorkerError
 from worker.settings import Spec
 from worker.spec import load
-from worker.spec.testfile import topics_of
+from worker.spec.topics import topics_of
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -40,11 +40,6 @@ def _spec(ctx: click.Context) -> Spec | None:
         return None
 
 
-def _dead_letter_topics(spec: Spec) -> Iterable[str]:
-    targets = [one.dead_letter for one in spec.pipelines.values() if one.dead_letter is not None]
-    return [topic for target in targets for topic in target.topics]
-
-
 def _every_topic(spec: Spec) -> Iterable[str]:
     tiers = (topic for name in spec.pipelines for topic in retry_topics(spec, name, None))
     return [*topics_of(spec), *implied_topics(spec), *tiers]
@@ -53,7 +48,7 @@ def _every_topic(spec: Spec) -> Iterable[str]:
 TOPICS: Final = completing(topics_of)
 EVERY_TOPIC: Final = completing(_every_topic)
 """Those that a spec implies, too."""
-DEAD_LETTER_TOPICS: Final = completing(_dead_letter_topics)
+DEAD_LETTER_TOPICS: Final = completing(dead_letter_topics)
 GROUPS: Final = completing(lambda spec: map(spec.group, spec.pipelines))
 PIPELINES: Final = completing(lambda spec: spec.pipelines)
 HANDLERS: Final = completing(lambda spec: [one.handler for one in spec.pipelines.values()])

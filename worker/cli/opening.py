@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from worker.app import unreadable
+from worker.app import no_client, unreadable
 from worker.errors import BadConfiguration, ConnectionFailed
 from worker.observe import logs
-from worker.settings.librdkafka import key_of
 from worker.settings.secrets import secrets_of
 from worker.spec import Document, load
 
@@ -33,6 +32,5 @@ def made_of(document: Document, make: Callable[[Document], Opened]) -> Opened:
         raise BadConfiguration(problems)
     try:
         return make(document)
-    except ConnectionFailed as error:  # nobody was asked yet: no client can be made
-        key = key_of(error.text) or ("security",)
-        raise BadConfiguration([document.problem(("kafka", *key), error.text)]) from error
+    except ConnectionFailed as error:
+        raise no_client(document, error) from error

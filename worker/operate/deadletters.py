@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from worker.app import beside_dead_letters, redrive_topics
+from worker.app import beside_dead_letters, dead_letter_topics, redrive_topics
 from worker.errors import ClientError, TopicsRefused
 from worker.flow.ledger import Entry, Ledger
 from worker.flow.letters import Letter, read
@@ -21,7 +21,7 @@ from worker.operate.missing import not_there
 from worker.settings import Spec, TopicSettings
 from worker.settings.patterns import reads
 from worker.settings.topics import is_parking, ledger_topic, parking_topic
-from worker.spec.testfile import topics_of
+from worker.spec.topics import topics_of
 from worker.types import TopicInfo
 
 log = logging.getLogger(__name__)
@@ -85,8 +85,7 @@ class DeadLetters:
 
     def topics(self) -> list[str]:
         """The dead-letter topics of the spec and their parking topics, those that there are."""
-        targets = (pipeline.dead_letter for pipeline in self._spec.pipelines.values())
-        named = sorted({topic for target in targets if target for topic in target.topics})
+        named = dead_letter_topics(self._spec)
         return list(self._admin.describe([*named, *map(parking_topic, named)]))
 
     def allows(self, topic: str) -> bool:

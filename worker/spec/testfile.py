@@ -7,24 +7,13 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from worker.settings import Expectations, Fault, Given, Spec, SpecTest
-from worker.settings.patterns import is_pattern, reads
+from worker.settings.patterns import reads
 from worker.settings.simulation import Scheduled
 from worker.settings.topics import retry_topic
+from worker.spec.topics import topics_of
 from worker.spec.tree import KeyPath
 
 Problems = Iterator[tuple[KeyPath, str]]
-
-
-def topics_of(spec: Spec) -> list[str]:
-    """Every topic that a spec names."""
-    names = set(spec.topics)
-    for pipeline in spec.pipelines.values():
-        names.update(topic for topic in pipeline.source if not is_pattern(topic))
-        if pipeline.to is not None:
-            names.add(pipeline.to)
-        if pipeline.dead_letter is not None:
-            names.update(pipeline.dead_letter.topics)
-    return sorted(names)
 
 
 def mistakes(spec: Spec, tests: Mapping[str, SpecTest], folder: Path) -> Problems:

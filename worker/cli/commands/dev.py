@@ -27,7 +27,7 @@ from worker.observe import logs
 from worker.settings import Spec
 from worker.settings.patterns import is_pattern
 from worker.settings.secrets import secrets_of
-from worker.spec.testfile import topics_of
+from worker.spec.topics import topics_of
 from worker.types import Message
 
 BROKERS = {"embedded": embedded, "kafka": kafka}
