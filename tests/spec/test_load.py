@@ -377,7 +377,7 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
         (
             "server: {host: 127.0.0.1, port: 8080}",
             "server: {timeout: 1s}",
-            "29:10: server.timeout: no such key; legal are host, kafka_exporter, port",
+            "29:10: server.timeout: no such key; legal are host, hosts, kafka_exporter, port",
         ),
         ("flights.dlq: {", '"a b": {', "14:3: topics.a b: 'a b' is not a topic name"),
         (
