@@ -385,6 +385,31 @@ def test_by_trace_or_key_is_found_what_is_found_for_the_place(
     assert len(told["looked"]) == len(set(told["looked"]))
 
 
+def test_the_trace_that_has_begun_at_a_message_leads_back_to_it_and_to_no_other(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    rig, own = Rig(kafka, tmp_path), secrets.token_hex(16)
+    for number in range(3):
+        rig.send("k", {"id": number})
+    handled = kafka.read(rig.source)[1]
+    sent: Any = handled.headers()
+    _, trace, span, _ = dict(sent)["traceparent"].decode().split("-")
+    producer = Producer({"bootstrap.servers": kafka.address})
+    headers: dict[str, str | bytes | None] = {
+        "traceparent": f"00-{own}-{secrets.token_hex(8)}-01",
+        "tracestate": f"stream-worker={trace}-{span}",
+    }
+    producer.produce(rig.target, b"{}", b"other", headers=headers)
+    assert producer.flush(DEADLINE) == 0
+
+    told = rig.told("--trace", own)
+
+    (life,) = told["lives"]
+    assert (life["topic"], life["offset"]) == (rig.source, handled.offset())
+    assert kinds(life) == ["written", "result"]
+    assert told["others"] == []
+
+
 def test_of_many_messages_the_latest_are_told_of(kafka: Kafka, tmp_path: Path) -> None:
     rig = Rig(kafka, tmp_path)
     for number in range(5):

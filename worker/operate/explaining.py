@@ -174,14 +174,20 @@ class Explainer:
 
     def _of_traces(self, traces: set[str], scope: Scope, on_progress: OnProgress) -> Explanation:
         return self._matching(
-            lambda message: not traces.isdisjoint(headers.traces_of(message)), scope, on_progress
+            lambda message: not traces.isdisjoint(headers.traces_of(message)),
+            scope,
+            on_progress,
+            traces,
         )
 
-    def _matching(self, keep: Keep, scope: Scope, on_progress: OnProgress) -> Explanation:
+    def _matching(
+        self, keep: Keep, scope: Scope, on_progress: OnProgress, traces: Collection[str] = ()
+    ) -> Explanation:
         found = Explanation(scope.since or datetime.now(UTC) - DAY)
         with Reader(self._kafka) as reader:
             search = _Search(reader, scope.seconds, found, on_progress, [])
             search.read(self.topics(), keep)
+            self._read_back(search, traces)
             lives = lives_of(search.records, self._routes)
             for life in lives[-scope.limit :]:
                 if life.source is None:
@@ -191,6 +197,16 @@ class Explainer:
             found = self._told(search, lives, scope.limit)
             found.others = [one for one in found.others if keep(one)]
             return found
+
+    def _read_back(self, search: _Search, traces: Collection[str]) -> None:
+        """Look for what these traces are linked to: the messages at which they have begun."""
+        links = {
+            headers.linked_of(one) for one in search.records if headers.trace_of(one) in traces
+        }
+        links -= {None, *map(headers.context_of, search.records)}
+        if links:
+            sources = [topic for topic in self.topics() if self._is_source(topic)]
+            search.read(sources, lambda one: headers.context_of(one) in links)
 
     def _read_on(self, search: _Search, lives: Sequence[Life]) -> None:
         """Look for what belongs to messages and has neither the trace nor the key asked for."""
