@@ -65,6 +65,15 @@ def test_what_a_file_holds_is_replaced_only_once_all_is_captured(tmp_path: Path)
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_nobody_else_can_read_what_is_captured(tmp_path: Path) -> None:
+    file = tmp_path / "orders.jsonl"
+    file.touch(0o666)
+
+    capture(orders(b"a"), file)
+
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
 def test_of_a_redacted_message_only_the_record_is_kept_in_its_place(tmp_path: Path) -> None:
     file = tmp_path / "orders.jsonl"
 

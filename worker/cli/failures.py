@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+import sys
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -19,8 +20,10 @@ from worker.errors import (
     NoWorker,
     WorkerError,
 )
-from worker.observe.logs import redaction
 from worker.observe.text import escaped
+
+if TYPE_CHECKING:
+    from worker.flow.redaction import Redaction
 
 CODES: Final = (
     (BadConfiguration, BAD_CONFIGURATION),
@@ -43,10 +46,17 @@ def report(error: WorkerError) -> int:
 
     The secrets that are kept out of the log are kept out of it, too.
     """
-    of_spec, redacted = isinstance(error, BadConfiguration), redaction()
-    lead = "" if of_spec else "Error: "
-    text = redacted.of_known(str(error)) if of_spec else redacted(str(error))
-    for line in text.splitlines():
+    lead = "" if isinstance(error, BadConfiguration) else "Error: "
+    for line in _without_secrets(error).splitlines():
         click.echo(lead + escaped(line), err=True)
         lead = ""
     return next(code for kind, code in CODES if isinstance(error, kind))
+
+
+def _without_secrets(error: WorkerError) -> str:
+    logs = sys.modules.get("worker.observe.logs")
+    if logs is None:  # so nothing is known of any spec
+        return str(error)
+    redacted: Redaction = logs.redaction()
+    hidden = redacted.of_known if isinstance(error, BadConfiguration) else redacted
+    return hidden(str(error))

@@ -7,10 +7,11 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from pathlib import Path
+from tempfile import mkstemp
 from typing import Any, BinaryIO
 
 from worker.errors import WorkerError
@@ -80,17 +81,18 @@ def capture(
 
 @contextmanager
 def _replacing(file: Path) -> Iterator[BinaryIO]:
-    """A file that takes its place when the block ends well, and else is gone."""
-    part = file.with_name(f"{file.name}.part")
+    """A file for its owner alone, in its place when the block ends well, and else gone."""
     try:
-        with part.open("wb") as opened:
-            yield opened
-        part.replace(file)
+        number, name = mkstemp(prefix=f"{file.name}.", dir=file.parent)
+        part = Path(name)
+        try:
+            with open(number, "wb") as opened:  # noqa: PTH123 - it is open already
+                yield opened
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise NotCaptured(f"{file} cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):  # it is in its place, or could not be opened
-            part.unlink()
 
 
 def _redacted(message: Message, redact: Redact) -> Message | None:
