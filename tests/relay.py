@@ -14,15 +14,16 @@ PART = 65_536
 class Relay:
     """Passes connections on to a port of this machine, as a context manager.
 
-    `change` is given each part of an answer as it has come, and returns what is passed back.
+    `change` is given each part of an answer as it has come, and returns what is passed back. It
+    listens at a port that is free, or `at` one.
     """
 
-    def __init__(self, port: int, change: Callable[[bytes], bytes] = bytes) -> None:
+    def __init__(self, port: int, change: Callable[[bytes], bytes] = bytes, at: int = 0) -> None:
         self._target = ("127.0.0.1", port)
         self._change = change
         self._answers = threading.Event()
         self._answers.set()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", at))
         self._open: list[socket.socket] = [self._listener]
 
     @property

@@ -12,20 +12,24 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from tests.console import CONSUMER, FIRST, PRODUCER
+from tests.relay import Relay
 from tests.secure import USERS, SecureKafka
 from worker.kafka.broker import KafkaCluster
 from worker.kafka.java import find_kafka
 from worker.kafka.listeners import BrokerSecurity
+from worker.kafka.sockets import free_ports
 
 DEADLINE = 60.0
 
 REFUSED_BY_TLS = {KafkaError._SSL, KafkaError._TRANSPORT}
 """In TLS 1.3 a client learns what became of its certificate only after the handshake."""
+
+UNANSWERED = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}
 
 kafka = pytest.mark.kafka
 with_sasl = pytest.mark.parametrize("listener", ["SASL_PLAINTEXT", "SASL_SSL"])
@@ -189,6 +193,25 @@ def test_a_listener_that_is_not_offered_is_named_with_those_that_are() -> None:
         without_tls.address_of("SSL")
     with pytest.raises(ValueError, match="no listener CONTROLLER"):
         plain.address_of("CONTROLLER")
+
+
+@kafka
+def test_clients_of_the_relayed_listener_come_to_the_relay_and_others_do_not() -> None:
+    (port,) = free_ports(1, taken=())
+    cluster = KafkaCluster(relays=[port])
+    with cluster, Relay(cluster.port_of(0, "RELAYED"), at=port) as relay:
+        relayed = {"bootstrap.servers": cluster.address_of("RELAYED")}
+
+        assert brokers(relayed) == {f"127.0.0.1:{port}"}
+        with relay.answers_kept_back(), pytest.raises(KafkaException) as silent:
+            AdminClient(relayed).list_topics(timeout=1)
+        assert silent.value.args[0].code() in UNANSWERED
+        assert brokers({"bootstrap.servers": cluster.address}) == {cluster.address}
+
+
+def test_relays_are_as_many_as_nodes() -> None:
+    with pytest.raises(ValueError, match="relays must name 3 ports, one a node, not 1"):
+        KafkaCluster(3, relays=[20_001])
 
 
 def test_listeners_and_nodes_share_no_port() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient
 
+from tests.coordinators import TRANSACTIONS, coordinator
 from tests.system.exactly import NODES, SOON, Story, started, trapped
 from tests.system.rig import Kafka, Worker
 from worker.kafka.broker import KafkaCluster
@@ -17,7 +17,6 @@ from worker.testing.sharing import real
 
 pytestmark = pytest.mark.kafka
 
-LOG = "__transaction_state"
 QUICK = {
     "network": {"read_timeout": "1200ms", "write_timeout": "1200ms"},
     "consumer": {"max_wait": "100ms"},
@@ -31,16 +30,6 @@ def cluster() -> Iterator[KafkaCluster]:
     made = KafkaCluster(NODES, heap="192m", properties=SOON)
     with real(lambda: started(made)):
         yield made
-
-
-def coordinator(cluster: KafkaCluster, identity: str) -> int:
-    """The node that has the transactions of this identity, as Kafka tells by Java's `hashCode`."""
-    partitions = AdminClient({"bootstrap.servers": cluster.address}).list_topics(LOG, 10)
-    number = 0
-    for letter in identity:
-        number = (31 * number + ord(letter)) & 0xFFFFFFFF
-    leaders = partitions.topics[LOG].partitions
-    return int(leaders[(number & 0x7FFFFFFF) % len(leaders)].leader)
 
 
 def until_it_commits(worker: Worker) -> None:
@@ -57,7 +46,7 @@ def test_a_transaction_whose_coordinator_is_killed_as_it_is_committed_counts_onc
 
     with trapped(story, moment, 3, "SIGSTOP") as worker:
         until_it_commits(worker)
-        cluster.kill_node(coordinator(cluster, f"{story.spec.group}.one.0"))
+        cluster.kill_node(coordinator(cluster.address, TRANSACTIONS, f"{story.spec.group}.one.0"))
         worker.send(signal.SIGCONT)
         until_it_commits(worker)
         worker.send(signal.SIGKILL)
@@ -78,7 +67,7 @@ def test_transactions_whose_coordinator_stands_still_as_they_are_committed_count
         for _ in range(times):
             story.write(400)
             until_it_commits(worker)
-            node = coordinator(cluster, f"{story.spec.group}.one.0")
+            node = coordinator(cluster.address, TRANSACTIONS, f"{story.spec.group}.one.0")
             cluster.pause_node(node)
             worker.send(signal.SIGCONT)
             time.sleep(STILL)

@@ -31,6 +31,7 @@ from worker.kafka.java import Kafka, find_kafka, java_environment
 from worker.kafka.listeners import (
     CONTROLLER,
     PLAINTEXT,
+    RELAYED,
     BrokerSecurity,
     listeners,
     scram_users,
@@ -55,6 +56,8 @@ class KafkaCluster:
     `stop` removes. `properties` are put on top of every node's own. `ports` are the clients'
     ports, one a node; without them free ones are picked. A node keeps its port for good.
     `security` adds listeners with SASL and TLS, on ports of their own, for `address_of`.
+    `relays` are ports, one a node, at which relays of the caller's listen: it adds a listener
+    RELAYED whose clients are told to come there, and `port_of` says what they pass on to.
 
     The cluster ends with this object or this process, however that ends. Every method that
     takes a node raises `IndexError` when there is none of that number.
@@ -69,17 +72,22 @@ class KafkaCluster:
         properties: Mapping[str, str] = MappingProxyType({}),
         ports: Sequence[int] | None = None,
         security: BrokerSecurity | None = None,
+        relays: Sequence[int] | None = None,
     ) -> None:
         if nodes < 1:
             raise ValueError(f"nodes must be at least 1, not {nodes}")
-        if ports is not None and len(ports) != nodes:
-            raise ValueError(f"ports must name {nodes} ports, one a node, not {len(ports)}")
+        for name, given in (("ports", ports), ("relays", relays)):
+            if given is not None and len(given) != nodes:
+                raise ValueError(f"{name} must name {nodes} ports, one a node, not {len(given)}")
         self._heap = heap or ("512m" if nodes == 1 else "256m")
         self._given_folder = folder
         self._folder: Path | None = None
         self._properties = dict(properties)
         self._security = security
-        self._nodes = _nodes(nodes, listeners(security), ports)
+        relayed = () if relays is None else (RELAYED,)
+        self._nodes = _nodes(nodes, (*listeners(security), *relayed), ports)
+        for node, relay in zip(self._nodes, relays or (), strict=False):
+            node.relay = relay
         self._kafka: Kafka | None = None
         self._group: ProcessGroup | None = None
         self._reserved: list[socket.socket] = []
@@ -91,10 +99,13 @@ class KafkaCluster:
 
     def address_of(self, listener: str) -> str:
         """Name the bootstrap servers of a listener, as "SASL_SSL"; `ValueError` for any other."""
-        offered = [name for name in listeners(self._security) if name != CONTROLLER]
-        if listener not in offered:
-            raise ValueError(f"there is no listener {listener}, only {', '.join(offered)}")
-        return ",".join(node.address(listener) for node in self._nodes)
+        self._check(listener)
+        return ",".join(node.advertised(listener) for node in self._nodes)
+
+    def port_of(self, node: int, listener: str = PLAINTEXT) -> int:
+        """Name the port at which a node listens itself; raises as `address_of` does."""
+        self._check(listener)
+        return self._nodes[node].ports[listener]
 
     @property
     def nodes(self) -> int:
@@ -201,6 +212,11 @@ class KafkaCluster:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def _check(self, listener: str) -> None:
+        offered = [name for name in self._nodes[0].ports if name != CONTROLLER]
+        if listener not in offered:
+            raise ValueError(f"there is no listener {listener}, only {', '.join(offered)}")
 
     def _form_group(self) -> None:
         if self._group is not None:

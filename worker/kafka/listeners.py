@@ -10,6 +10,8 @@ from typing import Final
 
 PLAINTEXT: Final = "PLAINTEXT"
 CONTROLLER: Final = "CONTROLLER"
+RELAYED: Final = "RELAYED"
+"""Plain, but clients are told to come to a relay in front of it."""
 
 SCRAM: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
@@ -63,7 +65,8 @@ def listeners(security: BrokerSecurity | None) -> tuple[str, ...]:
 
 def security_properties(security: BrokerSecurity | None) -> dict[str, str]:
     """Give the properties of all listeners of a node but their addresses."""
-    protocols = {name: name for name in listeners(security)} | {CONTROLLER: PLAINTEXT}
+    protocols = {name: name for name in listeners(security)}
+    protocols |= {CONTROLLER: PLAINTEXT, RELAYED: PLAINTEXT}
     return {
         "listener.security.protocol.map": ",".join(f"{k}:{v}" for k, v in protocols.items()),
         "inter.broker.listener.name": PLAINTEXT,

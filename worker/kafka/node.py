@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.kafka.listeners import CONTROLLER
+from worker.kafka.listeners import CONTROLLER, RELAYED
 from worker.kafka.sockets import HOST
 
 
@@ -20,12 +20,19 @@ class Node:
 
     number: int
     ports: dict[str, int]
+    relay: int | None = None
+    """Where clients of the listener RELAYED are told to come."""
     process: subprocess.Popen[bytes] | None = None
     _frozen: subprocess.Popen[bytes] | None = None
 
     def address(self, listener: str) -> str:
         """Name the host and port of a listener; raises `KeyError` when there is none such."""
         return f"{HOST}:{self.ports[listener]}"
+
+    def advertised(self, listener: str) -> str:
+        """Name where clients of a listener are told to come; raises likewise."""
+        is_relayed = listener == RELAYED and self.relay is not None
+        return f"{HOST}:{self.relay}" if is_relayed else self.address(listener)
 
     def runs(self) -> bool:
         """Say whether the process is there, paused or not."""
@@ -75,15 +82,16 @@ def server_properties(node: Node, nodes: Sequence[Node], data: Path) -> dict[str
 
     What its listeners speak is not among them: see `listeners.py`.
     """
-    listeners = {name: f"{name}://{node.address(name)}" for name in node.ports}
-    advertised = [listeners[name] for name in node.ports if name != CONTROLLER]
+    listeners = [f"{name}://{node.address(name)}" for name in node.ports]
+    names = [name for name in node.ports if name != CONTROLLER]
+    advertised = [f"{name}://{node.advertised(name)}" for name in names]
     voters = (f"{peer.number}@{peer.address(CONTROLLER)}" for peer in nodes)
     return {
         **_replication(len(nodes)),
         "process.roles": "broker,controller",
         "node.id": str(node.number),
         "controller.quorum.voters": ",".join(voters),
-        "listeners": ",".join(listeners.values()),
+        "listeners": ",".join(listeners),
         "advertised.listeners": ",".join(advertised),
         "log.dirs": str(data),
         "auto.create.topics.enable": "false",
