@@ -383,7 +383,9 @@ def test_a_drained_pipeline_has_committed_everything() -> None:
     assert (rig.values(), rig.committed()) == (["1", "2"], 2)
 
 
-def test_a_drain_whose_commit_fails_does_not_wait_for_what_will_not_come() -> None:
+def test_a_drain_whose_commit_fails_does_not_wait_for_what_will_not_come(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     rig = exactly()
     at_once(rig)
     rig.send("1", "2")
@@ -393,6 +395,7 @@ def test_a_drain_whose_commit_fails_does_not_wait_for_what_will_not_come() -> No
     assert not rig.runner.drain()
 
     assert (rig.values(), rig.committed()) == ([], 0)
+    assert "they will be handled again: a reason" in caplog.text
 
 
 RETRY: dict[str, Any] = {

@@ -903,7 +903,7 @@ def test_a_drain_whose_transaction_is_refused_gives_the_partitions_back_all_the_
     assert rig.committed() == 2
 
 
-def test_a_drain_that_could_not_commit_says_so() -> None:
+def test_a_drain_that_could_not_commit_says_so(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig(same, {"drain_timeout": "5s"}, MemoryBroker(Ticking()))
     rig.send("1")
     rig.runner.step()
@@ -911,6 +911,10 @@ def test_a_drain_that_could_not_commit_says_so() -> None:
 
     assert not rig.runner.drain()
     assert rig.values() == ["1"]
+    assert (
+        "0 messages in flight, not committed: source[0]; they will be handled again" in caplog.text
+    )
+    assert caplog.text.strip().endswith("after drain_timeout: 5s")
 
 
 def test_a_drain_that_waits_for_handlers_stays_a_member_of_its_group() -> None:

@@ -206,7 +206,23 @@ class Runner:
         self._finish(self.partitions.values(), deadline, go_on)
         self._give_back(self.partitions.values())
         self._commit_until(deadline)
-        return not (self._uncommitted or any(p.in_flight for p in self.partitions.values()))
+        return self._is_drained()
+
+    def _is_drained(self) -> bool:
+        """Whether nothing is left of what handlers had; says so when something is."""
+        in_flight = sum(partition.in_flight for partition in self.partitions.values())
+        uncommitted = named(self.committer.uncommitted(self.partitions.values()))
+        if not (in_flight or self._uncommitted):
+            return True
+        why = self.committer.failure or f"after drain_timeout: {self.job.settings.drain_timeout:g}s"
+        log.warning(
+            "%s: %d messages in flight, not committed: %s; they will be handled again: %s",
+            self.job.name,
+            in_flight,
+            uncommitted,
+            why,
+        )
+        return False
 
     def close(self) -> None:
         """Leave the group and let go of the clients, whatever is in flight."""
