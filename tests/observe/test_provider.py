@@ -241,10 +241,24 @@ def test_what_cannot_be_of_spans_stops_the_start_and_is_told_at_once(
         {"OTEL_TRACES_SAMPLER": "ParentBased_Always_Off", "OTEL_BSP_EXPORT_TIMEOUT": " 0 "},
         {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "1e-2"},
         {"OTEL_TRACES_SAMPLER": "traceidratio"},
+        {"OTEL_EXPORTER_OTLP_HEADERS": "api-key=a=b, other=%20,,"},
     ],
 )
 def test_variables_that_say_what_can_be_are_taken(variables: Mapping[str, str]) -> None:
     assert len(exporters_of("traces", {"OTEL_TRACES_EXPORTER": "console", **variables})) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"]
+)
+@pytest.mark.parametrize("value", ["team hidden", "a=b,x-team: hidden", "=hidden"])
+def test_headers_that_cannot_be_are_told_without_what_may_be_a_secret(
+    name: str, value: str
+) -> None:
+    with pytest.raises(BadEnvironment) as caught:
+        exporters_of("traces", {"OTEL_TRACES_EXPORTER": "console", name: value})
+
+    assert str(caught.value) == f"{name} is no list of NAME=VALUE, with commas in between"
 
 
 def test_what_cannot_be_of_metrics_is_told_as_well() -> None:

@@ -58,8 +58,16 @@ def problems(environment: Mapping[str, str], signal: Signal) -> Iterator[str]:
         value = environment.get(name, "").strip()
         if value and not (value.isascii() and value.isdecimal() and int(value) >= least):
             yield f"{name} is {value!r}; it can be a whole number from {least}"
+    for name in ("OTEL_EXPORTER_OTLP_HEADERS", f"OTEL_EXPORTER_OTLP_{signal.upper()}_HEADERS"):
+        if not all(map(_is_header, environment.get(name, "").split(","))):
+            yield f"{name} is no list of NAME=VALUE, with commas in between"  # it may be a secret
     if signal == "traces":
         yield from _problems_of_sampler(environment)
+
+
+def _is_header(text: str) -> bool:
+    name, sign, _ = text.partition("=")
+    return not text.strip() or bool(name.strip() and sign)
 
 
 def _problems_of_sampler(environment: Mapping[str, str]) -> Iterator[str]:
