@@ -19,6 +19,8 @@ PAGE = (ROOT / "docs" / "testing.md").read_text("utf-8")
 TITLED = r"^`([\w/.]+)`:\n\n```\w+\n(.*?)^```"
 """A file, and what is in it."""
 
+NOBODY = "localhost:1"
+"""Where no Kafka is."""
 LETTER = b'{"name": "Eve", "age": -1}'
 
 
@@ -37,29 +39,29 @@ def folder(tmp_path: Path, name: str) -> Path:
     return tmp_path
 
 
-def environment(kafka: Kafka) -> dict[str, str]:
+def run(folder: Path, address: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the project, as on a machine of users with this Kafka."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("WORKER_", "PYTHON", "PYTEST_"))
     }
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**kept, "PATH": path, "KAFKA_BROKERS": kafka.address}
-
-
-@pytest.mark.kafka
-def test_the_tests_of_the_page_pass(folder: Path, kafka_address: str) -> None:
-    kafka = Kafka(kafka_address)
-
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cloudcoil", "-p", "no:cacheprovider"],
+    return subprocess.run(
+        command,
         cwd=folder,
-        env=environment(kafka),
+        env={**kept, "PATH": path, "KAFKA_BROKERS": address},
         capture_output=True,
         text=True,
         timeout=150,
         check=False,
     )
+
+
+@pytest.mark.kafka
+def test_the_tests_of_the_page_pass(folder: Path, kafka_address: str) -> None:
+    options = ["-q", "-p", "no:cloudcoil", "-p", "no:cacheprovider"]
+    done = run(folder, kafka_address, sys.executable, "-m", "pytest", *options)
 
     assert done.returncode == 0, done.stdout
     assert "skipped" not in done.stdout
@@ -74,15 +76,7 @@ def block(name: str, command: str) -> str:
 
 
 def test_the_tests_of_specs_on_the_page_pass(folder: Path, name: str) -> None:
-    done = subprocess.run(
-        ["bash", "-ec", block(name, "worker test")],
-        cwd=folder,
-        env=environment(Kafka("localhost:1")),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run(folder, NOBODY, "bash", "-ec", block(name, "worker test"))
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.findall(r"^(\d+) passed in ", done.stdout, re.MULTILINE) == ["4", "1"]
@@ -91,15 +85,7 @@ def test_the_tests_of_specs_on_the_page_pass(folder: Path, name: str) -> None:
 def test_the_simulator_finds_no_promise_broken_in_the_specs_on_the_page(
     folder: Path, name: str
 ) -> None:
-    done = subprocess.run(
-        ["bash", "-ec", block(name, "worker simulate")],
-        cwd=folder,
-        env=environment(Kafka("localhost:1")),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run(folder, NOBODY, "bash", "-ec", block(name, "worker simulate"))
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("no promise broken") == 2
@@ -112,17 +98,8 @@ def test_the_commands_of_the_page_do_what_it_says(
     kafka = Kafka(kafka_address)
     kafka.create(f"{name}.dlq")
     kafka.produce(f"{name}.dlq", [(b"Eve", LETTER, 0)])
-    script = block(name, "worker capture")
 
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=folder,
-        env=environment(kafka),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run(folder, kafka_address, "bash", "-c", block(name, "worker capture"))
 
     assert done.returncode == 1, done.stderr  # it is a dead letter again
     assert "tests/dead.jsonl: 1 message\n" in done.stdout
