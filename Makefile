@@ -6,9 +6,10 @@ JOBS ?= 3
 ENGINE ?= docker
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' worker/version.py)
 REVISION = $(shell git rev-parse HEAD)
+DATE = $(shell git log -1 --format=%ct)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check lint types validate docs picture image bench lock clean
+.PHONY: help demo test test-long check lint types validate docs picture image wheel audit bench lock clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -63,6 +64,21 @@ picture: .venv/.dev ## take the picture of the page for the docs anew
 image: ## build the container image stream-worker:VERSION (ENGINE=docker or another with its commands)
 	$(ENGINE) build -t stream-worker:$(VERSION) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) .
 
+wheel: .venv/.run ## build wheel and source distribution into dist/, the same bytes each time from the same commit
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$(DATE) $(BIN)/hatchling build --directory dist
+
+audit: .venv/audit ## look for known weaknesses, which asks a service on the network; the list of what is shipped goes to dist/
+	.venv/audit/bin/bandit -q -r worker -c pyproject.toml
+	mkdir -p dist
+	.venv/audit/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --mc-type application --output-reproducible -o dist/sbom.cdx.json
+	.venv/audit/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r requirements.lock -r requirements-build.lock
+
+.venv/audit: requirements-audit.lock
+	rm -rf $@
+	$(PYTHON) -m venv $@
+	$@/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements-audit.lock
+
 bench: .venv/.dev ## measure beside the bare client and others (BENCH="throughput --repeats 5")
 	$(BIN)/python -m bench $(BENCH)
 
@@ -71,6 +87,7 @@ lock: .venv/.dev ## choose the newest versions of all dependencies
 	$(BIN)/uv pip compile -q --universal --generate-hashes --upgrade --no-header pyproject.toml --extra otlp -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --upgrade --no-header --group build -o requirements-build.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --upgrade --no-header pyproject.toml --group build --group dev --all-extras -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --upgrade --no-header --group audit -o requirements-audit.lock
 
 clean: ## remove what the commands above have made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
