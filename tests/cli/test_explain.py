@@ -28,7 +28,7 @@ from worker.flow.life import (
     lives_of,
     steps_of,
 )
-from worker.operate.explaining import Explanation, Told
+from worker.operate.explanation import Explanation, Told
 from worker.types import Message
 
 ROUTE = Route("doubles", "shop.doubles", ["orders"], outputs={"doubles"})

@@ -17,8 +17,9 @@ from tests.cli.rig import worker
 from tests.system.guarded import USE, Guarded
 from tests.system.rig import DEADLINE, Kafka, Spec, unique
 from tests.system.test_transactions import write
-from worker.operate import explaining
-from worker.operate.explaining import Explainer, Scope
+from worker.operate import searching
+from worker.operate.explaining import Explainer
+from worker.operate.explanation import Scope
 from worker.spec import load
 
 pytestmark = pytest.mark.kafka
@@ -349,7 +350,7 @@ def test_reading_ends_when_what_is_kept_fills_its_room(
     rig = Rig(kafka, tmp_path)
     for number in range(5):
         rig.send("k", {"id": number})
-    monkeypatch.setattr(explaining, "KEPT", 3)
+    monkeypatch.setattr(searching, "KEPT", 3)
     progress: list[tuple[int, int]] = []
 
     found = Explainer(load(rig.file, {}).spec).of_key(

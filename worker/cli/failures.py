@@ -33,7 +33,6 @@ CODES: Final = (
     (ConnectionFailed, UNREACHABLE),
     (BrokerUnavailable, UNREACHABLE),
     (NoWorker, UNREACHABLE),
-    (ConnectionFailed, UNREACHABLE),
     (ClientFatal, FATAL),
     (Fenced, FATAL),
     (WorkerError, FAILED),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from worker.app import tiers_of
-from worker.errors import ClientError, InvalidPartition, TopicNotFound
+from worker.errors import ClientError, TopicNotFound
 from worker.flow import headers
 from worker.flow.ledger import Entry
 from worker.flow.life import (
@@ -18,8 +17,6 @@ from worker.flow.life import (
     Missing,
     Place,
     Route,
-    Standing,
-    Step,
     lives_of,
     place_of,
     standing_of,
@@ -27,16 +24,16 @@ from worker.flow.life import (
 )
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.mover import ledger_of
-from worker.kafka.reader import Bounds, Reader
+from worker.kafka.reader import Reader
+from worker.operate.explanation import Explanation, Scope, Told
 from worker.operate.missing import not_there
-from worker.settings import KafkaSettings, Spec
+from worker.operate.routes import route_of
+from worker.operate.searching import Keep, OnProgress, Search, look
+from worker.settings import Spec
 from worker.settings.patterns import reads
 from worker.settings.topics import (
-    fence_topic,
     is_parking,
     ledger_topic,
-    parking_topic,
-    redrive_topic,
 )
 from worker.types import Commit, Message, TopicPartition
 
@@ -44,58 +41,6 @@ SLACK: Final = timedelta(minutes=1)
 """By how much clocks may differ: what follows a message is looked for from so long before it."""
 DAY: Final = timedelta(days=1)
 """How far back is looked for what may lie at any time."""
-KEPT: Final = 10_000
-"""Records that are kept at most while topics are read."""
-KEPT_BYTES: Final = 64 * 1024**2
-"""The same in bytes of their keys and payloads."""
-TELL_EVERY: Final = 500
-"""Records between two reports of progress."""
-
-Keep = Callable[[Message], bool]
-OnProgress = Callable[[int, int], object]
-"""Is told how many offsets were passed, and of how many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """How far topics are read."""
-
-    since: datetime | None = None
-    """From when on; None from just before the message, or else from a day ago."""
-    seconds: float = 60.0
-    """How long that may take."""
-    limit: int = 10
-    """Messages that are told of at most, the latest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A message with what happened to it."""
-
-    life: Life
-    steps: Sequence[Step]
-    standing: Standing | None
-    """None where nobody says what its group has committed."""
-    unread: Sequence[str] = ()
-    """Topics that were not read to their ends, and in which it may go on."""
-
-
-@dataclass(slots=True)
-class Explanation:
-    """What was found, and where it was looked for."""
-
-    since: datetime
-    """From when on topics were read."""
-    lives: list[Told] = field(default_factory=list)
-    more: int = 0
-    """Messages beyond the limit."""
-    others: list[Message] = field(default_factory=list)
-    """Records that belong to none of these."""
-    looked: list[str] = field(default_factory=list)
-    """Topics that were read to their ends."""
-    unread: dict[str, str] = field(default_factory=dict)
-    """Topics that were not, groups that do not say what they have committed, and a place where
-    nothing is; and why."""
 
 
 class Explainer:
@@ -157,7 +102,7 @@ class Explainer:
         known = [life.source for life in wanted] + [record]
         records = [one for one in known if one is not None]
         found = Explanation(scope.since or _just_before(records))
-        search = _Search(reader, scope.seconds, found, on_progress, records)
+        search = Search(reader, scope.seconds, found, on_progress, records)
         own = [topic for life in wanted for topic in _own(life.route)]
         search.read(self._present(own), lambda one: any(life.owns(one) for life in wanted))
         lives = search.lives(wanted)
@@ -185,7 +130,7 @@ class Explainer:
     ) -> Explanation:
         found = Explanation(scope.since or datetime.now(UTC) - DAY)
         with Reader(self._kafka) as reader:
-            search = _Search(reader, scope.seconds, found, on_progress, [])
+            search = Search(reader, scope.seconds, found, on_progress, [])
             search.read(self.topics(), keep)
             self._read_back(search, traces)
             lives = lives_of(search.records, self._routes)
@@ -198,7 +143,7 @@ class Explainer:
             found.others = [one for one in found.others if keep(one)]
             return found
 
-    def _read_back(self, search: _Search, traces: Collection[str]) -> None:
+    def _read_back(self, search: Search, traces: Collection[str]) -> None:
         """Look for what these traces are linked to: the messages at which they have begun."""
         links = {
             headers.linked_of(one) for one in search.records if headers.trace_of(one) in traces
@@ -208,7 +153,7 @@ class Explainer:
             sources = [topic for topic in self.topics() if self._is_source(topic)]
             search.read(sources, lambda one: headers.context_of(one) in links)
 
-    def _read_on(self, search: _Search, lives: Sequence[Life]) -> None:
+    def _read_on(self, search: Search, lives: Sequence[Life]) -> None:
         """Look for what belongs to messages and has neither the trace nor the key asked for."""
         own = [topic for life in lives for topic in _own(life.route)]
         outputs = [topic for life in lives for topic in sorted(life.route.outputs)]
@@ -216,7 +161,7 @@ class Explainer:
             self._present([*own, *outputs]), lambda one: any(life.owns(one) for life in lives)
         )
 
-    def _told(self, search: _Search, wanted: Sequence[Life], limit: int) -> Explanation:
+    def _told(self, search: Search, wanted: Sequence[Life], limit: int) -> Explanation:
         """Tell of what a search has found, once it is known where else to look."""
         found, lives = search.found, search.lives(wanted)
         found.more = max(0, len(lives) - limit)
@@ -320,106 +265,6 @@ class Explainer:
         return [topic for topic in dict.fromkeys(topics) if topic in self._there]
 
 
-def look(
-    kafka: KafkaSettings, reader: Reader, place: Place
-) -> tuple[Message | None, Missing | None]:
-    """The record at a place, and why readers of committed records do not see one.
-
-    Its topic has to be there. Raises `InvalidPartition` where its partition is not.
-    """
-    source = place.source
-    bounds = reader.bounds([place.topic])
-    if source not in bounds:
-        last = len(bounds) - 1
-        raise InvalidPartition(f"topic {place.topic} has the partitions 0 to {last}")
-    low, end = bounds[source]
-    if place.offset < low:
-        return None, "expired"
-    record = reader.at(source, place.offset) if place.offset < end else None
-    if record is not None:
-        return record, None
-    with Reader(kafka, "read_uncommitted") as every:
-        if place.offset >= every.bounds([place.topic])[source].end:
-            return None, "ahead"
-        hidden = every.at(source, place.offset)
-    return hidden, "gap" if hidden is None else "open" if place.offset >= end else "aborted"
-
-
-class _Search:
-    """Topics are read, in bounded time and memory, and records are kept of them."""
-
-    def __init__(
-        self,
-        reader: Reader,
-        seconds: float,
-        found: Explanation,
-        on_progress: OnProgress,
-        records: list[Message],
-    ) -> None:
-        self.reader = reader
-        self.found = found
-        self.records = records
-        self._seconds = seconds
-        self._deadline = time.monotonic() + seconds
-        self._on_progress = on_progress
-        self._kept_bytes = 0
-        self._passed = 0
-        self._all = 0
-
-    def read(self, topics: Sequence[str], keep: Keep) -> None:
-        """Read topics up to their present ends; which ones were not is noted."""
-        spans = {topic: span for topic in topics if (span := self._span(topic)) is not None}
-        self._all += sum(end - low for span in spans.values() for low, end in span.values())
-        for topic, span in spans.items():
-            try:
-                why = self._read(span, keep)
-            except ClientError as error:
-                why = str(error)
-            if why is None and topic not in self.found.looked:
-                self.found.looked.append(topic)
-            elif why is not None:
-                self.found.unread[topic] = why
-        self._on_progress(self._all, self._all)
-
-    def lives(self, wanted: Iterable[Life]) -> list[Life]:
-        """These messages with all that belongs to them of what was kept."""
-        known = {(life.route.group, life.first): life for life in wanted}
-        routes = list({life.route.group: life.route for life in known.values()}.values())
-        for life in lives_of(self.records, routes):
-            key = (life.route.group, life.first)
-            if key in known:
-                life.missing = known[key].missing
-                life.source = life.source or known[key].source
-                known[key] = life
-        return list(known.values())
-
-    def _span(self, topic: str) -> dict[TopicPartition, Bounds] | None:
-        try:
-            return self.reader.since(topic, self.found.since)
-        except ClientError as error:
-            self.found.unread[topic] = str(error)
-            return None
-
-    def _read(self, span: dict[TopicPartition, Bounds], keep: Keep) -> str | None:
-        """Read one topic; returns why not to its end."""
-        at = {source: low for source, (low, _) in span.items()}
-        before = self._passed
-        for number, message in enumerate(self.reader.beside(span)):
-            if number % TELL_EVERY == 0:
-                self._passed = before + sum(at[one] - span[one].low for one in at)
-                self._on_progress(self._passed, self._all)
-                if time.monotonic() > self._deadline:
-                    return f"not to its end: the time is over ({self._seconds:g} s)"
-            at[message.source] = message.offset + 1
-            if keep(message):
-                if len(self.records) >= KEPT or self._kept_bytes > KEPT_BYTES:
-                    return f"not to its end: {len(self.records):,} records fit, look for less"
-                self._kept_bytes += len(message.key or b"") + len(message.value or b"")
-                self.records.append(message)
-        self._passed = before + sum(end - low for low, end in span.values())
-        return None
-
-
 def _own(route: Route) -> list[str]:
     """The topics in which only messages of a pipeline lie, as other than results."""
     return [*route.tiers, *route.dead, *([route.redrive] if route.redrive else [])]
@@ -446,33 +291,3 @@ def _just_before(records: Iterable[Message]) -> datetime:
     now = time.time()
     times = [min(now, max(0, one.timestamp / 1000)) for one in records]
     return datetime.fromtimestamp(min(times, default=now), UTC) - (SLACK if times else DAY)
-
-
-def route_of(spec: Spec, name: str) -> Route:
-    """Where messages of a pipeline go, as the spec says it."""
-    pipeline, group = spec.pipelines[name], spec.group(name)
-    target = pipeline.dead_letter
-    dead = [] if target is None else target.topics
-    return Route(
-        name,
-        group,
-        pipeline.source,
-        [tier.topic for tier in tiers_of(spec, name)],
-        None if target is None else redrive_topic(group),
-        [topic for one in dead for topic in (one, parking_topic(one))],
-        {*_free(spec), *filter(None, [pipeline.to])},
-        pipeline.isolation,
-    )
-
-
-def _free(spec: Spec) -> Iterable[str]:
-    """Topics that the spec declares and gives no part to: handlers may name them."""
-    used: set[str | None] = set()
-    for name, pipeline in spec.pipelines.items():
-        group, target = spec.group(name), pipeline.dead_letter
-        used |= {pipeline.to, redrive_topic(group), fence_topic(group)}
-        used |= {tier.topic for tier in tiers_of(spec, name)}
-        for topic in [] if target is None else target.topics:
-            used |= {topic, parking_topic(topic), ledger_topic(topic)}
-    sources = [source for one in spec.pipelines.values() for source in one.source]
-    return (topic for topic in spec.topics if topic not in used and not reads(sources, topic))

@@ -17,8 +17,9 @@ from worker.kafka.config import DEFAULT_MESSAGE_BYTES
 from worker.kafka.lines import lines_in
 from worker.kafka.reader import Reader
 from worker.kafka.written import BadLine, message_of
-from worker.operate.explaining import look, route_of
 from worker.operate.missing import not_there
+from worker.operate.routes import route_of
+from worker.operate.searching import look
 from worker.settings import Pipeline, Spec
 from worker.settings.patterns import reads
 from worker.spec import Document

@@ -20,7 +20,8 @@ from worker.cli.views import lives as views
 from worker.cli.views.values import print_value
 from worker.flow.life import Place
 from worker.observe import logs
-from worker.operate.explaining import Explainer, Explanation, Scope
+from worker.operate.explaining import Explainer
+from worker.operate.explanation import Explanation, Scope
 
 _TRACE: Final = re.compile(r"(?:[0-9a-f]{2}-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?")
 

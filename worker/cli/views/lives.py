@@ -14,7 +14,7 @@ from worker.flow import headers
 from worker.flow.life import MISSING, Missing, Place, Standing, State, Step, place_of
 from worker.kafka.written import as_json
 from worker.observe.text import escaped
-from worker.operate.explaining import Explanation, Told
+from worker.operate.explanation import Explanation, Told
 
 UNSEEN: Final[frozenset[Missing | None]] = frozenset({"ahead", "open", "aborted", "gap"})
 """What is so is given to no handler."""
