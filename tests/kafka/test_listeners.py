@@ -204,7 +204,7 @@ def test_clients_of_the_relayed_listener_come_to_the_relay_and_others_do_not() -
 
         assert brokers(relayed) == {f"127.0.0.1:{port}"}
         with relay.answers_kept_back(), pytest.raises(KafkaException) as silent:
-            AdminClient(relayed).list_topics(timeout=1)
+            AdminClient({**relayed}).list_topics(timeout=1)
         assert silent.value.args[0].code() in UNANSWERED
         assert brokers({"bootstrap.servers": cluster.address}) == {cluster.address}
 
