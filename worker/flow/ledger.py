@@ -55,14 +55,19 @@ class Ledger:
         if value is None or written.get("topic_id", self._topic_id) != self._topic_id:
             self.entries.pop(place, None)
         else:
-            self.entries[place] = Entry(
-                str(written.get("fate", "unknown")), written.get("to"), written.get("at", 0)
-            )
+            self.entries[place] = _entry(written)
 
     def entry(self, topic: str, place: Place, fate: Fate, to: str | None, at: int) -> Encoded:
         """The record, for the ledger's topic, that says what becomes of a dead letter."""
         value = {"fate": fate, "to": to, "at": at, "topic_id": self._topic_id}
         return Encoded(topic, orjson.dumps(value), b"%d:%d" % place)
+
+
+def _entry(written: dict[str, Any]) -> Entry:
+    """What an entry says; others may write to the topic, too."""
+    to, at = written.get("to"), written.get("at")
+    fate = str(written.get("fate", "unknown"))
+    return Entry(fate, to if isinstance(to, str) else None, at if type(at) is int else 0)
 
 
 def _read(value: bytes | None) -> dict[str, Any]:
