@@ -127,7 +127,8 @@ def test_a_word_is_one_of_some(name: str, words: list[str], value: object) -> No
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("value", [None, 1, True, "", b"x", ["x"]])
 def test_a_text_is_not_empty(name: str, value: object) -> None:
-    assert refusal(name, value) == f"{name} is not legal; legal is a text"
+    kind = "names of suites" if name == "ssl.cipher.suites" else "a text"
+    assert str(refusal(name, value)).startswith(f"{name} is not legal; legal is {kind}")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ CONFIGURATION.md, version 2.16.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -65,7 +66,23 @@ class _Text:
         return "a text"
 
 
-_Kind = _Whole | _Switch | _OneOf | _Text
+@dataclass(frozen=True, slots=True)
+class _Suites:
+    """Names of cipher suites; words such as ALL or @SECLEVEL=0 would let in any."""
+
+    def takes(self, value: object) -> bool:
+        return type(value) is str and all(map(_SUITE.fullmatch, value.split(":")))
+
+    def __str__(self) -> str:
+        return (
+            "names of suites that encrypt and prove who the broker is, such as "
+            "ECDHE-RSA-AES256-GCM-SHA384, with colons between them"
+        )
+
+
+_SUITE: Final = re.compile(r"(?!ADH-|AECDH-|(?:[A-Z0-9]+-)*NULL-)[A-Z0-9]+(?:-[A-Z0-9]+)+")
+
+_Kind = _Whole | _Switch | _OneOf | _Text | _Suites
 
 _ALL: Final[dict[str, _Kind]] = {
     "broker.address.family": _OneOf(("any", "v4", "v6")),
@@ -86,7 +103,7 @@ _ALL: Final[dict[str, _Kind]] = {
     "socket.nagle.disable": _Switch(),
     "socket.receive.buffer.bytes": _Whole(0, 100_000_000),
     "socket.send.buffer.bytes": _Whole(0, 100_000_000),
-    "ssl.cipher.suites": _Text(),
+    "ssl.cipher.suites": _Suites(),
     "ssl.curves.list": _Text(),
     "ssl.sigalgs.list": _Text(),
     "topic.metadata.propagation.max.ms": _Whole(0, 3_600_000),
