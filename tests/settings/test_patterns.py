@@ -15,6 +15,10 @@ from worker.settings.patterns import flaw, reads, unmatched
         "^a{2}b{1,}c{1,3}",
         "^[(?=]x",
         "^.*",
+        "^(a|b+)c+",
+        "^((a|b)-c)?d",
+        "^(ab){2}",
+        r"^([+|*]\+)+",
     ],
 )
 def test_a_pattern_that_means_the_same_everywhere_is_legal(pattern: str) -> None:
@@ -43,6 +47,13 @@ def test_a_pattern_that_means_the_same_everywhere_is_legal(pattern: str) -> None
 )
 def test_a_pattern_is_refused_with_the_piece_that_is_not_legal(pattern: str, expected: str) -> None:
     assert flaw(pattern) == expected
+
+
+@pytest.mark.parametrize(
+    "pattern", ["^(a+)+b", "^((a*))*b", "^(a|a)*b", "^((a|b)c)+", "^(a{1,9}){2}"]
+)
+def test_a_pattern_that_may_take_for_ever_is_refused(pattern: str) -> None:
+    assert str(flaw(pattern)).startswith("repeats a group with a repetition or a `|` in it")
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,10 @@ _ILLEGAL: Final = {
     "count": "a `{{` that is no count; legal are such as {{2}} and {{2,3}}",
 }
 
+_ATOM: Final = re.compile(r"\\.|\[\^?\]?[^\]]*\]")
+_INNERMOST: Final = re.compile(r"\(([^()]*)\)([*+{]?)")
+_BRANCHING: Final = frozenset("*+{|")
+
 
 def is_pattern(source: str) -> bool:
     """Whether what is read is a pattern, not a name."""
@@ -53,7 +57,20 @@ def flaw(pattern: str) -> str | None:
         re.compile(pattern)
     except re.error as error:
         return f"is no regular expression: {error}"
+    if _may_take_for_ever(pattern):
+        return "repeats a group with a repetition or a `|` in it, which may take for ever to match"
     return None
+
+
+def _may_take_for_ever(pattern: str) -> bool:
+    """Whether the steps to match a name may double with each of its characters."""
+    rest = _ATOM.sub("x", pattern)
+    while (group := _INNERMOST.search(rest)) is not None:
+        inside, repeated = group.groups()
+        if repeated and not _BRANCHING.isdisjoint(inside):
+            return True
+        rest = rest[: group.start()] + inside + repeated + rest[group.end() :]
+    return False
 
 
 def whole(pattern: str) -> str:
