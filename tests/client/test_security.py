@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import base64
 import logging
+import socketserver
+import ssl
+import threading
 import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from confluent_kafka import KafkaError
 
 from tests.client.rig import DEADLINE, Inbox, unique, until, values
@@ -138,6 +144,37 @@ def test_a_broker_of_another_name_is_not_trusted(secure_kafka: SecureKafka) -> N
         kafka.ping()
 
     assert caught.value.code == KafkaError._SSL
+
+
+def test_a_broker_whose_certificate_has_expired_is_not_trusted_and_told_nothing(
+    tmp_path: Path,
+) -> None:
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    authority, said = trustme.CA(), list[bytes]()
+    expired = authority.issue_cert("127.0.0.1", not_after=yesterday)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    expired.configure_cert(context)
+
+    class Broker(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError), context.wrap_socket(self.request, server_side=True) as client:
+                said.append(client.recv(1))
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Broker) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        security = {"protocol": "SASL_SSL", "mechanism": "PLAIN", "ca": str(tmp_path / "ca.pem")}
+        address = f"127.0.0.1:{server.server_address[1]}"
+        settings = {"brokers": address, "security": {**security, **ALICE}}
+        with (
+            Kafka(KafkaSettings.model_validate(settings)) as kafka,
+            pytest.raises(ConnectionFailed, match="broker's certificate and its dates") as caught,
+        ):
+            kafka.ping()
+        server.shutdown()
+
+    assert caught.value.code == KafkaError._SSL
+    assert b"".join(said) == b""
 
 
 def test_whoever_skips_the_check_is_warned_each_time(

@@ -320,3 +320,11 @@ def test_processes_that_are_drained_are_not_ready() -> None:
     health = judge(several(ProcessState(0, snapshot=snapshot(GOOD)), draining=True))
 
     assert texts(health) == ("draining",)
+
+
+def test_that_clients_were_given_up_explains_why_a_pipeline_is_held_up() -> None:
+    waiting = replace(GOOD, renewed="no such group", stepped=0.0)
+
+    health = judge(snapshot(waiting, now=HELD_UP_AFTER + 1))
+
+    assert texts(health)[0] == "pipeline: has given its clients up: no such group"

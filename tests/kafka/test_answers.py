@@ -140,7 +140,7 @@ class Mocked:
             self.transact(producer)
         except TransactionFailed:
             producer.abort(DEADLINE)
-        except ClientFatal:
+        except (ClientFatal, Fenced):
             pass
         finally:
             self.cluster.forget_answers(request)

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +308,34 @@ def poisoned(payload: dict[str, Any]) -> dict[str, Any]:
 def hold(_payload: dict[str, Any]) -> None:
     """Never come back, and never let go of the interpreter."""
     ctypes.PyDLL(None).sleep(600)
+
+
+@handler
+def hold_for(payload: dict[str, Any]) -> dict[str, Any]:
+    """Give the payload back after as many seconds, in which nothing else in the process runs."""
+    ctypes.PyDLL(None).sleep(payload.get("seconds", 0))
+    return payload
+
+
+def _outlast(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.05)
+
+
+@handler
+def leave_behind(payload: dict[str, Any]) -> dict[str, Any]:
+    """Give the payload back, and leave what it names: it ends with the process at the earliest."""
+    here = os.getpid()
+    match payload["leaves"]:
+        case "fork":
+            if os.fork() == 0:
+                _outlast(here)
+                os._exit(0)
+        case "process":
+            get_context("fork").Process(target=_outlast, args=(here,)).start()
+        case "thread":
+            threading.Thread(target=threading.Event().wait).start()
+    return payload
 
 
 @resource

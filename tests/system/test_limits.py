@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.exactly import started
 from tests.system.rig import (
     Kafka,
     Spec,
@@ -22,6 +23,8 @@ from tests.system.rig import (
     numbered,
 )
 from tests.system.test_rebalances import GROUPS
+from worker.kafka.broker import KafkaCluster
+from worker.testing.sharing import real
 
 pytestmark = pytest.mark.kafka
 
@@ -150,3 +153,28 @@ def test_a_worker_whose_log_takes_nothing_more_goes_on(kafka: Kafka, tmp_path: P
 
     assert worker.log == ""
     assert sorted(ids(kafka.read(spec.target))) == list(range(40))
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+def test_a_worker_whose_producer_takes_few_records_waits_and_keeps_their_order(
+    tmp_path: Path, delivery: str
+) -> None:
+    cluster = KafkaCluster()
+    with real(lambda: started(cluster)) as address:
+        kafka = Kafka(address)
+        client = {"librdkafka": {"queue.buffering.max.messages": 10}}
+        spec = Spec(kafka, tmp_path, "echo", {"delivery": delivery}, client=client)
+        spec.create_topics()
+        kafka.produce(spec.source, numbered(4_000))
+
+        with spec.worker() as worker:
+            worker.until(lambda: worker.count("handled") > 20)
+            cluster.pause_node(0)
+            worker.until(worker.codes)
+            cluster.resume_node(0)
+            worker.until(lambda: is_through(kafka, spec, 4_000))
+            assert worker.stop() == 0, worker.log
+
+        results = kafka.read(spec.target)
+    assert sorted(ids(results)) == list(range(4_000))
+    assert is_in_order(results)

@@ -48,6 +48,59 @@ def test_a_handler_may_take_a_minute_where_a_member_may_be_silent_for_ten_second
     outlast(kafka, tmp_path, way, seconds=60, silence=10)
 
 
+@pytest.mark.parametrize("way", ["sticky", "consumer"])
+def test_a_handler_that_keeps_the_interpreter_for_longer_than_a_session_loses_no_partition(
+    kafka: Kafka, tmp_path: Path, way: str
+) -> None:
+    spec = Spec(kafka, tmp_path, "hold_for", client={"group": GROUPS[way]})
+    spec.create_topics()
+    kafka.produce(spec.source, [(b"a", b'{"id":0,"seconds":10}', 0), (b"b", b'{"id":1}', 1)])
+
+    with spec.worker() as worker:
+        worker.until(lambda: is_through(kafka, spec, 2))
+        assert worker.count("rebalances") == 1
+        assert worker.stop() == 0, worker.log
+
+    assert sorted(ids(kafka.read(spec.target))) == [0, 1]
+
+
+def test_while_a_handler_keeps_the_interpreter_the_supervisor_says_that_nothing_moves(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    spec = Spec(kafka, tmp_path, "hold_for")
+    spec.create_topics()
+
+    with spec.worker("--processes", "2") as worker:
+        worker.until(lambda: worker.is_ready() and worker.shares() == [2, 2])
+        kafka.produce(spec.source, [(b"a", b'{"id":0,"seconds":20}', 0)])
+        worker.until(lambda: worker.codes() == ["held_up"])
+        assert worker.get("/livez") == {"status": "ok", "reasons": []}
+        worker.until(lambda: is_through(kafka, spec, 1))
+        worker.until(worker.is_ready)
+        assert worker.stop() == 0, worker.log
+
+
+def test_a_handler_may_take_longer_than_a_transaction(kafka: Kafka, tmp_path: Path) -> None:
+    settings = {
+        "delivery": "exactly_once",
+        "transaction": {"timeout": "3s"},
+        "ordering": "key",
+        "concurrency": 4,
+    }
+    spec = Spec(kafka, tmp_path, "wait", settings)
+    spec.create_topics()
+    others = [(b"%d" % one, b'{"id":%d}' % one, 0) for one in range(1, 40)]
+    kafka.produce(spec.source, [(b"slow", b'{"id":0,"seconds":8}', 0), *others])
+
+    with spec.worker() as worker:
+        worker.until(lambda: len(kafka.read(spec.target)) == len(others))
+        worker.until(lambda: is_through(kafka, spec, 40))
+        assert worker.count("rewinds") == 0
+        assert worker.stop() == 0, worker.log
+
+    assert sorted(ids(kafka.read(spec.target))) == list(range(40))
+
+
 def test_a_drain_may_take_longer_than_a_member_may_be_silent(kafka: Kafka, tmp_path: Path) -> None:
     spec = Spec(kafka, tmp_path, "wait", client=SHORT)
     spec.create_topics()

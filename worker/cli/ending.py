@@ -6,16 +6,19 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn, Protocol
+from typing import Final, NoReturn, Protocol
 
 from worker.cli.exit_codes import FORCED
 
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+PATIENCE: Final = 5.0
+"""Seconds for what handlers have left behind to end."""
 
 
 class Stoppable(Protocol):
@@ -63,11 +66,26 @@ def hangups_survived(worker: Stoppable) -> Iterator[None]:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process; when forced, without waiting for threads that hang."""
+    """End the process; when forced at once, else when threads and processes left behind have ended.
+
+    Python waits for these without end, so after `PATIENCE` seconds nobody waits any more.
+    """
     if code == FORCED:
-        logging.shutdown()
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:  # `>&-` leaves none
-                stream.flush()
-        os._exit(code)
+        _cut(code)
+    hurry = threading.Timer(PATIENCE, _give_up, [code])
+    hurry.daemon = True
+    hurry.start()
     sys.exit(code)
+
+
+def _give_up(code: int) -> NoReturn:
+    log.warning("what handlers have left behind has not ended within %.0f s", PATIENCE)
+    _cut(code)
+
+
+def _cut(code: int) -> NoReturn:
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # `>&-` leaves none
+            stream.flush()
+    os._exit(code)

@@ -457,9 +457,9 @@ def _of_clients(pipeline: PipelineState, now: float) -> Iterator[Hindrance]:
     stands = pipeline.status in ("starting", "stopped", "draining")
     yield "failed", pipeline.failed is not None, f"stopped: {pipeline.failed}"
     yield pipeline.status, stands, pipeline.status
-    yield "held_up", still > HELD_UP_AFTER, held_up
     yield "denied", pipeline.denied is not None, f"is not allowed: {pipeline.denied}"
     yield "renewed", pipeline.renewed is not None, f"has given its clients up: {pipeline.renewed}"
+    yield "held_up", still > HELD_UP_AFTER, held_up
     yield "no_broker", not pipeline.connected, "no broker is connected"
     yield "no_answer", silent > SILENT_AFTER, f"no broker has answered for {silent:.0f} s"
     yield "no_topic", bool(pipeline.missing), f"topics to read do not exist: {topics}"

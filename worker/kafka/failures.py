@@ -64,7 +64,9 @@ ADVICE: Final = {
     KafkaError._MSG_TIMED_OUT: _LATE,  # noqa: SLF001
     KafkaError._PURGE_QUEUE: "send it again with another client",  # noqa: SLF001
     KafkaError._PURGE_INFLIGHT: "it may have arrived; sending again may duplicate",  # noqa: SLF001
-    KafkaError._SSL: "check ca, certificate and key, and the host name in the broker's certificate",  # noqa: SLF001
+    KafkaError._SSL: (  # noqa: SLF001
+        "check ca, certificate and key, the host name in the broker's certificate and its dates"
+    ),
     KafkaError._TIMED_OUT: _UNREACHABLE,  # noqa: SLF001
     KafkaError._TRANSPORT: _UNREACHABLE,  # noqa: SLF001
     KafkaError._UNKNOWN_TOPIC: _UNKNOWN_TOPIC,  # noqa: SLF001
