@@ -102,6 +102,8 @@ def test_every_pod_is_what_pod_security_calls_restricted(chart: Chart, case: str
     of_users = {"wait", "proxy"}
     for pod in (pod for one in chart.render(case).documents for pod in pods(one)):
         assert pod["automountServiceAccountToken"] is False
+        assert pod.keys().isdisjoint({"hostNetwork", "hostPID", "hostIPC"})
+        assert not [one for one in pod.get("volumes", []) if "hostPath" in one]
         assert pod["enableServiceLinks"] is False
         assert pod["securityContext"] == {
             "runAsNonRoot": True,

@@ -29,6 +29,7 @@ from worker.http import (
     routes,
     serve,
 )
+from worker.settings import Server as ServerSettings
 
 READY = PipelineState("delays", "g", "running", joined=True, connected=True, stepped=100.0)
 
@@ -110,6 +111,10 @@ def test_each_path_answers_with_its_own_type(
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert response.headers["Access-Control-Allow-Origin"] is None
+
+
+def test_a_spec_that_says_nothing_of_it_is_served_on_this_machine_alone() -> None:
+    assert ServerSettings().host == "127.0.0.1"
 
 
 def test_a_query_does_not_change_the_path(server: Server) -> None:
