@@ -45,7 +45,7 @@ def run(folder: Path, kafka: str, *arguments: str, more: str = "") -> tuple[int,
             "is empty; at least one is needed",
         ),
         (
-            'protocol: SSL}}, librdkafka: {{"ssl.cipher.suites": nope',
+            'protocol: SSL}}, librdkafka: {{"ssl.cipher.suites": NO-SUCH',
             "librdkafka.ssl.cipher.suites",
             "no cipher match",
         ),
