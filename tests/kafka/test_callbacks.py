@@ -17,7 +17,7 @@ from worker.kafka.embedded import EmbeddedBroker
 from worker.kafka.stats import Statistics
 from worker.settings import KafkaSettings
 
-MANY = 5_000
+MANY = 60_000
 
 
 def fail(error: BaseException) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,8 @@ SHARE, PERIOD = 0.1, 0.1
 """Of each so many seconds a worker that is throttled runs for this part."""
 MEMORY = 256 * 1024
 """KiB that a worker may have in memory, as containers are given."""
+HOUR = 3_600
+"""Seconds."""
 LARGE, MANY = 10_000, 30_000
 """Bytes of a message, and how many: more than that memory by far."""
 
@@ -139,6 +144,42 @@ def test_a_worker_holds_little_of_a_large_backlog(kafka: Kafka, tmp_path: Path) 
         assert worker.stop() == 0, worker.log
 
     assert peak < MEMORY < MANY * LARGE / 1024
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+def test_a_clock_that_jumps_by_an_hour_changes_nothing(
+    kafka: Kafka, tmp_path: Path, delivery: str
+) -> None:
+    ahead = tmp_path / "ahead"
+    ahead.write_text("0")
+    program = ("tests.system.jumping", str(ahead))
+    settings = {"delivery": delivery, "timeout": "30s"}
+    spec = Spec(kafka, tmp_path, "echo_slowly", settings, program=program)
+    spec.create_topics()
+
+    with spec.worker() as worker:
+        worker.until(worker.is_ready)
+        for number, hour in enumerate((HOUR, -HOUR, 0)):
+            ahead.write_text(str(hour))
+            worker.until(partial(is_ahead, worker, hour))
+            kafka.produce(
+                spec.source, islice(numbered(12_000), 4_000 * number, 4_000 * (number + 1))
+            )
+            worker.until(partial(is_through, kafka, spec, 4_000 * (number + 1)))
+            assert worker.is_ready()
+        assert worker.count("rebalances") == 1
+        assert worker.count("rewinds") == 0
+        assert worker.stop() == 0, worker.log
+
+    results = kafka.read(spec.target)
+    assert sorted(ids(results)) == list(range(12_000))
+    assert is_in_order(results)
+
+
+def is_ahead(worker: WorkerProcess, seconds: float) -> bool:
+    """Whether a worker believes it to be about so much later than it is."""
+    believed = float(worker.get("/stats")["now"])
+    return abs(believed - time.time() - seconds) < HOUR / 2
 
 
 def test_a_worker_whose_log_takes_nothing_more_goes_on(kafka: Kafka, tmp_path: Path) -> None:
