@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import repeat
 from pathlib import Path
 from threading import Timer
 from typing import TypeVar
@@ -18,6 +19,8 @@ from confluent_kafka import TopicPartition as ClientPartition
 from tests.console import TRANSACTIONS
 from tests.contract.member import DEADLINE, Member, until
 from tests.contract.rig import Layout, unique
+from tests.coordinators import GROUPS, coordinator
+from tests.coordinators import TRANSACTIONS as TRANSACTION_LOG
 from tests.deliveries import Deliveries
 from worker.errors import ClientError, ClientFatal, CommitFailed, Fenced
 from worker.kafka import config, transactional
@@ -43,7 +46,7 @@ class Place:
     def __init__(self, address: str) -> None:
         self.address = address
         self.kafka = KafkaSettings(
-            brokers=[address], group=GroupSettings(session_timeout=6.0, heartbeat=0.3)
+            brokers=address.split(","), group=GroupSettings(session_timeout=6.0, heartbeat=0.3)
         )
         self.source = TopicPartition(unique("source"), 0)
         self.target = unique("target")
@@ -257,6 +260,35 @@ def test_a_commit_without_an_answer_is_settled_by_the_next_producer(cluster: Kaf
     outcome = place.committed(), answered(place.read)
     assert outcome in [(None, []), (Commit(1), [b"result"])]
     member.consumer.close()
+
+
+def test_a_commit_comes_back_though_the_coordinator_of_the_group_is_gone() -> None:
+    with KafkaCluster(3, heap="192m") as cluster:
+        place = Place(cluster.address)
+        member = place.member()
+        place.producer().close(0.0)
+        node = coordinator(cluster.address, GROUPS, place.identity)
+        elsewhere = next(
+            name
+            for name in map(unique, repeat("identity"))
+            if coordinator(cluster.address, TRANSACTION_LOG, name) != node
+        )
+        producer = place.producer(elsewhere)
+        producer.begin()
+        membership = member.consumer.membership()
+        producer.commit({place.source: Commit(1)}, membership, DEADLINE)
+
+        cluster.kill_node(node)
+        while node in producer.client.list_topics(timeout=DEADLINE).brokers:
+            pass
+        producer.begin()
+        with suppress(ClientError):
+            producer.commit({place.source: Commit(2)}, membership, 5.0)
+        producer.close(0.0)
+        place.producer(elsewhere)
+
+        assert answered(place.committed) in (Commit(1), Commit(2))
+        member.consumer.close()
 
 
 def test_after_a_seek_a_partition_is_read_on_behind_a_transaction_that_was_aborted(

@@ -12,6 +12,7 @@ from uuid import uuid4
 from confluent_kafka import KafkaError, KafkaException
 
 from worker.errors import ClientError, ClientFatal, Fenced, TransactionFailed
+from worker.kafka.aside import Aside
 from worker.kafka.config import Properties, transactional
 from worker.kafka.failures import NO_COORDINATOR, describe, failure, is_retriable, reason, specific
 from worker.kafka.partitions import committable
@@ -22,6 +23,8 @@ from worker.types import Encoded
 
 ANSWER_WITHIN: Final = 10.0
 """Seconds of one call, after which the same call is made again: no other resumes it."""
+OVERTIME: Final = 1.0
+"""Seconds after its time-out by which a call has to be back."""
 PROMPT: Final = 0.5
 """Seconds that it may take to end a transaction; if it takes longer, the client may have asked
 again, which only its log tells. A coordinator that moves takes longer than this."""
@@ -66,6 +69,7 @@ class KafkaTransactional(KafkaProducer):
         self, properties: Properties, on_error: Callable[[KafkaError], None] = lambda _: None
     ) -> None:
         super().__init__(properties, on_error)
+        self._aside = Aside()
         self._state: Literal["new", "idle", "open"] = "new"
         self._refusal: ClientError | None = None
         """Why a record of the transaction is not stored."""
@@ -110,9 +114,9 @@ class KafkaTransactional(KafkaProducer):
         deadline = time.monotonic() + timeout
         self._begin_to_end()
         if commits:
-            send = self._client.send_offsets_to_transaction
-            sent = partial(send, committable(commits), membership)
-            self._insist(sent, deadline, TransactionFailed)
+            self._insist(
+                partial(self._send_offsets, commits, membership), deadline, TransactionFailed
+            )
         self._called(self._client.flush, max(0.0, deadline - time.monotonic()))
         self._insist(self._client.commit_transaction, deadline, TransactionFailed)
         self._state = "idle"
@@ -136,6 +140,7 @@ class KafkaTransactional(KafkaProducer):
         """
         if self._closed:
             return
+        self._aside.close()
         with suppress(ClientError):
             self.abort(timeout)
         if self._state == "idle":
@@ -145,6 +150,23 @@ class KafkaTransactional(KafkaProducer):
         with suppress(KafkaException):  # once it is fatal it may refuse even that
             self.drop(0.0)
         self._tell()
+
+    def _send_offsets(
+        self, commits: Commits, membership: Membership | None, timeout: float
+    ) -> None:
+        """Send offsets; raises `ClientFatal` where the client never comes back from that.
+
+        Its own time-out does not hold while the group's coordinator is gone: librdkafka's issues
+        5456 and 5511. What becomes of the client is left to the thread that is in it.
+        """
+        send = self._client.send_offsets_to_transaction
+        sent = partial(send, committable(commits), membership, timeout)
+        try:
+            self._aside.call(sent, timeout + OVERTIME)
+        except TimeoutError:
+            text = "it is not known what became of the transaction: the client does not come back"
+            self._fatal = ClientFatal(text, retriable=True, advice=NO_COORDINATOR)
+            raise self._fatal from None
 
     def _begin_to_end(self) -> None:
         self.poll(0.0)  # what was reported up to now is not about the end
