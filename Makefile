@@ -3,13 +3,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 3
+MINUTES ?= 30
 ENGINE ?= docker
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' worker/version.py)
 REVISION = $(shell git rev-parse HEAD)
 DATE = $(shell git log -1 --format=%ct)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check lint types validate docs picture image wheel audit bench lock clean
+.PHONY: help demo test test-long faults faults-long soak check lint types validate docs picture image wheel audit bench lock clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,7 +37,17 @@ test: .venv/.dev ## run the tests, real Kafka included (JOBS=3 at a time: many w
 test-long: .venv/.dev ## run the tests that take minutes
 	$(BIN)/pytest -m long --timeout 1800
 
-check: lint types validate test ## everything that must pass: style, types, specs and tests
+faults: .venv/.dev ## break three brokers, three workers and the network between them for some minutes
+	$(BIN)/python -m tests.faults $(FAULTS)
+
+faults-long: .venv/.dev ## every fault there is, and bugs planted for the judge to find
+	$(BIN)/python -m tests.faults --profile long $(FAULTS)
+	$(BIN)/pytest -m long --timeout 1800 tests/faults
+
+soak: .venv/.dev ## the same for long at 1000 messages a second, with memory watched (MINUTES=30)
+	$(BIN)/python -m tests.faults --soak $(MINUTES) $(FAULTS)
+
+check: lint types validate test faults ## everything that must pass: style, types, specs and tests
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .

@@ -1,0 +1,45 @@
+"""The handlers of the workers under fault: a payload says what is to become of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import Any, Final
+
+from worker import Message, Record, handler
+
+BY: Final = os.environ.get("FAULTS_NAME", "")
+"""Which worker this is, and the how manieth of that name."""
+_failed: set[tuple[str, int]] = set()
+"""What has failed once in this process, by handler and id."""
+
+
+@handler
+def exactly(payload: dict[str, Any]) -> list[Record]:
+    """Take the time that the payload says, then fail as it says, or give its results."""
+    time.sleep(payload["sleeps"])
+    return _results("exactly", payload)
+
+
+@handler
+async def at_least(payload: dict[str, Any], message: Message) -> list[Record]:
+    """Do the same; what hangs is to be ended, what is to be tried later fails until then."""
+    await asyncio.sleep(payload["sleeps"])
+    if payload["kind"] == "hangs":
+        await asyncio.Event().wait()
+    if payload["kind"] == "later" and ".retry." not in message.topic:
+        raise ConnectionError("away until it is tried later")
+    return _results("at_least", payload)
+
+
+def _results(name: str, payload: dict[str, Any]) -> list[Record]:
+    if payload["kind"] == "fails":
+        raise ValueError("it always fails")
+    if payload["kind"] == "flaky" and (name, payload["id"]) not in _failed:
+        _failed.add((name, payload["id"]))
+        raise ConnectionError("away once")
+    result = {"id": payload["id"], "key": payload["key"], "number": payload["number"], "by": BY}
+    return [
+        Record({**result, "slot": slot}, key=payload["key"]) for slot in range(payload["results"])
+    ]

@@ -1,0 +1,310 @@
+"""What must hold of every run, as pure functions: each names what it finds by a code.
+
+The codes: no loss (NL), no duplicates (ND), bounded and explained duplicates (BD), order by key
+(KO), all or none of a transaction (TX), monotone commits (MC), bounded memory (BM), recovery (RT),
+exit codes, health and logs (EX); and that a run says something at all (NV).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import linear_regression, median
+from typing import Final
+
+from tests.faults.ledger import Fate
+from tests.faults.plan import KINDS, Planned
+from tests.faults.run import Leaves, Letter, Limits, Promise, Result, Run
+from tests.faults.watch import Sample
+
+SHOWN: Final = 5
+"""Places that a finding shows."""
+ANY: Final[Sequence[Leaves]] = ("repeats", "stragglers")
+HOUR: Final = 3_600.0
+EARLY: Final = 0.25
+"""Part of a worker's life in which it still grows to its size."""
+AFTERMATH: Final = 15.0
+"""Seconds after its recovery within which a fault may still make a member lose its session."""
+ENOUGH: Final = 20
+"""Samples of a worker that count as its end; with fewer than twice as many it is not judged."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that does not hold."""
+
+    code: str
+    text: str
+
+
+def judge(run: Run) -> list[Finding]:
+    """Say everything that does not hold of a run."""
+    return [Finding(code, text) for check in CHECKS for code, text in check(run)]
+
+
+Found = Iterator[tuple[str, str]]
+
+
+def _accounts(run: Run) -> Found:
+    """Every message has all its results once, or its dead letter once, as it is promised."""
+    for name, outcome in run.outcomes.items():
+        slots = _slots(outcome.results)
+        letters = Counter(letter.id for letter in outcome.letters)
+        missing: list[int] = []
+        torn: list[int] = []
+        given_up: list[int] = []
+        both: list[int] = []
+        for one, stored in run.inputs.items():
+            wanted = expected(outcome.promise, stored.planned)
+            has = slots.get(one, Counter())
+            if wanted is None and not letters[one]:
+                missing.append(one)
+            elif wanted is not None and letters[one]:
+                given_up.append(one)
+            elif wanted is not None and has.keys() != wanted:
+                (torn if has else missing).append(one)
+            if letters[one] and has:
+                both.append(one)
+        yield from _told("NL", name, "nothing became of", missing)
+        kinds = sorted({run.inputs[one].planned.kind for one in given_up})
+        what = f"given up, though it can be handled ({', '.join(kinds)})"
+        yield from _told("NL", name, what, given_up)
+        is_exact = outcome.promise == "exactly_once"
+        yield from _told("TX" if is_exact else "NL", name, "only a part of the results of", torn)
+        if is_exact:
+            yield from _told("ND", name, "both results and a dead letter of", both)
+        invented = (slots.keys() | letters.keys()) - run.inputs.keys()
+        yield from _told("TX", name, "results of what is not in the input", sorted(invented))
+
+
+def _duplicates(run: Run) -> Found:
+    """Nothing comes twice where that is promised, and elsewhere only because of a fault."""
+    for name, outcome in run.outcomes.items():
+        again = [*_again(outcome.results)]
+        letters = Counter(letter.id for letter in outcome.letters)
+        if outcome.promise == "exactly_once":
+            yield from _told("ND", name, "a result twice of", [two.id for _, two in again])
+            twice = [one for one, times in letters.items() if times > 1]
+            yield from _told("ND", name, "a dead letter twice of", twice)
+            continue
+        strange = [two.id for one, two in again if not _is_explained(run, one.at, two.at)]
+        yield from _told("BD", name, "a result again without a reason of", strange)
+        times = _letter_times(outcome.letters)
+        strange = [one for one, at in times.items() if not _is_explained(run, at[0], at[-1])]
+        yield from _told("BD", name, "a dead letter again without a reason of", strange)
+        faults = sum(phase.leaves != "nothing" for phase in run.phases)
+        workers = len({one.name.split(".")[0] for one in run.exits})
+        most = faults * workers * run.limits.window
+        if len(again) > most:
+            yield "BD", f"{name}: {len(again)} results came again, and at most {most} may"
+
+
+def _order(run: Run) -> Found:
+    """The results of a key come in the order of its messages.
+
+    With exactly once always. With at least once a fault may have some come again: then what counts
+    of each message, its last results, are in order, as far as no straggler comes behind them.
+    """
+    for name, outcome in run.outcomes.items():
+        if outcome.promise == "exactly_once":
+            wrong = [two.id for _, two in _misplaced(outcome.results)]
+        else:
+            looked_at: list[tuple[Iterable[Result], Sequence[Leaves]]] = [
+                (outcome.results, ANY),
+                (reversed(_last(outcome.results)), ("stragglers",)),
+            ]
+            wrong = [
+                two.id
+                for results, excuses in looked_at
+                for one, two in _misplaced(results)
+                if not _is_explained(run, one.at, two.at, excuses)
+            ]
+        yield from _told("KO", name, "a result after those of later messages of its key:", wrong)
+
+
+def _transactions(run: Run) -> Found:
+    """No transaction stays open."""
+    for name, outcome in run.outcomes.items():
+        if outcome.open:
+            yield "TX", f"{name}: a transaction is open in {', '.join(outcome.open)}"
+
+
+def _commits(run: Run) -> Found:
+    """What is committed never falls, and reaches the end."""
+    for before, after in pairwise(run.progress):
+        for group, offsets in after.committed.items():
+            for partition, (one, two) in enumerate(
+                zip(before.committed[group], offsets, strict=False)
+            ):
+                if two < one:
+                    yield "MC", f"{group}: partition {partition} fell from {one} to {two}"
+    if not run.progress:
+        yield "NV", "nobody has seen what the groups commit"
+    elif run.progress[-1].lag:
+        yield "NL", f"{run.progress[-1].lag} messages are not committed in the end"
+
+
+def _memory(run: Run) -> Found:
+    """No worker outgrows its limits, nor creeps."""
+    by_worker = defaultdict[str, list[Sample]](list)
+    for sample in run.samples:
+        by_worker[sample.name].append(sample)
+    for name, samples in by_worker.items():
+        yield from _sizes(name, samples, run.limits)
+    if not run.samples:
+        yield "NV", "nobody has seen the workers"
+
+
+def _sizes(name: str, samples: Sequence[Sample], limits: Limits) -> Found:
+    most = max(sample.rss for sample in samples)
+    if most > limits.rss:
+        yield "BM", f"{name} took {most >> 20} MiB, more than {limits.rss >> 20}"
+    late = [*late_samples(samples)]
+    if len(late) < 2 * ENOUGH:
+        return
+    for what, limit in (("files", limits.files), ("threads", limits.threads)):
+        usual = median(getattr(one, what) for one in late)
+        now = min(getattr(one, what) for one in late[-ENOUGH:])
+        if now > usual + limit:
+            yield "BM", f"{name} has {now} {what} or more in the end, and {usual:g} as a rule"
+    if limits.slope is not None and (grows := slope(late)) > limits.slope:
+        yield "BM", f"{name} grows by {grows / (1 << 20):.1f} MiB an hour"
+
+
+def late_samples(samples: Sequence[Sample]) -> Iterator[Sample]:
+    """Those after the first quarter of a worker's life."""
+    began, ended = samples[0].at, samples[-1].at
+    return (one for one in samples if one.at >= began + EARLY * (ended - began))
+
+
+def slope(samples: Sequence[Sample]) -> float:
+    """By how many bytes a worker grows in an hour, by the method of least squares."""
+    at = [one.at for one in samples]
+    return linear_regression(at, [one.rss for one in samples]).slope * HOUR
+
+
+def _recovery(run: Run) -> Found:
+    """After each fault everything gets on again."""
+    for phase in run.phases:
+        if phase.progressed is None:
+            yield "RT", f"{phase.scenario}: nothing was committed after it was healed"
+        elif phase.recovered is None:
+            yield "RT", f"{phase.scenario}: not all was through that was there as it was healed"
+
+
+def _ends(run: Run) -> Found:
+    """Workers end as they are told, are live all the time, and log nothing that nobody expects."""
+    for one in run.exits:
+        if one.code != one.expected:
+            yield "EX", f"{one.name} ended with {one.code}, not {one.expected}"
+    dead = {sample.name for sample in run.samples if sample.live not in (0, 200)}
+    for name in sorted(dead):
+        yield "EX", f"{name} said that it is not live"
+    for line in run.unexpected[:SHOWN]:
+        yield "EX", f"one of {len(run.unexpected)} unexpected lines: {line}"
+
+
+def _validity(run: Run) -> Found:
+    """The faults were there, every kind of message came, and the cluster kept what it has taken."""
+    for phase in run.phases:
+        if phase.felt is None:
+            yield "NV", f"{phase.scenario}: the fault was not felt"
+    if len(run.inputs) < run.limits.messages:
+        yield "NV", f"only {len(run.inputs)} messages, fewer than {run.limits.messages}"
+    for kind in sorted(set(KINDS) - {stored.planned.kind for stored in run.inputs.values()}):
+        yield "NV", f"there was no message that is {kind}"
+    lost = [one for one, fate in run.fates.items() if fate is Fate.STORED and one not in run.inputs]
+    yield from _told("NV", "input", "the cluster has lost", lost)
+    seen = [one for one, fate in run.fates.items() if fate is Fate.ABORTED and one in run.inputs]
+    yield from _told("NV", "input", "the cluster shows, though aborted,", seen)
+
+
+CHECKS: Final[Sequence[Callable[[Run], Found]]] = (
+    _accounts,
+    _duplicates,
+    _order,
+    _transactions,
+    _commits,
+    _memory,
+    _recovery,
+    _ends,
+    _validity,
+)
+
+
+def expected(promise: Promise, planned: Planned) -> set[int] | None:
+    """The slots of the results of a message; None when it is to become a dead letter."""
+    never = planned.kind == "hangs" and promise == "at_least_once"
+    return None if never or planned.kind == "fails" else {*range(planned.results)}
+
+
+def _slots(results: Iterable[Result]) -> Mapping[int, Counter[int]]:
+    found = defaultdict[int, Counter[int]](Counter)
+    for one in results:
+        found[one.id][one.slot] += 1
+    return dict(found)
+
+
+def _again(results: Iterable[Result]) -> Iterator[tuple[Result, Result]]:
+    """Results that came before, with how they came the time before."""
+    seen: dict[tuple[int, int], Result] = {}
+    for one in results:
+        before = seen.get((one.id, one.slot))
+        if before is not None:
+            yield before, one
+        seen[one.id, one.slot] = one
+
+
+def _letter_times(letters: Iterable[Letter]) -> Mapping[int, Sequence[float]]:
+    """When dead letters came that came more than once."""
+    times = defaultdict[int, list[float]](list)
+    for one in letters:
+        times[one.id].append(one.at)
+    return {one: sorted(at) for one, at in times.items() if len(at) > 1}
+
+
+def _misplaced(results: Iterable[Result]) -> Iterator[tuple[Result, Result]]:
+    """Results that come at first behind later ones of their key, with the last of these."""
+    seen: set[tuple[int, int]] = set()
+    latest: dict[str, Result] = {}
+    for one in results:
+        if (one.id, one.slot) in seen:
+            continue
+        seen.add((one.id, one.slot))
+        before = latest.get(one.key, one)
+        if (one.number, one.slot) < (before.number, before.slot):
+            yield before, one
+        else:
+            latest[one.key] = one
+
+
+def _last(results: Sequence[Result]) -> list[Result]:
+    """What came last of each result, the last of all first."""
+    found: dict[tuple[int, int], Result] = {}
+    for one in reversed(results):
+        found.setdefault((one.id, one.slot), one)
+    return [*found.values()]
+
+
+def _is_explained(run: Run, first: float, second: float, excuses: Sequence[Leaves] = ANY) -> bool:
+    """Whether there was a fault between two results that may leave such behind.
+
+    What it sets off may come later than all is through: a session that ends, a rebalance.
+    """
+    return any(
+        phase.leaves in excuses
+        and phase.began <= second
+        and first <= (phase.recovered or second) + AFTERMATH
+        for phase in run.phases
+    )
+
+
+def _told(code: str, name: str, what: str, ids: Sequence[int]) -> Found:
+    if ids:
+        shown = ", ".join(str(one) for one in ids[:SHOWN])
+        yield (
+            code,
+            f"{name}: {what} {shown}" + (f" and {len(ids)} in all" if len(ids) > SHOWN else ""),
+        )

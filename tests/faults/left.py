@@ -1,0 +1,128 @@
+"""What is read back of a run: the input, what the pipelines have made of it, and the logs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, Message
+from confluent_kafka import TopicPartition as Place
+from confluent_kafka.admin import AdminClient
+
+from tests.faults.crew import Crew
+from tests.faults.plan import planned
+from tests.faults.run import Exit, Letter, Outcome, Promise, Result, Stored
+from worker.kafka.admin import OffsetSpec
+
+FINE: Final = frozenset({"DEBUG", "INFO", "WARNING"})
+EXPECTED: Final = re.compile(r"reads again from what is committed|^TXNERR")
+"""Errors of workers that faults are to cause."""
+BAD_OF_BROKERS: Final = re.compile(
+    r"FATAL|OutOfMemoryError|Uncaught exception|terminating with|Unexpected error|CORRUPT_MESSAGE"
+)
+"""What brokers must not say, whatever is done to them."""
+
+
+def read(address: str, topic: str) -> Iterator[Message]:
+    """Every record that is committed, of each partition in order."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": address,
+            "group.id": "judge",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+        }
+    )
+    numbers = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+    consumer.assign([Place(topic, number, 0) for number in numbers])
+    left = len(numbers)
+    while left:
+        for message in consumer.consume(10_000, 1.0):
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() == KafkaError._PARTITION_EOF:
+                left -= 1
+    consumer.close()
+
+
+def inputs(address: str, topic: str) -> Mapping[int, Stored]:
+    """The messages of the input by their ids."""
+    found = {}
+    for message in read(address, topic):
+        one = planned(message.value() or b"")
+        found[one.id] = Stored(one, message.partition() or 0, message.offset() or 0)
+    return found
+
+
+def outcome(address: str, name: str, promise: Promise) -> Outcome:
+    """What a pipeline has made."""
+    results = [_result(message) for message in read(address, name)]
+    letters = [_letter(message) for message in read(address, f"{name}.dlq")]
+    return Outcome(promise, results, letters, open_in(address, [name, f"{name}.dlq"]))
+
+
+def open_in(address: str, topics: Sequence[str]) -> Sequence[str]:
+    """Partitions in which readers of committed records do not see the end."""
+    admin = AdminClient({"bootstrap.servers": address})
+    metadata = admin.list_topics(timeout=30).topics
+    places = [Place(topic, number) for topic in topics for number in metadata[topic].partitions]
+    asked = dict.fromkeys(places, OffsetSpec.latest())
+    committed, there = (
+        admin.list_offsets(asked, isolation_level=level)
+        for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
+    )
+    return [
+        f"{place.topic}[{place.partition}]"
+        for place in places
+        if committed[place].result().offset != there[place].result().offset
+    ]
+
+
+def exits(crew: Crew) -> Sequence[Exit]:
+    """How each worker has ended."""
+    return [Exit(one.name, one.process.poll(), one.expected) for one in crew.workers]
+
+
+def unexpected(crew: Crew, brokers: Sequence[Path]) -> Iterator[str]:
+    """Lines that nobody expects: errors of workers, what is no log line, the worst of brokers."""
+    for worker in crew.workers:
+        for line in worker.log.read_text("utf-8", "replace").splitlines():
+            if _is_bad(line):
+                yield f"{worker.name}: {line}"
+    for log in brokers:
+        with log.open(errors="replace") as lines:
+            yield from (
+                f"{log.parent.name}: {line.rstrip()}"
+                for line in lines
+                if BAD_OF_BROKERS.search(line)
+            )
+
+
+def _is_bad(line: str) -> bool:
+    try:
+        entry = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return True
+    is_bad = entry["level"] not in FINE and not EXPECTED.search(entry["message"])
+    return is_bad or "exception" in entry
+
+
+def _result(message: Message) -> Result:
+    value = orjson.loads(message.value() or b"")
+    return Result(
+        **value,
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        at=message.timestamp()[1] / 1000,
+    )
+
+
+def _letter(message: Message) -> Letter:
+    headers: dict[str, Any] = dict(message.headers() or ())
+    one = planned(message.value() or b"")
+    return Letter(one.id, headers["dlq.reason"].decode(), message.timestamp()[1] / 1000)

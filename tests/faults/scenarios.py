@@ -1,0 +1,319 @@
+"""The faults. Each does its worst, heals it, and says what shows that it was felt.
+
+A scenario is given the world and returns what was felt; it raises `NotFelt` when nothing was. The
+numbers are those of the table in `docs/reliability.md`.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tests.faults.proxy import Trouble
+from tests.faults.run import Leaves
+from tests.faults.world import NODES, World
+
+WORK: Final = 12.0
+"""Seconds after which work goes on without a worker that is dead: its session and a rebalance."""
+TRANSACTION: Final = 30.0
+"""Likewise, when the transactions that it had open are to time out."""
+BROKER: Final = 12.0
+"""Seconds after which the others lead what a broker that is dead has led."""
+NETWORK: Final = 12.0
+"""Seconds after which clients are back."""
+SESSION: Final = 6.0
+"""Seconds after which workers, and brokers, that are silent count as dead."""
+
+
+class NotFelt(Exception):
+    """A fault was not there, so that a run with it says nothing."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A fault by its name."""
+
+    name: str
+    rows: tuple[int, ...]
+    """Rows of the table of faults."""
+    bound: float
+    """Seconds that recovery is to take at most."""
+    leaves: Leaves
+    """What it may leave behind where messages may be handled again."""
+    happen: Callable[[World], str]
+
+    @property
+    def about(self) -> str:
+        """What happens, in a sentence."""
+        return (self.happen.__doc__ or "").strip()
+
+
+SCENARIOS: Final[dict[str, Scenario]] = {}
+
+
+def scenario(
+    name: str, *rows: int, bound: float, leaves: Leaves = "stragglers"
+) -> Callable[[Callable[[World], str]], Callable[[World], str]]:
+    """Make a function a scenario of this name."""
+
+    def made(happen: Callable[[World], str]) -> Callable[[World], str]:
+        SCENARIOS[name] = Scenario(name, rows, bound, leaves, happen)
+        return happen
+
+    return made
+
+
+# --- workers ---
+
+
+@scenario("kill-worker", 1, 2, bound=TRANSACTION, leaves="repeats")
+def kill_worker(world: World) -> str:
+    """A worker is killed, and another starts in its place some seconds later."""
+    name = world.victim()
+    killed = world.crew.kill(name)
+    world.wait(world.chance.uniform(0, SESSION))
+    world.crew.start(name)
+    return _ended(killed.name, killed.process.returncode)
+
+
+@scenario("kill-all-workers", 6, bound=TRANSACTION, leaves="repeats")
+def kill_all_workers(world: World) -> str:
+    """All workers are killed at once, and start again."""
+    codes = [_ended(name, world.crew.kill(name).process.returncode) for name in world.crew.names]
+    world.wait(2.0)
+    for name in world.crew.names:
+        world.crew.start(name)
+    return "; ".join(codes)
+
+
+@scenario("stop-worker", 7, bound=WORK, leaves="nothing")
+def stop_worker(world: World) -> str:
+    """A worker is told to end while it has messages in flight, and another takes its place."""
+    name = world.victim()
+    stopped = world.crew.stop(name)
+    world.wait(1.0)
+    world.crew.start(name)
+    if stopped.process.returncode is None:
+        raise NotFelt(f"{stopped.name} has not ended")
+    return f"{stopped.name} ended with {stopped.process.returncode}"
+
+
+@scenario("pause-worker", 10, 11, bound=TRANSACTION)
+def pause_worker(world: World) -> str:
+    """A worker stands still for longer than its session, and goes on as if nothing had been."""
+    name = world.victim()
+    paused = world.crew.pause(name)
+    world.wait(2.5 * SESSION)
+    others = {one for one in world.owners() if not one.startswith(f"{name}.")}
+    world.crew.resume(name)
+    if len(others) < len(world.crew.names) - 1:
+        raise NotFelt(f"the others have {others}")
+    return f"{paused.name} stood still for {2.5 * SESSION:g} s"
+
+
+@scenario("rolling-workers", 16, bound=WORK, leaves="nothing")
+def rolling_workers(world: World) -> str:
+    """One worker after the other is stopped and started again."""
+    codes = []
+    for name in world.crew.names:
+        stopped = world.crew.stop(name)
+        codes.append(f"{stopped.name} ended with {stopped.process.returncode}")
+        world.crew.start(name)
+        world.until_ready()
+    return "; ".join(codes)
+
+
+@scenario("storm", 14, bound=TRANSACTION, leaves="repeats")
+def storm(world: World) -> str:
+    """A worker comes and goes every two seconds, by force or in good order."""
+    name = world.victim()
+    times = 6
+    for _ in range(times):
+        if world.chance.random() < 0.5:
+            world.crew.kill(name)
+        else:
+            world.crew.stop(name)
+        world.wait(1.0)
+        world.crew.start(name)
+        world.wait(2.0)
+    return f"{name} came and went {times} times"
+
+
+# --- brokers ---
+
+
+@scenario("kill-leader", 20, bound=BROKER)
+def kill_leader(world: World) -> str:
+    """The broker that leads a partition of the input is killed, and comes back."""
+    return _kill(world, world.leader(world.chance.randrange(world.cluster.partitions)))
+
+
+@scenario("kill-group-coordinator", 21, bound=BROKER)
+def kill_group_coordinator(world: World) -> str:
+    """The broker that coordinates a group is killed, and comes back."""
+    return _kill(world, world.group_coordinator(world.chance.choice(world.groups)))
+
+
+@scenario("kill-transaction-coordinator", 22, bound=TRANSACTION)
+def kill_transaction_coordinator(world: World) -> str:
+    """The broker that coordinates the transactions of a worker is killed, and comes back."""
+    return _kill(world, world.transaction_coordinator())
+
+
+@scenario("kill-controller", 23, bound=BROKER)
+def kill_controller(world: World) -> str:
+    """The broker that leads the controllers is killed, and comes back."""
+    return _kill(world, world.controller())
+
+
+@scenario("rolling-brokers", 24, bound=TRANSACTION)
+def rolling_brokers(world: World) -> str:
+    """One broker after the other is stopped, or killed, and started again."""
+    told = []
+    for node in range(NODES):
+        if world.chance.random() < 0.5:
+            world.brokers.kill_node(node)
+            told.append(f"node {node} was killed")
+        else:
+            world.brokers.stop_node(node)
+            told.append(f"node {node} was stopped")
+        world.brokers.start_node(node)
+        world.until_in_sync()
+    return "; ".join(told)
+
+
+@scenario("two-of-three-brokers", 25, bound=TRANSACTION)
+def two_of_three_brokers(world: World) -> str:
+    """Two brokers of three are killed, so that nothing can be written, and come back."""
+    nodes = world.chance.sample(range(NODES), 2)
+    for node in nodes:
+        world.brokers.kill_node(node)
+    before = world.committed()
+    world.wait(15.0)
+    after = world.committed()
+    for node in nodes:
+        world.brokers.start_node(node, wait=False)
+    world.until_in_sync()
+    if before is not None and after is not None and after > before:
+        raise NotFelt(f"something was committed with one broker: {after - before}")
+    return f"nodes {nodes} were down for 15 s, and nothing was committed"
+
+
+@scenario("all-brokers", 26, bound=TRANSACTION)
+def all_brokers(world: World) -> str:
+    """All brokers are killed, and come back half a minute later."""
+    for node in range(NODES):
+        world.brokers.kill_node(node)
+    world.wait(30.0)
+    silent = world.committed() is None
+    for node in range(NODES):
+        world.brokers.start_node(node, wait=False)
+    world.until_in_sync()
+    if not silent:
+        raise NotFelt("somebody answered for the groups")
+    return "no broker answered for 30 s"
+
+
+@scenario("pause-broker", 28, bound=BROKER)
+def pause_broker(world: World) -> str:
+    """A broker stands still, its connections open, for longer than its session."""
+    return _pause(world, world.leader(world.chance.randrange(world.cluster.partitions)))
+
+
+@scenario("pause-transaction-coordinator", 29, bound=TRANSACTION)
+def pause_transaction_coordinator(world: World) -> str:
+    """The broker that coordinates the transactions of a worker stands still, and goes on."""
+    return _pause(world, world.transaction_coordinator())
+
+
+# --- the network between workers and brokers ---
+
+
+@scenario("resets", 34, bound=NETWORK)
+def resets(world: World) -> str:
+    """Every connection is reset twice a second for 10 s."""
+    before = world.network.done().get("reset", 0)
+    for _ in range(20):
+        world.network.reset()
+        world.wait(0.5)
+    number = world.network.done().get("reset", 0) - before
+    if number < 20:
+        raise NotFelt(f"{number} connections were reset")
+    return f"{number} connections were reset"
+
+
+@scenario("answers-held", 30, 32, bound=NETWORK)
+def answers_held(world: World) -> str:
+    """Requests reach a broker for 15 s, and its answers do not come back."""
+    node = world.chance.randrange(NODES)
+    return _suffer(world, Trouble(hold=("answers",)), 15.0, "held", {node})
+
+
+@scenario("coordinator-cut-off", 31, bound=TRANSACTION)
+def coordinator_cut_off(world: World) -> str:
+    """Nothing passes between the workers and the coordinator of a group for 15 s."""
+    node = world.group_coordinator(world.chance.choice(world.groups))
+    return _suffer(world, Trouble(hold=("answers", "requests")), 15.0, "held", {node})
+
+
+@scenario("delay", 35, bound=NETWORK, leaves="nothing")
+def delay(world: World) -> str:
+    """Everything takes 100 ms longer, more or less, and then a second."""
+    first = _suffer(world, Trouble(delay=0.1, jitter=0.5), 8.0, "delayed")
+    return f"{first}; {_suffer(world, Trouble(delay=1.0, jitter=0.2), 8.0, 'delayed')}"
+
+
+@scenario("bandwidth", 36, bound=NETWORK, leaves="nothing")
+def bandwidth(world: World) -> str:
+    """Each connection passes 64 kB a second."""
+    return _suffer(world, Trouble(rate=64_000.0), 15.0, "slowed")
+
+
+# --- topics ---
+
+
+@scenario("add-partitions", 52, bound=WORK, leaves="repeats")
+def add_partitions(world: World) -> str:
+    """The input gets one partition more."""
+    before = world.cluster.partitions
+    world.grow()
+    return f"from {before} to {world.cluster.partitions} partitions"
+
+
+def _kill(world: World, node: int) -> str:
+    world.brokers.kill_node(node)
+    world.wait(world.chance.uniform(5, 15))
+    world.brokers.start_node(node)
+    world.until_in_sync()
+    return f"node {node} was killed"
+
+
+def _pause(world: World, node: int) -> str:
+    world.brokers.pause_node(node)
+    world.wait(2.5 * SESSION)
+    led = world.leads(node)
+    world.brokers.resume_node(node)
+    world.until_in_sync()
+    if led:
+        raise NotFelt(f"node {node} still led {led} partitions as it stood still")
+    return f"node {node} stood still, and others led its partitions"
+
+
+def _suffer(
+    world: World, trouble: Trouble, seconds: float, what: str, only: set[int] | None = None
+) -> str:
+    before = world.network.suffer(trouble, only).get(what, 0)
+    world.wait(seconds)
+    number = world.network.suffer().get(what, 0) - before
+    if not number:
+        raise NotFelt(f"nothing was {what}")
+    where = "all relays" if only is None else f"the relay of node {next(iter(only))}"
+    return f"{number} parts were {what} by {where}"
+
+
+def _ended(name: str, code: int | None) -> str:
+    if code != -signal.SIGKILL:
+        raise NotFelt(f"{name} ended with {code}")
+    return f"{name} was killed"

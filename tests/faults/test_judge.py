@@ -1,0 +1,355 @@
+"""The judge finds each way in which a run can be bad, and calls it by its right name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from itertools import islice
+
+import pytest
+
+from tests.faults.judge import ENOUGH, expected, judge
+from tests.faults.ledger import Fate
+from tests.faults.plan import KINDS, Kind, plan
+from tests.faults.run import Exit, Letter, Limits, Outcome, Phase, Promise, Result, Run, Stored
+from tests.faults.verdict import drawing, verdict
+from tests.faults.watch import Progress, Sample
+
+MESSAGES = 8_000
+PARTITIONS = 3
+BEGAN = 1_000_000.0
+MIB = 1 << 20
+
+
+@cache
+def stored() -> Mapping[int, Stored]:
+    """An input of all kinds of messages."""
+    ends = [0] * PARTITIONS
+    found = {}
+    for one in islice(plan(7, 0, 1, lambda: PARTITIONS), MESSAGES):
+        found[one.id] = Stored(one, one.partition, ends[one.partition])
+        ends[one.partition] += 1
+    return found
+
+
+def outcome(promise: Promise, inputs: Mapping[int, Stored]) -> Outcome:
+    """What a worker without faults makes of it, a message every millisecond."""
+    results: list[Result] = []
+    letters: list[Letter] = []
+    for number, (one, stored) in enumerate(inputs.items()):
+        at = BEGAN + number / 1_000
+        slots = expected(promise, stored.planned)
+        if slots is None:
+            letters.append(Letter(one, "handler_error", at))
+        for slot in sorted(slots or ()):
+            key, of_key = stored.planned.key, stored.planned.number
+            results.append(Result(one, slot, key, of_key, "a.0", 0, len(results), at))
+    return Outcome(promise, results, letters)
+
+
+def sample(second: int, **changes: object) -> Sample:
+    known = Sample(BEGAN + second, "a.0", 100 * MIB, 60, 30, 200, ())
+    return replace(known, **changes)  # type: ignore[arg-type]
+
+
+@cache
+def honest() -> Run:
+    """A run in which all is well."""
+    inputs = stored()
+    ends = tuple(
+        sum(one.partition == number for one in inputs.values()) for number in range(PARTITIONS)
+    )
+    nothing = (0,) * PARTITIONS
+    return Run(
+        fates=dict.fromkeys(inputs, Fate.STORED) | {-1: Fate.ABORTED, -2: Fate.DOUBTFUL},
+        inputs=inputs,
+        outcomes={
+            "exact": outcome("exactly_once", inputs),
+            "least": outcome("at_least_once", inputs),
+        },
+        progress=[
+            Progress(BEGAN, {"exact": nothing, "least": nothing}, ends),
+            Progress(BEGAN + 9, {"exact": ends, "least": ends}, ends),
+        ],
+        samples=[sample(second) for second in range(4 * ENOUGH)],
+        exits=[Exit("a.0", 0, 0), Exit("b.0", -9, -9)],
+        phases=[
+            Phase("stop-worker", BEGAN, BEGAN + 1, BEGAN + 1, BEGAN + 2, "it ended", "nothing", 12),
+            Phase(
+                "kill-worker",
+                BEGAN + 30,
+                BEGAN + 40,
+                BEGAN + 50,
+                BEGAN + 60,
+                "killed",
+                "repeats",
+                30,
+            ),
+        ],
+        limits=Limits(slope=MIB),
+    )
+
+
+def codes(run: Run) -> set[str]:
+    return {finding.code for finding in judge(run)}
+
+
+def test_nothing_is_found_where_all_is_well() -> None:
+    assert judge(honest()) == []
+
+
+def changed(run: Run, name: str, change: Callable[[Outcome], Outcome]) -> Run:
+    return replace(run, outcomes={**run.outcomes, name: change(run.outcomes[name])})
+
+
+def of_kind(run: Run, kind: Kind) -> int:
+    """A message of this kind; of several results if it is fanned out."""
+    return next(one for one, stored in run.inputs.items() if stored.planned.kind == kind)
+
+
+def without(outcome: Outcome, one: int, slots: set[int] | None = None) -> Outcome:
+    """An outcome that lacks a message's results, or those in these slots, and its letters."""
+    results = [
+        two
+        for two in outcome.results
+        if two.id != one or (slots is not None and two.slot not in slots)
+    ]
+    letters = [letter for letter in outcome.letters if letter.id != one]
+    return replace(outcome, results=results, letters=letters)
+
+
+def again(outcome: Outcome, one: int, after: float) -> Outcome:
+    """An outcome in which the results of a message come once more, so many seconds later."""
+    late = [replace(two, at=two.at + after) for two in outcome.results if two.id == one]
+    return replace(outcome, results=[*outcome.results, *late])
+
+
+@pytest.mark.parametrize("name", ["exact", "least"])
+@pytest.mark.parametrize("kind", ["plain", "fails", "flaky", "later"])
+def test_a_message_of_which_nothing_became_is_a_loss(name: str, kind: Kind) -> None:
+    run = honest()
+    one = of_kind(run, kind)
+
+    assert codes(changed(run, name, lambda outcome: without(outcome, one))) == {"NL"}
+
+
+@pytest.mark.parametrize(("name", "code"), [("exact", "TX"), ("least", "NL")])
+def test_a_part_of_the_results_is_a_torn_transaction_or_a_loss(name: str, code: str) -> None:
+    run = honest()
+    one = of_kind(run, "fanned out")
+
+    assert codes(changed(run, name, lambda outcome: without(outcome, one, {0}))) == {code}
+
+
+def test_a_message_that_was_given_up_without_need_is_a_loss() -> None:
+    run = honest()
+    one = of_kind(run, "filtered")
+    letter = Letter(one, "timeout", BEGAN)
+
+    def given_up(outcome: Outcome) -> Outcome:
+        return replace(outcome, letters=[*outcome.letters, letter])
+
+    assert codes(changed(run, "least", given_up)) == {"NL"}
+
+
+def test_offsets_that_do_not_reach_the_end_are_a_loss() -> None:
+    run = honest()
+    last = run.progress[-1]
+    short = {group: tuple(one - 1 for one in ends) for group, ends in last.committed.items()}
+
+    assert codes(replace(run, progress=[*run.progress[:-1], replace(last, committed=short)])) == {
+        "NL"
+    }
+
+
+def test_a_result_twice_is_a_duplicate_where_exactly_once_is_promised() -> None:
+    run = honest()
+    one = of_kind(run, "plain")
+
+    assert codes(changed(run, "exact", lambda outcome: again(outcome, one, 3.5))) == {"ND"}
+
+
+def test_a_dead_letter_twice_or_beside_results_is_a_duplicate_too() -> None:
+    run = honest()
+    failed, plain = of_kind(run, "fails"), of_kind(run, "plain")
+
+    def twice(outcome: Outcome) -> Outcome:
+        letter = next(one for one in outcome.letters if one.id == failed)
+        return replace(outcome, letters=[*outcome.letters, letter])
+
+    def both(outcome: Outcome) -> Outcome:
+        return replace(outcome, letters=[*outcome.letters, Letter(plain, "timeout", BEGAN)])
+
+    assert codes(changed(run, "exact", twice)) == {"ND"}
+    assert "ND" in codes(changed(run, "exact", both))
+
+
+def test_a_result_again_is_fine_with_at_least_once_only_while_a_fault_explains_it() -> None:
+    run = honest()
+    last = run.outcomes["least"].results[-1].id
+
+    assert codes(changed(run, "least", lambda outcome: again(outcome, last, 35))) == set()
+    assert codes(changed(run, "least", lambda outcome: again(outcome, last, 15))) == {"BD"}
+    assert codes(changed(run, "least", lambda outcome: again(outcome, last, 0.001))) == {"BD"}
+
+
+def test_more_results_again_than_can_have_been_in_flight_are_too_many() -> None:
+    run = honest()
+    results = run.outcomes["least"].results
+
+    def all_again(outcome: Outcome) -> Outcome:
+        late = [replace(one, at=BEGAN + 50) for one in results]
+        return replace(outcome, results=[*results, *late])
+
+    for window, found in ((len(results) // 2, set()), (len(results) // 2 - 1, {"BD"})):
+        limited = replace(run, limits=replace(run.limits, window=window))
+        assert codes(changed(limited, "least", all_again)) == found
+
+
+def test_what_came_again_without_what_was_behind_it_is_out_of_order_but_for_stragglers() -> None:
+    run = honest()
+    first = run.outcomes["least"].results[0]
+    stragglers = [*run.phases[:1], replace(run.phases[1], leaves="stragglers")]
+    again_alone = changed(run, "least", lambda outcome: again(outcome, first.id, 35))
+
+    assert codes(again_alone) == {"KO"}
+    assert codes(replace(again_alone, phases=stragglers)) == set()
+
+
+@pytest.mark.parametrize("name", ["exact", "least"])
+def test_a_result_after_that_of_a_later_message_of_its_key_is_out_of_order(name: str) -> None:
+    run = honest()
+
+    def swapped(outcome: Outcome) -> Outcome:
+        results = [*outcome.results]
+        key = results[0].key
+        one, two = [number for number, result in enumerate(results) if result.key == key][:2]
+        results[one], results[two] = results[two], results[one]
+        return replace(outcome, results=results)
+
+    assert codes(changed(run, name, swapped)) == {"KO"}
+
+
+def test_a_transaction_that_stays_open_is_told() -> None:
+    run = honest()
+
+    def left_open(outcome: Outcome) -> Outcome:
+        return replace(outcome, open=["exact[0]"])
+
+    assert codes(changed(run, "exact", left_open)) == {"TX"}
+
+
+def test_results_of_what_was_never_in_the_input_are_told() -> None:
+    run = honest()
+    invented = Result(-1, 0, "nobody's", 0, "a.0", 0, 0, BEGAN)
+
+    def more(outcome: Outcome) -> Outcome:
+        return replace(outcome, results=[*outcome.results, invented])
+
+    assert codes(changed(run, "exact", more)) == {"TX"}
+
+
+def test_a_committed_offset_that_falls_is_told() -> None:
+    run = honest()
+    first, last = run.progress
+    middle = replace(last, committed={**last.committed, "exact": (1, 1, 1)})
+
+    assert codes(replace(run, progress=[first, last, middle, last])) == {"MC"}
+
+
+@pytest.mark.parametrize(
+    ("samples", "what"),
+    [
+        ([sample(0, rss=600 * MIB)], "600 MiB"),
+        ([sample(one, rss=100 * MIB + one * 1_000) for one in range(200)], "MiB an hour"),
+        ([sample(one, files=60 + 30 * (one > 150)) for one in range(200)], "90 files"),
+        ([sample(one, threads=30 + 10 * (one > 150)) for one in range(200)], "40 threads"),
+    ],
+)
+def test_a_worker_that_outgrows_its_limits_is_told(samples: list[Sample], what: str) -> None:
+    (finding,) = judge(replace(honest(), samples=samples))
+
+    assert finding.code == "BM"
+    assert what in finding.text
+
+
+def test_a_worker_that_is_large_only_at_first_is_fine() -> None:
+    samples = [sample(one, rss=(50 + min(one, 50)) * MIB) for one in range(400)]
+
+    assert judge(replace(honest(), samples=samples)) == []
+
+
+@pytest.mark.parametrize("progressed", [None, BEGAN])
+def test_a_fault_after_which_not_all_gets_on_is_told(progressed: float | None) -> None:
+    run = honest()
+    stuck = replace(run.phases[0], progressed=progressed, recovered=None)
+
+    assert codes(replace(run, phases=[stuck])) == {"RT"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"exits": [Exit("a.0", 4, 0)]},
+        {"exits": [Exit("a.0", None, 0)]},
+        {"exits": [Exit("a.0", 1, None)]},
+        {"unexpected": ["a.0: Traceback"]},
+        {"samples": [sample(0, live=503)]},
+    ],
+)
+def test_an_exit_a_line_or_a_health_that_nobody_expects_is_told(change: dict[str, object]) -> None:
+    assert codes(replace(honest(), **change)) == {"EX"}  # type: ignore[arg-type]
+
+
+def test_a_fault_that_was_not_felt_makes_the_run_invalid() -> None:
+    run = honest()
+
+    assert codes(replace(run, phases=[replace(run.phases[0], felt=None)])) == {"NV"}
+
+
+def test_a_run_with_few_messages_or_none_of_a_kind_is_invalid() -> None:
+    run = honest()
+    many = replace(run, limits=replace(run.limits, messages=MESSAGES + 1))
+    (hangs,) = {"hangs"} & set(KINDS)
+    left = {one: two for one, two in run.inputs.items() if two.planned.kind != hangs}
+    outcomes: dict[str, Outcome] = {
+        "exact": outcome("exactly_once", left),
+        "least": outcome("at_least_once", left),
+    }
+    fates = dict.fromkeys(left, Fate.STORED)
+
+    assert codes(many) == {"NV"}
+    assert codes(replace(run, inputs=left, outcomes=outcomes, fates=fates)) == {"NV"}
+
+
+@pytest.mark.parametrize(("fate", "one"), [(Fate.STORED, -5), (Fate.ABORTED, 0)])
+def test_a_cluster_that_loses_or_shows_what_it_should_not_makes_the_run_invalid(
+    fate: Fate, one: int
+) -> None:
+    run = honest()
+
+    assert codes(replace(run, fates={**run.fates, one: fate})) == {"NV"}
+
+
+def test_a_run_that_nobody_has_watched_is_invalid() -> None:
+    assert codes(replace(honest(), samples=[], progress=[])) == {"NV"}
+
+
+def test_the_verdict_tells_of_findings_and_how_to_have_the_run_again() -> None:
+    run = honest()
+    bad = replace(run, exits=[Exit("a.0", 4, 0)])
+
+    told = verdict(bad, judge(bad), "python -m tests.faults --seed 1")
+
+    assert not told["holds"]
+    assert told["again"] == "python -m tests.faults --seed 1"
+    assert [one["code"] for one in told["findings"]] == ["EX"]
+    assert verdict(run, [], "")["holds"]
+
+
+def test_the_time_line_shows_each_fault_and_each_worker() -> None:
+    text = "\n".join(drawing(honest()))
+
+    assert text.startswith("<svg")
+    assert all(name in text for name in ("stop-worker", "kill-worker", "a.0", "b.0"))

@@ -1,0 +1,289 @@
+"""Everything that runs: brokers, relays in front of them, workers, the load, and who watches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import yaml
+from confluent_kafka import KafkaException
+from confluent_kafka import TopicPartition as Place
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions, NewTopic
+
+from tests.coordinators import GROUPS, TRANSACTIONS, coordinator
+from tests.faults.crew import Crew
+from tests.faults.ledger import Ledger
+from tests.faults.load import Load
+from tests.faults.network import Network
+from tests.faults.watch import Cluster, Progress, Watch
+from worker.kafka.broker import KafkaCluster
+from worker.kafka.sockets import free_ports, reserve
+
+NODES: Final = 3
+NAMES: Final = ("a", "b", "c")
+INPUT: Final = "input"
+EXACT, LEAST = "exact", "least"
+PIPELINES: Final = (EXACT, LEAST)
+PARTITIONS: Final = 6
+LARGEST: Final = 12
+"""Partitions that the input may grow to: retry topics have so many from the start."""
+TIERS: Final = ("1s", "5s")
+DEADLINE: Final = 120.0
+"""Seconds after which what does not recover counts as never recovering."""
+LOOK_EVERY: Final = 0.25
+SHOWN_WITHIN: Final = 3.0
+"""Seconds within which a producer sees new partitions."""
+BROKERS: Final = {
+    "broker.session.timeout.ms": "6000",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+    "controlled.shutdown.retry.backoff.ms": "500",
+    "unclean.leader.election.enable": "false",
+}
+
+
+class Stuck(Exception):
+    """The world itself does not come back, so that a run says nothing."""
+
+
+@dataclass
+class World:
+    """What a scenario can see and do."""
+
+    chance: Random
+    brokers: KafkaCluster
+    network: Network
+    crew: Crew
+    watch: Watch
+    cluster: Cluster
+    load: Load
+    ledger: Ledger
+    spared: str | None = None
+    """A worker that is never a victim, for its memory to be watched for long."""
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """The groups of the pipelines."""
+        return [group(name) for name in PIPELINES]
+
+    @property
+    def admin(self) -> AdminClient:
+        """A client that knows nothing yet; it has to live until it has answered."""
+        return AdminClient({"bootstrap.servers": self.brokers.address, "log_level": 0})
+
+    def wait(self, seconds: float) -> None:
+        """Let this much time pass; a worker that ends by itself meanwhile is seen in the end."""
+        time.sleep(seconds)
+
+    def victim(self) -> str:
+        """One of the workers that something may be done to."""
+        return self.chance.choice([name for name in self.crew.names if name != self.spared])
+
+    def owners(self) -> set[str]:
+        """The workers that have a partition of the input, as they say themselves."""
+        found = set()
+        for worker in self.crew.living:
+            _, stats = worker.get("/stats")
+            if isinstance(stats, dict):
+                pipelines = stats.get("pipelines", {}).values()
+                if any(one.get("partitions") for one in pipelines):
+                    found.add(worker.name)
+        return found
+
+    def committed(self) -> int | None:
+        """How much the groups have committed; None when nobody says so."""
+        found = self.cluster.progress()
+        return None if found is None else sum(sum(one) for one in found.committed.values())
+
+    # --- who does what among the brokers ---
+
+    def leader(self, partition: int) -> int:
+        """The node that leads a partition of the input."""
+        metadata = self.admin.list_topics(INPUT, timeout=10)
+        return int(metadata.topics[INPUT].partitions[partition].leader)
+
+    def leads(self, node: int) -> int:
+        """How many partitions a node leads."""
+        topics = self.admin.list_topics(timeout=10).topics.values()
+        return sum(one.leader == node for topic in topics for one in topic.partitions.values())
+
+    def controller(self) -> int:
+        """The node that leads the controllers."""
+        admin = self.admin
+        return int(admin.describe_cluster(request_timeout=10).result().controller.id)
+
+    def group_coordinator(self, name: str) -> int:
+        """The node that coordinates a group."""
+        return coordinator(self.brokers.address, GROUPS, name)
+
+    def transaction_coordinator(self) -> int:
+        """The node that coordinates transactions which are going on: their log grows."""
+        partitions = (
+            self.admin.list_topics(TRANSACTIONS, timeout=10).topics[TRANSACTIONS].partitions
+        )
+        places = [Place(TRANSACTIONS, number) for number in partitions]
+        before = self.cluster.ends(places)
+        for _ in _ticks("no transaction is going on"):
+            grown = zip(places, before, self.cluster.ends(places), strict=True)
+            found = [place.partition for place, one, two in grown if two > one]
+            if found:
+                return int(partitions[self.chance.choice(found)].leader)
+        raise AssertionError
+
+    def grow(self) -> None:
+        """Give the input one partition more."""
+        number = self.cluster.partitions + 1
+        admin = self.admin
+        admin.create_partitions([NewPartitions(INPUT, number)])[INPUT].result()
+        self.until_in_sync()
+        self.wait(SHOWN_WITHIN)
+        self.cluster.partitions = self.load.partitions = number
+
+    # --- waiting ---
+
+    def until_in_sync(self) -> None:
+        """Wait until every partition has all its replicas in sync, and a leader."""
+        for _ in _ticks("the replicas are not in sync"):
+            try:
+                topics = self.admin.list_topics(timeout=5).topics.values()
+            except KafkaException:
+                continue
+            partitions = [one for topic in topics for one in topic.partitions.values()]
+            if all(len(one.isrs) == len(one.replicas) and one.leader >= 0 for one in partitions):
+                return
+
+    def until_ready(self) -> None:
+        """Wait until every worker says that it is ready."""
+        for _ in _ticks("not all workers are ready"):
+            if all(self.crew.of(name).get("/readyz")[0] == 200 for name in self.crew.names):
+                return
+
+    def until_quiet(self) -> None:
+        """Wait until nothing waits in a retry topic."""
+        places = [Place(topic, number) for topic in tiers() for number in range(LARGEST)]
+        for _ in _ticks("messages wait in retry topics"):
+            with suppress(KafkaException, TimeoutError):
+                if self.cluster.committed(group(LEAST), places) == self.cluster.ends(places):
+                    return
+
+    def now(self) -> Progress:
+        """How far the groups are, once somebody says so."""
+        deadline = time.monotonic() + DEADLINE
+        while time.monotonic() < deadline:
+            found = self.cluster.progress()
+            if found is not None:
+                return found
+            time.sleep(LOOK_EVERY)
+        raise Stuck(f"nobody says how far the groups are: {self.cluster.silence}")
+
+    def recovery(self) -> tuple[float | None, float | None]:
+        """When the groups have got on, and when they were through with all that is there now."""
+        start = self.now()
+        progressed: float | None = None
+        deadline = time.monotonic() + DEADLINE
+        while time.monotonic() < deadline:
+            found = self.cluster.progress()
+            if found is not None:
+                if progressed is None and found.committed != start.committed:
+                    progressed = time.time()
+                if found.covers(start.ends):
+                    return progressed or time.time(), time.time()
+            time.sleep(LOOK_EVERY)
+        return progressed, None
+
+
+def group(pipeline: str) -> str:
+    """The group of a pipeline."""
+    return f"faults.{pipeline}"
+
+
+def tiers() -> Sequence[str]:
+    """The retry topics."""
+    return [f"{group(LEAST)}.retry.{tier}" for tier in range(len(TIERS))]
+
+
+def topics() -> Sequence[str]:
+    """The topics that there are from the start."""
+    return [INPUT, *PIPELINES, *(f"{name}.dlq" for name in PIPELINES)]
+
+
+@contextmanager
+def made(
+    folder: Path, seed: int, rate: float, program: Sequence[str] = ("worker", "run")
+) -> Iterator[World]:
+    """Start everything but the workers, and end it with the block."""
+    free = free_ports(NODES + len(NAMES), taken=())
+    relays, ports = free[:NODES], dict(zip(NAMES, free[NODES:], strict=True))
+    with ExitStack() as stack:
+        for kept in reserve(free):
+            stack.enter_context(kept)
+        brokers = KafkaCluster(NODES, folder=folder / "brokers", properties=BROKERS, relays=relays)
+        stack.enter_context(brokers)
+        targets = [brokers.port_of(node, "RELAYED") for node in range(NODES)]
+        network = stack.enter_context(Network([*zip(relays, targets, strict=True)]))
+        admin = AdminClient({"bootstrap.servers": brokers.address})
+        new = [NewTopic(topic, PARTITIONS, NODES) for topic in topics()]
+        for future in admin.create_topics(new).values():
+            future.result()
+        spec = folder / "faults.yaml"
+        spec.write_text(yaml.safe_dump(text(brokers.address_of("RELAYED"))))
+        crew = Crew(spec, folder, ports, program)
+        cluster = Cluster(brokers.address, INPUT, PARTITIONS, tuple(map(group, PIPELINES)))
+        watch = stack.enter_context(Watch(crew, cluster))
+        ledger = Ledger()
+        load = stack.enter_context(Load(brokers.address, INPUT, PARTITIONS, rate, seed, ledger))
+        chance = Random(seed)
+        yield World(chance, brokers, network, crew, watch, cluster, load, ledger)
+
+
+def text(address: str) -> dict[str, object]:
+    """The spec of the workers: the same input exactly once, and at least once with retries."""
+
+    def pipeline(name: str, **settings: object) -> dict[str, object]:
+        common = {"from": INPUT, "to": name, "ordering": "key", "in_flight": {"messages": 500}}
+        return {**common, "dead_letter": f"{name}.dlq", **settings}
+
+    return {
+        "version": 1,
+        "name": "faults",
+        "kafka": {
+            "brokers": address,
+            "group": {"session_timeout": "6s", "heartbeat": "1500ms"},
+            "producer": {"delivery_timeout": "12s"},
+        },
+        "handlers": ["tests.faults.handlers"],
+        "server": {"port": "${FAULTS_PORT}"},
+        "topics": {tier: {"partitions": LARGEST, "replication": NODES} for tier in tiers()},
+        "drain_timeout": "20s",
+        "revoke_timeout": "5s",
+        "pipelines": {
+            EXACT: pipeline(
+                EXACT,
+                handler="exactly",
+                delivery="exactly_once",
+                concurrency=16,
+                transaction={"interval": "100ms", "timeout": "15s"},
+                retry={"attempts": 2},
+            ),
+            LEAST: pipeline(
+                LEAST,
+                handler="at_least",
+                timeout="3s",
+                retry={"attempts": 2, "topics": [*TIERS]},
+            ),
+        },
+    }
+
+
+def _ticks(what: str) -> Iterator[None]:
+    """Begin to look every quarter of a second; raises `Stuck` in the end."""
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(LOOK_EVERY)
+    raise Stuck(f"{what} after {DEADLINE:g} s")
