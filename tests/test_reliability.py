@@ -7,10 +7,9 @@ import re
 from functools import cache
 from pathlib import Path
 
-import pytest
+from tests.faults.scenarios import SCENARIOS
 
 TESTS = Path(__file__).parent
-SCENARIOS = TESTS / "faults" / "scenarios.py"
 PAGE = (TESTS.parent / "docs" / "reliability.md").read_text("utf-8")
 ROWS = re.findall(r"^\| (\d+) \|.*\| ([^|]+) \|$", PAGE, re.MULTILINE)
 TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
@@ -30,17 +29,6 @@ def is_there(module: str, name: str) -> bool:
     return path.is_file() and name in functions(path)
 
 
-def scenarios() -> set[str]:
-    """The texts in the value of `SCENARIOS`."""
-    for node in ast.parse(SCENARIOS.read_text("utf-8")).body:
-        target = node.target if isinstance(node, ast.AnnAssign) else None
-        targets = node.targets if isinstance(node, ast.Assign) else [target]
-        if any(isinstance(one, ast.Name) and one.id == "SCENARIOS" for one in targets):
-            values = (one.value for one in ast.walk(node) if isinstance(one, ast.Constant))
-            return {value for value in values if isinstance(value, str)}
-    raise AssertionError(f"no SCENARIOS in {SCENARIOS}")
-
-
 def test_every_fault_is_there_once() -> None:
     assert [int(number) for number, _ in ROWS] == list(range(1, 70))
 
@@ -58,6 +46,7 @@ def test_every_test_that_is_named_is_there() -> None:
     assert [f"{module}::{name}" for module, name in named if not is_there(module, name)] == []
 
 
-@pytest.mark.skipif(not SCENARIOS.exists(), reason="there are no scenarios in this checkout")
-def test_every_scenario_that_is_named_is_there() -> None:
-    assert set(SCENARIO.findall(PAGE)) - scenarios() == set()
+def test_every_scenario_is_named_with_the_faults_that_it_has_happen_and_no_other() -> None:
+    named = {(int(number), name) for number, by in ROWS for name in SCENARIO.findall(by)}
+
+    assert named == {(row, one.name) for one in SCENARIOS.values() for row in one.rows}

@@ -68,7 +68,7 @@ def scenario(
 # --- workers ---
 
 
-@scenario("kill-worker", 1, 2, bound=TRANSACTION, leaves="repeats")
+@scenario("kill-worker", 1, bound=TRANSACTION, leaves="repeats")
 def kill_worker(world: World) -> str:
     """A worker is killed, and another starts in its place some seconds later."""
     name = world.victim()
@@ -244,14 +244,14 @@ def resets(world: World) -> str:
     return f"{number} connections were reset"
 
 
-@scenario("answers-held", 30, 32, bound=NETWORK)
+@scenario("answers-held", 32, bound=NETWORK)
 def answers_held(world: World) -> str:
     """Requests reach a broker for 15 s, and its answers do not come back."""
     node = world.chance.randrange(NODES)
     return _suffer(world, Trouble(hold=("answers",)), 15.0, "held", {node})
 
 
-@scenario("coordinator-cut-off", 31, bound=TRANSACTION)
+@scenario("coordinator-cut-off", 30, 31, bound=TRANSACTION)
 def coordinator_cut_off(world: World) -> str:
     """Nothing passes between the workers and the coordinator of a group for 15 s."""
     node = world.group_coordinator(world.chance.choice(world.groups))
