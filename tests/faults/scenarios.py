@@ -131,10 +131,11 @@ def storm(world: World) -> str:
     name = world.victim()
     times = 6
     for _ in range(times):
-        if world.chance.random() < 0.5:
-            world.crew.kill(name)
-        else:
+        listens = world.crew.of(name).get("/livez")[0] > 0
+        if listens and world.chance.random() < 0.5:
             world.crew.stop(name)
+        else:
+            world.crew.kill(name)
         world.wait(1.0)
         world.crew.start(name)
         world.wait(2.0)

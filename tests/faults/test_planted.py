@@ -30,7 +30,7 @@ def test_a_bug_in_the_workers_is_called_by_its_name(bug: str, tmp_path: Path) ->
     order = Order(
         seed=1,
         rate=300,
-        scenarios=["kill-worker"],
+        scenarios=["storm"] if bug == "commits-ahead" else ["kill-worker"],
         limits=Limits(rss=160 << 20),
         program=("tests.faults.planted", bug),
     )
