@@ -1044,3 +1044,30 @@ def test_a_lane_waits_for_a_handler_that_was_at_it_when_the_group_was_joined_aga
     rig.step()
 
     assert (seen, rig.values()) == ([1, 1, 2], ["1", "2"])
+
+
+def test_runs_that_outlive_their_partition_are_known_in_the_order_of_their_messages() -> None:
+    rig = Rig(same, {"ordering": "none"})
+    rig.pool.size, rig.pool.hold = 100, True
+    rig.send(*map(str, range(60)))
+    rig.step()
+
+    rig.runner.lost([SOURCE])
+
+    offsets = [message.offset() for run in rig.late[SOURCE] for message in run.messages]
+    assert offsets == [*range(60)]
+
+
+def test_lost_offsets_are_made_up_for_in_the_order_in_which_they_were_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig(same, {"on_offset_lost": "oldest"}, partitions=20)
+    rig.step()
+    caplog.clear()
+
+    for number in range(20):
+        rig.runner.offset_lost(TopicPartition("source", number))
+    rig.step(1)
+
+    told = [one.split()[1] for one in caplog.messages if "goes on at" in one]
+    assert told == [f"source[{number}]" for number in range(20)]

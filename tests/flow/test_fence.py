@@ -222,3 +222,12 @@ def test_a_lane_can_be_fenced_anew() -> None:
     fences.mark({SECOND: 1})
     assert fences.report({FIRST: 99}, nowhere) == []
     assert fences.report({SECOND: 1}, nowhere) == [LANE]
+
+
+def test_lanes_are_told_free_in_the_order_in_which_their_messages_were_stored() -> None:
+    fences = Fences()
+    lanes = [b"%016d" % number for number in range(50)]
+    moved(fences, 7, *lanes)
+
+    assert fences.report({FIRST: 7}, above(*lanes[10:])) == lanes[:10]
+    assert fences.look_above(nowhere) == lanes[10:]

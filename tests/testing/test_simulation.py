@@ -236,6 +236,21 @@ def test_a_planted_bug_is_found(bug: Bug, tmp_path: Path, monkeypatch: pytest.Mo
     assert any(bug.promise in promises for promises in found)
 
 
+def test_a_seed_gives_the_same_run_wherever_its_objects_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a worker with a bug, too: what is found in one is to be found again, and shortened."""
+    document = spec("key", tmp_path)
+    releases_lanes_as_they_are_taken(monkeypatch)
+    facts, between = set(), []
+
+    for number in range(8):
+        facts.add(repr(run(document, 5).facts))
+        between.append([object() for _ in range(31 * number)])
+
+    assert len(facts) == 1
+
+
 def test_a_broken_promise_is_shown_by_the_shortest_schedule_that_breaks_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

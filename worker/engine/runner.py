@@ -69,8 +69,8 @@ TIMED = 16
 HELD_FOR = 0.2
 """Seconds after which a message is looked at again that waits for the end of its lane's fence."""
 
-Late = dict[TopicPartition, set[Run]]
-"""Runs that are out and whose partitions are dead."""
+Late = dict[TopicPartition, dict[Run, None]]
+"""Runs that are out and whose partitions are dead, in the order of their messages."""
 
 
 class Runner:
@@ -119,7 +119,8 @@ class Runner:
         self._mapless = False
         """Whether the broker takes no maps beside offsets."""
         self._late = late
-        self._lost: set[TopicPartition] = set()
+        self._lost: dict[TopicPartition, None] = {}
+        """Partitions whose offset is gone, as they were told."""
         self._recovery = Recovery()
         self._full_since: float | None = None
         self._paused = False
@@ -308,7 +309,7 @@ class Runner:
 
     def offset_lost(self, partition: TopicPartition) -> None:
         """Remember to find a new place in a partition whose offset is gone."""
-        self._lost.add(partition)
+        self._lost[partition] = None
 
     def committed(self, commits: Commits, error: str | None) -> None:
         """Take note of how an asynchronous commit has ended."""
@@ -331,8 +332,9 @@ class Runner:
         self._laps.end("poll" if not wait else "blocked" if self.stands else "waiting")
         for fetch in fetches:
             self._take(fetch)
-        while self._lost:
-            self._find_new_place(self._lost.pop())
+        for source in list(self._lost):
+            del self._lost[source]
+            self._find_new_place(source)
 
     def _dispatch(self) -> None:
         self._going = list(self.partitions.values())
@@ -597,7 +599,7 @@ class Runner:
         source = run.partition.source
         run.partition.runs.discard(run)
         if run in self._late.get(source, ()):
-            self._late[source].remove(run)
+            del self._late[source][run]
             if source in self.partitions:
                 self.partitions[source].lanes.vacate(run.messages)
 
@@ -936,7 +938,8 @@ class Runner:
     def _forget_all(self, partition: Partition) -> None:
         partition.alive = False
         partition.closing = True
-        self._late.setdefault(partition.source, set()).update(partition.runs)
+        runs = sorted(partition.runs, key=_first)
+        self._late.setdefault(partition.source, {}).update(dict.fromkeys(runs))
         self.pressure.remove(partition.in_flight, partition.size)
 
     def _forget(self, partition: Partition, messages: int) -> None:
@@ -945,6 +948,10 @@ class Runner:
     def _fail(self, reason: str) -> None:
         log.error("%s: %s", self.job.name, reason)
         self.failed = reason
+
+
+def _first(run: Run) -> int:
+    return run.messages[0].offset()
 
 
 def _without(messages: Sequence[RawMessage], postponed: Sequence[Postponed]) -> list[RawMessage]:

@@ -92,11 +92,11 @@ class Fences(dict[Lane, Fence]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._unmarked: set[Lane] = set()
-        """Those whose last message is in the tier, but not known where."""
+        self._unmarked: dict[Lane, None] = {}
+        """Those whose last message is in the tier, but not known where; in their order."""
         self._marked: dict[int, deque[tuple[int, Lane]]] = {}
         """By tier, ends that were found and the lanes for which they were, ascending."""
-        self._above: set[Lane] = set()
+        self._above: dict[Lane, None] = {}
         """Those that are fenced in their tier, too, so that its commits say nothing of them."""
         self._committed: dict[int, int] = {}
         """By tier."""
@@ -125,7 +125,7 @@ class Fences(dict[Lane, Fence]):
         fence.last = None
         if waits:
             fence.first, fence.closing = None, False
-        self._unmarked.discard(lane)
+        self._unmarked.pop(lane, None)
         is_new, fence.written = not fence.written, True
         return is_new
 
@@ -134,7 +134,7 @@ class Fences(dict[Lane, Fence]):
         fence = self[lane]
         fence.moving -= 1
         if not fence.moving:
-            self._unmarked.add(lane)
+            self._unmarked[lane] = None
 
     @property
     def tiers(self) -> set[int]:
@@ -153,7 +153,7 @@ class Fences(dict[Lane, Fence]):
             fence.last = end = ends[fence.tier]
             fence.first = end if fence.first is None else fence.first
             self._marked.setdefault(fence.tier, deque()).append((end, lane))
-            self._unmarked.discard(lane)
+            del self._unmarked[lane]
 
     def report(
         self, committed: Mapping[int, int], is_above: Callable[[int, Lane], bool]
@@ -168,7 +168,7 @@ class Fences(dict[Lane, Fence]):
             marked = self._marked.get(tier, deque())
             while marked and marked[0][0] <= offset:
                 through[marked.popleft()[1]] = None
-        above = {lane for lane in through if is_above(self[lane].tier, lane)}
+        above = dict.fromkeys(lane for lane in through if is_above(self[lane].tier, lane))
         for lane in above:
             self[lane].closing = False
         self._above |= above
@@ -177,7 +177,8 @@ class Fences(dict[Lane, Fence]):
     def look_above(self, is_above: Callable[[int, Lane], bool]) -> list[Lane]:
         """Look again whether lanes are fenced in their tier; returns those that no fence holds."""
         lowered = [one for one in self._above if not is_above(self[one].tier, one)]
-        self._above.difference_update(lowered)
+        for lane in lowered:
+            del self._above[lane]
         return [lane for lane in lowered if self._lift(lane)]
 
     def _lift(self, lane: Lane) -> bool:
