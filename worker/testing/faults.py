@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -91,8 +91,11 @@ class Faults(Generic[What]):
         """Let something go wrong so many times from now on."""
         self._faults.append(Fault(what, at, times))
 
-    def strike(self, messages: Sequence[Message]) -> Iterator[tuple[What, Message]]:
+    def strike(self, messages: Sequence[Message]) -> Iterable[tuple[What, Message]]:
         """What goes wrong now that these are at hand, each with the first of them that is meant."""
+        return self._struck(messages) if self._faults else ()
+
+    def _struck(self, messages: Sequence[Message]) -> Iterator[tuple[What, Message]]:
         for fault in self._faults:
             meant = next(filter(fault.at.holds, messages), None)
             if fault.times and meant is not None:

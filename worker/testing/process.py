@@ -48,13 +48,12 @@ class Stepped:
     @property
     def is_ready(self) -> bool:
         """Whether a step may do something that the last one has not."""
+        if self.loop.ended or self._would_wait:
+            return False
+        if self._did_something or self.loop.is_stopping:
+            return True
         now, changes, turns, *_ = self._so_far
-        return not (self.loop.ended or self._would_wait) and (
-            self._did_something
-            or (changes, turns) != self._after[1:3]
-            or self.loop.is_stopping
-            or self.due <= now != self._after[0]
-        )
+        return (changes, turns) != self._after[1:3] or self.due <= now != self._after[0]
 
     def step(self) -> None:
         """Take the next step."""
@@ -96,8 +95,8 @@ class Stepped:
             self._broker.clock.monotonic(),
             self._broker.changes,
             len(self.loop.job.floor.turns),
-            sum(pool.traffic for pool in self._pools),
-            0 if member is None else member.totals().messages_received,
+            sum([pool.traffic for pool in self._pools]),
+            0 if member is None else member.received,
         )
 
 
@@ -215,5 +214,6 @@ class Process:
         self._assembly.close()
 
     def _require_life(self) -> None:
-        if not self.alive or any(pool.has_ended for pool in self._pools.apart):
+        apart = self._pools.apart
+        if not self.alive or (apart and any(pool.has_ended for pool in apart)):
             raise Killed

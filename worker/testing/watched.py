@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -51,8 +50,12 @@ def _calling(
 ) -> Callable[..., Any]:
     def call(payload: Any, **given: Any) -> Any:
         messages, given = taken(message, of, given)
-        with _watching(watcher, messages):
+        pipeline = pipeline_at_hand()
+        try:
+            watcher.begins(pipeline, messages)
             return function(payload, **given)
+        finally:
+            watcher.ends(pipeline, messages)
 
     return call
 
@@ -62,8 +65,12 @@ def _calling_async(
 ) -> Callable[..., Any]:
     async def call(payload: Any, **given: Any) -> Any:
         messages, given = taken(message, of, given)
-        with _watching(watcher, messages):
+        pipeline = pipeline_at_hand()
+        try:
+            watcher.begins(pipeline, messages)
             return await function(payload, **given)
+        finally:
+            watcher.ends(pipeline, messages)
 
     return call
 
@@ -75,13 +82,3 @@ def taken(
     if message is not None:
         return of(given[message]), given
     return of(given.pop(MESSAGE)), given
-
-
-@contextmanager
-def _watching(watcher: Watcher, messages: Sequence[Message]) -> Iterator[None]:
-    pipeline = pipeline_at_hand()
-    try:
-        watcher.begins(pipeline, messages)
-        yield
-    finally:
-        watcher.ends(pipeline, messages)

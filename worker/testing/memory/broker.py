@@ -122,12 +122,14 @@ class MemoryBroker(Cluster):
     def records(self, topic: str) -> list[Message]:
         """All committed records of a topic, by partition and offset."""
         with self.lock:
-            logs = [self.log(log.source) for log in self.topics[topic].logs]
-            return [
-                Message(record)
-                for log in logs
-                for record in log.read(log.start, log.end, "read_committed")
-            ]
+            sources = [log.source for log in self.topics[topic].logs]
+            return [record for source in sources for record in self.records_of(source)]
+
+    def records_of(self, source: TopicPartition) -> list[Message]:
+        """All committed records of a partition, by offset."""
+        with self.lock:
+            log = self.log(source)
+            return [*map(Message, log.read(log.start, log.end, "read_committed"))]
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
         """Copy the committed offsets of a group."""

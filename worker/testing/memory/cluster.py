@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from worker.errors import ClientError
 from worker.ports import Clock
@@ -23,7 +24,7 @@ HOUR = 3_600_000
 """How far, in milliseconds, a record may be dated ahead where its topic says nothing else."""
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class Topic:
     """A topic; one that is made anew under its name is another."""
 
@@ -39,7 +40,7 @@ class Topic:
         """Whether only the last record of each key is kept, so that each needs one."""
         return "compact" in self.config.get("cleanup.policy", "")
 
-    @property
+    @cached_property
     def retention(self) -> int:
         """For how many milliseconds records are kept; negative for good."""
         return int(self.config.get("retention.ms", -1))
@@ -68,7 +69,7 @@ class Cluster:
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
-        self.lock = threading.Condition()
+        self.lock = threading.RLock()
         self.topics: dict[str, Topic] = {}
         self.groups: dict[str, Group] = {}
         self.up = True
@@ -76,6 +77,7 @@ class Cluster:
         self.why_refused: Callable[[Encoded], str | None] = nothing
         """Why the brokers do not take a record, as a test says."""
         self.changes = 0
+        self._change = threading.Condition(self.lock)
         self.transactions = Coordinator(self.clock)
         self._partitions: Mapping[TopicPartition, Topic] = {}
 
@@ -92,7 +94,9 @@ class Cluster:
 
     def group(self, name: str) -> Group:
         """Look up a group; it is made when it is asked for first."""
-        return self.groups.setdefault(name, Group())
+        if name not in self.groups:
+            self.groups[name] = Group()
+        return self.groups[name]
 
     def find_log(self, source: TopicPartition) -> Log | None:
         """Look up the log of a partition, as it is by now."""
@@ -101,7 +105,7 @@ class Cluster:
         if topic is None or not 0 <= source.partition < len(topic.logs):
             return None
         log = topic.logs[source.partition]
-        if topic.config and topic.retention >= 0:
+        if topic.retention >= 0:
             log.expire(self.now() - topic.retention)
         return log
 
@@ -119,7 +123,7 @@ class Cluster:
     def changed(self) -> None:
         """Wake who waits for something to happen."""
         self.changes += 1
-        self.lock.notify_all()
+        self._change.notify_all()
 
     def wait(self, seen: int, deadline: float) -> bool:
         """Wait for a change after the `seen` one; False when the time is over.
@@ -132,7 +136,7 @@ class Cluster:
         with self.lock:
             if self.changes != seen:
                 return remaining > 0
-            return remaining > 0 and self.lock.wait(remaining)
+            return remaining > 0 and self._change.wait(remaining)
 
     def partitions(self) -> Mapping[TopicPartition, Topic]:
         """List the partitions of all topics, each with the topic that it is one of."""

@@ -66,7 +66,9 @@ class MemoryConsumer:
         """What a test has happen first at each call."""
         self._failure: ClientError | None = None
         self._closed = False
-        self._received = self._received_bytes = 0
+        self.received = 0
+        """Messages that were returned so far."""
+        self._received_bytes = 0
 
     @property
     def last_error(self) -> str | None:
@@ -116,7 +118,7 @@ class MemoryConsumer:
 
     def totals(self) -> ClientTotals:
         """Count what was received so far."""
-        return ClientTotals(messages_received=self._received, bytes_received=self._received_bytes)
+        return ClientTotals(messages_received=self.received, bytes_received=self._received_bytes)
 
     def subscribe(self, topics: Sequence[str], rebalance: Rebalance) -> None:
         """Join the group; the assignment is told in `poll`."""
@@ -323,6 +325,8 @@ class MemoryConsumer:
         """Give back what is to go; what is of topics that are gone is `lost`, led cooperatively."""
         with self._cluster.lock:
             leaving = self._group.leaving(member)
+            if not leaving:
+                return False
             gone = [p for p in leaving if self._cluster.find_log(p) is None]
         lost = gone if self._group.is_cooperative else []
         revoked = [p for p in leaving if p not in lost]
@@ -333,10 +337,9 @@ class MemoryConsumer:
         with self._cluster.lock:
             for partition in leaving:
                 del self._positions[partition]
-            if leaving:
-                self._group.release(member, leaving)
-                self._cluster.changed()
-        return bool(leaving)
+            self._group.release(member, leaving)
+            self._cluster.changed()
+        return True
 
     def _take_over(self, member: Member, rebalance: Rebalance, *, gave: bool) -> None:
         with self._cluster.lock:
@@ -368,16 +371,17 @@ class MemoryConsumer:
                 self._cluster.changed()
         while self._answers:
             rebalance.committed(*self._answers.popleft())
-        for partition, position in list(self._positions.items()):
-            silent = position.astray or position.paused
-            if not silent and self._is_outside(partition, position.offset):
-                position.astray = True
-                rebalance.offset_lost(partition)
-
-    def _is_outside(self, partition: TopicPartition, offset: int) -> bool:
         with self._cluster.lock:
-            log = self._cluster.find_log(partition)
-            return log is not None and not log.start <= offset <= log.end
+            outside = [p for p, at in self._positions.items() if self._is_outside(p, at)]
+        for partition in outside:
+            self._positions[partition].astray = True
+            rebalance.offset_lost(partition)
+
+    def _is_outside(self, partition: TopicPartition, position: Position) -> bool:
+        if position.astray or position.paused:
+            return False
+        log = self._cluster.find_log(partition)
+        return log is not None and not log.start <= position.offset <= log.end
 
     def _take(self, limit: int) -> list[Fetch]:
         fetches: list[Fetch] = []
@@ -390,8 +394,9 @@ class MemoryConsumer:
                     fetches.append(_fetch(partition, found))
                     position.offset = found[-1].offset() + 1
                     self._positions[partition] = self._positions.pop(partition)
-        self._received += sum(len(fetch.messages) for fetch in fetches)
-        self._received_bytes += sum(fetch.size for fetch in fetches)
+        for fetch in fetches:
+            self.received += len(fetch.messages)
+            self._received_bytes += fetch.size
         return fetches
 
     def _read(self, partition: TopicPartition, limit: int) -> list[StoredMessage]:

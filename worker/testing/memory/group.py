@@ -152,6 +152,8 @@ class Group:
         """Partitions that the member has to give back."""
         if self.is_eager and member.generation != self.generation:
             return sorted(member.owned)
+        if member.owned <= member.target and not member.outdated:  # as mostly
+            return []
         return sorted(member.owned - member.target | member.outdated)
 
     def release(self, member: Member, partitions: Iterable[TopicPartition]) -> None:
@@ -183,7 +185,7 @@ class Group:
 
     def follow(self, member: Member) -> None:
         """Let a member know that this is the generation; while all give back there is none."""
-        if not self._is_emptying:
+        if member.generation != self.generation and not self._is_emptying:
             member.generation = self.generation
 
     def refusal(self, member: Member | None, generation: int) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from datetime import datetime
+from functools import lru_cache
+from itertools import islice
 
 from worker.ports import Place
 from worker.types import Headers, Isolation, StoredMessage, TopicPartition
@@ -19,8 +21,8 @@ class Log:
         self.end = 0
         """The offset of the next record."""
         self._records: list[StoredMessage] = []
-        self._open: dict[object, set[int]] = {}
-        """The offsets of each transaction that is open."""
+        self._open: dict[object, list[int]] = {}
+        """The offsets of each transaction that is open, in order."""
         self._aborted: set[int] = set()
         self._newest = 0
         """The latest time of a record."""
@@ -34,11 +36,12 @@ class Log:
         transaction: object | None = None,
     ) -> StoredMessage:
         """Add a record; `timestamp` is in milliseconds since 1970."""
+        topic, partition = self.source
         record = StoredMessage(
-            *self.source, self.end, value=value, key=key, headers=headers, timestamp=timestamp
+            topic, partition, self.end, value=value, key=key, headers=headers, timestamp=timestamp
         )
         if transaction is not None:
-            self._open.setdefault(transaction, set()).add(self.end)
+            self._open.setdefault(transaction, []).append(self.end)
         self._records.append(record)
         self._newest = max(self._newest, timestamp)
         self.end += 1
@@ -48,14 +51,14 @@ class Log:
         """Add the control record that commits or aborts the records of a transaction."""
         offsets = self._open.pop(transaction)
         if not commit:
-            self._aborted |= offsets
+            self._aborted.update(offsets)
         self.skip(1)
 
     def end_for(self, isolation: Isolation) -> int:
         """How far a reader gets: under `read_committed` to the first open transaction."""
-        if isolation == "read_uncommitted":
+        if isolation == "read_uncommitted" or not self._open:
             return self.end
-        return min((min(offsets) for offsets in self._open.values()), default=self.end)
+        return min([offsets[0] for offsets in self._open.values()])
 
     def skip(self, count: int) -> None:
         """Leave offsets without a record, as control records and compaction do."""
@@ -80,16 +83,14 @@ class Log:
 
     def read(self, offset: int, limit: int, isolation: Isolation) -> list[StoredMessage]:
         """Take up to `limit` records from an offset on."""
-        found: list[StoredMessage] = []
-        for index in range(self._index(offset), self._index(self.end_for(isolation))):
-            if len(found) == limit:
-                break
-            if (
-                isolation == "read_uncommitted"
-                or self._records[index].offset() not in self._aborted
-            ):
-                found.append(self._records[index])
-        return found
+        end = self.end_for(isolation)
+        if offset >= end:
+            return []
+        first, last = self._index(offset), self._index(end)
+        if isolation == "read_uncommitted" or not self._aborted:
+            return self._records[first : min(last, first + limit)]
+        records = (self._records[place] for place in range(first, last))
+        return [*islice((one for one in records if one.offset() not in self._aborted), limit)]
 
     def find(self, place: Place, isolation: Isolation) -> int:
         """Look up the offset of a place; a time after the last record has the end.
@@ -122,6 +123,7 @@ def murmur2(data: bytes) -> int:
     return digest ^ digest >> 15
 
 
+@lru_cache(maxsize=4_096)
 def partition_of(key: bytes, partitions: int) -> int:
     """Choose the partition of a key."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

@@ -14,7 +14,7 @@ from worker.errors import ClientError, ClientFatal, QueueFull
 from worker.ports import OnFailed, OnStored
 from worker.settings import ProducerSettings
 from worker.settings.simulation import ClientCall
-from worker.testing.memory.batch import OVERHEAD, record_size, refusals
+from worker.testing.memory.batch import OVERHEAD, content_size, record_size, refusals, surely_fits
 from worker.testing.memory.cluster import Cluster, Topic, nothing
 from worker.testing.memory.log import Log
 from worker.types import (
@@ -63,6 +63,8 @@ class Queued:
     receipt: _Receipt
     deadline: float
     """When it is given up, on the cluster's monotonic clock."""
+    content: int
+    """As `content_size` says."""
     fault: str | None = None
     """What is told of it though it is stored."""
 
@@ -134,7 +136,9 @@ class MemoryProducer:
                 raise ClientError(f"_INVALID_ARG: {fitting[0].topic} cannot have such a record")
             receipt = _Receipt(len(sound), on_stored, on_failed)
             deadline = self._cluster.clock.monotonic() + self._patience
-            self._queue.extend(Queued(record, receipt, deadline) for record in sound)
+            self._queue.extend(
+                Queued(record, receipt, deadline, content_size(record)) for record in sound
+            )
             self._transmit()
         return len(sound)
 
@@ -224,12 +228,16 @@ class MemoryProducer:
     def _serve(self) -> int:
         with self._cluster.lock:
             self._transmit()
+            if not self._reports:
+                return 0
             reports, self._reports = self._reports, deque()
         for receipt, error in reports:
             receipt.report(error)
         return len(reports)
 
     def _transmit(self) -> None:
+        if not self._queue:
+            return
         queue, self._queue = self._queue, deque()
         ready: dict[TopicPartition, list[Queued]] = {}
         for one in queue:
@@ -243,7 +251,7 @@ class MemoryProducer:
 
     def _waits(self, record: Encoded) -> bool:
         away = not self._cluster.up or record.topic not in self._cluster.topics
-        return away or self._is_held(record)
+        return away or (self._held != () and self._is_held(record))
 
     def _wait(self, one: Queued) -> None:
         if self._cluster.clock.monotonic() < one.deadline:
@@ -258,7 +266,8 @@ class MemoryProducer:
 
     def _is_on_its_way(self, one: Queued) -> bool:
         """Whether it comes as far as a broker; a record that does not is reported."""
-        record, fault = one.record, self._next_fault(one.record)
+        record = one.record
+        fault = self._next_fault(record) if self._faults else None
         if fault is not None and not fault.stored:
             self._report(one, fault.error)
             return False
@@ -281,10 +290,14 @@ class MemoryProducer:
         return TopicPartition(record.topic, number)
 
     def _batches(self, those: Sequence[Queued]) -> Iterator[list[Queued]]:
+        contents = [one.content for one in those]
+        if len(those) <= self._batch_records and surely_fits(contents, self._batch_bytes):
+            yield [*those]
+            return
         batch: list[Queued] = []
         size = OVERHEAD
         for one in those:
-            more = record_size(one.record, len(batch), 0)
+            more = record_size(one.content, len(batch), 0)
             if batch and (len(batch) == self._batch_records or size + more > self._batch_bytes):
                 yield batch
                 batch, size = [], OVERHEAD
@@ -295,7 +308,8 @@ class MemoryProducer:
     def _deliver(self, source: TopicPartition, batch: Sequence[Queued]) -> None:
         topic = self._cluster.topics[source.topic]
         records, now = [one.record for one in batch], self._cluster.now()
-        errors: Sequence[str | None] | None = refusals(records, topic, now)
+        contents = [one.content for one in batch]
+        errors: Sequence[str | None] | None = refusals(records, contents, topic, now)
         if errors is None:
             self._store(self._cluster.log(source), topic, records, now)
             errors = [one.fault for one in batch]
@@ -346,9 +360,11 @@ def as_bytes(headers: Headers) -> list[tuple[str, bytes | None]]:
 
 
 def _can_be_sent(record: Encoded) -> bool:
-    return not any(_UNSENDABLE.search(name) for name, _ in record.headers)
+    return not record.headers or not any(_UNSENDABLE.search(name) for name, _ in record.headers)
 
 
 def _size(record: Encoded) -> int:
-    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
-    return len(record.key or b"") + len(record.value or b"") + headers
+    size = len(record.key or b"") + len(record.value or b"")
+    for name, value in record.headers:
+        size += len(name) + len(value or b"")
+    return size

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from worker.app import Options, load, unreadable
+from worker.engine.heap import collect_rarely
 from worker.handlers import Registry
 from worker.spec import Document
 from worker.spec import load as load_alone
@@ -96,6 +97,7 @@ def search(campaign: Campaign, seeds: Sequence[int]) -> Iterator[tuple[int, list
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
     parts = [seeds[place : place + TOGETHER] for place in range(0, len(seeds), TOGETHER)]
-    with ProcessPoolExecutor(min(os.cpu_count() or 1, len(parts)), context) as processes:
+    number = min(os.cpu_count() or 1, len(parts))
+    with ProcessPoolExecutor(number, context, collect_rarely) as processes:
         for found in processes.map(breaches_of, [campaign] * len(parts), parts):
             yield from found

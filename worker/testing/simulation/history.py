@@ -9,7 +9,7 @@ from typing import NamedTuple
 from worker.settings import Pipeline
 from worker.testing.simulation.schedule import Event, Schedule
 from worker.testing.simulation.stubs import Place
-from worker.types import Message, TopicPartition
+from worker.types import TopicPartition
 
 
 class Began(NamedTuple):
@@ -78,6 +78,16 @@ class Happened(NamedTuple):
 Spot = tuple[TopicPartition, int]
 """A partition and an offset."""
 
+
+class Kept(NamedTuple):
+    """A message as its topic has it."""
+
+    offset: int
+    place: Place
+    """Where it was read first."""
+    key: bytes | None
+
+
 Fact = Began | Ended | Committed | Held | Said | Happened
 
 
@@ -90,8 +100,8 @@ class History:
     groups: Mapping[str, str]
     """Those of the pipelines."""
     facts: list[Fact] = field(default_factory=list)
-    topics: Mapping[str, Sequence[Message]] = field(default_factory=dict)
-    """By topic its records that are committed."""
+    messages: Mapping[TopicPartition, Sequence[Kept]] = field(default_factory=dict)
+    """By partition, of those that pipelines read, its messages that are committed, in order."""
     results: Mapping[str, Mapping[Place, Mapping[int, list[Spot]]]] = field(default_factory=dict)
     """By pipeline and message its results by their numbers, and where they are."""
     letters: Mapping[str, Mapping[Place, list[tuple[str | None, Spot]]]] = field(

@@ -4,18 +4,62 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from math import inf
+from operator import itemgetter
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from worker.app.checks import HEADER
 from worker.flow import envelope
 from worker.flow.offsets import Ranges
+from worker.settings import Pipeline
 from worker.settings.patterns import reads
 from worker.settings.simulation import Kind
 from worker.settings.topics import retry_topic
-from worker.testing.simulation.history import Began, Committed, Ended, Happened, Held, History, Spot
-from worker.testing.simulation.stubs import Place, place_of
-from worker.types import Message, TopicPartition
+from worker.testing.simulation.history import (
+    Began,
+    Committed,
+    Ended,
+    Fact,
+    Happened,
+    Held,
+    History,
+    Kept,
+    Said,
+    Spot,
+)
+from worker.testing.simulation.stubs import Place
+from worker.types import TopicPartition
+
+INDEX: Final = itemgetter(0)
+NO_RESULTS: Final[Mapping[int, Sequence[Spot]]] = MappingProxyType({})
+
+
+class Known(NamedTuple):
+    """What a group has committed of a partition."""
+
+    when: int
+    """Its index among what has happened."""
+    commit: Committed
+    above: Ranges | None
+    """What is finished above the offset; None where that is not what the metadata is."""
+
+    def has_above(self, offset: int) -> bool:
+        """Whether it says that this is finished, above its offset."""
+        return any(first <= offset < end for first, end in self.above or ())
+
+
+def lives_of(history: History) -> Collection[Life]:
+    """A run as each of its pipelines has seen it."""
+    lives = {name: Life(history, name) for name in history.pipelines}
+    for index, fact in enumerate(history.facts):
+        if isinstance(fact, Happened):
+            for life in lives.values():
+                life.note(index, fact)
+        elif not isinstance(fact, Said):
+            lives[fact.pipeline].note(index, fact)
+    return lives.values()
 
 
 class Life:
@@ -26,76 +70,68 @@ class Life:
         self.name = name
         self.pipeline = history.pipelines[name]
         self.begun: list[tuple[int, Began]] = []
-        self.commits: list[tuple[int, Committed]] = []
+        self.commits: list[Known] = []
         self.held: list[Held] = []
-        self._begun: defaultdict[Place, list[int]] = defaultdict(list)
+        self._begun: dict[Place, int] = {}
+        """When each message was given to a handler first."""
         self._ended: defaultdict[Place, list[tuple[int, Ended]]] = defaultdict(list)
-        self._committed: defaultdict[TopicPartition, list[tuple[int, Committed]]] = defaultdict(
-            list
-        )
+        self._committed: defaultdict[TopicPartition, list[Known]] = defaultdict(list)
         self._events: list[tuple[int, Kind]] = []
-        for index, fact in enumerate(history.facts):
-            self._note(index, fact)
         group = history.groups[name]
         self._tiers = {
             retry_topic(group, tier): tier for tier in range(len(self.pipeline.retry.topics))
         }
-        first = [topic for topic in history.topics if reads(self.pipeline.source, topic)]
-        topics = [*first, *self._tiers]
-        self.sources = [source for source in history.ends if source.topic in topics]
+        topics = dict.fromkeys(source.topic for source in history.messages)
+        own = [one for one in topics if one in self._tiers or reads(self.pipeline.source, one)]
+        self.sources = [source for source in history.messages if source.topic in own]
         """Partitions that it reads, those of its retry topics too."""
-        self._read: defaultdict[TopicPartition, list[tuple[int, Place]]] = defaultdict(list)
-        """By partition its messages, by their offsets."""
         self._moved: defaultdict[Place, list[tuple[int, Spot]]] = defaultdict(list)
         """Of each message the tiers that it was moved to."""
         self.inputs: list[Place] = []
         self._keyless: set[Place] = set()
         self._lanes: defaultdict[object, list[Place]] = defaultdict(list)
-        for topic in first:
-            for message in history.topics[topic]:
-                self._read_first(message, place_of(message))
-        for topic, tier in self._tiers.items():
-            for message in history.topics[topic]:
-                place = place_of(message)
-                self._read[message.source].append((message.offset, place))
-                self._moved[place].append((tier, (message.source, message.offset)))
+        self._lane_of = _lane_of(self.pipeline)
+        for source in self.sources:
+            for message in history.messages[source]:
+                if source.topic in self._tiers:
+                    spot = source, message.offset
+                    self._moved[message.place].append((self.tier(source), spot))
+                else:
+                    self._read_first(source, message)
         self.results = history.results[name]
         """By message its results by their numbers, and where they are."""
         self.letters = history.letters[name]
         """By message why it is a dead letter, and where."""
+        retry = self.pipeline.retry
+        self.is_exact = self.pipeline.delivery == "exactly_once"
+        """Whether it writes in transactions."""
+        self._skips = self.pipeline.on_error == "skip"
+        self._attempts = retry.attempts + len(retry.topics) * self.pipeline.keeps_order
 
-    def _note(self, index: int, fact: object) -> None:
+    def note(self, index: int, fact: Fact) -> None:
+        """Take note of what has happened; in order."""
         match fact:
-            case Began(pipeline=self.name, place=place):
+            case Began():
                 self.begun.append((index, fact))
-                self._begun[place].append(index)
-            case Ended(pipeline=self.name, place=place):
-                self._ended[place].append((index, fact))
-            case Committed(pipeline=self.name, source=source):
-                self.commits.append((index, fact))
-                self._committed[source].append((index, fact))
-            case Held(pipeline=self.name):
+                self._begun.setdefault(fact.place, index)
+            case Ended():
+                self._ended[fact.place].append((index, fact))
+            case Committed():
+                known = Known(index, fact, envelope.decode(fact.metadata, fact.offset))
+                self.commits.append(known)
+                self._committed[fact.source].append(known)
+            case Held():
                 self.held.append(fact)
-            case Happened(event=event):
-                self._events.append((index, event.what))
+            case Happened():
+                self._events.append((index, fact.event.what))
 
-    def _read_first(self, message: Message, place: Place) -> None:
-        source = message.source
-        self.inputs.append(place)
-        self._read[source].append((message.offset, place))
+    def _read_first(self, source: TopicPartition, message: Kept) -> None:
+        self.inputs.append(message.place)
         if message.key is None:
-            self._keyless.add(place)
-        lane = self._lane_of(message)
+            self._keyless.add(message.place)
+        lane = self._lane_of(message.key)
         if lane is not None:
-            self._lanes[source, lane].append(place)
-
-    def _lane_of(self, message: Message) -> object:
-        match self.pipeline.ordering:
-            case "partition":
-                return ()
-            case "key" if not self.pipeline.lane.startswith(HEADER):
-                return message.key
-        return None
+            self._lanes[source, lane].append(message.place)
 
     # --- what is asked ---
 
@@ -108,11 +144,6 @@ class Life:
         if self.pipeline.retry.topics and not self.pipeline.keeps_order:
             return ()
         return self._lanes.values()
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether it writes in transactions."""
-        return self.pipeline.delivery == "exactly_once"
 
     @property
     def failed(self) -> str | None:
@@ -131,28 +162,16 @@ class Life:
         """How often something has happened."""
         return sum(what == kind for _, what in self._events)
 
-    def between(self, source: TopicPartition, first: int, end: int) -> Iterator[tuple[int, Place]]:
-        """The messages of a partition from one offset to another, with their offsets."""
-        read = self._read[source]
-        for place in range(bisect_left(read, (first,)), len(read)):
-            if read[place][0] >= end:
-                return
-            yield read[place]
+    def between(self, source: TopicPartition, first: int, end: int) -> Sequence[Kept]:
+        """The messages of a partition from one offset to another."""
+        messages = self.history.messages.get(source, ())
+        return messages[bisect_left(messages, (first,)) : bisect_left(messages, (end,))]
 
-    def committed(self, source: TopicPartition, index: float = inf) -> int:
-        """What was committed of a partition before something; 0 where nothing was."""
-        last = self._last_commit(source, index)
-        return 0 if last is None else last.offset
-
-    def is_above(self, source: TopicPartition, offset: int, index: int) -> bool:
-        """Whether a commit had said before something that this is finished, above its offset."""
-        last = self._last_commit(source, index)
-        return last is not None and any(a <= offset < b for a, b in _above(last))
-
-    def _last_commit(self, source: TopicPartition, index: float) -> Committed | None:
+    def last_commit(self, source: TopicPartition, index: float = inf) -> Known | None:
+        """What was committed last of a partition before something; None where nothing was."""
         commits = self._committed[source]
-        before = bisect_left(commits, index, key=lambda one: one[0])
-        return commits[before - 1][1] if before else None
+        before = bisect_left(commits, index, key=INDEX)
+        return commits[before - 1] if before else None
 
     def wanted(self, place: Place) -> str:
         """What a message should have, as far as a handler has said."""
@@ -174,39 +193,33 @@ class Life:
 
         It has all of its results, is a dead letter, was skipped, or moved to a `tier` or beyond.
         """
-        if place in self.letters and any(_is_there(spot, ends) for _, spot in self.letters[place]):
+        if place in self.letters and _is_there([spot for _, spot in self.letters[place]], ends):
             return True
-        if place in self._moved and any(
-            to >= tier and _is_there(spot, ends) for to, spot in self._moved[place]
+        if place in self._moved and _is_there(
+            [spot for to, spot in self._moved[place] if to >= tier], ends
         ):
             return True
-        results = self.results.get(place, {})
+        results = self.results.get(place, NO_RESULTS)
         for at, one in self._ended[place]:
-            number = one.results
             if at >= index:
                 return False
-            if number is None:
-                if self.pipeline.on_error == "skip":
-                    return True
-            elif all(_one_is_there(results.get(n, ()), ends) for n in range(number)):
+            if self._skips if one.results is None else _are_there(results, one.results, ends):
                 return True
         return False
 
     def first_begun(self, place: Place) -> float:
         """When a message was given to a handler first; infinite if it was not."""
-        begun = self._begun[place]
-        return begun[0] if begun else inf
+        return self._begun.get(place, inf)
 
     def settled(self, place: Place) -> float:
         """When it was settled first what becomes of a message: it was handled, or has failed.
 
         Where no handler came to an end it has ended its owners, and nobody knows when that was it.
         """
-        retry, failures = self.pipeline.retry, 0
-        attempts = retry.attempts + len(retry.topics) * self.pipeline.keeps_order
+        failures = 0
         for index, one in self._ended[place]:
             failures += one.results is None
-            if one.results is not None or one.is_final or failures == attempts:
+            if one.results is not None or one.is_final or failures == self._attempts:
                 return index
         return inf if self._ended[place] else -inf
 
@@ -227,14 +240,28 @@ class Life:
         return iter(last.items())
 
 
-def _is_there(spot: Spot, ends: Mapping[TopicPartition, int]) -> bool:
-    source, offset = spot
-    return offset < ends.get(source, 0)
+def _lane_of(pipeline: Pipeline) -> Callable[[bytes | None], object]:
+    """What makes of a key the lane of its messages; None for those without order."""
+    if pipeline.ordering == "partition":
+        return lambda _key: ()
+    if pipeline.ordering == "key" and not pipeline.lane.startswith(HEADER):
+        return lambda key: key
+    return lambda _key: None
 
 
-def _one_is_there(spots: Collection[Spot], ends: Mapping[TopicPartition, int]) -> bool:
-    return any(_is_there(spot, ends) for spot in spots)
+def _are_there(
+    results: Mapping[int, Sequence[Spot]], number: int, ends: Mapping[TopicPartition, int]
+) -> bool:
+    """Whether so many results of a message were written when logs ended here."""
+    for place in range(number):
+        for source, offset in results.get(place, ()):
+            if offset < ends.get(source, 0):
+                break
+        else:
+            return False
+    return True
 
 
-def _above(one: Committed) -> Ranges:
-    return envelope.decode(one.metadata, one.offset) or ()
+def _is_there(spots: Iterable[Spot], ends: Mapping[TopicPartition, int]) -> bool:
+    """Whether one of these was."""
+    return any(offset < ends.get(source, 0) for source, offset in spots)

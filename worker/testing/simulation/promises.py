@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from worker.flow import envelope
 from worker.settings.simulation import Kind
 from worker.testing.simulation.history import History
-from worker.testing.simulation.life import Life
+from worker.testing.simulation.life import Life, lives_of
 from worker.testing.simulation.stubs import Place
 
 DISTURBING: Final[frozenset[Kind]] = frozenset(
@@ -55,9 +54,9 @@ class Broken:
 def broken(history: History) -> list[Broken]:
     """Every promise that does not hold, and where."""
     found = [
-        Broken(promise, f"{name}: {text}")
-        for name in history.pipelines
-        for promise, texts in _broken_by(Life(history, name)).items()
+        Broken(promise, f"{life.name}: {text}")
+        for life in lives_of(history)
+        for promise, texts in _broken_by(life).items()
         for text in texts
     ]
     if history.left is not None:
@@ -71,15 +70,17 @@ def _broken_by(life: Life) -> Mapping[str, Sequence[str]]:
 
 def _lost(life: Life) -> Iterator[str]:
     """Every message has all of its results in the end, or is a dead letter, or was skipped."""
+    ends, tiers = life.history.ends, len(life.pipeline.retry.topics)
     for place in life.inputs:
-        if not life.is_finished(place, inf, life.history.ends, len(life.pipeline.retry.topics)):
+        if not life.is_finished(place, inf, ends, tiers):
             yield f"{_at(place)} has neither {life.wanted(place)} nor a dead letter"
 
 
 def _uncommitted(life: Life) -> Iterator[str]:
     """In the end everything is committed that there is to read."""
     for source in life.sources:
-        end, offset = life.history.ends[source], life.committed(source)
+        end, last = life.history.ends[source], life.last_commit(source)
+        offset = 0 if last is None else last.commit.offset
         if offset != end:
             yield f"{source} is committed at {offset}, and ends at {end}"
     if life.failed is not None:
@@ -88,19 +89,19 @@ def _uncommitted(life: Life) -> Iterator[str]:
 
 def _early(life: Life) -> Iterator[str]:
     """Whatever a commit says is finished is so by then."""
-    known: set[tuple[object, int]] = set()
+    known: defaultdict[object, set[int]] = defaultdict(set)
     starts: Counter[object] = Counter()
-    for index, one in life.commits:
-        above = envelope.decode(one.metadata, one.offset)
+    for index, one, above in life.commits:
         if above is None:
             yield f"{one.source} is committed with {one.metadata!r}"
             continue
+        seen, tier = known[one.source], life.tier(one.source) + 1
         for first, end in [(starts[one.source], one.offset), *above]:
-            for offset, place in life.between(one.source, first, end):
-                if (one.source, offset) in known:
+            for offset, place, _ in life.between(one.source, first, end):
+                if offset in seen:
                     continue
-                known.add((one.source, offset))
-                if not life.is_finished(place, index, one.ends, life.tier(one.source) + 1):
+                seen.add(offset)
+                if not life.is_finished(place, index, one.ends, tier):
                     yield (
                         f"{one.source} was committed at {one.offset} at {one.at:.3f}s, "
                         f"and {_at(place)} was not finished"
@@ -111,7 +112,7 @@ def _early(life: Life) -> Iterator[str]:
 def _backwards(life: Life) -> Iterator[str]:
     """No commit goes back."""
     offsets: Counter[object] = Counter()
-    for _, one in life.commits:
+    for _, one, _ in life.commits:
         if one.offset < offsets[one.source]:
             yield f"{one.source} was committed at {one.offset} after {offsets[one.source]}"
         offsets[one.source] = one.offset
@@ -126,9 +127,10 @@ def _again(life: Life) -> Iterator[str]:
     for index, one in life.begun:
         if not one.is_owner:
             continue
-        if one.offset < life.committed(one.source, index):
+        last = life.last_commit(one.source, index)
+        if last is not None and one.offset < last.commit.offset:
             yield f"{_at(one.place)} was handled again, though it was committed, at {one.at:.3f}s"
-        elif index < undelivered and life.is_above(one.source, one.offset, index):
+        elif index < undelivered and last is not None and last.has_above(one.offset):
             yield f"{_at(one.place)} was handled again, though it was known to be finished"
         elif index < disturbed and life.was_handled(one.place, index):
             yield f"{_at(one.place)} was handled twice, and nothing had gone wrong"

@@ -14,10 +14,11 @@ from worker.app import Options, dead_letter_topics
 from worker.engine.partition import Run
 from worker.errors import Reject
 from worker.handlers import Registry
-from worker.ports import AT_HAND
+from worker.settings.patterns import reads
 from worker.settings.simulation import Call
 from worker.settings.topics import is_retry_topic
 from worker.spec import Document
+from worker.testing.calls import partition_at_hand
 from worker.testing.driver import Driver, NotFinished
 from worker.testing.memory.producer import MemoryProducer
 from worker.testing.memory.transactional import MemoryTransactional
@@ -29,11 +30,12 @@ from worker.testing.simulation.history import (
     Happened,
     Held,
     History,
+    Kept,
     Said,
     Spot,
 )
 from worker.testing.simulation.schedule import Event, Given, Schedule
-from worker.testing.simulation.stubs import RESULTS, Place, marked, place_of, result_of
+from worker.testing.simulation.stubs import RESULTS, Place, mark_of, marked, place_of, places_of
 from worker.types import Message, TopicPartition
 
 AGAIN_AFTER: Final = 1.0
@@ -41,6 +43,9 @@ AGAIN_AFTER: Final = 1.0
 EVEN: Final = 0.5
 STARTS: Final = 20
 """So often processes whose pipelines cannot go on are started again."""
+
+Records = Mapping[TopicPartition, Sequence[Message]]
+"""By partition, those that are committed."""
 
 
 def simulate(document: Document, registry: Registry, schedule: Schedule) -> History:
@@ -92,6 +97,8 @@ class Simulation:
         self._calls: Counter[tuple[str, Call]] = Counter()
         self._results: dict[Place, int] = {}
         """What handlers have returned that have not come to an end."""
+        self._marks: list[tuple[str, Place, int]] = []
+        """Of each result that a handler has returned whose it is: pipeline, message and number."""
         self._errors: dict[tuple[str, Place], list[Exception]] = {}
         """What handlers are still to raise."""
         self._rejected = False
@@ -120,25 +127,40 @@ class Simulation:
             self._look()
             history.failed = driver.failed
         history.letters = self._letters()
-        history.results = self._found_results()
-        history.topics = {name: driver.topic(name) for name in driver.broker.topics}
-        logs = (log for topic in driver.broker.topics.values() for log in topic.logs)
+        logs = [log for topic in driver.broker.topics.values() for log in topic.logs]
         history.ends = {log.source: log.end_for("read_committed") for log in logs}
+        records = {source: driver.broker.records_of(source) for source in history.ends}
+        history.messages = self._found_messages(records)
+        history.results = self._found_results(records)
         return history
 
-    def _found_results(self) -> Mapping[str, Mapping[Place, Mapping[int, list[Spot]]]]:
+    def _found_messages(self, records: Records) -> Mapping[TopicPartition, Sequence[Kept]]:
+        """Those of the topics that are read, retry topics among them."""
+        sources = [topic for one in self._history.pipelines.values() for topic in one.source]
+        return {
+            source: [
+                Kept(one.offset, place, one.key)
+                for one, place in zip(those, places_of(source, those), strict=True)
+            ]
+            for source, those in records.items()
+            if is_retry_topic(source.topic) or reads(sources, source.topic)
+        }
+
+    def _found_results(
+        self, records: Records
+    ) -> Mapping[str, Mapping[Place, Mapping[int, list[Spot]]]]:
         """Those of the topics that results are written to."""
         found: dict[str, dict[Place, dict[int, list[Spot]]]]
         found = {name: {} for name in self._history.pipelines}
         others = {*dead_letter_topics(self._driver.spec)}
-        for topic in self._driver.broker.topics:
-            if topic not in others and not is_retry_topic(topic):
-                for message in self._driver.topic(topic):
-                    of = result_of(message)
-                    if of is not None:
-                        pipeline, place, number = of
+        for source, messages in records.items():
+            if source.topic not in others and not is_retry_topic(source.topic):
+                for message in messages:
+                    mark = mark_of(message)
+                    if mark is not None:
+                        pipeline, place, number = self._marks[mark]
                         spots = found[pipeline].setdefault(place, {}).setdefault(number, [])
-                        spots.append((message.source, message.offset))
+                        spots.append((source, message.offset))
         return found
 
     def _letters(self) -> Mapping[str, Mapping[Place, list[tuple[str | None, Spot]]]]:
@@ -186,8 +208,8 @@ class Simulation:
             self._end(process, pipeline, messages)
         elif call == "poll":
             self._look_at_memory(process, pipeline)
-        self._calls[pipeline, call] += 1
-        for event in self._events.get((pipeline, call, self._calls[pipeline, call]), ()):
+        number = self._calls[pipeline, call] = self._calls[pipeline, call] + 1
+        for event in self._events.get((pipeline, call, number), ()):
             if process.alive:
                 self._history.facts.append(Happened(self._now, process.name, event))
                 self._happen(event, process, messages)
@@ -197,8 +219,11 @@ class Simulation:
                 self._rejected = isinstance(errors[-1], Reject)
                 raise errors.pop()
 
-    def _returned(self, message: Message, results: int) -> None:
-        self._results[place_of(message)] = results
+    def _returned(self, pipeline: str, place: Place, results: int) -> int:
+        self._results[place] = results
+        first = len(self._marks)
+        self._marks += [(pipeline, place, number) for number in range(results)]
+        return first
 
     def _seconds(self, _run: Run) -> float:
         if self._slow:
@@ -208,32 +233,21 @@ class Simulation:
     # --- what is noted ---
 
     def _begin(self, process: Process, pipeline: str, messages: Sequence[Message]) -> None:
-        member = process.clients.members[self._driver.spec.group(pipeline)]
-        at_hand = AT_HAND.get()
-        is_alive = (
-            at_hand is not None and isinstance(at_hand[1], Run) and at_hand[1].partition.alive
-        )
-        for message in messages:
-            source = message.source
-            self._history.facts.append(
-                Began(
-                    self._now,
-                    process.name,
-                    pipeline,
-                    place_of(message),
-                    source,
-                    message.offset,
-                    member.owns(source) and is_alive,
-                )
-            )
+        member = process.clients.members[self._history.groups[pipeline]]
+        now, partition = self._now, partition_at_hand()
+        source = partition.source
+        is_owner = partition.alive and member.owns(source)
+        self._history.facts += [
+            Began(now, process.name, pipeline, place, source, one.offset, is_owner)
+            for place, one in zip(places_of(source, messages), messages, strict=True)
+        ]
 
     def _end(self, process: Process, pipeline: str, messages: Sequence[Message]) -> None:
-        for message in messages:
-            place = place_of(message)
-            results = self._results.pop(place, None)
-            self._history.facts.append(
-                Ended(self._now, process.name, pipeline, place, results, self._rejected)
-            )
+        now, returned = self._now, self._results
+        self._history.facts += [
+            Ended(now, process.name, pipeline, place, returned.pop(place, None), self._rejected)
+            for place in places_of(partition_at_hand().source, messages)
+        ]
         self._rejected = False
 
     def _look(self) -> None:
@@ -243,7 +257,7 @@ class Simulation:
             return
         self._changes = broker.changes
         for name in self._history.pipelines:
-            group = broker.group(self._driver.spec.group(name))
+            group = broker.group(self._history.groups[name])
             found = {p: (one.offset, one.metadata) for p, one in group.committed.items()}
             before = self._committed.get(name, {})
             if found != before:

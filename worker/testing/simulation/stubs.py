@@ -12,19 +12,20 @@ from worker.flow.later import history_of
 from worker.handlers import Handler, Lane, Registry
 from worker.settings import Spec
 from worker.settings.topics import is_retry_topic
-from worker.testing.calls import pipeline_at_hand
+from worker.testing.calls import partition_at_hand, pipeline_at_hand
 from worker.testing.watched import MESSAGE, messages_of, taken
-from worker.types import Message, Record
+from worker.types import Message, Record, TopicPartition
 
 RESULTS: Final = "simulated.results"
 """The header that says how many results a message has."""
-OF: Final = "simulated.of"
-"""The header of a result that says of which message of which pipeline it is, and which of it."""
+MARK: Final = "simulated.mark"
+"""The header of a result with its number among all that handlers have returned."""
 
 Place = tuple[str, int, int]
 """Where a message was read first: topic, partition and offset."""
-OnResults = Callable[[Message, int], object]
-"""What is told how many results a handler has returned for a message."""
+OnResults = Callable[[str, Place, int], int]
+"""Told how many results a handler of a pipeline has returned for a message; returns the mark of the
+first, after which those of the others follow."""
 
 
 def place_of(message: Message) -> Place:
@@ -33,6 +34,14 @@ def place_of(message: Message) -> Place:
         return message.topic, message.partition, message.offset
     history = history_of(message)
     return history.topic, history.partition, history.offset
+
+
+def places_of(source: TopicPartition, messages: Sequence[Message]) -> list[Place]:
+    """Where messages of one partition were read first."""
+    topic, partition = source
+    if not is_retry_topic(topic):
+        return [(topic, partition, message.offset) for message in messages]
+    return [*map(place_of, messages)]
 
 
 def stubbed(spec: Spec) -> Registry:
@@ -69,7 +78,7 @@ def _key(message: Message) -> bytes | None:
 
 
 def marked(registry: Registry, on_results: OnResults) -> Registry:
-    """The same handlers, whose results say what they are of, and how many there are is told."""
+    """The same handlers, whose results are marked, and how many there are is told."""
     handlers = {name: _marked(one, on_results) for name, one in registry.handlers.items()}
     return replace(registry, handlers=handlers)
 
@@ -78,12 +87,13 @@ def _marked(handler: Handler, on_results: OnResults) -> Handler:
     of = messages_of(handler)
 
     def mark(messages: Sequence[Message], result: Any) -> Any:
+        places = places_of(partition_at_hand().source, messages)
         if handler.batch is None:
-            return _told(messages[0], result, on_results)
+            return _told(places[0], result, on_results)
         each = repeat(None, len(messages)) if result is None else result
         return [
-            one if isinstance(one, BaseException) else _told(message, one, on_results)
-            for message, one in zip(messages, each, strict=True)
+            one if isinstance(one, BaseException) else _told(place, one, on_results)
+            for place, one in zip(places, each, strict=True)
         ]
 
     def call(payload: Any, **given: Any) -> Any:
@@ -98,32 +108,23 @@ def _marked(handler: Handler, on_results: OnResults) -> Handler:
     return replace(handler, function=function, message=handler.message or MESSAGE)
 
 
-def _told(message: Message, result: Any, on_results: OnResults) -> list[Record]:
-    topic, partition, offset = place_of(message)
-    place = f"{pipeline_at_hand()}/{topic}/{partition}/{offset}"
-    found = [
-        _with_header(one, f"{place}/{number}".encode())
-        for number, one in enumerate(_each(result))
-        if one is not None
-    ]
-    on_results(message, len(found))
-    return found
+def _told(place: Place, result: Any, on_results: OnResults) -> list[Record]:
+    found = [one for one in _each(result) if one is not None]
+    first = on_results(pipeline_at_hand(), place, len(found))
+    return [_with_mark(one, b"%d" % mark) for mark, one in enumerate(found, first)]
 
 
 def _each(result: Any) -> Iterable[Any]:
     return result if isinstance(result, list | tuple | Iterator) else [result]
 
 
-def _with_header(result: Any, of: bytes) -> Record:
+def _with_mark(result: Any, mark: bytes) -> Record:
     if isinstance(result, Record):
-        return replace(result, headers=[*result.headers, (OF, of)])
-    return Record(result, headers=[(OF, of)])
+        return replace(result, headers=[*result.headers, (MARK, mark)])
+    return Record(result, headers=[(MARK, mark)])
 
 
-def result_of(message: Message) -> tuple[str, Place, int] | None:
-    """The pipeline and the message that a record is a result of, and which of its results."""
-    found = dict(message.headers).get(OF)
-    if found is None:
-        return None
-    pipeline, topic, partition, offset, number = found.decode().split("/")
-    return pipeline, (topic, int(partition), int(offset)), int(number)
+def mark_of(message: Message) -> int | None:
+    """The mark of a result; None for what is none. A handler may have passed on an older one."""
+    found = dict(message.headers).get(MARK)
+    return None if found is None else int(found)
