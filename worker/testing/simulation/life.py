@@ -74,6 +74,8 @@ class Life:
         self.held: list[Held] = []
         self._begun: dict[Place, int] = {}
         """When each message was given to a handler first."""
+        self._first_tier: dict[Place, int] = {}
+        """The tier in which it was."""
         self._ended: defaultdict[Place, list[tuple[int, Ended]]] = defaultdict(list)
         self._committed: defaultdict[TopicPartition, list[Known]] = defaultdict(list)
         self._events: list[tuple[int, Kind]] = []
@@ -102,11 +104,9 @@ class Life:
         """By message its results by their numbers, and where they are."""
         self.letters = history.letters[name]
         """By message why it is a dead letter, and where."""
-        retry = self.pipeline.retry
         self.is_exact = self.pipeline.delivery == "exactly_once"
         """Whether it writes in transactions."""
         self._skips = self.pipeline.on_error == "skip"
-        self._attempts = retry.attempts + len(retry.topics) * self.pipeline.keeps_order
 
     def note(self, index: int, fact: Fact) -> None:
         """Take note of what has happened; in order."""
@@ -114,6 +114,7 @@ class Life:
             case Began():
                 self.begun.append((index, fact))
                 self._begun.setdefault(fact.place, index)
+                self._first_tier.setdefault(fact.place, self.tier(fact.source))
             case Ended():
                 self._ended[fact.place].append((index, fact))
             case Committed():
@@ -219,17 +220,25 @@ class Life:
         failures = 0
         for index, one in self._ended[place]:
             failures += one.results is None
-            if one.results is not None or one.is_final or failures == self._attempts:
+            if one.results is not None or one.is_final or failures == self._attempts(place):
                 return index
         return inf if self._ended[place] else -inf
+
+    def _attempts(self, place: Place) -> int:
+        """How often it may fail: all attempts where it is handled first, then one in each tier."""
+        retry = self.pipeline.retry
+        left = len(retry.topics) - 1 - self._first_tier[place]
+        return retry.attempts + left * self.pipeline.keeps_order
 
     def has_comparable_results(self, place: Place) -> bool:
         """Whether results of a message are where its key says, and of the last time it was handled.
 
-        One that has failed when it came again has left those of an earlier time.
+        One that has failed when it came again, or whose result no broker took then, has left those
+        of an earlier time.
         """
         ended = self._ended[place]
-        return place not in self._keyless and bool(ended) and ended[-1][1].results is not None
+        is_given_up = place in self.letters or not ended or ended[-1][1].results is None
+        return place not in self._keyless and not is_given_up
 
     def last_results(self, place: Place) -> Iterator[Spot]:
         """The last results of a message, in each partition where there are any."""
