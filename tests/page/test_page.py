@@ -14,6 +14,7 @@ from tests.chromium import Browser, Page
 from tests.page.scenes import EPOCH, Look, Scene, airline, crowd, partition, pipeline, served
 from worker.flow.failures import FailureGroup
 from worker.flow.health import Counts, Flow, PipelineState, ProcessState, Snapshot
+from worker.flow.timing import STAGES
 
 DRAWN = "document.querySelector('svg .line[d]')?.getAttribute('d').length > 0"
 FLOW = Flow(("orders",), "double", "doubles", ("orders.dlq",))
@@ -233,6 +234,41 @@ def test_where_the_time_goes_is_that_of_the_last_minute(visit: Visit) -> None:
         page.run("turn()")
 
     assert page.run(told) == "Where the time went in the last minute: handler 100 %"
+
+
+STAGE_COLOURS = """
+(() => {
+  const look = e => { const style = getComputedStyle(e); return style.boxShadow === 'none' ? style.backgroundColor : 'hollow'; };
+  const of = where => Object.fromEntries([...document.querySelectorAll(where)].map(e => [e.dataset.stage, look(e)]));
+  return [...document.querySelectorAll('.card')].map((_, i) => ['.track', 'p'].map(part => of(`.card:nth-child(${i + 1}) .shares ${part} i`)));
+})()
+"""  # noqa: E501 - a script
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_each_stage_has_one_colour_which_its_share_is_told_with_and_waiting_has_none(
+    visit: Visit, scheme: str
+) -> None:
+    spent = [dict.fromkeys(STAGES, 1.0), {"waiting": 1.0, "handler": 1.0}, {"handler": 1.0}]
+    scene = Scene(
+        lambda now: tuple(
+            pipeline(str(n), FLOW, counts=Counts(stages={one: now for one in stages}))
+            for n, stages in enumerate(spent)
+        )
+    )
+    scene.forward(11)
+    page = visit.to(scene, scheme=scheme)
+    scene.forward(10)
+    page.run("turn()")
+
+    (every, legend), (some, _), (only, _) = page.run(STAGE_COLOURS)
+
+    assert list(every) == list(STAGES)
+    assert len(set(every.values())) == len(STAGES)
+    assert legend == every
+    assert every["waiting"] == "hollow"
+    assert some == {"waiting": "hollow", "handler": every["handler"]}
+    assert only == {"handler": every["handler"]}
 
 
 @pytest.mark.parametrize("width", [320, 800])
