@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,10 +213,22 @@ def applies_stale_outcomes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Runner, "_settle_run", settled)
 
 
+def merges_one_range_too_few(patch: pytest.MonkeyPatch) -> None:
+    def merge(self: OffsetTracker, start: int, end: int) -> None:
+        first, last = bisect_left(self._ends, start), bisect_right(self._starts, end)
+        if first < last:
+            start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
+        self._starts[first : last - 1] = [start]
+        self._ends[first : last - 1] = [end]
+
+    patch.setattr(OffsetTracker, "_merge", merge)
+
+
 LOST = "nothing is lost"
 EARLY = "a commit covers what is finished"
 AGAIN = "what is committed is not handled again"
 ORDER = "lanes keep their order"
+CUT_SHORT = "a run comes to its end"
 BUGS = [
     Bug("commit before the handler ends", "partition", EARLY, commits_what_it_has_read),
     Bug("delivery error ignored", "partition", EARLY, ignores_delivery_errors),
@@ -223,6 +237,7 @@ BUGS = [
     Bug("one offset too many across a gap", "partition", EARLY, counts_one_too_many),
     Bug("lane released twice", "key", ORDER, releases_lanes_as_they_are_taken),
     Bug("stale outcome applied", "key", EARLY, applies_stale_outcomes),
+    Bug("one range too few merged", "key", CUT_SHORT, merges_one_range_too_few),
 ]
 
 
@@ -234,6 +249,18 @@ def test_a_planted_bug_is_found(bug: Bug, tmp_path: Path, monkeypatch: pytest.Mo
     found = (promises_broken(document, seed) for seed in range(MOST_SEEDS))
 
     assert any(bug.promise in promises for promises in found)
+
+
+def test_what_the_worker_raises_is_told_with_its_place_and_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = spec("key", tmp_path)
+    merges_one_range_too_few(monkeypatch)
+
+    found = (broken(run(document, seed)) for seed in range(MOST_SEEDS))
+
+    (one,) = next(those for those in found if any(one.promise == CUT_SHORT for one in those))
+    assert re.match(r"ValueError at worker\.flow\.envelope:\d+ in \w+: byte must be", one.text)
 
 
 def test_a_seed_gives_the_same_run_wherever_its_objects_lie(

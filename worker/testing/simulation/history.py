@@ -114,3 +114,5 @@ class History:
     """The pipelines that cannot go on, and why."""
     left: str | None = None
     """What was left to do when it should have been done."""
+    raised: str | None = None
+    """What the worker has raised, and where; then the run was over."""

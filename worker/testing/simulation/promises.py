@@ -38,6 +38,7 @@ ENDINGS: Final = 3
 """A message that may have ended so many owners may be given up."""
 
 ENDS: Final = "everything is done in the end"
+ENDS_WELL: Final = "a run comes to its end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,9 @@ class Broken:
 
 
 def broken(history: History) -> list[Broken]:
-    """Every promise that does not hold, and where."""
+    """Every promise that does not hold, and where; of a run that was cut short no other one."""
+    if history.raised is not None:
+        return [Broken(ENDS_WELL, history.raised)]
     found = [
         Broken(promise, f"{life.name}: {text}")
         for life in lives_of(history)

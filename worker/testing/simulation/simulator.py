@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from random import Random
+from traceback import walk_tb
 from typing import Final
 
 from worker.app import Options, dead_letter_topics
@@ -113,7 +114,7 @@ class Simulation:
         self._driver.on_call = self._called
 
     def run(self) -> History:
-        """Take all steps."""
+        """Take all steps; what the worker raises when it has started is noted, and ends the run."""
         driver, history = self._driver, self._history
         with driver:
             for _ in range(self._schedule.processes):
@@ -124,6 +125,8 @@ class Simulation:
                 self._run()
             except NotFinished as error:
                 history.left = str(error)
+            except Exception as error:  # noqa: BLE001 - whatever defect it is, its seed is to be told
+                history.raised = _with_place(error)
             self._look()
             history.failed = driver.failed
         history.letters = self._letters()
@@ -337,3 +340,10 @@ class Simulation:
             writer.lose_answer(committed=self._chance.random() < EVEN)
         else:
             writer.fail_next("_MSG_TIMED_OUT: the answer was lost", stored=True)
+
+
+def _with_place(error: Exception) -> str:
+    """An exception, and where it was raised."""
+    *_, (frame, line) = walk_tb(error.__traceback__)
+    place = f"{frame.f_globals.get('__name__')}:{line} in {frame.f_code.co_name}"
+    return f"{type(error).__name__} at {place}: {error}"
