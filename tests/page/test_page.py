@@ -249,10 +249,10 @@ STAGE_COLOURS = """
 def test_each_stage_has_one_colour_which_its_share_is_told_with_and_waiting_has_none(
     visit: Visit, scheme: str
 ) -> None:
-    spent = [dict.fromkeys(STAGES, 1.0), {"waiting": 1.0, "handler": 1.0}, {"handler": 1.0}]
+    spent: list[list[str]] = [[*STAGES], ["waiting", "handler"], ["handler"]]
     scene = Scene(
         lambda now: tuple(
-            pipeline(str(n), FLOW, counts=Counts(stages={one: now for one in stages}))
+            pipeline(str(n), FLOW, counts=Counts(stages=dict.fromkeys(stages, now)))
             for n, stages in enumerate(spent)
         )
     )
