@@ -87,3 +87,14 @@ def test_nobody_who_answers_ends_with_69(tmp_path: Path) -> None:
 
     assert (code, out) == (69, "")
     assert "Error: no worker answers at http://127.0.0.1:" in err
+
+
+def test_what_only_the_history_tells_is_in_top_alone(tmp_path: Path) -> None:
+    with served(troubled()) as address:
+        _, once, _ = worker("status", address, folder=tmp_path)
+        _, top, _ = worker("top", address, folder=tmp_path)
+
+    (status,) = (line.split() for line in once.splitlines() if line.startswith("delays "))
+    (watched,) = (line.split() for line in top.splitlines() if line.startswith("delays "))
+    assert ("in, last 15 min" in once, "in, last 15 min" in top) == (False, True)
+    assert ("-" in status, "-" in watched) == (True, False)
