@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.rig import shop, worker
+from tests.cli.rig import environment, shop, worker
 
 SPEC = """\
 version: 1
@@ -159,6 +163,26 @@ def test_people_see_the_time_line_and_the_test(careless: Careless) -> None:
     assert out.startswith("broken: ")
     assert "\nThe test that repeats it, as a file beside shop.yaml:\n\nversion: 1\n" in out
     assert out.splitlines()[-1].endswith(f"promises broken by 1: seed {careless.seed}")
+
+
+def test_a_seed_is_told_as_soon_as_it_is_found_and_not_lost_by_ctrl_c(careless: Careless) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "worker", "simulate", "shop.yaml", *FEW, "--seeds", "1000", *HANDLED],
+        cwd=careless.folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as searching:
+        assert searching.stderr is not None
+        told = re.fullmatch(r"seed (\d+) breaks a promise: .+\n", searching.stderr.readline())
+        searching.send_signal(signal.SIGINT)
+        out, _ = searching.communicate(timeout=60)
+
+    assert told is not None
+    assert out == ""
+    code, out, err = simulate(careless.folder, "--seed", told[1], *HANDLED)
+    assert (code, err) == (1, told[0])
 
 
 def test_mistakes_of_the_spec_and_empty_files_are_told(tmp_path: Path) -> None:

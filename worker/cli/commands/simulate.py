@@ -110,12 +110,13 @@ def command(
 
 
 def _broken(campaign: Campaign, seeds: Sequence[int]) -> list[tuple[int, list[Broken]]]:
-    """The seeds that break promises, and which."""
+    """The seeds that break promises, and which; each is told at once, since Ctrl-C may follow."""
     found = []
     with progress("seeds") as show:
         for done, (seed, breaches) in enumerate(search(campaign, seeds), 1):
             show(done, len(seeds))
             if breaches:
+                views.tell_seed(seed, breaches[0])
                 found.append((seed, breaches))
     return found
 

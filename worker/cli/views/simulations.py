@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import click
 
+from worker.cli.terminal import is_terminal
 from worker.observe.text import escaped
 from worker.spec import as_yaml
 from worker.testing.simulation.campaign import Campaign
@@ -31,6 +33,12 @@ class Case:
     timeline: Sequence[str]
     test: dict[str, Any]
     """A file of tests that repeats it."""
+
+
+def tell_seed(seed: int, breach: Broken) -> None:
+    """Tell of a seed on standard error, below how far the search has come."""
+    lead = "\n" if is_terminal(sys.stderr) else ""
+    click.echo(f"{lead}seed {seed} breaks a promise: {escaped(str(breach))}", err=True)
 
 
 def case_of(campaign: Campaign, seed: int, breaches: Sequence[Broken]) -> Case:
