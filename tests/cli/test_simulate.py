@@ -167,7 +167,17 @@ def test_people_see_the_time_line_and_the_test(careless: Careless) -> None:
 
 def test_a_seed_is_told_as_soon_as_it_is_found_and_not_lost_by_ctrl_c(careless: Careless) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "worker", "simulate", "shop.yaml", *FEW, "--seeds", "1000", *HANDLED],
+        [
+            sys.executable,
+            "-m",
+            "worker",
+            "simulate",
+            "shop.yaml",
+            *FEW,
+            "--seeds",
+            "1000",
+            *HANDLED,
+        ],
         cwd=careless.folder,
         env=environment(),
         stdout=subprocess.PIPE,
