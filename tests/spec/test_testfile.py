@@ -93,6 +93,15 @@ def test_a_test_needs_no_more_than_records(tmp_path: Path) -> None:
             "7 .faults[0]: text is what an excepti",
         ),
         (f"{GIVEN}    faults: [{{refuse: no}}]\n", "7 .faults[0].refuse: 'no' is not legal"),
+        (
+            f"{GIVEN}    faults: [{{refuse: MSG_SIZE_TO_LARGE}}]\n",
+            "7 .faults[0].refuse: 'MSG_SIZE_TO_LARGE' is no error of brokers or clients; "
+            "did you mean MSG_SIZE_TOO_LARGE",
+        ),
+        (
+            f"{GIVEN}    faults: [{{refuse: FOO}}]\n",
+            "7 .faults[0].refuse: 'FOO' is no error of brokers or clients; legal are INVALID_",
+        ),
         (f"{GIVEN}    faults: [{{raise: 1}}]\n", "7 .faults[0].raise: 1 is not a text"),
         (f"{GIVEN}    fualts: []\n", "7 .fualts: no such key; did you mean `faults`?"),
         (

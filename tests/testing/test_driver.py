@@ -156,6 +156,14 @@ def test_a_record_that_brokers_always_refuse_is_a_dead_letter(tmp_path: Path) ->
         assert set(numbers(driver.topic("target"))) == {0, 2}
 
 
+def test_brokers_refuse_with_an_error_that_they_have(tmp_path: Path) -> None:
+    with (
+        Driver(one(tmp_path), options()) as driver,
+        pytest.raises(ValueError, match="did you mean INVALID_RECORD"),
+    ):
+        driver.refuse("INVALID_RECRD")
+
+
 def test_records_wait_for_brokers_that_are_away(tmp_path: Path) -> None:
     with Driver(one(tmp_path), options()) as driver:
         driver.broker.stop()

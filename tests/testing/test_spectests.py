@@ -126,7 +126,7 @@ def test_what_fails_without_being_expected_fails_the_test(tmp_path: Path) -> Non
     broken = """\
   one:
     given: {source: [{key: a, value: 1}]}
-    faults: [{refuse: UNKNOWN_SERVER_ERROR, times: always}]
+    faults: [{refuse: UNKNOWN, times: always}]
 """
 
     (letter,) = differences(tmp_path, odd)

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from worker.settings import Expectations, Fault, Given, Spec, SpecTest
+from worker.settings import Expectations, Fault, Given, Spec, SpecTest, refusals
 from worker.settings.patterns import reads
 from worker.settings.simulation import Scheduled
 from worker.settings.topics import retry_topic
@@ -64,6 +64,9 @@ def _expected(spec: Spec, here: KeyPath, wanted: Expectations) -> Problems:
 
 def _fault(spec: Spec, here: KeyPath, fault: Fault) -> Problems:
     yield from _topic(spec, (*here, "at", "topic"), fault.at.topic)
+    wrong = None if fault.refuse is None else refusals.unknown(fault.refuse)
+    if wrong is not None:
+        yield (*here, "refuse"), wrong
 
 
 def _schedule(spec: Spec, here: KeyPath, schedule: Scheduled) -> Problems:

@@ -18,6 +18,7 @@ from worker.errors import BrokersUnreachable, WorkerError
 from worker.flow.later import history_of
 from worker.flow.letters import Letter, read
 from worker.serdes import SERDES
+from worker.settings import refusals
 from worker.settings.patterns import reads
 from worker.settings.simulation import Call, ClientCall
 from worker.spec import Document
@@ -278,7 +279,13 @@ class Driver:
         return self
 
     def refuse(self, error: str, at: At = ANY, times: int = 1) -> Self:
-        """Let the brokers refuse such a record when it is written, with one of Kafka's errors."""
+        """Let the brokers refuse such a record when it is written, with one of Kafka's errors.
+
+        Raises `ValueError` for a name that none of them has.
+        """
+        wrong = refusals.unknown(error)
+        if wrong is not None:
+            raise ValueError(wrong)
         self._refusals.add(error, at, times)
         return self
 
