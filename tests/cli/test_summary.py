@@ -85,7 +85,7 @@ def test_the_summary_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> N
     show(summary(Counts(received=10, handled=9), low=1))
 
     out = capsys.readouterr().out
-    assert "delays: of 1 messages it is not known what became of them" in out
+    assert "delays: of 1 message it is not known what became of them" in out
     assert "flights: the embedded broker has dropped 2 records" in out
 
 

@@ -173,7 +173,7 @@ def test_closing_while_no_broker_answers_is_bounded_and_fails_what_is_not_delive
         thaw(brokers)
 
     assert took < DEADLINE / 2
-    assert "1 records were not delivered in 1.0 s and are given up" in caplog.text
+    assert "1 record was not delivered in 1.0 s, and given up" in caplog.text
     failed = delivery.exception(0)
     assert failed is not None
     assert "_PURGE" in str(failed)

@@ -91,7 +91,7 @@ def test_a_handler_that_hangs_is_named_with_its_message() -> None:
     finding = one(facts(5, working=working, timeout="10s"), "hanging")
 
     assert finding.what == "handlers take longer than timeout: 10s"
-    assert finding.evidence == "1 messages, such as orders/0/7 for 40 s"
+    assert finding.evidence == "1 message, such as orders/0/7 for 40 s"
 
 
 def test_a_partition_that_is_held_is_named_with_what_holds_it() -> None:
@@ -208,6 +208,37 @@ def test_what_makes_handlers_faster_is_what_holds_them_now(
     found = replace(facts(500, 500, working=BUSY, **settings), cores=2)
 
     assert one(found, "slow_handler").advice.startswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        ({}, "say `ordering: key`"),
+        ({"pool": "process", "concurrency": 4}, "say `ordering: key`"),
+        ({"batch": 50}, "make the handler faster"),
+    ],
+)
+def test_with_a_hot_partition_more_handlers_than_it_can_have_are_not_advised(
+    settings: dict[str, Any], advice: str
+) -> None:
+    found = replace(facts(900, 20, 30, 50, working=BUSY, **settings), cores=2)
+
+    hot, slow = findings(found)
+
+    assert (hot.code, slow.code) == ("hot_partition", "slow_handler")
+    assert slow.advice.startswith(advice)
+    assert "add partitions" not in slow.advice
+
+
+def test_with_a_hot_partition_and_order_by_key_more_handlers_are_advised_as_ever() -> None:
+    found = facts(900, 20, 30, 50, working=BUSY, ordering="key", concurrency=1)
+
+    assert findings(found)[1].advice.startswith("raise `concurrency`, now 1")
+
+
+@pytest.mark.parametrize(("lag", "text"), [(1, "1 message waits"), (2_000, "2,000 messages wait")])
+def test_one_message_is_no_messages(lag: int, text: str) -> None:
+    assert one(replace(facts(lag), members=0), "nobody").evidence.endswith(text)
 
 
 def test_of_records_without_keys_no_order_by_key_is_advised() -> None:

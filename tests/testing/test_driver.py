@@ -247,7 +247,7 @@ def test_what_never_ends_is_given_up_after_a_while(tmp_path: Path) -> None:
         driver.fail(Retry(delay=5.0), times=ALWAYS)
         send(driver, 1)
 
-        with pytest.raises(NotFinished, match=r"one: 1 messages in flight"):
+        with pytest.raises(NotFinished, match=r"one: 1 message in flight"):
             driver.run(within=60.0)
 
 

@@ -17,6 +17,7 @@ from worker.engine.pool import Pool
 from worker.engine.runner import Late, Runner
 from worker.errors import Fenced, PipelineFailed, WorkerError
 from worker.flow.backoff import backoff, failures_in_a_row
+from worker.flow.counted import counted
 from worker.flow.failures import FailureGroups
 from worker.flow.health import (
     COMMITS_AFTER,
@@ -315,7 +316,7 @@ class PipelineLoop:
     def _report_failures(self, runner: Runner) -> None:
         failures, last = runner.settlement.failures, runner.settlement.last_failure
         for why, number in failures.most_common(KINDS_LOGGED):
-            log.warning("%s: %d messages %s", self.job.name, number, why)
+            log.warning("%s: %s %s", self.job.name, counted(number), why)
         if failures:
             place = runner.settlement.last_place
             log.warning("%s: the last of them was %s", self.job.name, last, extra=place)

@@ -26,6 +26,7 @@ from worker.engine.trial import Attempt, Trial
 from worker.errors import ClientError, PipelineFailed, WorkerError
 from worker.flow import crashes, envelope
 from worker.flow.age import Ages
+from worker.flow.counted import counted
 from worker.flow.crashes import Note
 from worker.flow.failures import FailureGroups
 from worker.flow.flood import Flood
@@ -217,9 +218,9 @@ class Runner:
             return True
         why = self.committer.failure or f"after drain_timeout: {self.job.settings.drain_timeout:g}s"
         log.warning(
-            "%s: %d messages in flight, not committed: %s; they will be handled again: %s",
+            "%s: %s in flight, not committed: %s; they will be handled again: %s",
             self.job.name,
-            in_flight,
+            counted(in_flight),
             uncommitted,
             why,
         )

@@ -15,6 +15,7 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException
 
 from worker.errors import ClientError, ClientFatal, InvalidPartition, QueueFull, SendFailed
+from worker.flow.counted import counted
 from worker.kafka import arguments
 from worker.kafka.config import Properties
 from worker.kafka.delivery import Delivery
@@ -228,7 +229,8 @@ class Sender:
         every = list(self._by_batch.values())
         left = sum(served.close(max(0.0, deadline - time.monotonic())) for served in every)
         if left:
-            log.error("%d records were not delivered in %.1f s and are given up", left, timeout)
+            records = counted(left, "record was", "records were")
+            log.error("%s not delivered in %.1f s, and given up", records, timeout)
 
     @property
     def sent(self) -> tuple[int, int]:

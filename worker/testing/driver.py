@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from worker.app import Options, dead_letter_topics, load
 from worker.errors import BrokersUnreachable, WorkerError
+from worker.flow.counted import counted
 from worker.flow.later import history_of
 from worker.flow.letters import Letter, read
 from worker.serdes import SERDES
@@ -499,7 +500,7 @@ class Driver:
     def _what_is_left(self) -> str:
         states = [one.loop.state for one in self._pipelines]
         return "; ".join(
-            f"{state.name}: {state.in_flight} messages in flight, "
+            f"{state.name}: {counted(state.in_flight)} in flight, "
             f"{state.blocked or state.last_error or state.status}"
             for state in states
         )

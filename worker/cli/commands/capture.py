@@ -13,6 +13,7 @@ from worker.cli.connecting import Target, cluster_options
 from worker.cli.options import SETTINGS, Output, output_option, path_option
 from worker.cli.reading import Reading, messages_of, reading_options
 from worker.cli.views.values import print_value
+from worker.flow.counted import counted
 from worker.observe import logs
 from worker.observe.text import escaped
 from worker.operate.capturing import Captured, NoHook, Redact, capture, redact_of
@@ -79,8 +80,7 @@ def _redact(name: str, path: Sequence[str]) -> Redact:
 
 def _sentence(file: Path, done: Captured) -> str:
     left_out = f", {done.left_out:,} left out" if done.left_out else ""
-    kept = "1 message" if done.kept == 1 else f"{done.kept:,} messages"
-    return escaped(f"{file}: {kept}{left_out}")
+    return escaped(f"{file}: {counted(done.kept)}{left_out}")
 
 
 def _value(file: Path, done: Captured) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Final
 from rich.console import RenderableType
 
 from worker.cli.views.tables import console, laid_out
+from worker.flow.counted import counted
 from worker.flow.deadletter import PREFIX
 from worker.flow.health import PipelineState
 from worker.kafka.reader import Bounds
@@ -145,7 +146,7 @@ def _verdict(summary: Summary) -> list[str]:
         if pipeline.failed is not None
     ]
     lines += [
-        f"{name}: of {number:,} messages it is not known what became of them"
+        f"{name}: of {counted(number)} it is not known what became of them"
         for name, number in summary.unaccounted().items()
     ]
     if not summary.arrived:

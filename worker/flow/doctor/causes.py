@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from worker.flow.doctor.facts import BEHIND, Facts, Working
+from worker.flow.counted import counted
+from worker.flow.doctor.facts import BEHIND, Facts, Source, Working
 from worker.flow.doctor.finding import Finding, Rule
+from worker.types import TopicPartition
 
 HOT_PARTITION: Final = 0.5
 """Share of a pipeline's lag, or of what comes, from which on a partition is hot..."""
@@ -30,9 +32,13 @@ def _nobody(facts: Facts) -> Iterator[Finding]:
             "problem",
             "nobody",
             "nobody reads its messages",
-            f"group {facts.group} has no members, and {facts.lag:,} messages wait",
+            f"group {facts.group} has no members, and {_waiting(facts.lag)}",
             "start a worker with this spec: `worker run`",
         )
+
+
+def _waiting(lag: int) -> str:
+    return counted(lag, "message waits", "messages wait")
 
 
 def _stopped(facts: Facts) -> Iterator[Finding]:
@@ -66,7 +72,7 @@ def _hanging(facts: Facts) -> Iterator[Finding]:
             "problem",
             "hanging",
             f"handlers take longer than timeout: {limit:g}s",
-            f"{len(working.overrunning)} messages, such as {working.overrunning[0]}",
+            f"{counted(len(working.overrunning))}, such as {working.overrunning[0]}",
             "give what the handler calls a time-out of its own that is shorter",
         )
     elif facts.standing and facts.settings.timeout is None:
@@ -78,7 +84,7 @@ def _hanging(facts: Facts) -> Iterator[Finding]:
             "problem",
             "hanging",
             "a handler does not come back, and what is behind its message is not committed",
-            f"it has been at {first}, and {lag:,} messages wait",
+            f"it has been at {first}, and {_waiting(lag)}",
             "give what the handler calls a time-out, and the pipeline a `timeout`; until then only "
             "a restart frees the partition",
         )
@@ -109,15 +115,23 @@ def _lost(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _hot(facts: Facts) -> tuple[TopicPartition, Source] | None:
+    """The hot partition among those that get on, if one is."""
+    if facts.stopped or not facts.is_behind or len(facts.sources) < 2:
+        return None
+    source, one = max(facts.sources.items(), key=lambda item: item[1].lag)
+    others = (facts.lag - one.lag) / (len(facts.sources) - 1)
+    is_hot = one.lag / facts.lag >= HOT_PARTITION and one.lag >= HOT_FACTOR * others
+    return (source, one) if is_hot else None
+
+
 def _hot_partition(facts: Facts) -> Iterator[Finding]:
     facts = facts.moving
-    if facts.stopped or not facts.is_behind or len(facts.sources) < 2:
+    hot = _hot(facts)
+    if hot is None:
         return
-    source, one = max(facts.sources.items(), key=lambda item: item[1].lag)
+    source, one = hot
     share, fair = one.lag / facts.lag, 1 / len(facts.sources)
-    others = (facts.lag - one.lag) / (len(facts.sources) - 1)
-    if share < HOT_PARTITION or one.lag < HOT_FACTOR * others:
-        return
     came = sum(other.arrived for other in facts.sources.values())
     coming = f" and gets {one.arrived / came:.0%} of what comes" if came else ""
     yield Finding(
@@ -154,13 +168,14 @@ def _slow_handler(facts: Facts) -> Iterator[Finding]:
     working, lag = facts.working, facts.moving.lag
     if working is None or facts.stopped or lag < BEHIND or not is_busy(facts):
         return
+    is_one = facts.settings.ordering == "partition" and _hot(facts.moving) is not None
     yield Finding(
         "problem",
         "slow_handler",
         "its handlers are at work all the time, and more messages wait",
         f"{_durations(working)}{working.handled:,.1f} messages a second are handled, "
         f"{facts.arriving:,.1f} come, and {lag:,} wait{_share(working, 'handler')}",
-        _faster(facts),
+        _faster_in_one(facts) if is_one else _faster(facts),
     )
 
 
@@ -191,9 +206,6 @@ def _share(working: Working, stage: str) -> str:
     return "" if share is None else f"; {share:.0%} of the loop's time goes there"
 
 
-BATCHES: Final = "of a handler of batches add partitions"
-
-
 def _faster(facts: Facts) -> str:
     """The nearest way to more messages a second."""
     settings, number = facts.settings, len(facts.sources)
@@ -210,11 +222,22 @@ def _faster(facts: Facts) -> str:
         return f"raise `concurrency`, now {concurrency}{most}"
     if settings.batch is not None:
         return f"give its topics more partitions, now {number}: of each one batch is handled"
+    return _within_partitions(facts, "of a handler of batches add partitions")
+
+
+def _faster_in_one(facts: Facts) -> str:
+    """The same where one partition has most of what waits, which others do not help."""
+    if facts.settings.batch is not None:
+        return "make the handler faster: of a partition one batch is handled at a time"
+    return _within_partitions(facts, "make a handler of batches faster")
+
+
+def _within_partitions(facts: Facts, of_batches: str) -> str:
+    """How more than one message of a partition is handled at a time."""
     if facts.sampled and not facts.keys:
-        return f"say `ordering: none`, since records have no keys; {BATCHES}"
-    return (
-        "say `ordering: key`, so that more than one message of a partition is handled; " + BATCHES
-    )
+        return f"say `ordering: none`, since records have no keys; {of_batches}"
+    several = "so that more than one message of a partition is handled"
+    return f"say `ordering: key`, {several}; {of_batches}"
 
 
 def _too_few_partitions(facts: Facts) -> Iterator[Finding]:
