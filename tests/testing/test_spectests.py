@@ -235,6 +235,32 @@ def test_a_record_that_brokers_refuse_is_meant_by_where_it_goes(tmp_path: Path) 
     assert results(suite(tmp_path, test, pipelines), options()) == []
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("raise: OSError, times: 2", "no handler was given such a record"),
+        ("refuse: INVALID_RECORD, times: always", "no pipeline has written such a record"),
+        ("revoke: 5s", "no handler was given such a record"),
+        ("lose: true", "no handler was given such a record"),
+        ("kill: before", "no handler was given such a record"),
+        ("kill: handled", "no handler was given such a record"),
+        ("kill: sent", "no handler was given such a record"),
+    ],
+)
+def test_a_fault_that_never_happens_fails_its_test(tmp_path: Path, fault: str, told: str) -> None:
+    test = f"""\
+  one:
+    given: {{source: [{{key: a, value: {{n: 1}}}}]}}
+    faults:
+      - {{{fault.partition(",")[0]}, at: {{key: a}}}}
+      - {{{fault}, at: {{key: A}}}}
+    expect: {{target: [{{key: a}}]}}
+"""
+    found = differences(tmp_path, test)
+
+    assert [one for one in found if "faults" in one] == [f"8 faults[1]: never happened: {told}"]
+
+
 def test_records_come_from_files_that_commands_write(tmp_path: Path) -> None:
     line = (
         '{"topic": "other", "partition": 0, "offset": 7, "timestamp": 1, "key": "a", "value": "{}"}'

@@ -24,7 +24,7 @@ from worker.settings.patterns import reads
 from worker.settings.simulation import Call, ClientCall
 from worker.spec import Document
 from worker.testing.clock import VirtualClock, require_passing
-from worker.testing.faults import At, Faults, Moment
+from worker.testing.faults import At, Fault, Faults, Moment
 from worker.testing.matching import readings
 from worker.testing.memory.broker import MemoryBroker
 from worker.testing.memory.cluster import nothing
@@ -116,6 +116,8 @@ class Driver:
         """Those that live."""
         self.attempts: list[Attempt] = []
         """Every call of a handler, in order; of a batch each message."""
+        self.faults: list[Fault[Any]] = []
+        """What was told to go wrong, in order, each with how often it has."""
         self._document = document
         options = options or Options(draw=lambda: 0.0)
         self._options = replace(options, registry=with_resources(options.registry, resources))
@@ -276,7 +278,7 @@ class Driver:
 
     def fail(self, error: Error, at: At = ANY, times: int = 1) -> Self:
         """Let the handler raise when it is given such a record."""
-        self._errors.add(error, at, times)
+        self.faults.append(self._errors.add(error, at, times))
         return self
 
     def refuse(self, error: str, at: At = ANY, times: int = 1) -> Self:
@@ -287,7 +289,7 @@ class Driver:
         wrong = refusals.unknown(error)
         if wrong is not None:
             raise ValueError(wrong)
-        self._refusals.add(error, at, times)
+        self.faults.append(self._refusals.add(error, at, times))
         return self
 
     def revoke(self, at: At = ANY, times: int = 1, *, seconds: float = 1.0) -> Self:
@@ -296,7 +298,7 @@ class Driver:
         def take_away(_process: Process, pipeline: str, message: Message) -> None:
             self.revoke_now(pipeline, message.source, seconds)
 
-        self._before.add(take_away, at, times)
+        self.faults.append(self._before.add(take_away, at, times))
         return self
 
     def revoke_now(self, pipeline: str, partition: TopicPartition, seconds: float) -> None:
@@ -315,7 +317,7 @@ class Driver:
             if member.is_member:
                 member.expire()
 
-        self._before.add(expire, at, times)
+        self.faults.append(self._before.add(expire, at, times))
         return self
 
     def kill(self, at: At = ANY, times: int = 1, *, moment: Moment = "sent") -> Self:
@@ -333,7 +335,7 @@ class Driver:
                 self.kill_now(process)
 
         place = self._before if moment == "before" else self._handled
-        place.add(end_later if moment == "sent" else end, at, times)
+        self.faults.append(place.add(end_later if moment == "sent" else end, at, times))
         return self
 
     def kill_now(self, process: Process) -> None:

@@ -79,6 +79,13 @@ class Fault(Generic[What]):
     what: What
     at: At
     times: int
+    happened: int = 0
+    """How often it has gone wrong."""
+
+    @property
+    def is_left(self) -> bool:
+        """Whether it is still to go wrong."""
+        return self.happened < self.times
 
 
 class Faults(Generic[What]):
@@ -87,9 +94,11 @@ class Faults(Generic[What]):
     def __init__(self) -> None:
         self._faults: list[Fault[What]] = []
 
-    def add(self, what: What, at: At, times: int) -> None:
+    def add(self, what: What, at: At, times: int) -> Fault[What]:
         """Let something go wrong so many times from now on."""
-        self._faults.append(Fault(what, at, times))
+        fault = Fault(what, at, times)
+        self._faults.append(fault)
+        return fault
 
     def strike(self, messages: Sequence[Message]) -> Iterable[tuple[What, Message]]:
         """What goes wrong now that these are at hand, each with the first of them that is meant."""
@@ -98,14 +107,14 @@ class Faults(Generic[What]):
     def _struck(self, messages: Sequence[Message]) -> Iterator[tuple[What, Message]]:
         for fault in self._faults:
             meant = next(filter(fault.at.holds, messages), None)
-            if fault.times and meant is not None:
-                fault.times -= 1
+            if fault.is_left and meant is not None:
+                fault.happened += 1
                 yield fault.what, meant
 
     def strike_record(self, record: Encoded) -> What | None:
         """What goes wrong with a record that is written, the first of it."""
         for fault in self._faults:
-            if fault.times and fault.at.holds_for(record):
-                fault.times -= 1
+            if fault.is_left and fault.at.holds_for(record):
+                fault.happened += 1
                 return fault.what
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from worker.app import Options
@@ -71,6 +71,7 @@ class SpecTests:
                     found += unmet(driver, step, (*here, "steps", place), at_end=False)
                 driver.run()
                 found += unmet(driver, test, here, at_end=True)
+                found += _never(driver, test, here)
         except BadConfiguration as error:
             found += [(here, str(problem)) for problem in error.problems]
         except WorkerError as error:
@@ -101,3 +102,11 @@ class SpecTests:
             driver.lose(place, times)
         if fault.kill is not None:
             driver.kill(place, times, moment=fault.kill)
+
+
+def _never(driver: Driver, test: SpecTest, here: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    """The faults of a test that no record has met, as where `at` has a mistake."""
+    for place, (told, fault) in enumerate(zip(test.faults, driver.faults, strict=True)):
+        if not fault.happened:
+            what = "handler was given" if told.refuse is None else "pipeline has written"
+            yield (*here, "faults", place), f"never happened: no {what} such a record"
