@@ -235,6 +235,26 @@ def test_a_record_that_brokers_refuse_is_meant_by_where_it_goes(tmp_path: Path) 
     assert results(suite(tmp_path, test, pipelines), options()) == []
 
 
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+@pytest.mark.parametrize(
+    ("times", "expected", "letters"),
+    [("1", "[{key: a}]", "[]"), ("always", "[]", "[{reason: unencodable}]")],
+)
+def test_one_refusal_is_survived_and_one_for_good_makes_a_dead_letter(
+    tmp_path: Path, delivery: str, times: str, expected: str, letters: str
+) -> None:
+    test = f"""\
+  one:
+    given: {{source: [{{key: a, value: {{n: 1}}}}]}}
+    faults: [{{refuse: INVALID_RECORD, at: {{topic: target}}, times: {times}}}]
+    expect: {{target: {expected}}}
+    dead_letters: {letters}
+"""
+    pipelines = f"{ONE}    delivery: {delivery}\n"
+
+    assert results(suite(tmp_path, test, pipelines), options()) == []
+
+
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
