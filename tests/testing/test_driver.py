@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +288,23 @@ def test_a_slow_handler_is_waited_for_when_its_partition_is_revoked(tmp_path: Pa
         driver.run()
 
         assert driver.committed["one"][SOURCE] == 1
+
+
+@pytest.mark.parametrize("read", [Driver.topic, Driver.values])
+def test_a_topic_that_nobody_knows_has_no_records_to_be_read(
+    tmp_path: Path, read: Callable[[Driver, str], list[Any]]
+) -> None:
+    with (
+        Driver(one(tmp_path), options()) as driver,
+        pytest.raises(LookupError, match="no topic 'tagret'; there are source, target"),
+    ):
+        read(driver, "tagret")
+
+
+def test_a_topic_that_a_pattern_would_read_has_no_records_until_it_is_made(tmp_path: Path) -> None:
+    pipelines = "  one: {from: [source, ^more.*], handler: handler, to: target}\n"
+    with Driver(of(tmp_path, pipelines), options()) as driver:
+        assert driver.topic("more.of") == []
 
 
 def test_a_topic_that_no_pipeline_knows_is_no_place_to_send_to(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from worker.settings import refusals
 from worker.settings.patterns import reads
 from worker.settings.simulation import Call, ClientCall
 from worker.spec import Document
+from worker.spec.topics import topics_of
 from worker.testing.clock import VirtualClock, require_passing
 from worker.testing.faults import At, Fault, Faults, Moment
 from worker.testing.matching import readings
@@ -358,11 +359,18 @@ class Driver:
     # --- what has come of it ---
 
     def topic(self, name: str) -> list[Message]:
-        """The records of a topic, by partition and offset; none where it was not made."""
-        return self.broker.records(name) if name in self.broker.topics else []
+        """The records of a topic, by partition and offset; none where it was not made.
+
+        Raises `LookupError` for one that neither the spec nor the broker knows.
+        """
+        if name in self.broker.topics:
+            return self.broker.records(name)
+        if name not in topics_of(self.spec):
+            self._require_pattern(name)
+        return []
 
     def values(self, name: str) -> list[Any]:
-        """Their payloads, as values where they are JSON, else as text."""
+        """Their payloads, as values where they are JSON, else as text; raises as `topic`."""
         return [next(readings(message.value)) for message in self.topic(name)]
 
     @property
@@ -482,15 +490,16 @@ class Driver:
     # --- what is sent ---
 
     def _require(self, topic: str) -> None:
-        if topic in self.broker.topics:
-            return
-        sources = [
-            source for pipeline in self.spec.pipelines.values() for source in pipeline.source
-        ]
+        if topic not in self.broker.topics:
+            self._require_pattern(topic)
+            self.broker.create(topic)
+
+    def _require_pattern(self, topic: str) -> None:
+        """Raise `LookupError` for a topic that is not there, unless a pattern would read it."""
+        sources = [source for one in self.spec.pipelines.values() for source in one.source]
         if not reads(sources, topic):
             known = ", ".join(sorted(self.broker.topics))
             raise LookupError(f"there is no topic {topic!r}; there are {known}")
-        self.broker.create(topic)
 
     def _encoded(self, topic: str, value: Any) -> bytes | None:
         if value is None or isinstance(value, bytes):
