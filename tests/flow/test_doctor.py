@@ -323,6 +323,20 @@ def test_a_rate_that_is_used_up_holds_a_pipeline(handled: float, is_held: object
     assert bool(found) is is_held
 
 
+@pytest.mark.parametrize(("lately", "severity"), [(2, "problem"), (0, "warning")])
+def test_messages_that_end_their_process_are_told_with_the_last_one(
+    lately: int, severity: str
+) -> None:
+    last = "orders/0/7, the process ended by signal 9 (SIGKILL)"
+
+    finding = one(facts(0, working=Working(crashes=3, lately=lately, last_crash=last)), "crashes")
+
+    assert finding.severity == severity
+    assert finding.evidence == (
+        f"3 messages since the worker's start, {lately} of them just now; the last: {last}"
+    )
+
+
 def test_attempts_that_fail_are_told_with_the_last_failure() -> None:
     working = Working(handled=10.0, retried=5.0, last_failure="handler_error TimeoutError")
 

@@ -179,6 +179,21 @@ def test_a_handler_that_hangs_is_named_with_its_message(kafka: Kafka, tmp_path: 
     assert [one["code"] for one in found["findings"]] == ["not_ready"]
 
 
+def test_a_message_that_ends_its_process_is_named(kafka: Kafka, tmp_path: Path) -> None:
+    clinic = Clinic(kafka, tmp_path, "poisoned", pool="process", concurrency=1, on_error="skip")
+    kafka.produce(clinic.source, [(None, b'{"poison": true}', 1)])
+
+    with clinic.working() as process:
+        process.until(lambda: process.pipeline().get("failures"))
+        found = finding(clinic.diagnosed(), "crashes")
+
+    assert found["severity"] == "warning"
+    assert found["evidence"] == (
+        "1 message since the worker's start, 0 of them just now; the last: "
+        f"{clinic.source}/1/0, the process ended by signal 11 (SIGSEGV)"
+    )
+
+
 def test_topics_that_are_not_there_are_told_where_the_spec_names_them(
     kafka: Kafka, tmp_path: Path
 ) -> None:

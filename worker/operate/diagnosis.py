@@ -21,7 +21,7 @@ from worker.kafka.admin import GroupInfo, KafkaAdmin
 from worker.kafka.config import client_versions
 from worker.kafka.reader import Bounds, Reader
 from worker.kafka.transactional import ANSWER_WITHIN, require_right
-from worker.operate.watching import PipelineStats, Stats, durations_of, stats_of
+from worker.operate.watching import FailureStats, PipelineStats, Stats, durations_of, stats_of
 from worker.settings import Pipeline
 from worker.settings.patterns import reads
 from worker.spec import Document
@@ -266,7 +266,23 @@ def _working(name: str, before: _Look, after: _Look) -> Working | None:
         held=tuple(_held(later)),
         standing=tuple(_standing(later)),
         last_failure=next((f"{one.reason} {one.error}" for one in later.failures), None),
+        crashes=(crashes := _crashes(later)),
+        lately=max(0, crashes - _crashes(earlier)),
+        last_crash=next(map(_crash, filter(_is_crash, later.failures)), ""),
     )
+
+
+def _is_crash(failure: FailureStats) -> bool:
+    return failure.reason == "crash"
+
+
+def _crashes(pipeline: PipelineStats) -> int:
+    """Failures since the start that are crashes, whatever became of their messages."""
+    return sum(one.count for one in pipeline.failures if _is_crash(one))
+
+
+def _crash(failure: FailureStats) -> str:
+    return f"{failure.topic}/{failure.partition}/{failure.offset}, {failure.text}"
 
 
 def _held(pipeline: PipelineStats) -> Iterable[Standing]:

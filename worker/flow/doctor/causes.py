@@ -285,6 +285,20 @@ def _failing(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _crashes(facts: Facts) -> Iterator[Finding]:
+    working = facts.working
+    if working is not None and working.crashes:
+        yield Finding(
+            "problem" if working.lately else "warning",
+            "crashes",
+            "messages end the process that handles them",
+            f"{counted(working.crashes)} since the worker's start, {working.lately:,} of them just "
+            f"now; the last: {working.last_crash}",
+            "see that message with `worker explain`, and whether its handler runs out of memory, "
+            "exits, or calls native code that fails",
+        )
+
+
 MORE_PROCESSES: Final = "give it more processes: `worker run --processes`"
 _STAGES: Final = {
     "produce": "it waits for its results to be acknowledged",
@@ -323,5 +337,6 @@ CAUSES: Final[Sequence[Rule]] = (
     _too_few_partitions,
     _at_rate_limit,
     _failing,
+    _crashes,
     _slow_stage,
 )

@@ -125,6 +125,12 @@ class Working:
     standing: tuple[Standing, ...] = ()
     """Partitions that are committed no further until a handler comes back from a message."""
     last_failure: str | None = None
+    crashes: int = 0
+    """Messages that have failed as they end their process, since the start of the worker."""
+    lately: int = 0
+    """Those of them that did between the two moments."""
+    last_crash: str = ""
+    """The last one, and how the process ended."""
 
     def for_long(self, standing: Iterable[Standing]) -> Sequence[Standing]:
         """Those of them that have waited for so long that it is worth a word."""
