@@ -161,6 +161,28 @@ def test_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_mistakes_of_a_file_are_errors_of_its_report_and_other_files_run(tmp_path: Path) -> None:
+    written(tmp_path, GOOD.replace("orders", "order"), "one")
+    written(tmp_path, GOOD, "two")
+    written(tmp_path, GOOD, "three", SPEC.replace("handler: double,", "handler: duoble,"))
+
+    code, out, err = worker("test", ".", "--junit", "junit.xml", folder=tmp_path)
+
+    assert (code, len(err.splitlines())) == (78, 2)
+    assert "ok     numbers are doubled  two.test.yaml:4" in out
+    suites = {suite.get("name"): suite for suite in ET.parse(tmp_path / "junit.xml").getroot()}
+    assert {
+        name: (suite.get("tests"), suite.get("failures"), suite.get("errors"))
+        for name, suite in suites.items()
+    } == {
+        "one.test.yaml": ("1", "0", "1"),
+        "two.test.yaml": ("1", "0", "0"),
+        "three.yaml": ("1", "0", "1"),
+    }
+    (error,) = suites["one.test.yaml"].iter("error")
+    assert error.text == err.splitlines()[0]
+
+
 def test_a_handler_that_is_not_there_is_a_mistake_of_the_spec(tmp_path: Path) -> None:
     written(tmp_path, GOOD, spec=SPEC.replace("handler: double,", "handler: duoble,"))
 

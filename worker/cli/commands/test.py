@@ -106,7 +106,7 @@ def command(
     PATHS are specs with tests in or beside them (`flights.test.yaml`), files of tests, and folders;
     by default `config`. Time is virtual: a retry after ten minutes takes a millisecond. Failures
     name the line of what was expected. The exit code is 1 when a test fails or there is none, and
-    78 when a file has mistakes.
+    78 when a file has mistakes; the tests of other files run all the same.
 
     \b
     Example:
@@ -156,10 +156,11 @@ class Job:
 
 def _once(job: Job, output: Output, junit: Path | None) -> int:
     """Run all tests and print what has come of them; returns the exit code."""
-    groups = by_spec(job.files(), os.environ)
+    groups, problems = by_spec(job.files(), os.environ)
     if len(groups) == 1:
         signal.signal(signal.SIGINT, _end_at_once)
-    ran = _run_all(job, groups, output, job.run if len(groups) == 1 else job.run_apart)
+    how = job.run if len(groups) == 1 else job.run_apart
+    ran = _run_all(job, groups, problems, output, how)
     _write(ran, junit)
     if ran.problems:
         raise BadConfiguration(ran.problems)
@@ -181,14 +182,12 @@ def _watch(job: Job, output: Output, junit: Path | None) -> NoReturn:
             try:
                 files = job.files()
                 known |= {*map(str, files)}
-                ran = _run_all(job, by_spec(files, os.environ), output, job.run_apart)
-                known = ran.files | {*map(str, files)}
+                groups, problems = by_spec(files, os.environ)
+                ran = _run_all(job, groups, problems, output, job.run_apart)
+                known = ran.files | {*map(str, files)} | {one.file for one in ran.problems}
                 _write(ran, junit)
                 if ran.problems:
                     report(BadConfiguration(ran.problems))
-            except BadConfiguration as error:
-                known |= {problem.file for problem in error.problems}
-                report(error)
             except WorkerError as error:
                 report(error)
             _wait_for_change(job, known, seen, begun)
@@ -196,8 +195,15 @@ def _watch(job: Job, output: Output, junit: Path | None) -> NoReturn:
         sys.exit(OK)
 
 
-def _run_all(job: Job, groups: Sequence[Sequence[Path]], output: Output, how: How) -> Ran:
-    begun, every = time.monotonic(), Ran()
+def _run_all(
+    job: Job,
+    groups: Sequence[Sequence[Path]],
+    problems: Sequence[Problem],
+    output: Output,
+    how: How,
+) -> Ran:
+    """Run the tests of all specs and print what has come of them; with problems found before."""
+    begun, every = time.monotonic(), Ran(problems=[*problems])
     tell = views.show_result if output == "table" else lambda _result: None
     with progress("tests") as show:
         for number, files in enumerate(groups):
@@ -209,7 +215,8 @@ def _run_all(job: Job, groups: Sequence[Sequence[Path]], output: Output, how: Ho
     if not every.results and not every.problems:
         raise WorkerError(_none(job))
     if output == "table":
-        views.show_total(every.results, time.monotonic() - begun)
+        if groups:
+            views.show_total(every.results, time.monotonic() - begun)
     else:
         print_value(views.value_of_results(every.results), output)
     return every
@@ -226,7 +233,7 @@ def _none(job: Job) -> str:
 def _write(ran: Ran, junit: Path | None) -> None:
     if junit is not None:
         try:
-            junit.write_bytes(views.junit(ran.results))
+            junit.write_bytes(views.junit(ran.results, ran.problems))
         except OSError as error:
             raise WorkerError(f"{junit} cannot be written: {error.strerror}") from error
 

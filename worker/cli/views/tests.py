@@ -54,27 +54,41 @@ def value_of_results(results: Sequence[Result]) -> list[dict[str, Any]]:
     ]
 
 
-def junit(results: Sequence[Result]) -> bytes:
-    """The results as JUnit's XML, a suite for each file."""
+def junit(results: Sequence[Result], problems: Sequence[Problem]) -> bytes:
+    """The results, and why some could not be had, as JUnit's XML, a suite for each file."""
     root = ET.Element("testsuites", name="worker test")
-    for file in dict.fromkeys(result.place.file for result in results):
+    places = [*(result.place for result in results), *problems]
+    for file in dict.fromkeys(place.file for place in places):
         of_file = [result for result in results if result.place.file == file]
-        suite = ET.SubElement(root, "testsuite", name=file, tests=str(len(of_file)))
+        wrong = [problem for problem in problems if problem.file == file]
+        suite = ET.SubElement(root, "testsuite", name=file, tests=str(len(of_file) + len(wrong)))
         suite.set("failures", str(sum(bool(result.differences) for result in of_file)))
-        suite.set("errors", "0")
+        suite.set("errors", str(len(wrong)))
         suite.set("time", f"{sum(result.seconds for result in of_file):.6f}")
         for result in of_file:
             _add_case(suite, result)
+        for problem in wrong:
+            _add_error(suite, problem)
     ET.indent(root)
     return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
 def _add_case(suite: ET.Element, result: Result) -> None:
     place = result.place
-    case = ET.SubElement(suite, "testcase", name=escaped(result.name), classname=place.file)
-    case.set("file", place.file)
-    case.set("line", str(place.line))
+    case = _case(suite, result.name, place)
     case.set("time", f"{result.seconds:.6f}")
     if result.differences:
         lines = [escaped(told(problem, result.name)) for problem in result.differences]
         ET.SubElement(case, "failure", message=lines[0]).text = "\n".join(lines)
+
+
+def _add_error(suite: ET.Element, problem: Problem) -> None:
+    case = _case(suite, problem.path or problem.file, problem)
+    ET.SubElement(case, "error", message=escaped(problem.text)).text = escaped(str(problem))
+
+
+def _case(suite: ET.Element, name: str, place: Problem) -> ET.Element:
+    case = ET.SubElement(suite, "testcase", name=escaped(name), classname=place.file)
+    case.set("file", place.file)
+    case.set("line", str(place.line))
+    return case

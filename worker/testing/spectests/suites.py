@@ -44,8 +44,10 @@ def files_of_tests(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def by_spec(files: Iterable[Path], environ: Mapping[str, str]) -> list[list[Path]]:
-    """The files of each spec together; raises `BadConfiguration` with the problems of all."""
+def by_spec(
+    files: Iterable[Path], environ: Mapping[str, str]
+) -> tuple[list[list[Path]], list[Problem]]:
+    """The files of each spec together, without those that have problems; and these problems."""
     groups: dict[Path, list[Path]] = {}
     problems: list[Problem] = []
     for file in files:
@@ -55,9 +57,7 @@ def by_spec(files: Iterable[Path], environ: Mapping[str, str]) -> list[list[Path
             problems += error.problems
         else:
             groups.setdefault(Path(suite.document.file).resolve(), []).append(file)
-    if problems:
-        raise BadConfiguration(problems)
-    return list(groups.values())
+    return list(groups.values()), problems
 
 
 def run(
