@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -227,6 +228,25 @@ def test_a_kafka_that_is_named_is_used_and_left_without_topics_of_the_tests(
     assert {address for address, _ in places(result)} == {kafka_address}
     left = AdminClient({"bootstrap.servers": kafka_address}).list_topics(timeout=10).topics
     assert not {topic for _, topic in places(result)} & left.keys()
+
+
+def test_a_kafka_that_is_named_and_does_not_answer_fails_tests_with_a_sentence(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_BROKERS", "127.0.0.1:1")
+    pytester.makepyfile(
+        """
+        def test_one(kafka_broker): ...
+        def test_another(kafka_broker): ...
+        """
+    )
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(errors=2)
+    told = "KAFKA_BROKERS: no broker of 127.0.0.1:1 answered*"
+    assert len([line for line in result.outlines if fnmatch(line, told)]) == 2
+    result.stdout.no_fnmatch_line("*Traceback*")
 
 
 @kafka

@@ -74,14 +74,19 @@ def kafka_broker(
     """A real Apache Kafka, one for the whole run: that of KAFKA_BROKERS, or else one of its own.
 
     Tests share it, so each takes topics of its own: `kafka_broker.topic()`. Where none can be had
-    tests skip, and fail where CI=true.
+    tests skip, and fail where CI=true. They fail where that of KAFKA_BROKERS does not answer.
     """
-    from worker.kafka.broker import running_broker  # noqa: PLC0415 - only where it is used
+    from worker.errors import BrokersUnreachable  # noqa: PLC0415 - only where it is used
+    from worker.kafka.broker import running_broker  # noqa: PLC0415
     from worker.testing import KafkaBroker  # noqa: PLC0415
     from worker.testing.sharing import one_for_all  # noqa: PLC0415
 
     address = one_for_all(pytestconfig, tmp_path_factory, "kafka", running_broker)
-    with KafkaBroker(address) as broker:
+    with ExitStack() as stack:
+        try:
+            broker = stack.enter_context(KafkaBroker(address))
+        except BrokersUnreachable as error:
+            pytest.fail(f"KAFKA_BROKERS: {error}", pytrace=False)
         yield broker
 
 

@@ -18,7 +18,8 @@ from worker.types import Message, TopicPartition
 
 PARTITIONS: Final = 4
 """Partitions of a topic for which no number is given, as in the memory broker."""
-
+ANSWERS_WITHIN: Final = 5.0
+"""Seconds in which a cluster has to say that it is there."""
 
 Wanted = Callable[[Message], bool]
 
@@ -43,6 +44,8 @@ class KafkaBroker:
         self._made: list[str] = []
 
     def __enter__(self) -> Self:
+        """Raises `BrokersUnreachable`."""
+        KafkaAdmin(self._settings, ANSWERS_WITHIN).asking.cluster()
         return self
 
     def __exit__(self, *_: object) -> None:
