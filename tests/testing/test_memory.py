@@ -10,6 +10,7 @@ from tests.contract.member import Member
 from tests.deliveries import Deliveries
 from worker.errors import BrokersUnreachable, ClientError, ClientFatal, CommitFailed
 from worker.testing import ManualClock, MemoryBroker
+from worker.testing.memory.consumer import MemoryConsumer
 from worker.testing.memory.log import murmur2
 from worker.types import Commit, Encoded, TopicPartition
 
@@ -47,6 +48,42 @@ def test_a_killed_member_keeps_its_partitions_until_the_group_expires_it(
     assert [what for what, _ in killed.events] == ["assigned"]
     with pytest.raises(ClientFatal):
         killed.poll()
+
+
+class Shut(Member):
+    """One that the group takes for dead as it is told that it may write."""
+
+    def admitted(self) -> None:
+        super().admitted()
+        if self.admissions == 2:
+            assert isinstance(self.consumer, MemoryConsumer)
+            self.consumer.expire()
+
+
+def test_who_is_taken_for_dead_within_a_poll_is_told_nothing_before_it_has_joined_anew(
+    broker: MemoryBroker,
+) -> None:
+    first = member_of(broker)
+    first.when_revoked = lambda _partitions: broker.expire(broker.consumers[0])
+    member_of(broker)
+
+    first.poll()
+    told = [what for what, _ in first.events]
+    first.poll()
+
+    assert told == ["assigned", "revoked"]
+    assert [what for what, _ in first.events[2:]] == ["lost", "assigned"]
+
+
+def test_nor_is_who_is_taken_for_dead_as_it_is_admitted(broker: MemoryBroker) -> None:
+    first = Shut("first", broker.consumer("group"), [])
+    first.consumer.subscribe(["flights"], first)
+    first.poll()
+    member_of(broker)
+
+    first.poll()
+
+    assert [what for what, _ in first.events] == ["assigned", "revoked"]
 
 
 def test_a_member_can_win_a_partition_of_another(broker: MemoryBroker) -> None:

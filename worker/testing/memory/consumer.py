@@ -297,7 +297,8 @@ class MemoryConsumer:
         if self._member.expired:
             self._rejoin(self._member, self._rebalance)
         gave = self._give_back(self._member, self._rebalance)
-        self._take_over(self._member, self._rebalance, gave=gave)
+        if not self._is_shut_out:
+            self._take_over(self._member, self._rebalance, gave=gave)
 
     def _join(self, topics: Sequence[str]) -> Member | None:
         self._group.offer(self._cluster.partitions())
@@ -350,7 +351,7 @@ class MemoryConsumer:
             return
         rebalance.admitted()
         with self._cluster.lock:
-            if self._cluster.transactions.pending(self._group):
+            if self._is_shut_out or self._cluster.transactions.pending(self._group):
                 return
             committed = self._committed(self._group.claim(member))
         starts = rebalance.assigned(committed)
