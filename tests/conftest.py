@@ -21,6 +21,8 @@ from worker.testing.sharing import go_without, one_for_all
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """A shell lets what it runs in the background ignore it, tests and what they start as well."""
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+"""Likewise `nohup`."""
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -85,7 +85,7 @@ def test_a_worker_needs_few_files(kafka: Kafka, tmp_path: Path) -> None:
 
     with limited(spec, "prlimit", f"--nofile={FILES}:{FILES}") as worker:
         worker.until(lambda: is_through(kafka, spec, 40))
-        assert worker.is_ready()
+        worker.until(worker.is_ready)
         assert worker.stop() == 0, worker.log
 
     assert sorted(ids(kafka.read(spec.target))) == list(range(40))
@@ -166,7 +166,7 @@ def test_a_clock_that_jumps_by_an_hour_changes_nothing(
                 spec.source, islice(numbered(12_000), 4_000 * number, 4_000 * (number + 1))
             )
             worker.until(partial(is_through, kafka, spec, 4_000 * (number + 1)))
-            assert worker.is_ready()
+            worker.until(worker.is_ready)
         assert worker.count("rebalances") == 1
         assert worker.count("rewinds") == 0
         assert worker.stop() == 0, worker.log
@@ -189,7 +189,7 @@ def test_a_worker_whose_log_takes_nothing_more_goes_on(kafka: Kafka, tmp_path: P
 
     with limited(spec, "sh", "-c", 'exec "$@" 2>/dev/full', "sh") as worker:
         worker.until(lambda: is_through(kafka, spec, 40))
-        assert worker.is_ready()
+        worker.until(worker.is_ready)
         assert worker.stop() == 0
 
     assert worker.log == ""
