@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from subprocess import PIPE, Popen
 from typing import Any
 
 import pytest
@@ -80,3 +82,44 @@ def test_ends_are_not_known_while_a_broker_is_silent_and_are_known_when_it_is_ba
         cluster.resume_node(0)
 
         until(lambda: admin.ends(places, "read_committed") == known)
+
+
+ASKS = """\
+import sys
+from worker.errors import BrokersUnreachable
+from worker.kafka.admin import KafkaAdmin
+from worker.settings import KafkaSettings
+
+admin = KafkaAdmin(KafkaSettings(brokers=[sys.argv[1]]), timeout=2.0)
+while group := input():
+    try:
+        print(admin.group(group).members, flush=True)
+    except BrokersUnreachable:
+        print("silent", flush=True)
+"""
+
+
+def test_a_process_lives_on_whose_question_about_a_group_was_not_answered_in_time() -> None:
+    """A client that finds the coordinator too late ends the process: librdkafka's issue 4605."""
+    command = [sys.executable, "-c", ASKS]
+    with (
+        KafkaCluster() as cluster,
+        Popen([*command, cluster.address], stdin=PIPE, stdout=PIPE, text=True, bufsize=1) as asking,
+    ):
+        given, told = asking.stdin, asking.stdout
+        assert given is not None
+        assert told is not None
+
+        def ask() -> str:
+            given.write(f"{unique('group')}\n")
+            return told.readline().strip()
+
+        before = ask()
+        cluster.pause_node(0)
+        meanwhile = ask()
+        cluster.resume_node(0)
+        after = [ask() for _ in range(3)]
+        asking.communicate("\n")
+
+    assert (before, meanwhile, after) == ("0", "silent", ["0"] * 3)
+    assert asking.returncode == 0

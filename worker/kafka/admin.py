@@ -159,14 +159,8 @@ class KafkaAdmin:
 
     def group(self, group: str) -> GroupInfo:
         """What the cluster knows of a group; one that there is not has no members."""
-        ask = partial(
-            self.asking.client.describe_consumer_groups,
-            [group],
-            include_authorized_operations=True,
-            request_timeout=self.asking.timeout,
-        )
         try:
-            found = self.asking.answers(ask, f"Describe on group {group}")[group]
+            found = self.asking.group(group, rights=True)
         except ClientError as error:
             if error.code == KafkaError.GROUP_ID_NOT_FOUND:
                 return GroupInfo(0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -16,6 +17,8 @@ from worker.kafka.config import common
 from worker.kafka.failures import failure, is_retriable, made, unanswered
 from worker.kafka.logs import ClientLog, client_logger
 from worker.settings import KafkaSettings
+
+Answer = TypeVar("Answer")
 
 LOOK_AGAIN_AFTER: Final = 0.05
 """Seconds between two looks."""
@@ -43,9 +46,8 @@ class Asking:
         self.timeout: Final = timeout
         self._reason: KafkaError | None = None
         self.log: Final = client_logger("admin")
-        properties: Any = {**common(kafka), **QUIET, "error_cb": self._on_error}
-        self.client = made(lambda: AdminClient(properties, logger=ClientLog(self.log)))
-        """The underlying client."""
+        self.client = self._made()
+        """The underlying client, for all but what coordinators are asked: see `described`."""
 
     def cluster(self) -> ClusterMetadata:
         """The brokers and topics; raises `BrokersUnreachable`."""
@@ -63,11 +65,26 @@ class Asking:
 
         `right` is that which it takes. Raises `BrokersUnreachable` or another `ClientError`.
         """
+        return self._insist(lambda: {key: one.result() for key, one in ask().items()}, right)
+
+    def group(self, group: str, *, rights: bool = False) -> Any:
+        """What the coordinator of a group says of it, with `rights` what this user may do as well.
+
+        It is the client's `ConsumerGroupDescription`, whose types deny what may be None. Raises
+        `BrokersUnreachable` or another `ClientError`.
+        """
+        ask = partial(described, self._made, group, self.timeout, rights=rights)
+        return self._insist(ask, f"Describe on group {group}")
+
+    def _made(self) -> AdminClient:
+        properties: Any = {**common(self.kafka), **QUIET, "error_cb": self._on_error}
+        return made(lambda: AdminClient(properties, logger=ClientLog(self.log)))
+
+    def _insist(self, ask: Callable[[], Answer], right: str) -> Answer:
         deadline = time.monotonic() + self.timeout
         while True:
-            answers = ask()
             try:
-                return {key: answer.result() for key, answer in answers.items()}
+                return ask()
             except KafkaException as error:
                 if not is_retriable(error.args[0]):
                     raise failure(error.args[0], right) from error
@@ -94,3 +111,22 @@ class Asking:
     def _on_error(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public constant
             self._reason = error
+
+
+def described(
+    make: Callable[[], AdminClient], group: str, timeout: float, *, rights: bool = False
+) -> Any:
+    """What the coordinator of a group says of it; raises `KafkaException`.
+
+    It is asked by a client of its own, which has gone when this returns. A client that had no
+    answer in time ends the process once it has a connection to the coordinator, as the question is
+    asked then though nobody waits any more: librdkafka's issue 4605.
+    """
+    client = make()
+    try:
+        (answer,) = client.describe_consumer_groups(
+            [group], include_authorized_operations=rights, request_timeout=timeout
+        ).values()
+        return answer.result()
+    finally:
+        del client

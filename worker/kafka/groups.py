@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import KafkaError
@@ -75,13 +74,8 @@ class Groups:
 
     def describe(self, group: str) -> GroupDetails | None:
         """A group with its members; None where there is none of this name."""
-        ask = partial(
-            self._asking.client.describe_consumer_groups,
-            [group],
-            request_timeout=self._asking.timeout,
-        )
         try:
-            found = self._asking.answers(ask, f"Describe on group {group}")[group]
+            found = self._asking.group(group)
         except ClientError as error:
             if error.code == KafkaError.GROUP_ID_NOT_FOUND:
                 return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import TypeVar
 
 from confluent_kafka import Consumer as Client
@@ -79,9 +78,8 @@ def _beside(asking: Asking, group: str) -> Iterator[Client]:
 
 def require_shown(asking: Asking, group: str) -> None:
     """Raise `ClientError` for a group that this user may not see: a consumer would only wait."""
-    ask = partial(asking.client.describe_consumer_groups, [group], request_timeout=asking.timeout)
     try:
-        asking.answers(ask, f"Describe on group {group}")
+        asking.group(group)
     except ClientError as error:
         if error.code != KafkaError.GROUP_ID_NOT_FOUND:
             raise

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import Consumer as Client
@@ -14,6 +15,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 
 from worker.errors import ClientError, ClientFatal
+from worker.kafka.asking import described
 from worker.kafka.failures import failure, is_retriable, made
 from worker.kafka.logs import ClientLog
 from worker.kafka.partitions import commits, errors, offsets, places
@@ -121,11 +123,10 @@ def holder(properties: Mapping[str, Any], log: logging.Logger, timeout: float) -
     Raises `ClientError` when the group does not say, retriable while its coordinator is found.
     """
     group, instance = properties["group.id"], properties["group.instance.id"]
-    client, deadline = _stranger(properties, log), time.monotonic() + timeout
+    make, deadline = partial(_stranger, properties, log), time.monotonic() + timeout
     while True:
-        (answer,) = client.describe_consumer_groups([group], request_timeout=timeout).values()
         try:
-            members = asked(answer.result).members
+            members = asked(described, make, group, timeout).members
         except ClientError as error:
             if time.monotonic() > deadline or not error.retriable:
                 raise
