@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ from tests.deliveries import Deliveries
 from worker.errors import ClientError, ClientFatal, CommitFailed, Fenced
 from worker.kafka import config, transactional
 from worker.kafka.admin import KafkaAdmin
+from worker.kafka.aside import NAME
 from worker.kafka.broker import KafkaCluster
 from worker.kafka.consumer import KafkaConsumer
 from worker.kafka.java import find_kafka
@@ -263,6 +265,7 @@ def test_a_commit_without_an_answer_is_settled_by_the_next_producer(cluster: Kaf
 
 
 def test_a_commit_comes_back_though_the_coordinator_of_the_group_is_gone() -> None:
+    """And so does, in the end, the client that its producer was let go of for."""
     with KafkaCluster(3, heap="192m") as cluster:
         place = Place(cluster.address)
         member = place.member()
@@ -289,6 +292,10 @@ def test_a_commit_comes_back_though_the_coordinator_of_the_group_is_gone() -> No
 
         assert answered(place.committed) in (Commit(1), Commit(2))
         member.consumer.close()
+        for thread in threading.enumerate():
+            if thread.name == NAME:
+                thread.join(3 * DEADLINE)
+        assert NAME not in {thread.name for thread in threading.enumerate()}
 
 
 def test_after_a_seek_a_partition_is_read_on_behind_a_transaction_that_was_aborted(

@@ -26,6 +26,9 @@ PARTITION_FETCH_BYTES: Final = 1024**2
 SEND_QUEUE_MESSAGES: Final = 100_000
 BATCH_BYTES: Final = 1_000_000
 """librdkafka's default `batch.size`, which is within the brokers' default limit."""
+TRANSACTIONAL_IDLE_MS: Final = 30_000
+"""How long a producer of transactions keeps a connection that it does not use. Where it waits for a
+coordinator it looks for it when a connection comes or goes, and never else: librdkafka's 5456."""
 MESSAGE_BYTES: Final = (1_000, 1_000_000_000)
 """What librdkafka takes for `message.max.bytes`."""
 DEFAULT_MESSAGE_BYTES: Final = 1_048_588
@@ -138,7 +141,7 @@ def transactional(
     The cluster aborts a transaction that is open for `timeout` seconds. A record fails in half of
     that, so that there is time left to end the transaction that it belongs to.
     """
-    properties = producer(kafka, limits)
+    properties = {"connections.max.idle.ms": TRANSACTIONAL_IDLE_MS, **producer(kafka, limits)}
     patience = _milliseconds(timeout)
     properties |= {
         "acks": "all",
