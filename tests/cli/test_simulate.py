@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import signal
 import subprocess
@@ -165,7 +166,11 @@ def test_people_see_the_time_line_and_the_test(careless: Careless) -> None:
     assert out.splitlines()[-1].endswith(f"promises broken by 1: seed {careless.seed}")
 
 
-def test_a_seed_is_told_as_soon_as_it_is_found_and_not_lost_by_ctrl_c(careless: Careless) -> None:
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_a_seed_is_told_as_soon_as_it_is_found_and_not_lost_by_an_early_end(
+    careless: Careless, end: signal.Signals
+) -> None:
+    """Ctrl-C comes to all processes, SIGTERM to the one that was started."""
     with subprocess.Popen(
         [
             sys.executable,
@@ -182,15 +187,17 @@ def test_a_seed_is_told_as_soon_as_it_is_found_and_not_lost_by_ctrl_c(careless: 
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        start_new_session=True,
         text=True,
     ) as searching:
         assert searching.stderr is not None
         told = re.fullmatch(r"seed (\d+) breaks a promise: .+\n", searching.stderr.readline())
-        searching.send_signal(signal.SIGINT)
-        out, _ = searching.communicate(timeout=60)
+        (os.killpg if end == signal.SIGINT else os.kill)(searching.pid, end)
+        out, err = searching.communicate(timeout=60)
 
     assert told is not None
-    assert out == ""
+    others = [line for line in err.splitlines() if not line.startswith("seed ")]
+    assert (searching.returncode, out, others) == (1, "", ["", "Aborted!"])
     code, out, err = simulate(careless.folder, "--seed", told[1], *HANDLED)
     assert (code, err) == (1, told[0])
 

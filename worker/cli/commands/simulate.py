@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -93,6 +94,7 @@ def command(
       worker simulate config/flights.yaml --handlers --payloads data/flights.jsonl
     """
     logging.disable()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     campaign = Campaign(spec, messages, path, handlers, _lines(payloads))
     first = secrets.randbelow(BEFORE) if seed is None else seed
     wanted = range(first, first + (seeds if seed is None else 1))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Final
 
@@ -93,11 +94,26 @@ def breaches_of(campaign: Campaign, seeds: Sequence[int]) -> list[tuple[int, lis
 
 
 def search(campaign: Campaign, seeds: Sequence[int]) -> Iterator[tuple[int, list[Broken]]]:
-    """The same in as many processes as there are cores, as they come."""
+    """The same in as many processes as there are cores, as they come.
+
+    Who asks for no more ends them at once, whatever they do: handlers of users may hang.
+    """
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
     parts = [seeds[place : place + TOGETHER] for place in range(0, len(seeds), TOGETHER)]
     number = min(os.cpu_count() or 1, len(parts))
-    with ProcessPoolExecutor(number, context, collect_rarely) as processes:
-        for found in processes.map(breaches_of, [campaign] * len(parts), parts):
-            yield from found
+    with ProcessPoolExecutor(number, context, _begin) as processes:
+        found = [processes.submit(breaches_of, campaign, part) for part in parts]
+        try:
+            for part in found:
+                yield from part.result()
+        except (KeyboardInterrupt, GeneratorExit):
+            for child in active_children():
+                child.kill()
+            raise
+
+
+def _begin() -> None:
+    """What a process does first; Ctrl-C is for the one that has asked."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    collect_rarely()
