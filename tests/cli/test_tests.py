@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -287,3 +288,31 @@ def test_files_that_are_watched_are_tested_again_when_they_change(tmp_path: Path
 
         watching.send_signal(signal.SIGINT)
         assert watching.wait(10) == 0
+
+
+def test_a_change_while_tests_run_has_them_run_again(tmp_path: Path) -> None:
+    written(tmp_path, GOOD)
+    handlers = tmp_path / "shop_handlers.py"
+    changed = handlers.read_text().replace("* 2", "* 3")
+    handlers.write_text(f"{handlers.read_text()}\nprint('here')\nopen('go').read()\n")
+    os.mkfifo(tmp_path / "go")
+    with subprocess.Popen(
+        [sys.executable, "-m", "worker", "test", "shop.yaml", "--watch"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert watching.stderr is not None
+        assert watching.stdout is not None
+        assert watching.stderr.readline() == "here\n"
+
+        handlers.write_text(changed)
+        (tmp_path / "go").write_text("")
+
+        told = [watching.stdout.readline() for _ in range(3)]
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 0
+
+    assert [line.split()[0] for line in told] == ["ok", "1", "FAILED"]
