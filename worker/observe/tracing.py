@@ -74,7 +74,7 @@ class Facts:
     brokers: Sequence[str]
     incoming: Incoming = "link"
     """Whether what a producer has begun is linked to, or gone on with."""
-    limit: float = 100.0
+    limit: float = 50.0
     """Messages a second that are followed at most."""
 
     @property

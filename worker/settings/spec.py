@@ -418,7 +418,7 @@ class TracingSettings(Model):
         "it, in a trace of its own, or it is the `parent` and its trace goes on.",
     )
     limit: Rate = Field(
-        100.0,
+        50.0,
         description="Messages of a pipeline that are followed at most, in each process; the others "
         "pass their context on.",
     )
