@@ -192,6 +192,18 @@ def test_more_handlers_are_advised_where_keys_are_handled_beside_each_other() ->
     assert "pool: process" in finding.advice
 
 
+def test_no_further_handler_is_advised_where_most_messages_have_one_key() -> None:
+    found = facts(500, 500, working=BUSY, ordering="key", concurrency=8)
+    of_one = replace(found, keys=Counter({b"N1": 500, b"N2": 500}), sampled=1_000)
+    of_many = replace(found, keys=Counter({b"N1": 499, b"N2": 250}), sampled=1_000)
+
+    def advice(found: Facts) -> str:
+        return next(one.advice for one in findings(found) if one.code == "slow_handler")
+
+    assert advice(of_one).startswith("make the handler faster: most of what waits is handled one")
+    assert advice(of_many).startswith("raise `concurrency`")
+
+
 @pytest.mark.parametrize(
     ("settings", "advice"),
     [

@@ -19,7 +19,7 @@ HOT_KEY: Final = 0.2
 LEAST_SAMPLE: Final = 100
 """Records of a sample that say anything about keys."""
 MOST: Final = 0.5
-"""Share of the loop's time from which on a stage is what it mainly does."""
+"""Share of the loop's time, or of a sample, from which on something is most of it."""
 AT_LIMIT: Final = 0.9
 """Share of a rate from which on it is what holds a pipeline."""
 FAILING: Final = 0.3
@@ -143,14 +143,17 @@ def _hot_partition(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _hot_key(facts: Facts) -> Iterator[Finding]:
-    if not facts.is_behind or facts.sampled < LEAST_SAMPLE or not facts.keys:
-        return
-    if facts.settings.ordering == "none":
-        return
+def _hottest(facts: Facts) -> tuple[bytes, float]:
+    """The key, or lane, that most of the sample has, and its share; 0 where that says nothing."""
+    if facts.sampled < LEAST_SAMPLE or not facts.keys or facts.settings.ordering == "none":
+        return b"", 0.0
     key, number = facts.keys.most_common(1)[0]
-    share = number / facts.sampled
-    if share < HOT_KEY:
+    return key, number / facts.sampled
+
+
+def _hot_key(facts: Facts) -> Iterator[Finding]:
+    key, share = _hottest(facts)
+    if not facts.is_behind or share < HOT_KEY:
         return
     what = "key" if facts.settings.lane == "key" else f"lane of {facts.settings.lane}"
     text = key[:80].decode("utf-8", "backslashreplace")
@@ -168,15 +171,24 @@ def _slow_handler(facts: Facts) -> Iterator[Finding]:
     working, lag = facts.working, facts.moving.lag
     if working is None or facts.stopped or lag < BEHIND or not is_busy(facts):
         return
-    is_one = facts.settings.ordering == "partition" and _hot(facts.moving) is not None
     yield Finding(
         "problem",
         "slow_handler",
         "its handlers are at work all the time, and more messages wait",
         f"{_durations(working)}{working.handled:,.1f} messages a second are handled, "
         f"{facts.arriving:,.1f} come, and {lag:,} wait{_share(working, 'handler')}",
-        _faster_in_one(facts) if is_one else _faster(facts),
+        _advice(facts),
     )
+
+
+def _advice(facts: Facts) -> str:
+    """What gets more messages handled a second, wherever they wait."""
+    ordering = facts.settings.ordering
+    if ordering == "partition" and _hot(facts.moving) is not None:
+        return _faster_in_one(facts)
+    if ordering == "key" and _hottest(facts)[1] >= MOST:
+        return "make the handler faster: most of what waits is handled one after the other"
+    return _faster(facts)
 
 
 def is_busy(facts: Facts) -> bool:
