@@ -107,6 +107,20 @@ class KafkaCluster:
         self._check(listener)
         return self._nodes[node].ports[listener]
 
+    def pid_of(self, node: int) -> int:
+        """Say which process a node is, for what is done to it from outside: limits, profilers.
+
+        Raises `BrokerFailed` when it does not run.
+        """
+        process = self._nodes[node].process
+        if process is None or not self.runs(node):
+            raise BrokerFailed(f"node {node} does not run")
+        return process.pid
+
+    def runs(self, node: int) -> bool:
+        """Say whether a node has a process, frozen or not; it may have ended by itself."""
+        return self._nodes[node].runs()
+
     @property
     def nodes(self) -> int:
         """Say of how many nodes the cluster is, running or not."""
