@@ -16,7 +16,7 @@ from typing import Final
 
 from tests.faults.ledger import Fate
 from tests.faults.plan import KINDS, Planned
-from tests.faults.run import Leaves, Letter, Limits, Promise, Result, Run
+from tests.faults.run import Leaves, Letter, Limits, Phase, Promise, Result, Run
 from tests.faults.watch import Sample
 
 SHOWN: Final = 5
@@ -152,19 +152,29 @@ def _memory(run: Run) -> Found:
     for sample in run.samples:
         by_worker[sample.name].append(sample)
     for name, samples in by_worker.items():
-        yield from _sizes(name, samples, run.limits)
+        late = [one for one in run.phases if _lingers(one, samples, run.limits)]
+        yield from _sizes(name, samples, run.limits, len(late))
     if not run.samples:
         yield "NV", "nobody has seen the workers"
 
 
-def _sizes(name: str, samples: Sequence[Sample], limits: Limits) -> Found:
+def _lingers(phase: Phase, samples: Sequence[Sample], limits: Limits) -> bool:
+    """Whether a fault of a worker's life was so late that a client of its may still hang of it."""
+    began, ended = samples[0].at, samples[-1].at
+    return began < phase.healed and phase.began < ended < phase.healed + limits.lingers
+
+
+def _sizes(name: str, samples: Sequence[Sample], limits: Limits, hanging: int) -> Found:
+    """`hanging` is how many clients may be left behind in the end, one for each such fault."""
     most = max(sample.rss for sample in samples)
     if most > limits.rss:
         yield "BM", f"{name} took {most >> 20} MiB, more than {limits.rss >> 20}"
     late = [*late_samples(samples)]
     if len(late) < 2 * ENOUGH:
         return
-    for what, limit in (("files", limits.files), ("threads", limits.threads)):
+    files = limits.files + hanging * limits.client_files
+    threads = limits.threads + hanging * limits.client_threads
+    for what, limit in (("files", files), ("threads", threads)):
         usual = median(getattr(one, what) for one in late)
         now = min(getattr(one, what) for one in late[-ENOUGH:])
         if now > usual + limit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +18,8 @@ from tests.faults.run import Exit, Letter, Outcome, Promise, Result, Stored
 from worker.kafka.admin import OffsetSpec
 
 FINE: Final = frozenset({"DEBUG", "INFO", "WARNING"})
-EXPECTED: Final = re.compile(r"reads again from what is committed|starting again with new clients")
-"""Errors of workers that faults are to cause, beside those of the client, which tells of each."""
+EXPECTED: Final = ("reads again from what is committed", "starting again with new clients")
+"""Errors of workers that any fault may cause, beside those of the client, which tells of each."""
 CLIENT: Final = "worker.kafka.client"
 BAD_OF_BROKERS: Final = re.compile(
     r"FATAL|OutOfMemoryError|Uncaught exception|terminating with|CORRUPT_MESSAGE"
@@ -28,26 +28,28 @@ BAD_OF_BROKERS: Final = re.compile(
 
 
 def read(address: str, topic: str) -> Iterator[Message]:
-    """Every record that is committed, of each partition in order."""
+    """Every record that is committed by now, of each partition in order; some that come, too."""
     consumer = Consumer(
         {
             "bootstrap.servers": address,
             "group.id": "judge",
+            "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "isolation.level": "read_committed",
+            "log_level": 0,
         }
     )
     numbers = consumer.list_topics(topic, timeout=30).topics[topic].partitions
     consumer.assign([Place(topic, number, 0) for number in numbers])
-    left = len(numbers)
+    left = {*numbers}
     while left:
         for message in consumer.consume(10_000, 1.0):
             error = message.error()
             if error is None:
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:
-                left -= 1
+                left.discard(message.partition())
     consumer.close()
 
 
@@ -89,11 +91,15 @@ def exits(crew: Crew) -> Sequence[Exit]:
     return [Exit(one.name, one.process.poll(), one.expected) for one in crew.workers]
 
 
-def unexpected(crew: Crew, brokers: Sequence[Path]) -> Iterator[str]:
-    """Lines that nobody expects: errors of workers, what is no log line, the worst of brokers."""
+def unexpected(crew: Crew, brokers: Sequence[Path], expected: Iterable[str]) -> Iterator[str]:
+    """Lines that nobody expects: errors of workers, what is no log line, the worst of brokers.
+
+    `expected` is what may be in errors of workers besides, as the faults were.
+    """
+    fine = tuple({*EXPECTED, *expected})
     for worker in crew.workers:
         for line in worker.log.read_text("utf-8", "replace").splitlines():
-            if _is_bad(line):
+            if _is_bad(line, fine):
                 yield f"{worker.name}: {line}"
     for log in brokers:
         with log.open(errors="replace") as lines:
@@ -104,13 +110,14 @@ def unexpected(crew: Crew, brokers: Sequence[Path]) -> Iterator[str]:
             )
 
 
-def _is_bad(line: str) -> bool:
+def _is_bad(line: str, expected: Sequence[str]) -> bool:
     try:
         entry = orjson.loads(line)
     except orjson.JSONDecodeError:
         return True
     is_fine = entry["level"] in FINE or entry["logger"].startswith(CLIENT)
-    return "exception" in entry or not (is_fine or EXPECTED.search(entry["message"]))
+    is_expected = any(text in entry["message"] for text in expected)
+    return "exception" in entry or not (is_fine or is_expected)
 
 
 def _result(message: Message) -> Result:

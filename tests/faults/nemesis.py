@@ -108,9 +108,10 @@ def _drain(world: World) -> None:
 def _read_back(order: Order, world: World, phases: Sequence[Phase]) -> Run:
     address = world.brokers.address
     logs = [world.brokers.logs(node) for node in range(world.brokers.nodes)]
+    errors = [text for phase in phases for text in SCENARIOS[phase.scenario].errors]
     return Run(
         fates=world.ledger.fates,
-        inputs=left.inputs(address, INPUT),
+        inputs={**world.deleted, **left.inputs(address, INPUT)},
         outcomes={
             EXACT: left.outcome(address, EXACT, "exactly_once"),
             LEAST: left.outcome(address, LEAST, "at_least_once"),
@@ -119,6 +120,6 @@ def _read_back(order: Order, world: World, phases: Sequence[Phase]) -> Run:
         samples=world.watch.samples,
         exits=left.exits(world.crew),
         phases=phases,
-        unexpected=[*left.unexpected(world.crew, logs)],
+        unexpected=[*left.unexpected(world.crew, logs, errors)],
         limits=order.limits,
     )

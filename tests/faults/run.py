@@ -102,6 +102,12 @@ class Limits:
     """File descriptors more than at its median that a worker may have in the end."""
     threads: int = 8
     """Likewise threads."""
+    client_files: int = 28
+    """Files that a client has which is still to come back from a fault: see `lingers`."""
+    client_threads: int = 16
+    """Likewise threads."""
+    lingers: float = 60.0
+    """Seconds after a fault within which a client that it has hung comes back."""
     messages: int = 2_000
     """Messages of the input at least."""
     window: int = 1_500

@@ -6,8 +6,10 @@ numbers are those of the table in `docs/reliability.md`.
 
 from __future__ import annotations
 
+import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +27,10 @@ NETWORK: Final = 12.0
 """Seconds after which clients are back."""
 SESSION: Final = 6.0
 """Seconds after which workers, and brokers, that are silent count as dead."""
+FULL_FOR: Final = 12.0
+"""Seconds within which a broker meets that its disk is full."""
+FEW: Final = 8
+"""Files that a worker may have that is to open none: it has more."""
 
 
 class NotFelt(Exception):
@@ -43,6 +49,8 @@ class Scenario:
     leaves: Leaves
     """What it may leave behind where messages may be handled again."""
     happen: Callable[[World], str]
+    errors: tuple[str, ...] = ()
+    """What workers may log besides, as errors."""
 
     @property
     def about(self) -> str:
@@ -54,12 +62,16 @@ SCENARIOS: Final[dict[str, Scenario]] = {}
 
 
 def scenario(
-    name: str, *rows: int, bound: float, leaves: Leaves = "stragglers"
+    name: str,
+    *rows: int,
+    bound: float,
+    leaves: Leaves = "stragglers",
+    errors: tuple[str, ...] = (),
 ) -> Callable[[Callable[[World], str]], Callable[[World], str]]:
     """Make a function a scenario of this name."""
 
     def made(happen: Callable[[World], str]) -> Callable[[World], str]:
-        SCENARIOS[name] = Scenario(name, rows, bound, leaves, happen)
+        SCENARIOS[name] = Scenario(name, rows, bound, leaves, happen, errors)
         return happen
 
     return made
@@ -140,6 +152,22 @@ def storm(world: World) -> str:
         world.crew.start(name)
         world.wait(2.0)
     return f"{name} came and went {times} times"
+
+
+@scenario("few-files", 42, bound=NETWORK, errors=("no connection is accepted: Too many open",))
+def few_files(world: World) -> str:
+    """A worker loses its connections for 10 s, and may open no file meanwhile."""
+    worker = world.crew.of(world.victim())
+    before = world.network.done().get("reset", 0)
+    with limited(worker.process.pid, resource.RLIMIT_NOFILE, FEW):
+        for _ in range(10):
+            world.network.reset()
+            world.wait(1.0)
+        answer, _ = worker.get("/livez")
+    number = world.network.done().get("reset", 0) - before
+    if answer:
+        raise NotFelt(f"{worker.name} could open a file and answered with {answer}")
+    return f"{worker.name} could open none while {number} connections were reset"
 
 
 # --- brokers ---
@@ -229,6 +257,22 @@ def pause_transaction_coordinator(world: World) -> str:
     return _pause(world, world.transaction_coordinator())
 
 
+@scenario("full-disk", 39, bound=TRANSACTION)
+def full_disk(world: World) -> str:
+    """The disk of a broker takes no more, so that it ends, and it comes back with room."""
+    node = world.leader(world.chance.randrange(world.cluster.partitions))
+    pid = world.brokers.pid_of(node)
+    with limited(pid, resource.RLIMIT_FSIZE, 0):
+        world.wait(FULL_FOR)
+    ended = not world.brokers.runs(node)
+    world.brokers.kill_node(node)
+    world.brokers.start_node(node)
+    world.until_in_sync()
+    if not ended:
+        raise NotFelt(f"node {node} went on without room on its disk")
+    return f"node {node} ended, for want of room on its disk"
+
+
 # --- the network between workers and brokers ---
 
 
@@ -275,6 +319,19 @@ def bandwidth(world: World) -> str:
 # --- topics ---
 
 
+@scenario("delete-records", 53, bound=WORK)
+def delete_records(world: World) -> str:
+    """What both groups have committed of the input is deleted while a worker stands still."""
+    name = world.victim()
+    paused = world.crew.pause(name)
+    world.wait(1.5 * SESSION)
+    number = world.delete()
+    world.crew.resume(name)
+    if not number:
+        raise NotFelt("nothing was there to delete")
+    return f"{number} messages were deleted while {paused.name} stood still"
+
+
 @scenario("add-partitions", 52, bound=WORK, leaves="repeats")
 def add_partitions(world: World) -> str:
     """The input gets one partition more."""
@@ -318,3 +375,15 @@ def _ended(name: str, code: int | None) -> str:
     if code != -signal.SIGKILL:
         raise NotFelt(f"{name} ended with {code}")
     return f"{name} was killed"
+
+
+@contextmanager
+def limited(pid: int, what: int, number: int) -> Iterator[None]:
+    """Let a process have no more than this of something; what has ended needs nothing back."""
+    before = resource.prlimit(pid, what)
+    resource.prlimit(pid, what, (number, before[1]))
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, what, before)

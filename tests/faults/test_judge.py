@@ -274,6 +274,20 @@ def test_a_worker_that_outgrows_its_limits_is_told(samples: list[Sample], what: 
     assert what in finding.text
 
 
+@pytest.mark.parametrize(
+    ("threads", "healed", "found"),
+    [(44, 145.0, set()), (44, 135.0, {"BM"}), (60, 145.0, {"BM"})],
+)
+def test_a_client_that_hangs_may_be_left_for_a_minute_after_its_fault_and_no_other(
+    threads: int, healed: float, found: set[str]
+) -> None:
+    run = honest()
+    late = replace(run.phases[1], began=BEGAN + 120, healed=BEGAN + healed)
+    samples = [sample(one, threads=threads if one > 150 else 30) for one in range(200)]
+
+    assert codes(replace(run, phases=[*run.phases, late], samples=samples)) == found
+
+
 def test_a_worker_that_is_large_only_at_first_is_fine() -> None:
     samples = [sample(one, rss=(50 + min(one, 50)) * MIB) for one in range(400)]
 

@@ -30,7 +30,7 @@ def told(folder: Path, worker: str, broker: str = "") -> list[str]:
     process.wait()
     crew = Crew(folder / "spec", folder, {"a": 0})
     crew.workers.append(Worker("a.0", process, 0, log, 0.0))
-    return [*unexpected(crew, [brokers])]
+    return [*unexpected(crew, [brokers], ["there is no room"])]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,7 @@ def test_errors_tracebacks_and_what_is_no_line_of_the_log_are_told(
         line("ERROR", "exact: reads again from what is committed: a broker is away"),
         line("ERROR", "TXNERR of the client", logger="worker.kafka.client.producer"),
         line("WARNING", "a message was tried again"),
+        line("ERROR", "there is no room for it"),
     ],
 )
 def test_what_faults_are_to_cause_is_not(tmp_path: Path, worker: str) -> None:

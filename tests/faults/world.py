@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -17,11 +17,14 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from tests.coordinators import GROUPS, TRANSACTIONS, coordinator
+from tests.faults import left
 from tests.faults.crew import Crew
 from tests.faults.ledger import Ledger
 from tests.faults.load import Load
 from tests.faults.network import Network
+from tests.faults.run import Stored
 from tests.faults.watch import Cluster, Progress, Watch
+from worker.kafka.admin import OffsetSpec
 from worker.kafka.broker import KafkaCluster
 from worker.kafka.sockets import free_ports, reserve
 
@@ -65,6 +68,8 @@ class World:
     ledger: Ledger
     spared: str | None = None
     """A worker that is never a victim, for its memory to be watched for long."""
+    deleted: dict[int, Stored] = field(default_factory=dict)
+    """Messages of the input that may be there no more, by their ids."""
 
     @property
     def groups(self) -> Sequence[str]:
@@ -143,6 +148,18 @@ class World:
         self.until_in_sync()
         self.wait(SHOWN_WITHIN)
         self.cluster.partitions = self.load.partitions = number
+
+    def delete(self) -> int:
+        """Delete what all groups have committed of the input; what it was is kept for the judge."""
+        self.deleted.update(left.inputs(self.brokers.address, INPUT))
+        ends: list[int] = [*map(min, zip(*self.now().committed.values(), strict=True))]
+        wanted = [Place(INPUT, number, end) for number, end in enumerate(ends)]
+        admin = self.admin
+        starts = admin.list_offsets(dict.fromkeys(wanted, OffsetSpec.earliest()))
+        before: int = sum(start.result().offset for start in starts.values())
+        for future in admin.delete_records(wanted).values():
+            future.result()
+        return sum(ends) - before
 
     # --- waiting ---
 
