@@ -47,7 +47,7 @@ faults-long: .venv/.dev ## every fault there is, and bugs planted for the judge 
 soak: .venv/.dev ## the same for long at 1000 messages a second, with memory watched (MINUTES=30)
 	$(BIN)/python -m tests.faults --soak $(MINUTES) $(FAULTS)
 
-check: lint types validate test ## everything that must pass: style, types, specs and tests
+check: lint types validate test faults ## everything that must pass: style, types, specs, tests and faults
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .
