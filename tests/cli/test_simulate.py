@@ -219,6 +219,39 @@ def test_mistakes_of_the_spec_and_empty_files_are_told(tmp_path: Path) -> None:
     assert (code, err.count("cut cannot be read: ")) == (1, 1)
 
 
+def test_topics_of_a_pattern_are_named_on_the_command_line(tmp_path: Path) -> None:
+    shop(tmp_path, SPEC.replace("from: orders", "from: ^orders.b$"))
+
+    without = simulate(tmp_path, "--seed", "1")
+    unread = simulate(tmp_path, "--seed", "1", "--topic", "others")
+    named = simulate(tmp_path, "--seed", "1", "--topic", "orders.b", "--output", "json")
+
+    assert without == (
+        1,
+        "",
+        "Error: pipeline double reads what matches ^orders.b$, and the spec names no such topic; "
+        "name one that messages come to: --topic NAME\n",
+    )
+    assert unread == (1, "", "Error: no pipeline reads others; they read ^orders.b$\n")
+    assert (named[0], json.loads(named[1])["broken"]) == (0, [])
+
+
+def test_a_test_that_repeats_a_run_may_name_topics_of_a_pattern(tmp_path: Path) -> None:
+    shop(tmp_path, SPEC.replace("from: orders", "from: ^orders.b$"))
+    (tmp_path / "shop.test.yaml").write_text(
+        """\
+version: 1
+spec: shop.yaml
+tests:
+  it is: {schedule: {given: [{topic: orders.b}], events: []}}
+"""
+    )
+
+    code, out, err = worker("test", "shop.test.yaml", folder=tmp_path)
+
+    assert (code, err) == (0, ""), out
+
+
 def test_what_a_schedule_names_has_to_be_in_the_spec(tmp_path: Path) -> None:
     shop(tmp_path, SPEC)
     (tmp_path / "shop.test.yaml").write_text(

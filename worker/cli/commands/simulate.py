@@ -21,7 +21,7 @@ from worker.cli.views import simulations as views
 from worker.cli.views.values import print_value
 from worker.errors import WorkerError
 from worker.kafka.lines import lines_in
-from worker.testing.simulation.campaign import Campaign, made_of, search
+from worker.testing.simulation.campaign import Campaign, search
 from worker.testing.simulation.promises import Broken
 
 BEFORE: Final = 10**9
@@ -66,6 +66,15 @@ BEFORE: Final = 10**9
     show_envvar=True,
     help="What messages hold: the lines of this file in turn. By default each holds {}.",
 )
+@click.option(
+    "--topic",
+    "topics",
+    multiple=True,
+    metavar="NAME",
+    show_envvar=True,
+    help="Let messages come to this topic, too, for pipelines that read what a pattern matches. "
+    "May be given more than once.",
+)
 @path_option()
 @output_option()
 def command(
@@ -75,6 +84,7 @@ def command(
     messages: int,
     handlers: bool,
     payloads: Path | None,
+    topics: tuple[str, ...],
     path: tuple[str, ...],
     output: Output,
 ) -> None:
@@ -95,12 +105,12 @@ def command(
     """
     logging.disable()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    campaign = Campaign(spec, messages, path, handlers, _lines(payloads))
+    campaign = Campaign(spec, messages, path, handlers, _lines(payloads), topics)
     first = secrets.randbelow(BEFORE) if seed is None else seed
     wanted = range(first, first + (seeds if seed is None else 1))
     begun = time.monotonic()
     with redirect_stdout(sys.stderr):  # what handlers print is no result
-        made_of(campaign)  # raises what is wrong with it, before there are processes
+        _ = campaign.stage  # raises what is wrong with it, before there are processes
         found = _broken(campaign, wanted)
         case = views.case_of(campaign, *found[0]) if found else None
     if output == "table":

@@ -20,7 +20,7 @@ from worker.engine.heap import collect_rarely
 from worker.handlers import Registry
 from worker.spec import Document
 from worker.spec import load as load_alone
-from worker.testing.simulation.drawing import draw, stage_of
+from worker.testing.simulation.drawing import Stage, draw, stage_of
 from worker.testing.simulation.history import History
 from worker.testing.simulation.promises import Broken, broken
 from worker.testing.simulation.schedule import Schedule
@@ -43,10 +43,17 @@ class Campaign:
     """Whether handlers are those of the spec, and no stubs."""
     payloads: tuple[bytes, ...] = ()
     """What messages hold, in turn; nothing where there are none."""
+    topics: tuple[str, ...] = ()
+    """Topics that messages come to besides those that the spec names."""
+
+    @property
+    def stage(self) -> Stage:
+        """What schedules are drawn for; raises `BadConfiguration` or another `WorkerError`."""
+        return stage_of(made_of(self)[0].spec, self.topics)
 
     def schedule(self, seed: int) -> Schedule:
         """The schedule of a seed."""
-        schedule = draw(seed, self.messages, stage_of(made_of(self)[0].spec))
+        schedule = draw(seed, self.messages, self.stage)
         if not self.payloads:
             return schedule
         given = (

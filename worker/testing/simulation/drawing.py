@@ -9,8 +9,9 @@ from random import Random
 from typing import Final
 
 from worker.app import dead_letter_topics
+from worker.errors import WorkerError
 from worker.settings import Spec
-from worker.settings.patterns import is_pattern
+from worker.settings.patterns import is_pattern, reads
 from worker.settings.simulation import Call, Kind
 from worker.testing.calls import CALLS
 from worker.testing.simulation.schedule import KINDS, Event, Given, Schedule
@@ -54,21 +55,45 @@ class Stage:
     """Seconds after which a member that is not heard of is taken for dead."""
 
 
-def stage_of(spec: Spec) -> Stage:
-    """What a spec has; raises `LookupError` where it names no topic that a pattern matches."""
+def stage_of(spec: Spec, topics: Sequence[str] = ()) -> Stage:
+    """What a spec has, and topics besides that messages come to, for what reads by a pattern.
+
+    Raises `WorkerError` where a pipeline would have nothing to read, and for a topic nobody reads.
+    """
     made = {pipeline.to for pipeline in spec.pipelines.values()}
     made |= set(dead_letter_topics(spec))
     read = dict.fromkeys(topic for one in spec.pipelines.values() for topic in one.source)
     first = [topic for topic in read if topic not in made] or [*read]
+    sources = [*(topic for topic in first if not is_pattern(topic)), *topics]
+    _require_readers(spec, topics)
+    _require_sources(spec, [*sources, *made])
     transactions = frozenset(
         name for name, one in spec.pipelines.items() if one.delivery == "exactly_once"
     )
     return Stage(
-        [topic for topic in first if not is_pattern(topic)],
+        sources,
         {name: _kinds(spec, name) for name in spec.pipelines},
         transactions,
         spec.kafka.group.session_timeout,
     )
+
+
+def _require_readers(spec: Spec, topics: Sequence[str]) -> None:
+    sources = [source for one in spec.pipelines.values() for source in one.source]
+    unread = [topic for topic in topics if not reads(sources, topic)]
+    if unread:
+        raise WorkerError(f"no pipeline reads {', '.join(unread)}; they read {', '.join(sources)}")
+
+
+def _require_sources(spec: Spec, topics: Sequence[str | None]) -> None:
+    there = [topic for topic in topics if topic is not None]
+    for name, one in spec.pipelines.items():
+        if not any(reads(one.source, topic) for topic in there):
+            patterns = ", ".join(one.source)
+            raise WorkerError(
+                f"pipeline {name} reads what matches {patterns}, and the spec names no such topic; "
+                "name one that messages come to: --topic NAME"
+            )
 
 
 def _kinds(spec: Spec, name: str) -> Sequence[Kind]:

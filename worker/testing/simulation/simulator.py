@@ -117,6 +117,8 @@ class Simulation:
         """Take all steps; what the worker raises when it has started is noted, and ends the run."""
         driver, history = self._driver, self._history
         with driver:
+            for topic in dict.fromkeys(one.topic for one in self._schedule.given):
+                driver.broker.create(topic)
             for _ in range(self._schedule.processes):
                 driver.start()
             for at, given in groupby(self._schedule.given, lambda one: one.at):
