@@ -15,13 +15,13 @@ from worker.operate.project import project
 Run = subprocess.CompletedProcess[str]
 
 
-def run(folder: Path, *command: str | Path) -> Run:
+def run(folder: Path, *command: str | Path, **variables: str) -> Run:
     """Run a Python module as a user does, with nothing of this repository in its path."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("WORKER_", "PYTHON"))}
     return subprocess.run(
         [sys.executable, "-m", *map(str, command)],
         cwd=folder,
-        env={**kept, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**kept, "PYTHONDONTWRITEBYTECODE": "1", **variables},
         capture_output=True,
         text=True,
         timeout=120,
@@ -56,14 +56,24 @@ def test_the_tests_of_its_spec_pass(made: Path) -> None:
     done = run(made, "worker", "test")
 
     assert done.returncode == 0, done.stdout
-    assert "\n3 passed in " in done.stdout
+    assert "\n5 passed in " in done.stdout
 
 
-def test_its_own_tests_pass(made: Path) -> None:
-    done = run(made, "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:cloudcoil")
+@pytest.mark.kafka
+def test_its_own_tests_pass(made: Path, kafka_address: str) -> None:
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:cloudcoil"]
+    done = run(made, "pytest", *options, KAFKA_BROKERS=kafka_address)
 
     assert done.returncode == 0, done.stdout
-    assert "6 passed" in done.stdout
+    assert "8 passed" in done.stdout
+
+
+def test_no_promise_is_broken_by_the_simulator_in_its_spec(made: Path) -> None:
+    spec = made / "config" / "order-greetings.yaml"
+    done = run(made, "worker", "simulate", spec, "--seeds", "4", "--messages", "100")
+
+    assert done.returncode == 0, done.stdout
+    assert "no promise broken" in done.stdout
 
 
 def test_its_example_runs_on_the_embedded_broker(made: Path) -> None:

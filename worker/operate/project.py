@@ -21,6 +21,8 @@ _FILES: Final = {
     "handlers/__init__.py": None,
     "handlers/@module@.py": "handlers.py.txt",
     "tests/test_@module@.py": "test.py.txt",
+    "tests/test_on_kafka.py": "test_on_kafka.py.txt",
+    "tests/real.jsonl": "real.jsonl",
     "data/visitors.jsonl": "visitors.jsonl",
     "pytest.ini": "pytest.ini",
     "Dockerfile": "Dockerfile",
