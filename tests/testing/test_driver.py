@@ -332,6 +332,20 @@ def test_what_drains_is_committed(tmp_path: Path) -> None:
     assert driver.committed["one"][SOURCE] == 2
 
 
+def test_nothing_starts_in_place_of_one_that_was_killed_once_all_were_to_end(
+    tmp_path: Path,
+) -> None:
+    driver = Driver(one(tmp_path), options(), processes=2)
+    driver.run()
+    driver.kill_now(driver.processes[0])
+
+    driver.stop()
+    driver.start()
+    driver.advance(60.0)
+
+    assert [process.alive for process in driver.processes] == [True]
+
+
 def test_a_message_knows_its_attempts_wherever_it_waits(tmp_path: Path) -> None:
     seen: list[Message] = []
 

@@ -132,6 +132,8 @@ class Driver:
         """Processes that end when a pipeline of them commits."""
         self._still: list[Process] = []
         """Those that do nothing for a while."""
+        self._awaited: list[Process] = []
+        """Those that were killed, and in whose place others are to start."""
         self.on_call: OnCall = nothing
         """What a test has happen first at each call."""
         self.broker.why_refused = self._refusals.strike_record
@@ -259,7 +261,8 @@ class Driver:
             self.processes.append(process)
 
     def stop(self) -> Self:
-        """Have all processes drain and end."""
+        """Have all processes drain and end; of those that were killed none is replaced any more."""
+        self._awaited.clear()
         for process in self.processes:
             process.stop()
         due = self._take_turns()
@@ -343,6 +346,7 @@ class Driver:
         """End a process without a word; another one starts when its members' sessions are over."""
         if process.alive:
             process.kill()
+            self._awaited.append(process)
             self.clock.at(self.clock.monotonic() + self._session, partial(self._follow, process))
 
     def stand_still(self, process: Process, seconds: float) -> None:
@@ -472,7 +476,9 @@ class Driver:
 
     def _follow(self, process: Process) -> None:
         process.clients.expire()
-        self.start()
+        if process in self._awaited:
+            self._awaited.remove(process)
+            self.start()
 
     def _give_back(self, group: Group) -> None:
         with self.broker.lock:
