@@ -209,6 +209,20 @@ def test_clients_of_the_relayed_listener_come_to_the_relay_and_others_do_not() -
         assert brokers({"bootstrap.servers": cluster.address}) == {cluster.address}
 
 
+@kafka
+def test_clients_of_the_relayed_listener_show_a_password_where_there_are_users() -> None:
+    (port,) = free_ports(1, taken=())
+    user, secret = next(iter(USERS.items()))
+    cluster = KafkaCluster(relays=[port], security=BrokerSecurity(USERS))
+    with cluster, Relay(cluster.port_of(0, "RELAYED"), at=port):
+        relayed = {"bootstrap.servers": cluster.address_of("RELAYED")}
+
+        shown = {"security.protocol": "SASL_PLAINTEXT"} | password("SCRAM-SHA-512", user, secret)
+        assert brokers(relayed | shown) == {f"127.0.0.1:{port}"}
+        with pytest.raises(KafkaException):
+            AdminClient({**relayed}).list_topics(timeout=2)
+
+
 def test_relays_are_as_many_as_nodes() -> None:
     with pytest.raises(ValueError, match="relays must name 3 ports, one a node, not 1"):
         KafkaCluster(3, relays=[20_001])

@@ -10,8 +10,9 @@ from typing import Final
 
 PLAINTEXT: Final = "PLAINTEXT"
 CONTROLLER: Final = "CONTROLLER"
+SASL: Final = "SASL_PLAINTEXT"
 RELAYED: Final = "RELAYED"
-"""Plain, but clients are told to come to a relay in front of it."""
+"""With SASL where there are users, else plain; clients are told to come to a relay before it."""
 
 SCRAM: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
@@ -52,7 +53,7 @@ class BrokerSecurity:
     def listeners(self) -> tuple[str, ...]:
         """Name the listeners that there are besides the plain one."""
         tls = ("SASL_SSL", "SSL") if self.certificate and self.ca else ()
-        return ("SASL_PLAINTEXT", *tls)
+        return (SASL, *tls)
 
 
 def listeners(security: BrokerSecurity | None) -> tuple[str, ...]:
@@ -66,7 +67,7 @@ def listeners(security: BrokerSecurity | None) -> tuple[str, ...]:
 def security_properties(security: BrokerSecurity | None) -> dict[str, str]:
     """Give the properties of all listeners of a node but their addresses."""
     protocols = {name: name for name in listeners(security)}
-    protocols |= {CONTROLLER: PLAINTEXT, RELAYED: PLAINTEXT}
+    protocols |= {CONTROLLER: PLAINTEXT, RELAYED: SASL if security else PLAINTEXT}
     return {
         "listener.security.protocol.map": ",".join(f"{k}:{v}" for k, v in protocols.items()),
         "inter.broker.listener.name": PLAINTEXT,
@@ -97,8 +98,8 @@ def _check(user: str, password: str) -> None:
 
 def _secure(security: BrokerSecurity) -> dict[str, str]:
     chosen = {}
-    for name in security.listeners:
-        sasl = _sasl(security.users) if "SASL" in name else {}
+    for name in (*security.listeners, RELAYED):
+        sasl = _sasl(security.users) if "SASL" in name or name == RELAYED else {}
         tls = _tls(security) if "SSL" in name else {}
         client = {"ssl.client.auth": "required"} if name == "SSL" else {}
         for key, value in {**sasl, **tls, **client}.items():
