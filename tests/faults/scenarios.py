@@ -13,9 +13,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
+from confluent_kafka.admin._acl import AclOperation  # not re-exported for type checkers
+from confluent_kafka.admin._resource import ResourceType
+
 from tests.faults.proxy import Trouble
 from tests.faults.run import Leaves
-from tests.faults.world import NODES, World
+from tests.faults.world import NODES, PASSWORD, PIPELINES, World
 
 WORK: Final = 12.0
 """Seconds after which work goes on without a worker that is dead: its session and a rebalance."""
@@ -29,6 +32,8 @@ SESSION: Final = 6.0
 """Seconds after which workers, and brokers, that are silent count as dead."""
 FULL_FOR: Final = 12.0
 """Seconds within which a broker meets that its disk is full."""
+DENIED_FOR: Final = 12.0
+"""Seconds for which workers may not do what they have to."""
 FEW: Final = 8
 """Files that a worker may have that is to open none: it has more."""
 
@@ -232,17 +237,17 @@ def two_of_three_brokers(world: World) -> str:
 
 @scenario("all-brokers", 26, bound=TRANSACTION)
 def all_brokers(world: World) -> str:
-    """All brokers are killed, and come back half a minute later."""
+    """All brokers are killed, and come back a minute later."""
     for node in range(NODES):
         world.brokers.kill_node(node)
-    world.wait(30.0)
+    world.wait(60.0)
     silent = world.committed() is None
     for node in range(NODES):
         world.brokers.start_node(node, wait=False)
     world.until_in_sync()
     if not silent:
         raise NotFelt("somebody answered for the groups")
-    return "no broker answered for 30 s"
+    return "no broker answered for 60 s"
 
 
 @scenario("pause-broker", 28, bound=BROKER)
@@ -292,7 +297,7 @@ def resets(world: World) -> str:
 @scenario("answers-held", 32, bound=NETWORK)
 def answers_held(world: World) -> str:
     """Requests reach a broker for 15 s, and its answers do not come back."""
-    node = world.chance.randrange(NODES)
+    node = world.leader(world.chance.randrange(world.cluster.partitions))
     return _suffer(world, Trouble(hold=("answers",)), 15.0, "held", {node})
 
 
@@ -314,6 +319,36 @@ def delay(world: World) -> str:
 def bandwidth(world: World) -> str:
     """Each connection passes 64 kB a second."""
     return _suffer(world, Trouble(rate=64_000.0), 15.0, "slowed")
+
+
+# --- rights and passwords ---
+
+
+@scenario("deny-writing", 48, bound=WORK)
+def deny_writing(world: World) -> str:
+    """The workers may not write results for 12 s."""
+    with world.denied(ResourceType.TOPIC, PIPELINES, AclOperation.WRITE):
+        world.wait(DENIED_FOR)
+        return _told(world)
+
+
+@scenario("deny-group", 50, bound=WORK)
+def deny_group(world: World) -> str:
+    """The workers may not be in their groups for 12 s."""
+    with world.denied(ResourceType.GROUP, world.groups, AclOperation.READ):
+        world.wait(DENIED_FOR)
+        return _told(world)
+
+
+@scenario("change-password", 62, bound=TRANSACTION)
+def change_password(world: World) -> str:
+    """The password of the workers is another one, for as long as they have to show it again."""
+    world.change_password("another-secret")
+    world.network.reset()
+    world.wait(DENIED_FOR)
+    told = _told(world)
+    world.change_password(PASSWORD)
+    return told
 
 
 # --- topics ---
@@ -338,6 +373,13 @@ def add_partitions(world: World) -> str:
     before = world.cluster.partitions
     world.grow()
     return f"from {before} to {world.cluster.partitions} partitions"
+
+
+def _told(world: World) -> str:
+    reasons = world.reasons()
+    if not reasons:
+        raise NotFelt("every worker is ready")
+    return f"workers are not ready: {', '.join(sorted(reasons))}"
 
 
 def _kill(world: World, node: int) -> str:

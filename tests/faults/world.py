@@ -14,6 +14,18 @@ import yaml
 from confluent_kafka import KafkaException
 from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import (  # not re-exported for type checkers, as those below
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+)
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
+from confluent_kafka.admin._scram import (
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from tests.coordinators import GROUPS, TRANSACTIONS, coordinator
@@ -26,6 +38,7 @@ from tests.faults.run import Stored
 from tests.faults.watch import Cluster, Progress, Watch
 from worker.kafka.admin import OffsetSpec
 from worker.kafka.broker import KafkaCluster
+from worker.kafka.listeners import BrokerSecurity
 from worker.kafka.sockets import free_ports, reserve
 
 NODES: Final = 3
@@ -47,7 +60,13 @@ BROKERS: Final = {
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
     "controlled.shutdown.retry.backoff.ms": "500",
     "unclean.leader.election.enable": "false",
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": "User:ANONYMOUS",
+    "allow.everyone.if.no.acl.found": "true",
+    "connections.max.reauth.ms": "10000",
 }
+USER, PASSWORD = "worker", "worker-secret"
+"""Of the workers; who breaks and watches is nobody, and may do everything."""
 
 
 class Stuck(Exception):
@@ -100,6 +119,13 @@ class World:
                     found.add(worker.name)
         return found
 
+    def reasons(self) -> set[str]:
+        """The codes of why workers are not ready."""
+        told = [worker.get("/readyz")[1] for worker in self.crew.living]
+        return {
+            one["code"] for ready in told if isinstance(ready, dict) for one in ready["reasons"]
+        }
+
     def committed(self) -> int | None:
         """How much the groups have committed; None when nobody says so."""
         found = self.cluster.progress()
@@ -139,6 +165,35 @@ class World:
             if found:
                 return int(partitions[self.chance.choice(found)].leader)
         raise AssertionError
+
+    # --- what is done to topics and rights ---
+
+    @contextmanager
+    def denied(
+        self, kind: ResourceType, names: Sequence[str], right: AclOperation
+    ) -> Iterator[None]:
+        """Take a right from the workers for as long as the block lasts."""
+        admin = self.admin
+        rules = [
+            (kind, name, ResourcePatternType.LITERAL, f"User:{USER}", "*", right) for name in names
+        ]
+        denials = [AclBinding(*rule, AclPermissionType.DENY) for rule in rules]
+        for made in admin.create_acls(denials).values():
+            made.result()
+        try:
+            yield
+        finally:
+            filters = [AclBindingFilter(*rule, AclPermissionType.DENY) for rule in rules]
+            for gone in admin.delete_acls(filters).values():
+                gone.result()
+
+    def change_password(self, password: str) -> None:
+        """Let the brokers know the user of the workers by this one from now on."""
+        info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        change = UserScramCredentialUpsertion(USER, info, password.encode())
+        admin = self.admin
+        for future in admin.alter_user_scram_credentials([change]).values():
+            future.result()
 
     def grow(self) -> None:
         """Give the input one partition more."""
@@ -239,7 +294,13 @@ def made(
     with ExitStack() as stack:
         for kept in reserve(free):
             stack.enter_context(kept)
-        brokers = KafkaCluster(NODES, folder=folder / "brokers", properties=BROKERS, relays=relays)
+        brokers = KafkaCluster(
+            NODES,
+            folder=folder / "brokers",
+            properties=BROKERS,
+            security=BrokerSecurity({USER: PASSWORD}),
+            relays=relays,
+        )
         stack.enter_context(brokers)
         targets = [brokers.port_of(node, "RELAYED") for node in range(NODES)]
         network = stack.enter_context(Network([*zip(relays, targets, strict=True)]))
@@ -270,6 +331,12 @@ def text(address: str) -> dict[str, object]:
         "name": "faults",
         "kafka": {
             "brokers": address,
+            "security": {
+                "protocol": "SASL_PLAINTEXT",
+                "mechanism": "SCRAM-SHA-512",
+                "username": USER,
+                "password": PASSWORD,
+            },
             "group": {"session_timeout": "6s", "heartbeat": "1500ms"},
             "producer": {"delivery_timeout": "12s"},
         },
