@@ -57,7 +57,7 @@ def ordered(
 ) -> Order:
     """Make an order of what was asked for."""
     if soak is not None:
-        left = [name for name in SCENARIOS if name not in NOT_IN_SOAK]
+        left = names or [name for name in SCENARIOS if name not in NOT_IN_SOAK]
         limits = Limits(slope=CREEPS)
         chosen = drawn(seed, left, len(left))
         return Order(seed, rate or SOAK_RATE, chosen, soak, limits, spares=True)

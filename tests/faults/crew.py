@@ -42,6 +42,12 @@ class Worker:
         """Whether it has not ended."""
         return self.process.poll() is None
 
+    @property
+    def stands_still(self) -> bool:
+        """Whether it is stopped in its tracks, and will go on."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "T"
+
     def get(self, path: str, timeout: float = 2.0) -> tuple[int, Any]:
         """Status and JSON of a path; 0 and the reason when nothing answers."""
         address = f"http://127.0.0.1:{self.port}{path}"
@@ -101,8 +107,7 @@ class Crew:
 
     def kill(self, name: str) -> Worker:
         """End a worker at once, and wait until it has ended."""
-        worker = self.of(name)
-        worker.expected = -signal.SIGKILL
+        worker = self._told(name, -signal.SIGKILL)
         worker.process.kill()
         worker.process.wait()
         worker.ended = time.time()
@@ -110,8 +115,7 @@ class Crew:
 
     def ask_to_stop(self, name: str) -> Worker:
         """Ask a worker to end in good order."""
-        worker = self.of(name)
-        worker.expected = 0
+        worker = self._told(name, 0)
         worker.process.send_signal(signal.SIGTERM)
         return worker
 
@@ -126,6 +130,12 @@ class Crew:
         with suppress(subprocess.TimeoutExpired):
             worker.process.wait(LEAVE_WITHIN)
         worker.ended = time.time()
+        return worker
+
+    def _told(self, name: str, code: int) -> Worker:
+        """Expect a code of a worker, unless it has ended by itself before anybody told it to."""
+        worker = self.of(name)
+        worker.expected = code if worker.lives else None
         return worker
 
     def pause(self, name: str) -> Worker:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import linear_regression, median
-from typing import Final
+from typing import Final, get_args
 
 from tests.faults.ledger import Fate
 from tests.faults.plan import KINDS, Planned
-from tests.faults.run import Leaves, Letter, Limits, Phase, Promise, Result, Run
+from tests.faults.run import Leaves, Letter, Limits, Outcome, Phase, Promise, Result, Run
 from tests.faults.watch import Sample
 
 SHOWN: Final = 5
@@ -29,6 +29,11 @@ AFTERMATH: Final = 15.0
 """Seconds after its recovery within which a fault may still make a member lose its session."""
 ENOUGH: Final = 20
 """Samples of a worker that count as its end; with fewer than twice as many it is not judged."""
+REASONS: Final[Mapping[str, Sequence[str]]] = {
+    "fails": ("handler_error", "crash"),
+    "hangs": ("timeout", "crash"),
+}
+"""Why messages may be given up: for what they are, or as owners have ended at them."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def _accounts(run: Run) -> Found:
                 given_up.append(one)
             elif wanted is not None and has.keys() != wanted:
                 (torn if has else missing).append(one)
-            if letters[one] and has:
+            if has and (letters[one] or wanted is None):
                 both.append(one)
         yield from _told("NL", name, "nothing became of", missing)
         kinds = sorted({run.inputs[one].planned.kind for one in given_up})
@@ -73,10 +78,33 @@ def _accounts(run: Run) -> Found:
         yield from _told("NL", name, what, given_up)
         is_exact = outcome.promise == "exactly_once"
         yield from _told("TX" if is_exact else "NL", name, "only a part of the results of", torn)
-        if is_exact:
-            yield from _told("ND", name, "both results and a dead letter of", both)
+        what = "both results and a dead letter, or the end of one, of"
+        yield from _told("ND" if is_exact else "BD", name, what, _both(outcome, run, both))
+        strange = [one.id for one in outcome.letters if not _is_reason(one, run)]
+        yield from _told("NL", name, "a dead letter for a reason that is not its own, of", strange)
+        renamed = [one.id for one in outcome.results if not _is_of_its_message(one, run)]
+        yield from _told("KO", name, "a result of another key or number than that of", renamed)
         invented = (slots.keys() | letters.keys()) - run.inputs.keys()
         yield from _told("TX", name, "results of what is not in the input", sorted(invented))
+
+
+def _both(outcome: Outcome, run: Run, both: Sequence[int]) -> Sequence[int]:
+    """At least once a message may have results and, when it came again, a dead letter."""
+    if outcome.promise == "exactly_once":
+        return both
+    return [one for one in both if expected(outcome.promise, run.inputs[one].planned) is None]
+
+
+def _is_reason(letter: Letter, run: Run) -> bool:
+    """Whether a dead letter says why its message was given up, as far as that one is known."""
+    stored = run.inputs.get(letter.id)
+    return stored is None or letter.reason in REASONS.get(stored.planned.kind, (letter.reason,))
+
+
+def _is_of_its_message(result: Result, run: Run) -> bool:
+    stored = run.inputs.get(result.id)
+    named = result.key, result.number
+    return stored is None or named == (stored.planned.key, stored.planned.number)
 
 
 def _duplicates(run: Run) -> Found:
@@ -94,11 +122,21 @@ def _duplicates(run: Run) -> Found:
         times = _letter_times(outcome.letters)
         strange = [one for one, at in times.items() if not _is_explained(run, at[0], at[-1])]
         yield from _told("BD", name, "a dead letter again without a reason of", strange)
-        faults = sum(phase.leaves != "nothing" for phase in run.phases)
-        workers = len({one.name.split(".")[0] for one in run.exits})
-        most = faults * workers * run.limits.window
-        if len(again) > most:
-            yield "BD", f"{name}: {len(again)} results came again, and at most {most} may"
+        most = len({one.name.split(".")[0] for one in run.exits}) * run.limits.window
+        for phase, number in _by_fault(run, again).items():
+            if number > most:
+                yield "BD", f"{name}: {number} came again after {phase}, and at most {most} may"
+
+
+def _by_fault(run: Run, again: Sequence[tuple[Result, Result]]) -> Counter[str]:
+    """How many results came again, by the last fault before them that may leave such."""
+    found = Counter[str]()
+    for _, two in again:
+        before = [one for one in run.phases if one.leaves in ANY and one.began <= two.at]
+        if before:
+            last = max(before, key=lambda one: one.began)
+            found[f"{last.scenario} at {last.began:.0f}"] += 1
+    return found
 
 
 def _order(run: Run) -> Found:
@@ -142,20 +180,31 @@ def _commits(run: Run) -> Found:
                     yield "MC", f"{group}: partition {partition} fell from {one} to {two}"
     if not run.progress:
         yield "NV", "nobody has seen what the groups commit"
-    elif run.progress[-1].lag:
-        yield "NL", f"{run.progress[-1].lag} messages are not committed in the end"
+        return
+    last = run.progress[-1]
+    for group in run.progress[0].committed:
+        for partition, end in enumerate(last.ends):
+            offset = dict(enumerate(last.committed.get(group, ()))).get(partition, 0)
+            if offset < end:
+                yield "NL", f"{group}: {end - offset} of partition {partition} are not committed"
+            elif offset > end:
+                yield "MC", f"{group}: {offset} is committed of partition {partition}, beyond {end}"
 
 
 def _memory(run: Run) -> Found:
     """No worker outgrows its limits, nor creeps."""
-    by_worker = defaultdict[str, list[Sample]](list)
-    for sample in run.samples:
-        by_worker[sample.name].append(sample)
-    for name, samples in by_worker.items():
+    for name, samples in _by_worker(run.samples).items():
         late = [one for one in run.phases if _lingers(one, samples, run.limits)]
         yield from _sizes(name, samples, run.limits, len(late))
     if not run.samples:
         yield "NV", "nobody has seen the workers"
+
+
+def _by_worker(samples: Iterable[Sample]) -> Mapping[str, Sequence[Sample]]:
+    found = defaultdict[str, list[Sample]](list)
+    for one in samples:
+        found[one.name].append(one)
+    return found
 
 
 def _lingers(phase: Phase, samples: Sequence[Sample], limits: Limits) -> bool:
@@ -172,14 +221,19 @@ def _sizes(name: str, samples: Sequence[Sample], limits: Limits, hanging: int) -
     late = [*late_samples(samples)]
     if len(late) < 2 * ENOUGH:
         return
+    early = samples[len(samples) // 10 : len(samples) // 2]
     files = limits.files + hanging * limits.client_files
     threads = limits.threads + hanging * limits.client_threads
     for what, limit in (("files", files), ("threads", threads)):
-        usual = median(getattr(one, what) for one in late)
+        usual = median(getattr(one, what) for one in early)
         now = min(getattr(one, what) for one in late[-ENOUGH:])
         if now > usual + limit:
-            yield "BM", f"{name} has {now} {what} or more in the end, and {usual:g} as a rule"
-    if limits.slope is not None and (grows := slope(late)) > limits.slope:
+            yield (
+                "BM",
+                f"{name} has {now} {what} or more in the end, and {usual:g} in its first half",
+            )
+    lasts = late[-1].at - late[0].at >= limits.lasts
+    if limits.slope is not None and lasts and (grows := slope(late)) > limits.slope:
         yield "BM", f"{name} grows by {grows / (1 << 20):.1f} MiB an hour"
 
 
@@ -207,11 +261,18 @@ def _recovery(run: Run) -> Found:
 def _ends(run: Run) -> Found:
     """Workers end as they are told, are live all the time, and log nothing that nobody expects."""
     for one in run.exits:
-        if one.code != one.expected:
+        if one.code is None:
+            yield "EX", f"{one.name} has not ended"
+        elif one.expected is None:
+            yield "EX", f"{one.name} ended by itself, with {one.code}"
+        elif one.code != one.expected:
             yield "EX", f"{one.name} ended with {one.code}, not {one.expected}"
-    dead = {sample.name for sample in run.samples if sample.live not in (0, 200)}
-    for name in sorted(dead):
-        yield "EX", f"{name} said that it is not live"
+    by_worker = _by_worker(run.samples)
+    for name, samples in by_worker.items():
+        if any(one.live not in (0, 200) for one in samples):
+            yield "EX", f"{name} said that it is not live"
+        elif len(samples) >= ENOUGH and not any(one.reasons == () for one in samples):
+            yield "EX", f"{name} never said that it is ready"
     for line in run.unexpected[:SHOWN]:
         yield "EX", f"one of {len(run.unexpected)} unexpected lines: {line}"
 
@@ -221,8 +282,16 @@ def _validity(run: Run) -> Found:
     for phase in run.phases:
         if phase.felt is None:
             yield "NV", f"{phase.scenario}: the fault was not felt"
-    if len(run.inputs) < run.limits.messages:
-        yield "NV", f"only {len(run.inputs)} messages, fewer than {run.limits.messages}"
+    least = max(run.limits.messages, int(run.limits.share * run.wanted))
+    if len(run.inputs) < least:
+        yield "NV", f"only {len(run.inputs)} messages, fewer than {least}"
+    if not run.phases or not run.exits:
+        yield "NV", "there was no fault, or no worker"
+    if {one.promise for one in run.outcomes.values()} != set(get_args(Promise)):
+        yield "NV", "not both promises were looked at"
+    known = sum(run.fates.get(one) is Fate.STORED for one in run.inputs)
+    if known < run.limits.share * len(run.inputs):
+        yield "NV", f"only of {known} messages it is known that they were written"
     for kind in sorted(set(KINDS) - {stored.planned.kind for stored in run.inputs.values()}):
         yield "NV", f"there was no message that is {kind}"
     lost = [one for one, fate in run.fates.items() if fate is Fate.STORED and one not in run.inputs]

@@ -71,6 +71,7 @@ def run(order: Order, folder: Path, say: Say) -> Run:
         with world.crew:
             world.until_ready()
             world.wait(CALM[1])
+            began = time.time()
             phases = [_happen(SCENARIOS[name], world, say) for name in order.names()]
             world.wait(CALM[1])
             world.load.stop()
@@ -79,7 +80,8 @@ def run(order: Order, folder: Path, say: Say) -> Run:
             _drain(world)
         world.watch.stop()
         world.ledger.write(folder / "ledger.jsonl")
-        return _read_back(order, world, phases)
+        wanted = int(order.rate * (max(one.healed for one in phases) - began))
+        return _read_back(order, world, phases, wanted)
 
 
 def _happen(one: Scenario, world: World, say: Say) -> Phase:
@@ -105,7 +107,7 @@ def _drain(world: World) -> None:
         world.crew.until_ended(name)
 
 
-def _read_back(order: Order, world: World, phases: Sequence[Phase]) -> Run:
+def _read_back(order: Order, world: World, phases: Sequence[Phase], wanted: int) -> Run:
     address = world.brokers.address
     logs = [world.brokers.logs(node) for node in range(world.brokers.nodes)]
     errors = [text for phase in phases for text in SCENARIOS[phase.scenario].errors]
@@ -120,6 +122,7 @@ def _read_back(order: Order, world: World, phases: Sequence[Phase]) -> Run:
         samples=world.watch.samples,
         exits=left.exits(world.crew),
         phases=phases,
+        wanted=wanted,
         unexpected=[*left.unexpected(world.crew, logs, errors)],
         limits=order.limits,
     )

@@ -98,8 +98,10 @@ class Limits:
     """Bytes of a worker."""
     slope: float | None = None
     """Bytes per hour by which a worker may grow after the first quarter; None in short runs."""
+    lasts: float = 600.0
+    """Seconds that a worker has to be looked at for its slope to say anything."""
     files: int = 24
-    """File descriptors more than at its median that a worker may have in the end."""
+    """File descriptors that a worker may have in the end, more than usual in its first half."""
     threads: int = 8
     """Likewise threads."""
     client_files: int = 28
@@ -109,7 +111,9 @@ class Limits:
     lingers: float = 60.0
     """Seconds after a fault within which a client that it has hung comes back."""
     messages: int = 2_000
-    """Messages of the input at least."""
+    """Messages of the input at least, whatever the rate."""
+    share: float = 0.5
+    """Part of the messages that the rate would have made, which there have to be at least."""
     window: int = 1_500
     """Results that may come again for each worker and fault: what is in flight or uncommitted."""
 
@@ -125,6 +129,8 @@ class Run:
     samples: Sequence[Sample]
     exits: Sequence[Exit]
     phases: Sequence[Phase]
+    wanted: int = 0
+    """Messages that the rate would have made."""
     unexpected: Sequence[str] = ()
     """Lines of logs that nobody expects, of workers and brokers."""
     limits: Limits = field(default_factory=Limits)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import resource
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -18,7 +18,7 @@ from confluent_kafka.admin._resource import ResourceType
 
 from tests.faults.proxy import Trouble
 from tests.faults.run import Leaves
-from tests.faults.world import NODES, PASSWORD, PIPELINES, World
+from tests.faults.world import INPUT, NODES, PASSWORD, PIPELINES, World
 
 WORK: Final = 12.0
 """Seconds after which work goes on without a worker that is dead: its session and a rebalance."""
@@ -123,10 +123,11 @@ def pause_worker(world: World) -> str:
     name = world.victim()
     paused = world.crew.pause(name)
     world.wait(2.5 * SESSION)
+    still = paused.stands_still
     others = {one for one in world.owners() if not one.startswith(f"{name}.")}
     world.crew.resume(name)
-    if len(others) < len(world.crew.names) - 1:
-        raise NotFelt(f"the others have {others}")
+    if not still or len(others) < len(world.crew.names) - 1:
+        raise NotFelt(f"it {'stood still' if still else 'went on'}, and the others have {others}")
     return f"{paused.name} stood still for {2.5 * SESSION:g} s"
 
 
@@ -146,17 +147,18 @@ def rolling_workers(world: World) -> str:
 def storm(world: World) -> str:
     """A worker comes and goes every two seconds, by force or in good order."""
     name = world.victim()
-    times = 6
-    for _ in range(times):
+    codes = []
+    for _ in range(6):
+        in_order = world.chance.random() < 0.5
         listens = world.crew.of(name).get("/livez")[0] > 0
-        if listens and world.chance.random() < 0.5:
-            world.crew.stop(name)
-        else:
-            world.crew.kill(name)
+        gone = (world.crew.stop if in_order and listens else world.crew.kill)(name)
+        codes.append(gone.process.returncode)
         world.wait(1.0)
         world.crew.start(name)
         world.wait(2.0)
-    return f"{name} came and went {times} times"
+    if None in codes:
+        raise NotFelt(f"{name} ended with {codes}")
+    return f"{name} came and went, with {codes}"
 
 
 @scenario("few-files", 42, bound=NETWORK, errors=("no connection is accepted: Too many open",))
@@ -205,7 +207,7 @@ def kill_controller(world: World) -> str:
 @scenario("rolling-brokers", 24, bound=TRANSACTION)
 def rolling_brokers(world: World) -> str:
     """One broker after the other is stopped, or killed, and started again."""
-    told = []
+    told, up = [], []
     for node in range(NODES):
         if world.chance.random() < 0.5:
             world.brokers.kill_node(node)
@@ -213,8 +215,10 @@ def rolling_brokers(world: World) -> str:
         else:
             world.brokers.stop_node(node)
             told.append(f"node {node} was stopped")
+        up += _running(world, node)
         world.brokers.start_node(node)
         world.until_in_sync()
+    _require_down(up)
     return "; ".join(told)
 
 
@@ -226,10 +230,11 @@ def two_of_three_brokers(world: World) -> str:
         world.brokers.kill_node(node)
     before = world.committed()
     world.wait(15.0)
-    after = world.committed()
+    after, up = world.committed(), _running(world, *nodes)
     for node in nodes:
         world.brokers.start_node(node, wait=False)
     world.until_in_sync()
+    _require_down(up)
     if before is not None and after is not None and after > before:
         raise NotFelt(f"something was committed with one broker: {after - before}")
     return f"nodes {nodes} were down for 15 s, and nothing was committed"
@@ -241,10 +246,11 @@ def all_brokers(world: World) -> str:
     for node in range(NODES):
         world.brokers.kill_node(node)
     world.wait(60.0)
-    silent = world.committed() is None
+    silent, up = world.committed() is None, _running(world, *range(NODES))
     for node in range(NODES):
         world.brokers.start_node(node, wait=False)
     world.until_in_sync()
+    _require_down(up)
     if not silent:
         raise NotFelt("somebody answered for the groups")
     return "no broker answered for 60 s"
@@ -269,12 +275,11 @@ def full_disk(world: World) -> str:
     pid = world.brokers.pid_of(node)
     with limited(pid, resource.RLIMIT_FSIZE, 0):
         world.wait(FULL_FOR)
-    ended = not world.brokers.runs(node)
+    up = _running(world, node)
     world.brokers.kill_node(node)
     world.brokers.start_node(node)
     world.until_in_sync()
-    if not ended:
-        raise NotFelt(f"node {node} went on without room on its disk")
+    _require_down(up)
     return f"node {node} ended, for want of room on its disk"
 
 
@@ -372,7 +377,10 @@ def add_partitions(world: World) -> str:
     """The input gets one partition more."""
     before = world.cluster.partitions
     world.grow()
-    return f"from {before} to {world.cluster.partitions} partitions"
+    there = len(world.admin.list_topics(INPUT, timeout=10).topics[INPUT].partitions)
+    if there != before + 1:
+        raise NotFelt(f"there are {there} partitions")
+    return f"from {before} to {there} partitions"
 
 
 def _told(world: World) -> str:
@@ -385,9 +393,20 @@ def _told(world: World) -> str:
 def _kill(world: World, node: int) -> str:
     world.brokers.kill_node(node)
     world.wait(world.chance.uniform(5, 15))
+    up = _running(world, node)
     world.brokers.start_node(node)
     world.until_in_sync()
+    _require_down(up)
     return f"node {node} was killed"
+
+
+def _running(world: World, *nodes: int) -> list[int]:
+    return [node for node in nodes if world.brokers.runs(node)]
+
+
+def _require_down(up: Sequence[int]) -> None:
+    if up:
+        raise NotFelt(f"nodes {up} ran all the time")
 
 
 def _pause(world: World, node: int) -> str:

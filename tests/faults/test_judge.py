@@ -41,7 +41,8 @@ def outcome(promise: Promise, inputs: Mapping[int, Stored]) -> Outcome:
         at = BEGAN + number / 1_000
         slots = expected(promise, stored.planned)
         if slots is None:
-            letters.append(Letter(one, "handler_error", at))
+            reason = "timeout" if stored.planned.kind == "hangs" else "handler_error"
+            letters.append(Letter(one, reason, at))
         for slot in sorted(slots or ()):
             key, of_key = stored.planned.key, stored.planned.number
             results.append(Result(one, slot, key, of_key, "a.0", 0, len(results), at))
@@ -87,7 +88,7 @@ def honest() -> Run:
                 30,
             ),
         ],
-        limits=Limits(slope=MIB),
+        limits=Limits(slope=MIB, lasts=100.0),
     )
 
 
@@ -153,6 +154,58 @@ def test_a_message_that_was_given_up_without_need_is_a_loss() -> None:
     assert codes(changed(run, "least", given_up)) == {"NL"}
 
 
+@pytest.mark.parametrize(("by", "code"), [((-1, 1, 0), "NL"), ((0, 1, 0), "MC")])
+def test_offsets_are_looked_at_in_each_partition(by: tuple[int, ...], code: str) -> None:
+    run = honest()
+    last = run.progress[-1]
+    moved = tuple(end + more for end, more in zip(last.ends, by, strict=True))
+    wrong = replace(last, committed={**last.committed, "least": moved})
+
+    assert code in codes(replace(run, progress=[*run.progress[:-1], wrong]))
+
+
+def test_a_group_that_has_committed_nothing_in_the_end_is_a_loss() -> None:
+    run = honest()
+    last = run.progress[-1]
+    alone = replace(last, committed={"exact": last.committed["exact"]})
+
+    assert codes(replace(run, progress=[*run.progress[:-1], alone])) == {"NL"}
+
+
+def test_a_result_under_another_key_or_number_than_its_message_is_told() -> None:
+    run = honest()
+
+    def renamed(outcome: Outcome, **change: object) -> Outcome:
+        first, *others = outcome.results
+        return replace(outcome, results=[replace(first, **change), *others])  # type: ignore[arg-type]
+
+    assert codes(changed(run, "exact", lambda outcome: renamed(outcome, key="x"))) == {"KO"}
+    assert codes(changed(run, "least", lambda outcome: renamed(outcome, number=-1))) == {"KO"}
+
+
+def test_a_dead_letter_has_the_reason_of_its_message() -> None:
+    run = honest()
+
+    def blamed(outcome: Outcome) -> Outcome:
+        letters = [replace(one, reason="undecodable") for one in outcome.letters]
+        return replace(outcome, letters=letters)
+
+    assert codes(changed(run, "least", blamed)) == {"NL"}
+
+
+def test_a_message_that_has_to_fail_has_no_results() -> None:
+    run = honest()
+    failed = run.inputs[of_kind(run, "fails")].planned
+
+    def made_up(outcome: Outcome) -> Outcome:
+        last = outcome.results[-1]
+        result = replace(last, id=failed.id, slot=0, key=failed.key, number=failed.number)
+        return replace(outcome, results=[*outcome.results, result])
+
+    assert "BD" in codes(changed(run, "least", made_up))
+    assert "ND" in codes(changed(run, "exact", made_up))
+
+
 def test_offsets_that_do_not_reach_the_end_are_a_loss() -> None:
     run = honest()
     last = run.progress[-1]
@@ -199,7 +252,7 @@ def test_more_results_again_than_can_have_been_in_flight_are_too_many() -> None:
     results = run.outcomes["least"].results
 
     def all_again(outcome: Outcome) -> Outcome:
-        late = [replace(one, at=BEGAN + 50) for one in results]
+        late = [replace(one, at=BEGAN + 50) for one in results]  # by one fault
         return replace(outcome, results=[*results, *late])
 
     for window, found in ((len(results) // 2, set()), (len(results) // 2 - 1, {"BD"})):
@@ -264,6 +317,8 @@ def test_a_committed_offset_that_falls_is_told() -> None:
         ([sample(0, rss=600 * MIB)], "600 MiB"),
         ([sample(one, rss=100 * MIB + one * 1_000) for one in range(200)], "MiB an hour"),
         ([sample(one, files=60 + 30 * (one > 150)) for one in range(200)], "90 files"),
+        ([sample(one, files=60 + 300 * (one > 70)) for one in range(200)], "360 files"),
+        ([sample(one, threads=30 + one // 10) for one in range(200)], "48 threads"),
         ([sample(one, threads=30 + 10 * (one > 150)) for one in range(200)], "40 threads"),
     ],
 )
@@ -288,6 +343,13 @@ def test_a_client_that_hangs_may_be_left_for_a_minute_after_its_fault_and_no_oth
     assert codes(replace(run, phases=[*run.phases, late], samples=samples)) == found
 
 
+def test_a_worker_that_was_looked_at_for_a_short_time_only_has_no_slope() -> None:
+    run = honest()
+    grows = replace(run, samples=[sample(one, rss=100 * MIB + one * 1_000) for one in range(200)])
+
+    assert codes(replace(grows, limits=replace(run.limits, lasts=600.0))) == set()
+
+
 def test_a_worker_that_is_large_only_at_first_is_fine() -> None:
     samples = [sample(one, rss=(50 + min(one, 50)) * MIB) for one in range(400)]
 
@@ -309,7 +371,11 @@ def test_a_fault_after_which_not_all_gets_on_is_told(progressed: float | None) -
         {"exits": [Exit("a.0", None, 0)]},
         {"exits": [Exit("a.0", 1, None)]},
         {"unexpected": ["a.0: Traceback"]},
+        {"exits": [Exit("a.0", 0, None)]},
+        {"exits": [Exit("a.0", None, None)]},
         {"samples": [sample(0, live=503)]},
+        {"samples": [sample(one, reasons=("not_joined",)) for one in range(30)]},
+        {"samples": [sample(one, live=0, reasons=None) for one in range(30)]},
     ],
 )
 def test_an_exit_a_line_or_a_health_that_nobody_expects_is_told(change: dict[str, object]) -> None:
@@ -335,6 +401,28 @@ def test_a_run_with_few_messages_or_none_of_a_kind_is_invalid() -> None:
 
     assert codes(many) == {"NV"}
     assert codes(replace(run, inputs=left, outcomes=outcomes, fates=fates)) == {"NV"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"phases": []},
+        {"exits": []},
+        {"wanted": 2 * MESSAGES + 2},
+        {"fates": {}},
+        {"fates": dict.fromkeys(range(MESSAGES), Fate.DOUBTFUL)},
+    ],
+)
+def test_a_run_without_faults_workers_messages_or_a_ledger_is_invalid(
+    change: dict[str, object],
+) -> None:
+    assert codes(replace(honest(), **change)) == {"NV"}  # type: ignore[arg-type]
+
+
+def test_a_run_that_lacks_what_a_pipeline_has_left_is_invalid() -> None:
+    run = honest()
+
+    assert codes(replace(run, outcomes={"exact": run.outcomes["exact"]})) == {"NV"}
 
 
 @pytest.mark.parametrize(("fate", "one"), [(Fate.STORED, -5), (Fate.ABORTED, 0)])

@@ -39,6 +39,8 @@ def told(folder: Path, worker: str, broker: str = "") -> list[str]:
         line("ERROR", "ending at once"),
         line("WARNING", "a handler failed", exception="Traceback"),
         "Traceback (most recent call last):",
+        "123",
+        '{"message": "without a level"}',
     ],
 )
 def test_errors_tracebacks_and_what_is_no_line_of_the_log_are_told(
@@ -60,7 +62,24 @@ def test_what_faults_are_to_cause_is_not(tmp_path: Path, worker: str) -> None:
     assert told(tmp_path, worker) == []
 
 
-def test_the_worst_of_brokers_is_told(tmp_path: Path) -> None:
-    assert told(tmp_path, line(), "ERROR java.lang.OutOfMemoryError: Java heap space") == [
-        "node-0: ERROR java.lang.OutOfMemoryError: Java heap space"
-    ]
+@pytest.mark.parametrize(
+    "broker",
+    [
+        "java.lang.OutOfMemoryError: Java heap space",
+        "[main] ERROR kafka.Kafka$ - Exiting Kafka due to fatal exception",
+        "[x] ERROR kafka.log.LogManager - Shutdown broker because all log dirs have failed",
+    ],
+)
+def test_errors_of_brokers_are_told(tmp_path: Path, broker: str) -> None:
+    assert told(tmp_path, line(), broker) == [f"node-0: {broker}"]
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        "[x] ERROR kafka.server.ReplicaManager - Error processing append operation on input-1",
+        "[x] INFO kafka.server.KafkaServer - started (kafka.server.KafkaServer)",
+    ],
+)
+def test_what_brokers_say_of_requests_that_they_refuse_is_not(tmp_path: Path, broker: str) -> None:
+    assert told(tmp_path, line(), broker) == []

@@ -47,6 +47,8 @@ def verdict(run: Run, findings: Sequence[Finding], line: str) -> dict[str, Any]:
 def write(run: Run, told: dict[str, Any], folder: Path) -> None:
     """Write the verdict and the time line into a folder."""
     (folder / "verdict.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
+    with (folder / "samples.jsonl").open("wb") as samples:
+        samples.writelines(orjson.dumps(asdict(one)) + b"\n" for one in run.samples)
     (folder / "timeline.svg").write_text("\n".join(drawing(run)))
 
 
