@@ -1,4 +1,4 @@
-"""What it costs to be seen: the worker alone, and with everything that looks at it."""
+"""What it costs to be seen: the worker alone, with everything that looks at it, with a crowd."""
 
 from __future__ import annotations
 
@@ -29,14 +29,20 @@ def _watched(job: Job) -> list[str]:
     return [sys.executable, "-m", "bench.watcher", str(port), *worker_on(job, port)]
 
 
+def _crowded(job: Job) -> list[str]:
+    port = free_port()
+    return [sys.executable, "-m", "bench.crowd", str(port), *worker_on(job, port)]
+
+
 SYSTEMS: Final = [
     System(ALONE, "worker, nobody asks", _alone),
     System("worker-watched", "worker, traced, scraped, its page open", _watched),
+    System("worker-crowded", "worker, 200 connections that say nothing", _crowded),
 ]
 
 
 def measure(brokers: str, records: int, repeats: int, limit: float) -> Section:
-    """Both `repeats` times in turn; who looks shares the machine, and is in no figure."""
+    """All `repeats` times in turn; who looks shares the machine, and is in no figure."""
     return through_flights(
         "Watched",
         brokers,
