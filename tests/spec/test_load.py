@@ -538,6 +538,19 @@ def test_the_content_of_a_secret_file_is_in_no_problem(tmp_path: Path, written: 
     assert "hunter" not in "".join(found)
 
 
+@pytest.mark.parametrize("content", ["CANARY pw,a:1", "a:1, CANARY:99999", "CANARY\n\n"])
+@pytest.mark.parametrize("written", ["{secret}", '["a:1", "{secret}"]', '["a:1", "x {secret}"]'])
+def test_no_part_of_a_secret_file_is_shown_for_the_address_of_a_broker(
+    tmp_path: Path, written: str, content: str
+) -> None:
+    (tmp_path / "brokers").write_text(content)
+    brokers = written.format(secret=f"${{file:{tmp_path}/brokers}}")
+    (found,) = problems(tmp_path, changed("${KAFKA_BROKERS:localhost:9092}", brokers))
+
+    assert found.startswith("6:3: kafka.brokers: the value ")
+    assert "CANARY" not in found
+
+
 def test_a_secret_that_is_written_where_its_mapping_belongs_is_not_shown(tmp_path: Path) -> None:
     for security in ("hunter2", "[{password: hunter2}]", "{password: [hunter2]}"):
         found = problems(tmp_path, changed("kafka:\n", f"kafka:\n  security: {security}\n"))

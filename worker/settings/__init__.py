@@ -45,7 +45,7 @@ from worker.settings.tests import (
     Step,
     TestFile,
 )
-from worker.settings.values import WRITTEN, ItemProblems, Model
+from worker.settings.values import WRITTEN, ItemProblems, Model, PartProblem
 
 __all__ = [
     "MOST_TIERS",
@@ -71,6 +71,7 @@ __all__ = [
     "NetworkSettings",
     "OAuth",
     "Part",
+    "PartProblem",
     "Pipeline",
     "ProducerSettings",
     "RedactSettings",

@@ -159,11 +159,12 @@ def _brokers(value: Any) -> Any:
     if not isinstance(brokers, list) or not brokers:
         raise ValueError("give host:port, several with commas or as a list")
     for broker in brokers:
+        if "@" in str(broker):
+            raise ValueError("an address with a user or a scheme is not host:port")
         if not isinstance(broker, str) or not re.fullmatch(_BROKER, broker):
-            shown = "an address with a user or a scheme" if "@" in str(broker) else repr(broker)
-            raise ValueError(f"{shown} is not host:port")
+            raise PartProblem(broker, "is not host:port")
         if not 0 < int(broker.rpartition(":")[2]) <= LAST_PORT:
-            raise ValueError(f"{broker!r} has a port that is not legal; legal are 1 to {LAST_PORT}")
+            raise PartProblem(broker, f"has a port that is not legal; legal are 1 to {LAST_PORT}")
     return brokers
 
 
@@ -254,6 +255,14 @@ StartPlace = Annotated[
     BeforeValidator(_start),
     WithJsonSchema({"type": "string", "examples": ["oldest", "newest", "2026-01-31T12:00:00Z"]}),
 ]
+
+
+class PartProblem(ValueError):
+    """A mistake in a part of a value, which is named unless the value is a secret."""
+
+    def __init__(self, part: object, words: str) -> None:
+        super().__init__(f"{part!r} {words}")
+        self.words = words
 
 
 class ItemProblems(ValueError):

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from worker.settings import KafkaSettings, Pipeline, Spec
+from worker.settings import KafkaSettings, PartProblem, Pipeline, Spec
 from worker.spec.models import fields, holds_secret, model_at
 from worker.spec.tree import KeyPath, Tree, printable
 from worker.spec.units import united
@@ -48,9 +48,12 @@ def sentence(
     if error["type"] == "extra_forbidden":
         return _unknown_key(owner, str(path[-1]))
     value = path[-1] if error["loc"][-1:] == ("[key]",) else tree.at(path)
-    scalar = not isinstance(value, (dict, list))
-    hidden = scalar and (path in tree.secrets or holds_secret(owner, path))
+    secret = tree.holds_secret(path) or holds_secret(owner, path)
+    hidden = secret and not isinstance(value, (dict, list))
     shown = "the value" if hidden else _shown(value)
+    cause = error.get("ctx", {}).get("error")
+    if secret and isinstance(cause, PartProblem):
+        return f"the value {cause.words}"
     if all(one["type"] in _KINDS for one in errors):
         return _wrong_kind(shown, value, errors, hidden=hidden)
     return _not_legal(shown, value, error)

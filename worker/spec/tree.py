@@ -49,6 +49,10 @@ class Tree:
             value = value[part]
         return value
 
+    def holds_secret(self, path: KeyPath) -> bool:
+        """Whether what stands at a path, or inside of it, came from a secret file."""
+        return any(secret[: len(path)] == path for secret in self.secrets)
+
     def problem(self, path: KeyPath, text: str) -> Problem:
         """A mistake at a key; what came from secret files is struck out of the text."""
         place = self.places.get(self.deepest(path), Place(1, 1))
