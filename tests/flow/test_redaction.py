@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from dataclasses import fields
+from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 
@@ -53,6 +55,33 @@ def test_what_looks_like_a_secret_is_hidden_and_nothing_else_is(text: str, shown
 
 def test_a_secret_within_a_longer_one_hides_neither_half_of_it() -> None:
     assert Redaction(["secret", "secret-long", "abc"])("secret-long abc secret") == "*** abc ***"
+
+
+@pytest.mark.parametrize(
+    "secret", ['can\\ary"x9Q', "can'ary\nx9Q", "can'\"ary\x1bx9Q", "canäry/x 9Q", "can\udc80ary"]
+)
+def test_a_secret_is_hidden_in_every_way_of_writing_a_text(secret: str) -> None:
+    redacted = Redaction([secret])
+    forms = [
+        secret,
+        f"{secret!r}",
+        repr(f"it's {secret}"),
+        repr(f'a "word", {secret}'),
+        repr({"it's": KeyError(secret)}),
+        str(KeyError(secret)),
+        json.dumps([secret]),
+        json.dumps([secret], ensure_ascii=False),
+        json.dumps({"body": json.dumps([secret])}),
+        quote(secret, errors="surrogatepass"),
+        quote(secret, safe="", errors="surrogatepass"),
+        quote_plus(secret, errors="surrogatepass"),
+        urlencode({"a": secret}, errors="surrogatepass"),
+    ]
+
+    hidden = [redacted.of_known(form) for form in forms]
+
+    assert [text.count(HIDDEN) for text in hidden] == [1] * len(forms), hidden
+    assert "can" not in "".join(hidden)
 
 
 def test_what_a_worker_says_in_words_is_shown_without_secrets() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import fields, replace
 from typing import Any, Final
+from urllib.parse import quote, quote_plus
 
 from worker.flow.health import PipelineState, Snapshot
 
@@ -43,7 +45,9 @@ class Redaction:
     """Hides secrets in a text: those that are known, and what looks like one."""
 
     def __init__(self, secrets: Collection[str] = ()) -> None:
-        known = sorted({one for one in secrets if len(one) >= SHORTEST}, key=len, reverse=True)
+        plain = [one for one in secrets if len(one) >= SHORTEST]
+        written = {form for one in plain for text in _written(one) for form in _written(text)}
+        known = sorted(written, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
 
     def __call__(self, text: str) -> str:
@@ -59,6 +63,18 @@ class Redaction:
     def of_known(self, text: str) -> str:
         """The text without those that are known, where words of ours stand before a colon."""
         return text if self._known is None else self._known.sub(HIDDEN, text)
+
+
+def _written(text: str) -> Iterator[str]:
+    """A text as it is, and as it stands within a literal of Python's, JSON or an address."""
+    yield text
+    yield repr(text)[1:-1]
+    yield repr(f'"{text}')[2:-1]  # beside the other kind of quotes
+    yield json.dumps(text)[1:-1]
+    yield json.dumps(text, ensure_ascii=False)[1:-1]
+    for percent_encoded in (quote, quote_plus):
+        for safe in ("", "/"):
+            yield percent_encoded(text, safe, errors="surrogatepass")
 
 
 NOTHING_KNOWN: Final = Redaction()
