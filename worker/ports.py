@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from datetime import datetime
 from types import TracebackType
@@ -455,6 +456,9 @@ class Sends(Protocol):
         """Take note that all in-sync replicas have them."""
 
 
+NOTHING: Final = nullcontext()
+
+
 class Observer:
     """Who watches the engine; each method does nothing and subclasses override what they need."""
 
@@ -483,6 +487,10 @@ class Observer:
     def batch(self, source: TopicPartition, raws: Sequence[RawMessage]) -> Attempt | None:
         """The same for one call for all of these."""
         return None
+
+    def around(self) -> AbstractContextManager[None]:
+        """What the calls of a run are made in, for those of them that are not watched."""
+        return NOTHING
 
     def remember(self, source: TopicPartition, contexts: Mapping[int, Headers]) -> None:
         """Keep, by offsets, what `Attempt.contexts` said; in one thread at a time."""

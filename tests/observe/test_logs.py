@@ -8,11 +8,13 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import pytest
+from opentelemetry.trace import get_tracer
 
 from tests.engine.rig import Rig
-from tests.observe.followed import SAMPLED, TRACE, Followed, context, rig
+from tests.observe.followed import SAMPLED, TRACE, UNSAMPLED, Followed, context, rig
 from worker.engine.pipeline import PipelineLoop
 from worker.observe.logs import Format, JsonFormatter, TextFormatter, configure
 
@@ -301,6 +303,29 @@ def test_a_line_of_a_handler_says_the_span_of_its_message(
     span = context(followed.one("process source"))
     assert line["trace_id"] == f"{span.trace_id:032x}" != TRACE
     assert line["span_id"] == f"{span.span_id:016x}"
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_a_line_of_a_handler_whose_message_is_not_followed_says_the_trace_that_it_came_with(
+    capsys: pytest.CaptureFixture[str], *, begins: bool
+) -> None:
+    def handler(payload: int) -> int:
+        tracer = get_tracer("user", tracer_provider=followed.provider)
+        with tracer.start_as_current_span("own") if begins else nullcontext():
+            return logging_handler(payload)
+
+    configure("info", "json")
+    followed = Followed()
+    pipeline = rig(followed, handler)
+    pipeline.broker.append("source", b"1", headers=UNSAMPLED)
+    pipeline.broker.append("source", b"2")
+
+    pipeline.step()
+
+    known, unknown = [json.loads(line) for line in written(capsys) if '"worker.tests' in line]
+    assert known["trace_id"] == TRACE
+    assert known.keys() & {"span_id"} == set()
+    assert unknown.keys() & {"trace_id", "span_id"} == set()
 
 
 def test_the_last_failure_is_logged_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:

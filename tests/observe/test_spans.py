@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.propagate import inject
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -24,9 +27,11 @@ from tests.observe.followed import (
     traceparent,
 )
 from worker import Record, Reject, current_span
+from worker.engine.partition import Partition, Run
+from worker.flow.lanes import OneLane
 from worker.flow.suspects import crashed
 from worker.observe.spans import KEPT
-from worker.types import Commit, Encoded, Message, StoredMessage, TopicPartition
+from worker.types import Commit, Encoded, Headers, Message, StoredMessage, TopicPartition
 
 SOURCE = TopicPartition("source", 0)
 
@@ -245,6 +250,97 @@ def test_the_current_span_in_a_handler_is_that_of_its_message() -> None:
     own = followed.named("own")
     assert parent_of(own[0]) == context(span).span_id
     assert not trace.get_current_span().get_span_context().is_valid
+
+
+def own(followed: Followed) -> Any:
+    tracer = trace.get_tracer("user", tracer_provider=followed.provider)
+    return tracer.start_as_current_span("own")
+
+
+def handled(followed: Followed, handler: Any, batch: int | None, *headers: Headers) -> None:
+    """Have a run of messages with these headers handled, and nothing else."""
+    executor = rig(followed, handler, batch=batch).executor
+    messages = [
+        StoredMessage("source", 0, n, value=b"1", headers=one) for n, one in enumerate(headers)
+    ]
+    run = Run(Partition(SOURCE, 0, None, OneLane()), list(messages))
+    if executor.handler.is_async:
+        asyncio.run(executor.execute_async(run))
+    else:
+        executor.execute(run)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("batch", [None, 10])
+def test_what_handlers_begin_for_messages_that_are_not_followed_is_not_recorded(
+    batch: int | None, *, is_async: bool
+) -> None:
+    def handler(payload: Any) -> Any:
+        with own(followed):
+            return payload
+
+    async def handler_async(payload: Any) -> Any:
+        await asyncio.sleep(0)
+        return handler(payload)
+
+    followed = Followed(sampler=ParentBased(ALWAYS_ON))
+    one = handler_async if is_async else handler
+    handled(followed, one, batch, UNSAMPLED, UNSAMPLED)
+    assert followed.spans == []
+
+    handled(followed, one, batch, UNSAMPLED, SAMPLED, UNSAMPLED)
+
+    process = followed.one("process source")
+    assert parent_of(followed.one("own")) == context(process).span_id
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+def test_what_handlers_begin_for_messages_beyond_the_limit_is_not_recorded() -> None:
+    def handler(payload: Any) -> Any:
+        with own(followed):
+            return payload
+
+    followed = Followed(sampler=ParentBased(ALWAYS_ON), limit=1e-6)
+
+    handled(followed, handler, None, *[SAMPLED] * 20)
+
+    assert len(followed.named("process source")) == len(followed.named("own")) == 1
+
+
+def test_a_sampler_that_minds_no_parent_decides_on_what_handlers_begin() -> None:
+    def handler(payload: Any) -> Any:
+        with own(followed):
+            return payload
+
+    followed = Followed(sampler=ALWAYS_ON, limit=1e-6)
+
+    handled(followed, handler, None, *[UNSAMPLED] * 20)
+
+    assert len(followed.named("process source")) == 1
+    assert len(followed.named("own")) == 20
+
+
+@pytest.mark.parametrize("begins", [True, False])
+@pytest.mark.parametrize("headers", [UNSAMPLED, [], SAMPLED])
+def test_a_result_that_is_given_the_context_of_a_message_that_is_not_followed_keeps_its_own(
+    headers: Headers, *, begins: bool
+) -> None:
+    def handler(payload: Any) -> Record:
+        carrier: dict[str, str] = {}
+        with own(followed) if begins else nullcontext():
+            inject(carrier)
+        return Record(payload, headers=[*carrier.items(), ("kept", b"x")])
+
+    followed = Followed()
+    followed.limit = 1e-6
+    pipeline = rig(followed, handler)
+    pipeline.broker.append("source", b"0", headers=SAMPLED)
+    pipeline.step()
+    pipeline.broker.append("source", b"1", headers=headers)
+    pipeline.step()
+
+    _, record = pipeline.broker.records("target")
+    assert sorted(record.headers) == sorted([("kept", b"x"), *headers])
 
 
 def test_a_result_with_a_context_of_the_handler_is_sent_as_a_child_of_that() -> None:

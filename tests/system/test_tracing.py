@@ -21,6 +21,7 @@ pytestmark = pytest.mark.kafka
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED = f"00-{TRACE}-{PARENT}-01"
+UNSAMPLED = f"00-{TRACE}-{PARENT}-00"
 CONTINUED = {"tracing": {"incoming": "parent"}}
 
 
@@ -109,15 +110,18 @@ def test_the_trace_of_kafkas_java_client_goes_on_to_the_receiver_and_into_the_re
     ],
     ids=["sync", "async", "in a process", "exactly once"],
 )
-def test_spans_of_handlers_are_part_of_the_trace(
+def test_spans_of_handlers_are_part_of_the_trace_of_a_message_that_is_followed_and_of_no_other(
     kafka: Kafka, tmp_path: Path, over_http: Received, handler: str, settings: dict[str, Any]
 ) -> None:
     spec = Spec(kafka, tmp_path, handler, settings)
     spec.create_topics()
+    send(kafka, spec.source, {"id": 0}, traceparent=UNSAMPLED)
     send(kafka, spec.source, {"id": 1})
+    send(kafka, spec.source, {"id": 2}, traceparent=UNSAMPLED)
+    environ = {**environment(over_http), "OTEL_TRACES_SAMPLER": "parentbased_always_on"}
 
-    with started(spec, environment(over_http)) as worker:
-        worker.until(lambda: is_through(kafka, spec, 1))
+    with started(spec, environ) as worker:
+        worker.until(lambda: is_through(kafka, spec, 3))
         assert worker.stop() == 0
 
     process = f"process {spec.source}"

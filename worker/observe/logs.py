@@ -16,6 +16,7 @@ from worker.flow.headers import place_of
 from worker.flow.redaction import NOTHING_KNOWN, Redaction
 from worker.observe import strays
 from worker.observe.text import CONTROL, escaped
+from worker.observe.tracing import UNFOLLOWED
 from worker.ports import AT_HAND
 from worker.types import Message
 
@@ -161,12 +162,12 @@ def _at_hand() -> dict[str, object]:
 
 
 def _span() -> dict[str, object]:
-    """The trace and the span that are current, if anybody uses OpenTelemetry at all."""
+    """The trace and the span that are current, if they tell of anything at all."""
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None:
         return {}
     context = trace.get_current_span().get_span_context()
-    if not context.is_valid:
+    if not context.is_valid or context.trace_id == UNFOLLOWED:
         return {}
     return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
 

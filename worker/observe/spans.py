@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from time import monotonic, time_ns
 from types import TracebackType
 from typing import Any, Final
@@ -18,7 +19,9 @@ from opentelemetry.context import (
 from opentelemetry.trace import (
     INVALID_SPAN,
     Link,
+    NonRecordingSpan,
     Span,
+    SpanContext,
     SpanKind,
     Status,
     StatusCode,
@@ -34,7 +37,7 @@ from worker.observe import semconv
 from worker.observe.propagation import EMPTY, Propagation, linked, named
 from worker.observe.sampling import Gate, decided
 from worker.observe.semconv import Attributes
-from worker.observe.tracing import Facts, TraceContext, headers_of_each
+from worker.observe.tracing import UNFOLLOWED, Facts, TraceContext, headers_of_each
 from worker.ports import Attempt
 from worker.settings.topics import REDRIVE
 from worker.types import (
@@ -71,6 +74,10 @@ No handler can give such a header, and `Spans.sending` takes it out.
 """
 
 _ATTEMPT: Final = create_key("worker-attempt")
+_UNFOLLOWED: Final = set_span_in_context(
+    NonRecordingSpan(SpanContext(UNFOLLOWED, 1, is_remote=False)), EMPTY
+)
+"""Valid and not sampled, so that a sampler that minds parents records nothing that begins in it."""
 
 
 def current_span() -> Span:
@@ -104,6 +111,9 @@ class Spans(TraceContext):
         self._tracer = tracer
         self._gate = gate
         self._propagation = propagation
+        unfollowed = propagation.write(_UNFOLLOWED)
+        self._unfollowed = propagation.trace_of(unfollowed)
+        self._names_unfollowed = frozenset(name.lower() for name, _ in unfollowed)
         self._facts = facts
         self._older_names = older_names
         self._common: dict[tuple[str, str], Attributes] = {}
@@ -123,6 +133,7 @@ class Spans(TraceContext):
         attempt = get_value(_ATTEMPT)
         ours = attempt.contexts.get(raw.offset()) if isinstance(attempt, _Attempt) else None
         if ours is None:
+            self._forget_unfollowed(record)
             return super().headers_for(raw, record)
         if self._has_context(record):
             return self._of_handler(record.headers, ours)
@@ -138,6 +149,10 @@ class Spans(TraceContext):
             attempt.contexts.get(raw.offset(), headers)
             for raw, headers in zip(raws, found or [()] * len(raws), strict=True)
         ]
+
+    def around(self) -> AbstractContextManager[None]:
+        """See `ports.Observer`; a sampler that minds no parent would not mind this one."""
+        return _Unfollowed() if self._gate.by_parent else super().around()
 
     def attempts(
         self, source: TopicPartition, raws: Sequence[RawMessage]
@@ -176,6 +191,14 @@ class Spans(TraceContext):
         }
         about: Attributes = {semconv.MESSAGES: len(raws), semconv.PARTITION: str(source.partition)}
         return _Attempt(self, source.topic, about, origins, EMPTY, links)
+
+    def _forget_unfollowed(self, record: Encoded) -> None:
+        """Take out a context that says nothing, which its handler has given a result."""
+        if not self._has_context(record) or self._unfollowed is None:
+            return
+        if self._propagation.trace_of(record.headers) == self._unfollowed:
+            names = self._names_unfollowed
+            record.headers = [one for one in record.headers if one[0].lower() not in names]
 
     def _of_handler(self, headers: Headers, ours: Headers) -> Headers:
         """Headers with a context that the handler has given, once; with ours where it is none."""
@@ -374,6 +397,18 @@ class Spans(TraceContext):
     def written(self, context: Context, origin: str | None) -> Headers:
         """The headers that say this context, and the span that its message was sent in."""
         return self._propagation.write(context if origin is None else linked(context, origin))
+
+
+class _Unfollowed(AbstractContextManager[None]):
+    """Around calls for messages that are not followed; `_Attempt` is within for the others."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token = attach(_UNFOLLOWED)
+
+    def __exit__(self, *_: object) -> None:
+        detach(self._token)
 
 
 class _Attempt:

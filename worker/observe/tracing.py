@@ -20,6 +20,9 @@ STATE: Final = "tracestate"
 CONTEXT: Final = frozenset({PARENT, STATE})
 """Header names of the W3C recommendation Trace Context."""
 
+UNFOLLOWED: Final = int.from_bytes(b"stream-worker---")
+"""The trace of whatever handlers begin for messages that are not followed: it is never recorded."""
+
 NOT_MADE: Final = "spans cannot be made as OTEL_* variables say"
 
 _MEANS_NOTHING_ALONE: Final = frozenset({STATE})
