@@ -782,6 +782,18 @@ def test_what_is_handled_beside_each_other_is_committed_together() -> None:
     assert len(processed) == 2
 
 
+def test_a_commit_of_a_batch_has_one_link_to_its_span() -> None:
+    followed = Followed()
+    pipeline = rig(followed, batch, batch=10)
+    for number in range(3):
+        pipeline.broker.append("source", b"%d" % number, headers=SAMPLED)
+
+    pipeline.step()
+
+    (link,) = followed.one("commit source").links
+    assert link.context.span_id == context(followed.one("process source")).span_id
+
+
 def committed(observer: Any, offset: int) -> int:
     """How many spans a commit has."""
     return len(observer.committing({SOURCE: Commit(offset)}))

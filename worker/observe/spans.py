@@ -339,15 +339,16 @@ class Spans(TraceContext):
 
     def committing(self, commits: Mapping[TopicPartition, Commit]) -> list[Span]:
         """Begin a span for each topic of which messages that are followed are committed."""
-        links: dict[str, list[Link]] = {}
+        links: dict[str, dict[tuple[int, int], Link]] = {}
         for source, commit in commits.items():
             _taken(self._again.get(source, {}), commit.offset)
             done = _taken(self._contexts.get(source, {}), commit.offset)
-            links.setdefault(source.topic, []).extend(_links(map(self._propagation.read, done)))
+            for link in _links(map(self._propagation.read, done)):
+                span = link.context.trace_id, link.context.span_id
+                links.setdefault(source.topic, {})[span] = link  # messages of a batch have one
         return [
-            self.start("commit", topic, SpanKind.CLIENT, {}, EMPTY, some)
+            self.start("commit", topic, SpanKind.CLIENT, {}, EMPTY, list(some.values()))
             for topic, some in links.items()
-            if some
         ]
 
     # --- spans ---
