@@ -222,6 +222,18 @@ def test_a_module_keeps_its_place_behind_one_that_is_no_text(
     assert ["handlers[0]" in found[0], "15:5: handlers[1]: no module" in found[1]] == [True, True]
 
 
+def test_an_item_keeps_its_place_behind_one_that_has_no_value(
+    tmp_path: Path, options: Options
+) -> None:
+    text = SPEC.replace("  - json", "  - ${M}\n  - 5\n  - json\n  - nowhere.at_all")
+
+    assert [problem.split(": ")[:2] for problem in problems(tmp_path, text, options)] == [
+        [f"{tmp_path}/spec.yaml:14:5", "handlers[0]"],
+        [f"{tmp_path}/spec.yaml:15:5", "handlers[1]"],
+        [f"{tmp_path}/spec.yaml:17:5", "handlers[3]"],
+    ]
+
+
 def test_every_property_of_librdkafka_that_is_refused_is_told_at_its_place(
     tmp_path: Path, options: Options
 ) -> None:

@@ -127,6 +127,44 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_what_stands_behind_a_mistake_in_a_list_keeps_its_place(tmp_path: Path) -> None:
+    test = """\
+    given:
+      orders:
+        - {key: one}
+        - {value: fine}
+        - {file: nothere.jsonl}
+        - {value: 1, partition: 99}
+    faults:
+      - {kill: now}
+      - {lose: true}
+      - {lose: true, at: {topic: nosuch}}
+"""
+
+    assert [problem.partition(":")[0] for problem in problems(tmp_path, test)] == [
+        "8 .given.orders[0]",
+        "10 .given.orders[2].file",
+        "11 .given.orders[3].partition",
+        "13 .faults[0].kill",
+        "15 .faults[2].at.topic",
+    ]
+
+
+def test_items_beside_one_that_is_wrong_twice_stay_as_they_are(tmp_path: Path) -> None:
+    test = f"""{GIVEN}    retries:
+      - {{delays: 5, at: 1, key: 2, wrong: 1}}
+      - {{delays: [], key: a, topic: nosuch}}
+"""
+
+    assert [problem.partition(":")[0] for problem in problems(tmp_path, test)] == [
+        "8 .retries[0].delays",
+        "8 .retries[0].at",
+        "8 .retries[0].key",
+        "8 .retries[0].wrong",
+        "9 .retries[1].topic",
+    ]
+
+
 def test_tests_in_the_spec_are_checked_with_it_but_not_where_it_runs(tmp_path: Path) -> None:
     file = tmp_path / "shop.yaml"
     file.write_text(f"{SPEC}tests:\n  one: {{given: {{orders: [{{file: gone.jsonl}}]}}}}\n")

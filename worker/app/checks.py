@@ -60,7 +60,7 @@ def _unimportable(document: Document, options: Options) -> list[Problem]:
     written = document.tree.value.get("handlers")
     modules = [module for module in document.spec.handlers if module in (written or ())]
     return [
-        document.problem(("handlers", written.index(failed.module)), failed.text)
+        document.problem(("handlers", document.spec.handlers.index(failed.module)), failed.text)
         for failed in load_modules(modules, [os.getcwd(), *options.path])  # noqa: PTH109 - sys.path
     ]
 

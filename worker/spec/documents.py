@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from worker.errors import BadConfiguration
 from worker.settings import WRITTEN, ItemProblems, Lifecycle, Spec, SpecTest, TestFile
 from worker.spec.checks import contradictions
-from worker.spec.pruning import Pruning, lacks
+from worker.spec.pruning import Pruning, as_written, lacks
 from worker.spec.sentences import sentence
 from worker.spec.testfile import is_file, mistakes
 from worker.spec.text import read
@@ -35,8 +35,8 @@ class Document:
     """Keys that were taken out of the spec, since what stands there is a mistake."""
 
     def problem(self, path: Sequence[str | int], text: str) -> Problem:
-        """A mistake at a key, or at the nearest one above it that the file has."""
-        return self.tree.problem(tuple(path), text)
+        """A mistake at a key of the spec, or at the nearest one above it that the file has."""
+        return self.tree.problem(as_written(self.taken, tuple(path)), text)
 
     def lacks(self, *path: str | int) -> bool:
         """Whether a key was taken out, so that nothing can be said of it."""
@@ -54,6 +54,8 @@ class Suite:
     """Of the file with the tests, be it the spec itself."""
     resources: Mapping[str, str] = field(default_factory=dict)
     """Those that are replaced in all tests."""
+    taken: frozenset[KeyPath] = frozenset()
+    """Keys that were taken out of the tests, since what stands there is a mistake."""
 
     @property
     def folder(self) -> Path:
@@ -62,7 +64,7 @@ class Suite:
 
     def problem(self, path: KeyPath, text: str) -> Problem:
         """Something that is wrong at a key, or at the nearest one above it that the file has."""
-        return self.tree.problem(path, text)
+        return self.tree.problem(as_written(self.taken, path), text)
 
     def mistakes(self) -> list[Problem]:
         """What of the tests cannot work with the spec."""
@@ -136,12 +138,12 @@ def _surveyed(tree: Tree) -> tuple[Document | None, list[Problem]]:
     spec, pruning, problems = _validated(tree, Spec)
     if spec is None:
         return None, in_order(problems)
+    document = Document(tree.file, spec, tree, frozenset(pruning.taken))
     problems += [
-        tree.problem(path, text)
+        document.problem(path, text)
         for path, text in contradictions(spec)
         if not pruning.explains(path[:-1], text)
     ]
-    document = Document(tree.file, spec, tree, frozenset(pruning.taken))
     return document, in_order(problems)
 
 
@@ -150,7 +152,7 @@ def _with_tests(tree: Tree) -> tuple[Suite | None, list[Problem]]:
     document, problems = _surveyed(tree)
     if document is None:
         return None, problems
-    suite = Suite(document, document.spec.tests, tree)
+    suite = Suite(document, document.spec.tests, tree, taken=document.taken)
     return suite, in_order([*problems, *suite.mistakes()])
 
 
@@ -158,14 +160,14 @@ def _with_spec(
     file: Path, tree: Tree, environ: Mapping[str, str]
 ) -> tuple[Suite | None, list[Problem]]:
     """A file of tests with its spec, if that loads; and every problem of the file."""
-    tests, _, problems = _validated(tree, TestFile)
+    tests, pruning, problems = _validated(tree, TestFile)
     if tests is None:
         return None, in_order(problems)
     try:
         document = _spec_of(file, tree, tests, environ)
     except BadConfiguration as error:
         return None, in_order([*problems, *error.problems])
-    suite = Suite(document, tests.tests, tree, tests.resources)
+    suite = Suite(document, tests.tests, tree, tests.resources, frozenset(pruning.taken))
     return suite, in_order([*problems, *suite.mistakes()])
 
 
@@ -190,7 +192,7 @@ def _validated(tree: Tree, model: type[M]) -> tuple[M | None, Pruning, list[Prob
         try:
             return _legal(model, pruning.value), pruning, problems
         except ValidationError as error:
-            by_path = _by_path(tree, error)
+            by_path = _by_path(tree, pruning, error)
         problems += _explained(tree, model, pruning, by_path)
         if not _pruned(pruning, by_path):
             return None, pruning, problems
@@ -200,10 +202,12 @@ def _legal(model: type[M], value: Any) -> M:
     return model.model_validate(value, context=WRITTEN, by_alias=True, by_name=False)
 
 
-def _by_path(tree: Tree, error: ValidationError) -> dict[KeyPath, list[ErrorDetails]]:
+def _by_path(
+    tree: Tree, pruning: Pruning, error: ValidationError
+) -> dict[KeyPath, list[ErrorDetails]]:
     by_path: dict[KeyPath, list[ErrorDetails]] = {}
     for found in error.errors(include_url=False):
-        by_path.setdefault(_written(tree, found), []).append(found)
+        by_path.setdefault(_written(tree, pruning, found), []).append(found)
     return by_path
 
 
@@ -250,7 +254,7 @@ def _items(error: ErrorDetails) -> Mapping[str, str]:
     return cause.problems if isinstance(cause, ItemProblems) else {}
 
 
-def _written(tree: Tree, error: ErrorDetails) -> KeyPath:
+def _written(tree: Tree, pruning: Pruning, error: ErrorDetails) -> KeyPath:
     """The path as it stands in the file.
 
     Keys for all pipelines are passed on to each; names of a union's members and the mark of a key
@@ -259,6 +263,7 @@ def _written(tree: Tree, error: ErrorDetails) -> KeyPath:
     path: KeyPath = error["loc"]
     if path[:1] == ("pipelines",) and path not in tree.places and path[2:3] in _SHARED:
         path = path[2:]
+    path = as_written(pruning.taken, path)
     return path if error["type"] == "missing" else tree.deepest(path)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import count, islice
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +20,8 @@ from worker.spec.models import fields, model_at
 from worker.spec.sentences import misspelt
 from worker.spec.tree import KeyPath
 
+_GONE: Final = object()
+"""In the place of an item that was taken out of a list, so that the others keep theirs."""
 _STAND_IN: Final = "stand-in"
 _PIPELINE: Final = {"from": _STAND_IN, "handler": _STAND_IN}
 _STAND_INS: Final[dict[KeyPath, Any]] = {
@@ -38,16 +41,30 @@ def lacks(taken: Iterable[KeyPath], path: KeyPath) -> bool:
     return any(out[: len(path)] == path or path[: len(out)] == out for out in taken)
 
 
+def as_written(taken: Collection[KeyPath], path: KeyPath) -> KeyPath:
+    """Where something stands in the file whose place is known in what is left of it."""
+    written: KeyPath = ()
+    for part in path:
+        place = _nth_kept(taken, written, part) if isinstance(part, int) else part
+        written = (*written, place)
+    return written
+
+
 class Pruning:
-    """A copy of a file's values that gets smaller."""
+    """A copy of a file's values that gets smaller; all paths are those of the file."""
 
     def __init__(self, value: Any, model: type[BaseModel], faulty: Iterable[KeyPath]) -> None:
-        self.value = copy.deepcopy(value)
+        self._value = copy.deepcopy(value)
         self.taken: set[KeyPath] = set()
         """What was taken out and may be missed."""
         self._model = model
         for path in sorted(faulty, reverse=True):
             self.take_out(path)
+
+    @property
+    def value(self) -> Any:
+        """What is left."""
+        return _kept(self._value)
 
     def take_out(self, path: KeyPath) -> bool:
         """Take a key or an item out; whether that has changed anything."""
@@ -78,7 +95,7 @@ class Pruning:
             return self.take_out(path)
         for key, info in reversed(fields(owner).items()):
             rest = {name: value[name] for name in value if name != key}
-            if key in value and not info.is_required() and _is_legal(owner, rest):
+            if key in value and not info.is_required() and _is_legal(owner, _kept(rest)):
                 return self.take_out((*path, key))
         return self.take_out(path)
 
@@ -94,7 +111,7 @@ class Pruning:
         return any(re.search(rf"\b{re.escape(name)}\b", text) for name in inside)
 
     def _at(self, path: KeyPath) -> Any:
-        value = self.value
+        value = self._value
         for part in path:
             try:
                 value = value[part]
@@ -112,6 +129,12 @@ def _stand_in(path: KeyPath) -> Any:
     return _STAND_INS.get(any_name if len(path) > 2 else path)
 
 
+def _nth_kept(taken: Collection[KeyPath], within: KeyPath, number: int) -> int:
+    """The index in the file of the item of a list that is left as this one, from 0."""
+    kept = (index for index in count() if (*within, index) not in taken)
+    return next(islice(kept, number, None))
+
+
 def _key(path: KeyPath) -> str:
     """The key that a path ends with, that of its list for an item."""
     return next(part for part in reversed(path) if isinstance(part, str))
@@ -119,10 +142,22 @@ def _key(path: KeyPath) -> str:
 
 def _removed(inside: Any, key: str | int) -> bool:
     try:
-        del inside[key]
+        changes = inside[key] is not _GONE
+        if isinstance(key, int):
+            inside[key] = _GONE
+        else:
+            del inside[key]
     except (LookupError, TypeError):  # it was taken out already
         return False
-    return True
+    return changes
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _kept(inside) for key, inside in value.items()}
+    if isinstance(value, list):
+        return [_kept(item) for item in value if item is not _GONE]
+    return value
 
 
 def _is_legal(owner: type[BaseModel], value: dict[str, Any]) -> bool:
