@@ -103,7 +103,7 @@ class Load:
                     self._send(producer, one, Fate.SENT)
                 producer.flush(PATIENCE)
                 _ended(producer, fate)
-            except KafkaException:
+            except (KafkaException, SystemError):  # see `worker.kafka.failures.reason`
                 fate = Fate.DOUBTFUL
                 producer = self._transactional()
             for one in batch:
