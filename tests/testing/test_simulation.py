@@ -224,9 +224,35 @@ def merges_one_range_too_few(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(OffsetTracker, "_merge", merge)
 
 
+def sends_results_twice(patch: pytest.MonkeyPatch) -> None:
+    put = Outbox.put
+
+    def put_twice(self: Outbox, chunk: Chunk) -> None:
+        again(chunk, "out")
+        put(self, chunk)
+
+    patch.setattr(Outbox, "put", put_twice)
+
+
+def sends_dead_letters_twice(patch: pytest.MonkeyPatch) -> None:
+    put = Outbox.put
+
+    def put_twice(self: Outbox, chunk: Chunk) -> None:
+        again(chunk, "dlq")
+        put(self, chunk)
+
+    patch.setattr(Outbox, "put", put_twice)
+
+
+def again(chunk: Chunk, topic: str) -> None:
+    chunk.records = [*chunk.records, *(one for one in chunk.records if one.topic == topic)]
+    chunk.number = chunk.unacknowledged = len(chunk.records)
+
+
 LOST = "nothing is lost"
 EARLY = "a commit covers what is finished"
 AGAIN = "what is committed is not handled again"
+SENT_TWICE = "nothing is sent twice"
 ORDER = "lanes keep their order"
 CUT_SHORT = "a run comes to its end"
 BUGS = [
@@ -237,6 +263,8 @@ BUGS = [
     Bug("one offset too many across a gap", "partition", EARLY, counts_one_too_many),
     Bug("lane released twice", "key", ORDER, releases_lanes_as_they_are_taken),
     Bug("stale outcome applied", "key", EARLY, applies_stale_outcomes),
+    Bug("results sent twice", "key", SENT_TWICE, sends_results_twice),
+    Bug("dead letters sent twice", "tiers", SENT_TWICE, sends_dead_letters_twice),
     Bug("one range too few merged", "key", CUT_SHORT, merges_one_range_too_few),
 ]
 

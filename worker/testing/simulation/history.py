@@ -104,6 +104,8 @@ class History:
     """By partition, of those that pipelines read, its messages that are committed, in order."""
     results: Mapping[str, Mapping[Place, Mapping[int, list[Spot]]]] = field(default_factory=dict)
     """By pipeline and message its results by their numbers, and where they are."""
+    repeated: Mapping[str, Sequence[tuple[Place, int]]] = field(default_factory=dict)
+    """By pipeline what is there more often than a handler has returned it: message and number."""
     letters: Mapping[str, Mapping[Place, list[tuple[str | None, Spot]]]] = field(
         default_factory=dict
     )

@@ -102,6 +102,8 @@ class Life:
                     self._read_first(source, message)
         self.results = history.results[name]
         """By message its results by their numbers, and where they are."""
+        self.repeated = history.repeated[name]
+        """Results that are there more often than a handler has returned them, by their numbers."""
         self.letters = history.letters[name]
         """By message why it is a dead letter, and where."""
         self.is_exact = self.pipeline.delivery == "exactly_once"
@@ -183,9 +185,13 @@ class Life:
         """Whether a handler had returned for a message before something."""
         return any(at < index and one.results is not None for at, one in self._ended[place])
 
-    def has_raised(self, place: Place) -> bool:
-        """Whether a handler has raised at a message."""
-        return any(one.results is None for _, one in self._ended[place])
+    def times_handled(self, place: Place) -> int:
+        """How often a handler has come to an end with a message, be it that it has raised."""
+        return len(self._ended[place])
+
+    def times_raised(self, place: Place) -> int:
+        """How often a handler has raised at a message."""
+        return sum(one.results is None for _, one in self._ended[place])
 
     def is_finished(
         self, place: Place, index: float, ends: Mapping[TopicPartition, int], tier: int

@@ -154,6 +154,28 @@ def _twice(life: Life) -> Iterator[str]:
             yield f"{_at(place)} has {len(letters)} dead letters"
 
 
+def _repeated(life: Life) -> Iterator[str]:
+    """What a handler has returned once is there once, and a dead letter for each time it is due."""
+    for place, number in life.repeated:
+        yield f"result {number} of {_at(place)} is there again, though it was returned once"
+    disturbed = life.first(DISTURBING | MOVING) < inf
+    for place, letters in life.letters.items():
+        for reason, times in Counter(reason for reason, _ in letters).items():
+            most = _most_letters(life, place, reason) if disturbed else 1
+            if times > most:
+                yield f"{_at(place)} has {times} dead letters, {reason}, {most:g} at most"
+
+
+def _most_letters(life: Life, place: Place, reason: str | None) -> float:
+    """How often a message may be a dead letter for a reason; each time a handler had it again."""
+    match reason:
+        case "handler_error" | "rejected":
+            return life.times_raised(place)
+        case "unencodable":
+            return life.times_handled(place) - 1  # the first time its record was refused
+    return inf
+
+
 def _unexplained(life: Life) -> Iterator[str]:
     """A message is a dead letter only for a reason that the run has."""
     for place, letters in life.letters.items():
@@ -165,7 +187,7 @@ def _unexplained(life: Life) -> Iterator[str]:
 def _has_cause(life: Life, place: Place, reason: str | None) -> bool:
     match reason:
         case "handler_error" | "rejected":
-            return life.has_raised(place)
+            return life.times_raised(place) > 0
         case "unencodable":
             return life.count("refuse") > 0
         case "undecodable" | "too_large" | "timeout":
@@ -220,6 +242,7 @@ PROMISES: Final[Mapping[str, Callable[[Life], Iterator[str]]]] = {
     "a commit covers what is finished": _early,
     "commits never go back": _backwards,
     "what is committed is not handled again": _again,
+    "nothing is sent twice": _repeated,
     "exactly once": _twice,
     "a dead letter has a reason": _unexplained,
     "lanes keep their order": _overtaken,

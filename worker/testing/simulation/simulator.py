@@ -136,7 +136,7 @@ class Simulation:
         history.ends = {log.source: log.end_for("read_committed") for log in logs}
         records = {source: driver.broker.records_of(source) for source in history.ends}
         history.messages = self._found_messages(records)
-        history.results = self._found_results(records)
+        history.results, history.repeated = self._found_results(records)
         return history
 
     def _found_messages(self, records: Records) -> Mapping[TopicPartition, Sequence[Kept]]:
@@ -153,10 +153,15 @@ class Simulation:
 
     def _found_results(
         self, records: Records
-    ) -> Mapping[str, Mapping[Place, Mapping[int, list[Spot]]]]:
-        """Those of the topics that results are written to."""
+    ) -> tuple[
+        Mapping[str, Mapping[Place, Mapping[int, list[Spot]]]],
+        Mapping[str, Sequence[tuple[Place, int]]],
+    ]:
+        """Those of the topics that results are written to, and which of them are there again."""
         found: dict[str, dict[Place, dict[int, list[Spot]]]]
         found = {name: {} for name in self._history.pipelines}
+        repeated: dict[str, list[tuple[Place, int]]] = {name: [] for name in found}
+        seen: set[int] = set()
         others = {*dead_letter_topics(self._driver.spec)}
         for source, messages in records.items():
             if source.topic not in others and not is_retry_topic(source.topic):
@@ -166,7 +171,10 @@ class Simulation:
                         pipeline, place, number = self._marks[mark]
                         spots = found[pipeline].setdefault(place, {}).setdefault(number, [])
                         spots.append((source, message.offset))
-        return found
+                        if mark in seen:
+                            repeated[pipeline].append((place, number))
+                        seen.add(mark)
+        return found, repeated
 
     def _letters(self) -> Mapping[str, Mapping[Place, list[tuple[str | None, Spot]]]]:
         found: dict[str, dict[Place, list[tuple[str | None, Spot]]]]
