@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,11 @@ import yaml
 
 from tests.cli.rig import worker
 from tests.page.scenes import Scene, airline, partition, pipeline, served
+from worker.errors import NoWorker
 from worker.flow.health import Flow
+from worker.http import JSON, METRICS, Response, serve
+from worker.observe.stats import stats_json
+from worker.operate.watching import durations_of
 
 FLOW = Flow(("orders",), "double", "doubles", ("orders.dlq",))
 
@@ -87,6 +92,25 @@ def test_nobody_who_answers_ends_with_69(tmp_path: Path) -> None:
 
     assert (code, out) == (69, "")
     assert "Error: no worker answers at http://127.0.0.1:" in err
+
+
+def test_whoever_answers_unlike_a_worker_forges_no_line(tmp_path: Path) -> None:
+    told = json.loads(stats_json(ready().snapshot()))
+    stats = json.dumps({**told, "pipelines": {"a\n\x1b[2Jall is well": {}}}).encode()
+    metrics = b'worker_handler_duration_seconds{pipeline="a\x1b[2J"} all\x85is well\n'
+    paths = {
+        "/stats": lambda: Response(200, stats, JSON),
+        "/metrics": lambda: Response(200, metrics.decode("latin-1").encode(), METRICS),
+    }
+    with closing(serve("127.0.0.1", 0, paths)) as server:
+        code, out, err = worker("status", server.address, folder=tmp_path)
+        with pytest.raises(NoWorker) as caught:
+            durations_of(f"http://{server.address}")
+
+    assert (code, out) == (69, "")
+    assert len(err.splitlines()) == 1
+    assert "\x1b" not in err
+    assert str(caught.value).isprintable()
 
 
 def test_what_only_the_history_tells_is_in_top_alone(tmp_path: Path) -> None:

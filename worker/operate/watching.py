@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from worker.errors import NoWorker
 from worker.flow.doctor.facts import Durations
 from worker.flow.stuck import Progress
+from worker.observe.text import escaped
 from worker.settings import Server
 
 VERSION: Final = 1
@@ -188,7 +189,7 @@ def durations_of(url: str) -> dict[str, Durations]:
                 elif sample.name.endswith("_sum"):
                     totals[name] = sample.value
     except (ValueError, KeyError) as error:
-        raise NoWorker(f"{where} does not answer like a worker: {error}") from error
+        raise _unlike(where, str(error)) from error
     return {name: Durations(buckets, totals.get(name, 0.0)) for name, buckets in found.items()}
 
 
@@ -223,7 +224,7 @@ def _answer(where: str) -> bytes:
             body: bytes = answer.read(LONGEST)
             return body
     except HTTPError as error:
-        raise NoWorker(f"{where} answers {error.code} {error.reason}") from error
+        raise NoWorker(f"{where} answers {error.code} {escaped(error.reason)}") from error
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise NoWorker(f"no worker answers at {where}: {reason}") from error
@@ -235,7 +236,7 @@ def _parsed(where: str, body: bytes, model: type[Model]) -> Model:
     except ValidationError as error:
         first: Any = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the answer"
-        raise NoWorker(f"{where} does not answer like a worker: {place}: {first['msg']}") from error
+        raise _unlike(where, f"{place}: {first['msg']}") from error
     version = found.model_dump(include={"version"})["version"]
     if version != VERSION:
         raise NoWorker(
@@ -243,3 +244,7 @@ def _parsed(where: str, body: bytes, model: type[Model]) -> Model:
             "use the `worker top` of that worker's release"
         )
     return found
+
+
+def _unlike(where: str, why: str) -> NoWorker:
+    return NoWorker(f"{where} does not answer like a worker: {escaped(why)}")
