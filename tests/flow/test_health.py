@@ -12,6 +12,7 @@ from worker.flow.health import (
     HANGS_AFTER,
     HELD_UP_AFTER,
     SILENT_AFTER,
+    SLOW_AFTER,
     STALLED_AFTER,
     Health,
     Overrunning,
@@ -173,6 +174,7 @@ def test_a_flooded_partition_is_named() -> None:
 
 
 AT_20 = PartitionState("orders", 3, 9, 8, None, 20, in_flight=0, paused=False)
+SLOW = replace(AT_20, at_hand=8, waiting=1)
 
 
 @pytest.mark.parametrize(
@@ -227,6 +229,9 @@ def test_what_a_restart_would_not_help_against_is_told_with_a_code_and_a_text(
         ({"joined": False}, 2),
         ({"status": "draining"}, 2),
         ({"partitions": (replace(AT_20, held_by=8),)}, 1),
+        ({"partitions": (replace(SLOW, at_hand_for=SLOW_AFTER + 0.1),)}, 1),
+        ({"partitions": (replace(SLOW, at_hand_for=SLOW_AFTER),)}, 0),
+        ({"partitions": (replace(SLOW, at_hand_for=SLOW_AFTER + 0.1, waiting=0),)}, 0),
         ({}, 0),
     ],
 )
@@ -241,12 +246,13 @@ def test_how_bad_it_is_with_a_pipeline_follows_from_its_reasons(
 @pytest.mark.parametrize(
     "changes",
     [
+        {"partitions": (replace(SLOW, at_hand_for=100 * SLOW_AFTER),)},
         {"silent_for": SILENT_AFTER},
         {"partitions": (replace(AT_20, progress="stands"), replace(AT_20, progress="repaired"))},
         {"partitions": (replace(AT_20, uncommitted_for=59.0),), "commit_patience": 60.0},
         {"partitions": (replace(AT_20, held_by=8, paused=True, due_in=30.0),)},
     ],
-    ids=["answers", "repaired", "commits", "held"],
+    ids=["slow", "answers", "repaired", "commits", "held"],
 )
 def test_what_may_pass_or_is_on_purpose_is_no_fault(changes: dict[str, Any]) -> None:
     health = judge(snapshot(replace(GOOD, **changes)))

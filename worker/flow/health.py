@@ -34,6 +34,8 @@ HELD_UP_AFTER = 10.0
 """Seconds without a step after which what is known of a pipeline is of no use any more."""
 HANGS_AFTER = 300.0
 """Seconds that a handler may take beyond its `timeout`, or keep the asyncio loop to itself."""
+SLOW_AFTER = 60.0
+"""Seconds that a handler may be at a message while others of its partition wait, without a word."""
 BLOCKED_AFTER = 5.0
 """Seconds for which a handler may keep the asyncio loop to itself without a word."""
 JOIN_AFTER = 2.0
@@ -408,8 +410,13 @@ def severity(pipeline: PipelineState, reasons: Iterable[Reason]) -> int:
     run yet or any more, 1 when a message holds a partition, else 0.
     """
     found = [_SEVERITIES.get(reason.code, 3) for reason in reasons]
-    held = any(one.held_by is not None or one.suspect is not None for one in pipeline.partitions)
-    return max(found, default=int(held))
+    return max(found, default=int(any(map(_is_held, pipeline.partitions))))
+
+
+def _is_held(partition: PartitionState) -> bool:
+    """Whether a message keeps others of its partition waiting."""
+    waits_long = partition.waiting > 0 and partition.at_hand_for > SLOW_AFTER
+    return waits_long or partition.held_by is not None or partition.suspect is not None
 
 
 _SEVERITIES: Final = {"failed": 4, "starting": 2, "draining": 2, "stopped": 2, "not_joined": 2}
