@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -405,7 +406,7 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
         (
             "name: flights",
             "name: ${file:/dev/zero}",
-            "the file /dev/zero is larger than 65536 bytes",
+            "3:1: name: the file /dev/zero is no regular file",
         ),
         ("name: flights", "name: ${file:/no}", "the file /no cannot be read: No such file"),
     ],
@@ -500,6 +501,20 @@ def test_a_secret_is_read_from_its_file_and_never_shown(tmp_path: Path) -> None:
     assert password is not None
     assert password.get_secret_value() == "1234567"
     assert "1234567" not in repr(spec) + str(spec.model_dump())
+
+
+def test_a_secret_of_64_kib_at_most_is_read(tmp_path: Path) -> None:
+    (tmp_path / "large").write_text("x" * 65537)
+    (found,) = problems(tmp_path, changed("name: flights", f"name: ${{file:{tmp_path}/large}}"))
+
+    assert found.endswith("large is larger than 65536 bytes")
+
+
+def test_a_fifo_in_place_of_a_secret_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (found,) = problems(tmp_path, changed("name: flights", f"name: ${{file:{tmp_path}/fifo}}"))
+
+    assert found == f"3:1: name: the file {tmp_path}/fifo is no regular file"
 
 
 def test_a_secret_of_the_wrong_type_is_not_shown(tmp_path: Path) -> None:
