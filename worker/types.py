@@ -12,6 +12,11 @@ Headers = Sequence[tuple[str, str | bytes | None]]
 Isolation = Literal["read_committed", "read_uncommitted"]
 """Whether records of open or aborted transactions are read."""
 
+Reason = Literal[
+    "handler_error", "rejected", "undecodable", "unencodable", "too_large", "timeout", "crash"
+]
+"""Why a message is a dead letter, as `dlq.reason` says."""
+
 
 class TopicPartition(NamedTuple):
     """One partition of a topic."""

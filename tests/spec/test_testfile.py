@@ -64,6 +64,14 @@ def test_a_test_needs_no_more_than_records(tmp_path: Path) -> None:
             "7 .dead_letters[0].topic: the spec does",
         ),
         (
+            f"{GIVEN}    dead_letters: [{{reason: rejcted}}]\n",
+            "7 .dead_letters[0].reason: no dead letter has 'rejcted'; did you mean 'rejected'?",
+        ),
+        (
+            f"{GIVEN}    steps: [{{dead_letters: [{{reason: odd}}]}}]\n",
+            "7 .steps[0].dead_letters[0].reason: no dead letter has 'odd'; there are handler_",
+        ),
+        (
             f"{GIVEN}    retries: [{{pipeline: double, delays: []}}]\n",
             "7 .retries[0].pipeline: no p",
         ),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from worker.flow import headers, later
 from worker.flow.attempts import Tried
@@ -14,7 +14,7 @@ from worker.flow.later import History
 from worker.flow.retry import own_names
 from worker.settings import DeadLetterSettings, RedactSettings
 from worker.settings.topics import REDRIVE, is_retry_topic, redrive_topic
-from worker.types import Encoded, Failure, Headers, Message, RawMessage
+from worker.types import Encoded, Failure, Headers, Message, RawMessage, Reason
 
 PREFIX = "dlq."
 STACK_LIMIT = 4096
@@ -30,9 +30,7 @@ _NUMBERS = ("partition", "offset", "timestamp", "first_failure")
 """What a redriven message goes on saying beside its first topic."""
 
 
-REASONS: Final = frozenset(
-    {"handler_error", "rejected", "undecodable", "unencodable", "too_large", "timeout", "crash"}
-)
+REASONS: Final = frozenset(get_args(Reason))
 """What `dlq.reason` may say."""
 
 _BATCH_OVERHEAD = 61

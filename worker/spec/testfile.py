@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import get_args
 
 from worker.settings import Expectations, Fault, Given, Spec, SpecTest, refusals
 from worker.settings.patterns import reads
@@ -12,6 +13,7 @@ from worker.settings.simulation import Scheduled
 from worker.settings.topics import retry_topic
 from worker.spec.topics import topics_of
 from worker.spec.tree import KeyPath
+from worker.types import Reason
 
 Problems = Iterator[tuple[KeyPath, str]]
 
@@ -51,6 +53,7 @@ def _expected(spec: Spec, here: KeyPath, wanted: Expectations) -> Problems:
         yield from _topic(spec, (*here, "expect", topic), topic)
     for place, letter in enumerate(wanted.dead_letters or ()):
         yield from _topic(spec, (*here, "dead_letters", place, "topic"), letter.topic)
+        yield from _reason((*here, "dead_letters", place, "reason"), letter.reason)
     for place, retried in enumerate(wanted.retries):
         yield from _topic(spec, (*here, "retries", place, "topic"), retried.topic)
         yield from _pipeline(spec, (*here, "retries", place, "pipeline"), retried.pipeline)
@@ -94,6 +97,12 @@ def _tiers(spec: Spec) -> Iterator[str]:
 def _pipeline(spec: Spec, path: KeyPath, name: str | None) -> Problems:
     if name is not None and name not in spec.pipelines:
         yield path, f"no pipeline is named {name!r}; {_hint(name, spec.pipelines)}"
+
+
+def _reason(path: KeyPath, reason: str | None) -> Problems:
+    reasons = get_args(Reason)
+    if reason is not None and reason not in reasons:
+        yield path, f"no dead letter has {reason!r}; {_hint(reason, reasons)}"
 
 
 def _hint(name: str, known: Collection[str]) -> str:
