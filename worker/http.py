@@ -30,7 +30,10 @@ log = logging.getLogger(__name__)
 refusals = limited(f"{__name__}.refusals")
 
 CONNECTIONS: Final = 32
-"""Connections at most; for a further one that is cut which has said nothing for the longest."""
+"""Connections at most; for a further one that is cut which has said nothing for the longest.
+
+As many beside these were answered and only have to be closed; the oldest of them is cut first.
+"""
 HEADER_BYTES: Final = 8 * 1024
 """Longest request line and headers together."""
 TIMEOUT: Final = 5.0
@@ -137,6 +140,8 @@ class Server:
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._silent: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         """Those whose request is waited for, the oldest first."""
+        self._lingering: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
+        """Those that were answered, the oldest first."""
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(_told)
         self._closing = asyncio.Event()
@@ -175,17 +180,24 @@ class Server:
             await asyncio.wait(self._connections, timeout=TIMEOUT)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._connections) >= CONNECTIONS and self._silent:
-            silent, waiting = next(iter(self._silent.items()))
-            silent.transport.abort()
-            self._forget(silent, waiting)
+        if self._served() >= CONNECTIONS and self._silent:
+            self._cut_first(self._silent)
         task = self._loop.create_task(self._guarded(reader, writer))
         self._connections[task], self._silent[writer] = writer, task
         task.add_done_callback(partial(self._forget, writer))
 
+    def _served(self) -> int:
+        return len(self._connections) - len(self._lingering)
+
+    def _cut_first(self, some: Mapping[asyncio.StreamWriter, asyncio.Task[None]]) -> None:
+        writer, task = next(iter(some.items()))
+        writer.transport.abort()
+        self._forget(writer, task)
+
     def _forget(self, writer: asyncio.StreamWriter, task: asyncio.Task[None]) -> None:
         self._connections.pop(task, None)
         self._silent.pop(writer, None)
+        self._lingering.pop(writer, None)
 
     async def _guarded(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError):
@@ -193,18 +205,20 @@ class Server:
         writer.transport.abort()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._connections) > CONNECTIONS:
+        if self._served() > CONNECTIONS:
             answer = b"".join(_encoded(Response(503, b"too many connections\n")))
         else:
             answer = await self._answer(reader)
-            self._silent.pop(writer, None)
-        if not answer:
+        task = self._silent.pop(writer, None)
+        if not answer or task is None:
             return
         async with asyncio.timeout(TIMEOUT):
             writer.write(answer)
             await writer.drain()
-        if len(self._connections) <= CONNECTIONS:
-            await _linger(reader, writer)
+        if len(self._lingering) >= CONNECTIONS:
+            self._cut_first(self._lingering)
+        self._lingering[writer] = task
+        await _linger(reader, writer)
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:
         try:

@@ -84,6 +84,12 @@ def everything(client: socket.socket) -> bytes:
     return received
 
 
+def send_on(client: socket.socket) -> None:
+    """Send until the other end has cut the connection."""
+    while True:
+        client.sendall(b"more")
+
+
 def health(current: Snapshot, path: str) -> tuple[int, dict[str, object]]:
     page = Page(b"", "")
     response = routes(lambda: current, lambda _: b"", lambda _: b"", lambda: b"", page)[path]()
@@ -252,6 +258,24 @@ def test_connections_that_say_nothing_keep_nobody_out(server: Server) -> None:
         assert everything(silent[0]) == b""
         silent[-1].sendall(b"GET /stats HTTP/1.1\r\n\r\n")
         assert everything(silent[-1]).startswith(b"HTTP/1.1 200 ")
+
+
+def test_connections_that_were_answered_and_stay_open_keep_nobody_out(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.http.LINGER", 600)
+    with ExitStack() as stack:
+        answered = []
+        for _ in range(2 * CONNECTIONS):
+            client = stack.enter_context(connect(server))
+            client.sendall(b"GET /stats HTTP/1.1\r\n\r\n")
+            assert everything(client).startswith(b"HTTP/1.1 200 ")
+            answered.append(client)
+
+        assert ask(server, "/livez")[0].status == 200
+        with pytest.raises(ConnectionError):
+            send_on(answered[0])
+        answered[-1].sendall(b"more")
 
 
 @contextmanager
