@@ -244,6 +244,21 @@ def sends_dead_letters_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Outbox, "put", put_twice)
 
 
+def drains_without_a_commit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Runner, "_commit_until", lambda *_: None)
+
+
+def gives_up_without_a_commit(patch: pytest.MonkeyPatch) -> None:
+    revoked = Runner.revoked
+
+    def uncommitted(self: Runner, partitions: Sequence[TopicPartition]) -> None:
+        with patch.context() as meanwhile:
+            meanwhile.setattr(self.committer, "commit_now", lambda *_, **__: None)
+            revoked(self, partitions)
+
+    patch.setattr(Runner, "revoked", uncommitted)
+
+
 def again(chunk: Chunk, topic: str) -> None:
     chunk.records = [*chunk.records, *(one for one in chunk.records if one.topic == topic)]
     chunk.number = chunk.unacknowledged = len(chunk.records)
@@ -265,6 +280,8 @@ BUGS = [
     Bug("stale outcome applied", "key", EARLY, applies_stale_outcomes),
     Bug("results sent twice", "key", SENT_TWICE, sends_results_twice),
     Bug("dead letters sent twice", "tiers", SENT_TWICE, sends_dead_letters_twice),
+    Bug("no commit at a drain", "key", AGAIN, drains_without_a_commit),
+    Bug("no commit at a revoke", "key", AGAIN, gives_up_without_a_commit),
     Bug("one range too few merged", "key", CUT_SHORT, merges_one_range_too_few),
 ]
 

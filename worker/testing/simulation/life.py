@@ -108,6 +108,9 @@ class Life:
         """By message why it is a dead letter, and where."""
         self.is_exact = self.pipeline.delivery == "exactly_once"
         """Whether it writes in transactions."""
+        waits = self.pipeline.drain_timeout, self.pipeline.revoke_timeout
+        self.is_waited_for = history.schedule.pace < min(waits)
+        """Whether who gives a partition up waits for its handlers, where these are not slow."""
         self._skips = self.pipeline.on_error == "skip"
 
     def note(self, index: int, fact: Fact) -> None:

@@ -28,8 +28,10 @@ DISTURBING: Final[frozenset[Kind]] = frozenset(
     }
 )
 """After these, messages may come again that were handled and not committed."""
-MOVING: Final[frozenset[Kind]] = frozenset({"revoke", "slow", "start", "stop"})
-"""After these, too, where a handler takes longer than it is waited for."""
+SLOW: Final[frozenset[Kind]] = frozenset({"slow"})
+"""After these, too: who gives a partition up may wait for a handler in vain."""
+MOVING: Final[frozenset[Kind]] = frozenset({"revoke", "start", "stop"})
+"""After these, only where every handler may take longer than it is waited for."""
 OVERTAKING: Final[frozenset[Kind]] = frozenset({"doubt", "hold", "lose", "outage", "pause"})
 """After these, what was sent earlier may be stored later, be it by who is no owner any more."""
 UNDELIVERED: Final[frozenset[Kind]] = frozenset({"doubt", "hold", "outage", "refuse", "time out"})
@@ -126,7 +128,7 @@ def _again(life: Life) -> Iterator[str]:
 
     Not by an owner: who is none any more may be at it still.
     """
-    disturbed, undelivered = life.first(DISTURBING | MOVING), life.first(UNDELIVERED)
+    disturbed, undelivered = life.first(_disturbing(life)), life.first(UNDELIVERED)
     for index, one in life.begun:
         if not one.is_owner:
             continue
@@ -137,6 +139,11 @@ def _again(life: Life) -> Iterator[str]:
             yield f"{_at(one.place)} was handled again, though it was known to be finished"
         elif index < disturbed and life.was_handled(one.place, index):
             yield f"{_at(one.place)} was handled twice, and nothing had gone wrong"
+
+
+def _disturbing(life: Life) -> frozenset[Kind]:
+    """After what messages may come again: who gives a partition up commits what is finished."""
+    return DISTURBING | SLOW if life.is_waited_for else DISTURBING | SLOW | MOVING
 
 
 def _twice(life: Life) -> Iterator[str]:
@@ -158,7 +165,7 @@ def _repeated(life: Life) -> Iterator[str]:
     """What a handler has returned once is there once, and a dead letter for each time it is due."""
     for place, number in life.repeated:
         yield f"result {number} of {_at(place)} is there again, though it was returned once"
-    disturbed = life.first(DISTURBING | MOVING) < inf
+    disturbed = life.first(_disturbing(life)) < inf
     for place, letters in life.letters.items():
         for reason, times in Counter(reason for reason, _ in letters).items():
             most = _most_letters(life, place, reason) if disturbed else 1
