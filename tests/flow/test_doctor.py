@@ -35,6 +35,13 @@ def one(found: Facts, code: str) -> Finding:
     return finding
 
 
+def looked_at(found: Facts, keys: Counter[bytes], without: int = 0, partition: int = 0) -> Facts:
+    """The same with a sample of records with keys, and of some without."""
+    sample: Counter[bytes | None] = Counter(keys.elements())
+    sample[None] = without
+    return replace(found, samples={**found.samples, TopicPartition("orders", partition): sample})
+
+
 HELD = Standing(TopicPartition("orders", 0), 7, 40.0)
 BUSY = Working(handled=10.0, in_flight=50, shares={"handler": 0.9, "poll": 0.1})
 
@@ -135,7 +142,7 @@ def test_no_partition_is_hot_where_the_lag_is_shared_or_small(lags: tuple[int, .
 def test_a_key_with_much_of_the_sample_is_hot() -> None:
     keys = Counter({b"N1\xff": 300, **{b"%d" % number: 1 for number in range(700)}})
 
-    finding = one(replace(facts(500, 500), keys=keys, sampled=1_000), "hot_key")
+    finding = one(looked_at(facts(500, 500), keys), "hot_key")
 
     assert finding.what == r"one key has much of what waits: N1\xff"
     assert finding.evidence.startswith("30% of 1,000 records looked at, of 701 of them")
@@ -145,7 +152,7 @@ def test_a_hot_lane_by_a_header_is_named_as_one() -> None:
     keys = Counter({b"acme": 900})
     settings: dict[str, Any] = {"ordering": "key", "lane": "headers.tenant"}
 
-    finding = one(replace(facts(500, 500, **settings), keys=keys, sampled=1_000), "hot_key")
+    finding = one(looked_at(facts(500, 500, **settings), keys, 100), "hot_key")
 
     assert finding.what == "one lane of headers.tenant has much of what waits: acme"
 
@@ -157,7 +164,7 @@ def test_a_hot_lane_by_a_header_is_named_as_one() -> None:
 def test_no_key_is_hot_with_a_small_share_or_sample_or_without_order(
     number: int, sampled: int, settings: dict[str, Any]
 ) -> None:
-    found = replace(facts(500, 500, **settings), keys=Counter({b"k": number}), sampled=sampled)
+    found = looked_at(facts(500, 500, **settings), Counter({b"k": number}), sampled - number)
 
     assert findings(found) == []
 
@@ -194,8 +201,8 @@ def test_more_handlers_are_advised_where_keys_are_handled_beside_each_other() ->
 
 def test_no_further_handler_is_advised_where_most_messages_have_one_key() -> None:
     found = facts(500, 500, working=BUSY, ordering="key", concurrency=8)
-    of_one = replace(found, keys=Counter({b"N1": 500, b"N2": 500}), sampled=1_000)
-    of_many = replace(found, keys=Counter({b"N1": 499, b"N2": 250}), sampled=1_000)
+    of_one = looked_at(found, Counter({b"N1": 500, b"N2": 500}))
+    of_many = looked_at(found, Counter({b"N1": 499, b"N2": 250}), 251)
 
     def advice(found: Facts) -> str:
         return next(one.advice for one in findings(found) if one.code == "slow_handler")
@@ -254,7 +261,9 @@ def test_one_message_is_no_messages(lag: int, text: str) -> None:
 
 
 def test_of_records_without_keys_no_order_by_key_is_advised() -> None:
-    finding = one(replace(facts(500, 500, working=BUSY), cores=2, sampled=1_000), "slow_handler")
+    finding = one(
+        replace(looked_at(facts(500, 500, working=BUSY), Counter(), 1_000), cores=2), "slow_handler"
+    )
 
     assert finding.advice.startswith("say `ordering: none`")
 
@@ -297,6 +306,20 @@ def test_beside_a_hanging_message_other_partitions_are_judged_as_ever() -> None:
 
     assert [one.code for one in found] == ["hanging", "hot_partition", "slow_handler"]
     assert "100% of 900 messages" in found[1].evidence
+
+
+def test_what_waits_behind_a_hanging_message_makes_no_key_hot() -> None:
+    working = replace(BUSY, standing=(HUNG,))
+    behind = looked_at(facts(900, 0, working=working), Counter({b"N1": 900}))
+    spread = Counter({b"%d" % number: 1 for number in range(200)})
+    others = looked_at(
+        looked_at(facts(900, 200, 200, working=working), Counter({b"N1": 900})), spread, partition=1
+    )
+    hot = looked_at(others, Counter({b"N2": 200}), partition=2)
+
+    assert one(behind, "hanging")
+    assert "hot_key" not in {one.code for one in findings(others)}
+    assert [one.what[-2:] for one in findings(hot) if one.code == "hot_key"] == ["N2"]
 
 
 def test_of_a_stopped_pipeline_only_why_it_has_stopped_is_a_cause() -> None:

@@ -62,6 +62,9 @@ class Diagnosis:
     """Topics, groups and transactional ids that nothing is known of, and why."""
 
 
+Samples = Mapping[TopicPartition, Counter[bytes | None]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     """What is known at one moment."""
@@ -168,7 +171,7 @@ class Doctor:
             self._found.unread[group] = str(error)
             return None
 
-    def _sample(self, reader: Reader, name: str, look: _Look) -> Counter[bytes | None]:
+    def _sample(self, reader: Reader, name: str, look: _Look) -> Samples:
         """By what makes lanes, what waits; or else what was written last."""
         pipeline, commits = self._spec.pipelines[name], look.commits[name]
         spans = {}
@@ -184,11 +187,14 @@ class Doctor:
             source: Bounds(end - round((end - low) * part), end)
             for source, (low, end) in spans.items()
         }
+        found: Samples = {source: Counter() for source in tails}
         try:
-            return Counter(_lane_of(pipeline, one) for one in reader.beside(tails))
+            for one in reader.beside(tails):
+                found[one.source][_lane_of(pipeline, one)] += 1
         except ClientError as error:
             self._found.unread[f"keys of {name}"] = str(error)
-            return Counter()
+            return {}
+        return found
 
     def _facts(
         self,
@@ -196,14 +202,13 @@ class Doctor:
         before: _Look,
         after: _Look,
         group: GroupInfo | None,
-        sample: Counter[bytes | None],
+        samples: Samples,
     ) -> Facts:
         sources = {
             source: _source(source, before, after, name)
             for source in after.bounds
             if source in before.bounds and reads(self._spec.pipelines[name].source, source.topic)
         }
-        keys = Counter({key: number for key, number in sample.items() if key is not None})
         return Facts(
             name,
             self._spec.group(name),
@@ -211,8 +216,7 @@ class Doctor:
             max(after.at - before.at, 0.001),
             sources,
             None if group is None else group.members,
-            keys,
-            sample.total(),
+            samples,
             _working(name, before, after),
             self._topics(name, sources),
             os.cpu_count() or 1,

@@ -145,13 +145,15 @@ def _hot_partition(facts: Facts) -> Iterator[Finding]:
 
 def _hottest(facts: Facts) -> tuple[bytes, float]:
     """The key, or lane, that most of the sample has, and its share; 0 where that says nothing."""
-    if facts.sampled < LEAST_SAMPLE or not facts.keys or facts.settings.ordering == "none":
+    keys, sampled = facts.keys, facts.sampled
+    if sampled < LEAST_SAMPLE or not keys or facts.settings.ordering == "none":
         return b"", 0.0
-    key, number = facts.keys.most_common(1)[0]
-    return key, number / facts.sampled
+    key, number = keys.most_common(1)[0]
+    return key, number / sampled
 
 
 def _hot_key(facts: Facts) -> Iterator[Finding]:
+    facts = facts.moving
     key, share = _hottest(facts)
     if not facts.is_behind or share < HOT_KEY:
         return
@@ -186,7 +188,7 @@ def _advice(facts: Facts) -> str:
     ordering = facts.settings.ordering
     if ordering == "partition" and _hot(facts.moving) is not None:
         return _faster_in_one(facts)
-    if ordering == "key" and _hottest(facts)[1] >= MOST:
+    if ordering == "key" and _hottest(facts.moving)[1] >= MOST:
         return "make the handler faster: most of what waits is handled one after the other"
     return _faster(facts)
 

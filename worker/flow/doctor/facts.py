@@ -150,16 +150,31 @@ class Facts:
     sources: Mapping[TopicPartition, Source]
     members: int | None = None
     """Of its group; None where nobody says."""
-    keys: Counter[bytes] = field(default_factory=Counter)
+    samples: Mapping[TopicPartition, Counter[bytes | None]] = field(default_factory=dict)
     """By what makes lanes, of a sample of what waits, or else of what was written last."""
-    sampled: int = 0
-    """Records of the sample."""
     working: Working | None = None
     """None where no worker answers."""
     topics: Mapping[str, TopicInfo] = field(default_factory=dict)
     """Those that it reads and those of its dead letters, as far as they are there."""
     cores: int = 1
     """Handlers that a worker has by default."""
+
+    @property
+    def keys(self) -> Counter[bytes]:
+        """By what makes lanes, those of the records looked at that have such a thing."""
+        found: Counter[bytes] = Counter()
+        for sample in self._samples:
+            found.update({key: number for key, number in sample.items() if key is not None})
+        return found
+
+    @property
+    def sampled(self) -> int:
+        """Records that were looked at."""
+        return sum(sample.total() for sample in self._samples)
+
+    @property
+    def _samples(self) -> Sequence[Counter[bytes | None]]:
+        return [self.samples[source] for source in self.sources if source in self.samples]
 
     @property
     def lag(self) -> int:
