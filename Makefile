@@ -75,9 +75,13 @@ picture: .venv/.dev ## take the picture of the page for the docs anew
 image: ## build the container image stream-worker:VERSION (ENGINE=docker or another with its commands)
 	$(ENGINE) build -t stream-worker:$(VERSION) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) .
 
-wheel: .venv/.run ## build wheel and source distribution into dist/, the same bytes each time from the same commit
-	rm -rf dist
-	SOURCE_DATE_EPOCH=$(DATE) $(BIN)/hatchling build --directory dist
+wheel: .venv/.run ## build wheel and source distribution of the commit into dist/, the same bytes each time
+	rm -rf dist build/commit
+	mkdir -p build/commit
+	git archive --output build/commit.tar HEAD
+	tar -xf build/commit.tar -C build/commit
+	cd build/commit && SOURCE_DATE_EPOCH=$(DATE) $(abspath $(BIN))/hatchling build --directory $(CURDIR)/dist
+	rm -rf build/commit build/commit.tar
 
 audit: .venv/audit ## look for known weaknesses, which asks a service on the network; the list of what is shipped goes to dist/
 	.venv/audit/bin/bandit -q -r worker -c pyproject.toml

@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +115,30 @@ def test_two_builds_of_the_same_sources_are_the_same_bytes(tmp_path: Path) -> No
 
     assert sorted(Path(name).suffix for name in one) == [".gz", ".whl"]
     assert one == other
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *who, *arguments], cwd=folder, capture_output=True, check=True)
+
+
+def test_what_is_released_is_the_commit_and_nothing_that_lies_beside_it(tmp_path: Path) -> None:
+    for source in (*SOURCES, "Makefile"):
+        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+        copy(ROOT / source, tmp_path / source)
+    git(tmp_path, "init")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    (tmp_path / "worker/.env").write_text("PASSWORD=canary")
+    (tmp_path / "worker/types.py").write_text("changed = True")
+
+    make = ["make", "wheel", "-o", ".venv/.run", f"BIN={Path(sys.executable).parent}"]
+    subprocess.run(make, cwd=tmp_path, capture_output=True, check=True)
+
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    (source_distribution,) = (tmp_path / "dist").glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as packed:
+        assert "worker/.env" not in packed.namelist()
+        assert packed.read("worker/types.py") == (ROOT / "worker/types.py").read_bytes()
+    with tarfile.open(source_distribution) as sources:
+        assert not [name for name in sources.getnames() if name.endswith(".env")]
