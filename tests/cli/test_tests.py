@@ -162,6 +162,60 @@ def test_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_mistakes_of_a_file_of_any_kind_are_told_in_one_round(tmp_path: Path) -> None:
+    test = """\
+  a:
+    resources: {htpp: os.path}
+    given:
+      orders:
+        - {key: a}
+        - {value: 1, timestamp: yesterday}
+        - {file: gone.jsonl}
+        - {value: {base64: "!!!"}, partition: 99}
+    faults:
+      - {kill: now}
+      - {raise: ConectionError}
+      - {raise: worker.Reject, text: 5}
+    dead_letters: [{reason: rejcted}]
+"""
+    spec = SPEC.replace("pipelines:", "topics: {orders: {partitions: 2}}\npipelines:")
+    written(tmp_path, test, spec=spec)
+
+    code, out, err = worker("test", "shop.test.yaml", folder=tmp_path)
+
+    assert (code, out) == (78, "")
+    assert [line.removeprefix("shop.test.yaml:").split(": ")[:2] for line in err.splitlines()] == [
+        ["5:17", "tests.a.resources.htpp"],
+        ["8:11", "tests.a.given.orders[0]"],
+        ["9:11", "tests.a.given.orders[1]"],
+        ["10:12", "tests.a.given.orders[2].file"],
+        ["11:11", "tests.a.given.orders[3]"],
+        ["11:36", "tests.a.given.orders[3].partition"],
+        ["13:10", "tests.a.faults[0].kill"],
+        ["14:10", "tests.a.faults[1].raise"],
+        ["15:32", "tests.a.faults[2].text"],
+        ["16:21", "tests.a.dead_letters[0].reason"],
+    ]
+
+
+def test_no_resource_is_missed_where_the_list_of_modules_is_missing(tmp_path: Path) -> None:
+    test = """\
+tests:
+  a:
+    resources: {http: os.path}
+    given: {orders: [{value: 1, timestamp: yesterday}]}
+"""
+    shop(tmp_path, SPEC.replace("handlers: [shop_handlers]\n", "") + test)
+
+    code, out, err = worker("test", "shop.yaml", folder=tmp_path)
+
+    assert (code, out) == (78, "")
+    assert [line.split(": ")[1] for line in err.splitlines()] == [
+        "handlers",
+        "tests.a.given.orders[0]",
+    ]
+
+
 def test_mistakes_of_a_file_are_errors_of_its_report_and_other_files_run(tmp_path: Path) -> None:
     written(tmp_path, GOOD.replace("orders", "order"), "one")
     written(tmp_path, GOOD, "two")

@@ -1,6 +1,15 @@
 """YAML text to settings, with the line and column of every mistake: the only home of YAML."""
 
-from worker.spec.documents import Document, Suite, check, in_order, load, load_tests, survey
+from worker.spec.documents import (
+    Document,
+    Suite,
+    check,
+    in_order,
+    load,
+    load_tests,
+    survey,
+    survey_tests,
+)
 from worker.spec.reference import reference
 from worker.spec.schema import json_schema
 from worker.spec.writing import as_yaml
@@ -16,4 +25,5 @@ __all__ = [
     "load_tests",
     "reference",
     "survey",
+    "survey_tests",
 ]

@@ -66,6 +66,10 @@ class Suite:
         """Something that is wrong at a key, or at the nearest one above it that the file has."""
         return self.tree.problem(as_written(self.taken, path), text)
 
+    def lacks(self, path: KeyPath) -> bool:
+        """Whether a key was taken out, so that nothing can be said of it."""
+        return lacks(self.taken, as_written(self.taken, path))
+
     def mistakes(self) -> list[Problem]:
         """What of the tests cannot work with the spec."""
         found = mistakes(self.document.spec, self.tests, self.folder)
@@ -74,14 +78,21 @@ class Suite:
 
 def load_tests(file: Path, environ: Mapping[str, str]) -> Suite:
     """Load the tests of a file beside a spec, or those in a spec; raises `BadConfiguration`."""
-    tree = read(file, environ)
-    if _holds_tests_only(tree):
-        suite, problems = _with_spec(file, tree, environ)
-    else:
-        suite, problems = _with_tests(tree)
+    suite, problems = survey_tests(file, environ)
     if suite is None or problems:
         raise BadConfiguration(problems)
     return suite
+
+
+def survey_tests(file: Path, environ: Mapping[str, str]) -> tuple[Suite | None, list[Problem]]:
+    """Load tests so far as they are legal, for further checks; and every problem of their text."""
+    try:
+        tree = read(file, environ)
+    except BadConfiguration as error:
+        return None, list(error.problems)
+    if _holds_tests_only(tree):
+        return _with_spec(file, tree, environ)
+    return _with_tests(tree)
 
 
 def load(file: Path, environ: Mapping[str, str]) -> Document:

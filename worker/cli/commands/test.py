@@ -215,7 +215,7 @@ def _run_all(
     if not every.results and not every.problems:
         raise WorkerError(_none(job))
     if output == "table":
-        if groups:
+        if every.results:
             views.show_total(every.results, time.monotonic() - begun)
     else:
         print_value(views.value_of_results(every.results), output)

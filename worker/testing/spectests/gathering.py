@@ -15,6 +15,7 @@ from worker.kafka.lines import Unreadable, lines_of
 from worker.kafka.written import BadLine, from_json
 from worker.settings import Given
 from worker.spec import Suite, in_order
+from worker.spec.testfile import is_file
 from worker.spec.tree import KeyPath
 from worker.testing.memory.broker import PARTITIONS
 from worker.testing.spectests.named import Unknown, exception, thing
@@ -34,7 +35,10 @@ class Gathered:
 
 
 def gathered(suite: Suite, registry: Registry) -> Gathered:
-    """Find all of it; raises `BadConfiguration` with everything that cannot be had."""
+    """Find all of it; raises `BadConfiguration` with everything that cannot be had.
+
+    Files that are not there are among the mistakes of the suite.
+    """
     gatherer = _Gatherer(suite, registry)
     found = gatherer.all()
     if gatherer.problems:
@@ -75,7 +79,7 @@ class _Gatherer:
                 path = (*here, topic, place)
                 if record.file is None:
                     yield from self._written(topic, record, path)
-                else:
+                elif is_file(self._suite.folder / record.file):
                     yield from self._kept(topic, record.file, path)
 
     def _written(self, topic: str, given: Given, here: KeyPath) -> Iterator[Encoded]:
@@ -117,7 +121,7 @@ class _Gatherer:
         for name, test in self._suite.tests.items():
             for place, fault in enumerate(test.faults):
                 here: KeyPath = ("tests", name, "faults", place)
-                if fault.raises is None:
+                if fault.raises is None or self._suite.lacks((*here, "text")):
                     continue
                 try:
                     yield here, exception(fault.raises, fault.text)
@@ -125,7 +129,9 @@ class _Gatherer:
                     self._note((*here, "raise"), str(error))
 
     def _resources(self, here: KeyPath, named: Mapping[str, str]) -> dict[str, Any]:
-        found = {}
+        found: dict[str, Any] = {}
+        if self._suite.document.lacks("handlers"):
+            return found
         for name, where in named.items():
             try:
                 self._require_resource(name)

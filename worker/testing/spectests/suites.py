@@ -12,7 +12,7 @@ from typing import Final
 
 from worker.app import Options, check
 from worker.errors import BadConfiguration
-from worker.spec import Suite, load_tests
+from worker.spec import Suite, in_order, survey_tests
 from worker.testing.spectests.gathering import all_given
 from worker.testing.spectests.running import Result, SpecTests
 from worker.types import Problem
@@ -47,14 +47,13 @@ def files_of_tests(paths: Iterable[Path]) -> list[Path]:
 def by_spec(
     files: Iterable[Path], environ: Mapping[str, str]
 ) -> tuple[list[list[Path]], list[Problem]]:
-    """The files of each spec together, without those that have problems; and these problems."""
+    """The files of each spec together; and the problems of those whose spec cannot be told."""
     groups: dict[Path, list[Path]] = {}
     problems: list[Problem] = []
     for file in files:
-        try:
-            suite = load_tests(file, environ)
-        except BadConfiguration as error:
-            problems += error.problems
+        suite, found = survey_tests(file, environ)
+        if suite is None:
+            problems += found
         else:
             groups.setdefault(Path(suite.document.file).resolve(), []).append(file)
     return list(groups.values()), problems
@@ -74,8 +73,7 @@ def run(
     ran, options = Ran(), Options(path=path, draw=lambda: 0.0)
     for file in files:
         try:
-            suite = load_tests(file, environ)
-            tests = _prepared(suite, options)
+            suite, tests = _prepared(file, environ, options)
         except BadConfiguration as error:
             ran.problems += error.problems
             continue
@@ -90,12 +88,21 @@ def run(
     return ran
 
 
-def _prepared(suite: Suite, options: Options) -> SpecTests:
+def _prepared(file: Path, environ: Mapping[str, str], options: Options) -> tuple[Suite, SpecTests]:
+    """Tests that can be run; raises `BadConfiguration` with every problem of any kind."""
+    suite, problems = survey_tests(file, environ)
+    if suite is None:
+        raise BadConfiguration(problems)
     with redirect_stdout(sys.stderr):
-        problems = check(suite.document, options)
-        if problems:
-            raise BadConfiguration(problems)
-        return SpecTests(suite, options)
+        wrong = check(suite.document, options)
+        try:
+            tests = None if wrong else SpecTests(suite, options)
+        except BadConfiguration as error:
+            told = {problem.path for problem in problems}
+            wrong, tests = [one for one in error.problems if one.path not in told], None
+    if tests is None or problems:
+        raise BadConfiguration(sorted(in_order([*problems, *wrong]), key=lambda one: one.file))
+    return suite, tests
 
 
 def _files(path: Path) -> Iterator[Path]:
