@@ -14,7 +14,7 @@ from tests.testing.driving import TOP, numbers, of, one, options
 from worker.app import Options
 from worker.errors import ClientFatal, Reject, Retry
 from worker.spec import Document, load
-from worker.testing import ALWAYS, At, Driver, NotFinished
+from worker.testing import ALWAYS, At, Driver, Letter, NotFinished
 from worker.testing.memory.group import Member
 from worker.types import Message, Record, TopicPartition
 
@@ -70,6 +70,7 @@ def test_a_message_that_always_fails_is_a_dead_letter_with_its_reason(tmp_path: 
         send(driver, 3).run()
 
         (letter,) = driver.dead_letters
+        assert isinstance(letter, Letter)
         assert (letter.reason, letter.error, letter.attempts) == (
             "handler_error",
             "ConnectionError",

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from worker.flow.letters import Letter
     from worker.kafka.broker import KafkaCluster
     from worker.testing.clock import ManualClock, VirtualClock
     from worker.testing.driver import Driver, NotFinished
@@ -20,6 +21,7 @@ __all__ = [
     "Driver",
     "KafkaBroker",
     "KafkaCluster",
+    "Letter",
     "ManualClock",
     "MemoryBroker",
     "NotFinished",
@@ -34,6 +36,7 @@ _LATER = {
     "Driver": "worker.testing.driver",
     "KafkaBroker": "worker.testing.real",
     "KafkaCluster": "worker.kafka.broker",
+    "Letter": "worker.flow.letters",
     "ManualClock": "worker.testing.clock",
     "MemoryBroker": "worker.testing.memory.broker",
     "NotFinished": "worker.testing.driver",
