@@ -333,6 +333,20 @@ def test_baggage_of_a_message_that_is_not_followed_reaches_results_where_it_is_n
     assert pipeline.broker.records("target")[1].headers == [*headers, BAGGAGE]
 
 
+def test_what_is_ill_formed_goes_on_as_it_came_with_what_is_not_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_PROPAGATORS", "tracecontext,baggage")
+    pipeline = rig(Followed(), lambda payload: payload)
+    garbage = [("traceparent", b"garbage"), ("baggage", b"\xff")]
+    pipeline.broker.append("source", b"1", headers=garbage)
+
+    pipeline.step()
+
+    (record,) = pipeline.broker.records("target")
+    assert record.headers == garbage
+
+
 def test_baggage_that_is_named_reaches_results_where_nobody_wants_spans() -> None:
     program = (
         "from worker.observe.tracing import Facts, tracers\n"
