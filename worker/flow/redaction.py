@@ -16,7 +16,7 @@ SHORTEST: Final = 4
 """Characters that a secret has at least: hiding a shorter one would hide half of all words."""
 
 _NAME: Final = (
-    r"(?:password|passwd|passphrase|\bpwd|secret|token|credentials?"
+    r"(?:password|passwd|passphrase|\bpass|\bpwd|secret|token|credentials?"
     r"|(?:api|access|private|secret)[_.-]?key)"
 )
 _NAMED: Final = _NAME + r"\\*[\"']?\s*(?::|=>?+)\s*"
@@ -33,11 +33,29 @@ _LOOKS_SECRET: Final = tuple(
             r"[^\s\"'-][^\s]*",
         ),  # an option of a command
         (r"(?-i:\b[A-Z_]*PASSWORD)\s+", r"[^\s\"'=:]+"),
+        (r"(?-i:-----BEGIN [A-Z ]*PRIVATE KEY-----)", r"(?:[^-]|-(?!----))+"),
+        (r"(?-i:(?<![\w-])eyJ)", r"[\w-]+\.[\w-]+\.[\w-]*"),  # a token of JSON
+        (r"(?-i:\bA[KS]IA)", r"(?-i:[A-Z0-9]{16}\b)"),  # a key of AWS
+        (r"\b(?:set-)?cookie[\"']?\s*:\s*[\"']?", r"[^\r\n\"']+"),
         (_NAMED, r"(?![\[{])(?:[^\s\"',;&@\\]|,(?!\s|[\w.-]+=))+"),
     )
 )
 
-_HINTS: Final = ("pass", "pwd", "secret", "token", "credential", "key", "bearer", "basic", "://")
+_HINTS: Final = (
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "credential",
+    "key",
+    "bearer",
+    "basic",
+    "cookie",
+    "eyj",
+    "akia",
+    "asia",
+    "://",
+)
 """One of these is in whatever looks like a secret; most texts have none, and take no time."""
 
 
