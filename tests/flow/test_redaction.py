@@ -54,7 +54,7 @@ SECRET = "c4n4ry-s3cr3t"
             "ASIA and AKIASHORT, MALAKIAIOSFODNN7EXAMPLE",
         ),
         (
-            "-----BEGIN RSA PRIVATE KEY-----\nDEK-Info: AES\n\nMIIE\nab+/=\n-----END RSA PRIVATE KEY-----",
+            "-----BEGIN RSA PRIVATE KEY-----\nDEK-Info: A\n\nab+/=\n-----END RSA PRIVATE KEY-----",
             "-----BEGIN RSA PRIVATE KEY-----***-----END RSA PRIVATE KEY-----",
         ),
         ("-----BEGIN PRIVATE KEY-----\\nMIIE", "-----BEGIN PRIVATE KEY-----***"),
