@@ -24,6 +24,8 @@ from worker.types import Commit, Encoded, Fetch
 
 EACH: Final = 50
 """Of so many calls one is treated badly."""
+EACH_COMMIT: Final = 5
+"""Likewise of commits, of which there are fewer."""
 AHEAD: Final = 50
 """Messages that are committed before they are handled, or once more after that."""
 EXIT: Final = 7
@@ -32,6 +34,8 @@ RESULTS: Final = ("exact", "least")
 
 class Bad:
     """Whatever is not here is the port's."""
+
+    each = EACH
 
     def __init__(self, port: Any) -> None:
         self._port = port
@@ -44,7 +48,7 @@ class Bad:
     @property
     def is_bad(self) -> bool:
         """Whether this call is one that is treated badly."""
-        return next(self._calls) % EACH == 0
+        return next(self._calls) % self.each == 0
 
 
 class Loses(Bad):
@@ -88,6 +92,8 @@ class CommitsAhead(Bad):
 
 class CommitsBack(Bad):
     """Commits now and then what was committed long ago."""
+
+    each = EACH_COMMIT
 
     def commit(self, commits: Commits, *, wait: bool) -> None:
         """See `ports.Consumer`."""

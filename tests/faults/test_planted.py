@@ -17,7 +17,7 @@ FOUND = {
     "loses": {"NL", "TX"},
     "doubles": {"ND", "BD"},
     "reverses": {"KO"},
-    "commits-ahead": {"NL"},
+    "commits-ahead": {"MC"},
     "commits-back": {"MC"},
     "grows": {"BM"},
     "ends-badly": {"EX"},
