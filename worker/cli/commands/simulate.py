@@ -68,7 +68,6 @@ BEFORE: Final = 10**9
 )
 @click.option(
     "--topic",
-    "topics",
     multiple=True,
     metavar="NAME",
     show_envvar=True,
@@ -84,7 +83,7 @@ def command(
     messages: int,
     handlers: bool,
     payloads: Path | None,
-    topics: tuple[str, ...],
+    topic: tuple[str, ...],
     path: tuple[str, ...],
     output: Output,
 ) -> None:
@@ -105,7 +104,7 @@ def command(
     """
     logging.disable()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    campaign = Campaign(spec, messages, path, handlers, _lines(payloads), topics)
+    campaign = Campaign(spec, messages, path, handlers, _lines(payloads), topic)
     first = secrets.randbelow(BEFORE) if seed is None else seed
     wanted = range(first, first + (seeds if seed is None else 1))
     begun = time.monotonic()
