@@ -10,8 +10,8 @@ from typing import Final
 
 from worker.ports import Clock
 
-FREE_WAITS: Final = 3
-"""Waits of a step that take no time: for handlers, for brokers and for messages, each once."""
+FREE_WAITS: Final = 4
+"""Waits of a step that take no time: for handlers, for those apart, for brokers, for messages."""
 
 LEAST: Final = 1e-6
 """Seconds that pass at least when a step waits longer: less is nothing beside large numbers."""
