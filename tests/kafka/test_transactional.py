@@ -266,6 +266,7 @@ def test_a_commit_without_an_answer_is_settled_by_the_next_producer(cluster: Kaf
 
 def test_a_commit_comes_back_though_the_coordinator_of_the_group_is_gone() -> None:
     """And so does, in the end, the client that its producer was let go of for."""
+    before = {*threading.enumerate()}
     with KafkaCluster(3, heap="192m") as cluster:
         place = Place(cluster.address)
         member = place.member()
@@ -292,10 +293,10 @@ def test_a_commit_comes_back_though_the_coordinator_of_the_group_is_gone() -> No
 
         assert answered(place.committed) in (Commit(1), Commit(2))
         member.consumer.close()
-        for thread in threading.enumerate():
-            if thread.name == NAME:
-                thread.join(3 * DEADLINE)
-        assert NAME not in {thread.name for thread in threading.enumerate()}
+        hung = [one for one in {*threading.enumerate()} - before if one.name == NAME]
+        for thread in hung:
+            thread.join(3 * DEADLINE)
+        assert not [thread for thread in hung if thread.is_alive()]
 
 
 def test_after_a_seek_a_partition_is_read_on_behind_a_transaction_that_was_aborted(

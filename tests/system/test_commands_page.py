@@ -107,7 +107,8 @@ def test_every_command_of_the_page_does_what_it_says(kafka: Kafka, tmp_path: Pat
     assert (code, f"config/{name}.yaml: ok\n" in out) == (0, True), err
     shell.environ["WORKER_URL"] = address
     readme = (shell.folder / "README.md").read_text("utf-8")
-    _, started, beside, _ = re.findall(r"^```sh\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    blocks_of_readme = re.findall(r"^```sh\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    _, started, beside, kept, _ = blocks_of_readme
     assert started.strip() == run.strip()
 
     told = {}
@@ -115,6 +116,7 @@ def test_every_command_of_the_page_does_what_it_says(kafka: Kafka, tmp_path: Pat
         for section, script in blocks.items():
             told[section] = shell.run(script)
         code, out, err = shell.run(beside)
+        captured = shell.run(kept)
 
     codes = {section: code for section, (code, _, _) in told.items()}
     assert codes == {section: int(section == "worker replay") for section in blocks}, told
@@ -130,6 +132,7 @@ def test_every_command_of_the_page_does_what_it_says(kafka: Kafka, tmp_path: Pat
     )
     assert "  ready  up " in told["worker status"][1]
     assert (code, out.count("Welcome, "), "  ready  up " in out) == (0, 2, True), err
+    assert (captured[0], captured[1]) == (0, "tests/more.jsonl: 4 messages\n"), captured
 
 
 def _without_figures(text: str) -> str:
