@@ -78,6 +78,7 @@ def test_errors_of_brokers_are_told(tmp_path: Path, broker: str) -> None:
     "broker",
     [
         "[x] ERROR kafka.server.ReplicaManager - Error processing append operation on input-1",
+        "[x] ERROR org.apache.kafka.controller.EventPerformanceMonitor - Exceptionally slow event",
         "[x] INFO kafka.server.KafkaServer - started (kafka.server.KafkaServer)",
     ],
 )
