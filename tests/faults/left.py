@@ -22,11 +22,10 @@ EXPECTED: Final = ("reads again from what is committed", "starting again with ne
 """Errors of workers that any fault may cause, beside those of the client, which tells of each."""
 CLIENT: Final = "worker.kafka.client"
 BAD_OF_BROKERS: Final = re.compile(
-    r"\] (?:ERROR|FATAL) (?!.*(?:Error processing append operation|state\.change\.logger"
-    r"|Unexpected error handling request|EventPerformanceMonitor))"
-    r"|OutOfMemoryError|Uncaught exception|CORRUPT_MESSAGE"
+    r"\] FATAL |OutOfMemoryError|Uncaught exception|CORRUPT_MESSAGE|CorruptRecordException"
+    r"|Exiting Kafka|all log dirs|[Ff]atal fault|terminating with"
 )
-"""What brokers must not say: the worst, and errors but of refused requests and slow machines."""
+"""What brokers must not say; their other errors are of what their state refuses, or of slowness."""
 
 
 def read(address: str, topic: str) -> Iterator[Message]:
