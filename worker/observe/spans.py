@@ -133,7 +133,8 @@ class Spans(TraceContext):
         attempt = get_value(_ATTEMPT)
         ours = attempt.contexts.get(raw.offset()) if isinstance(attempt, _Attempt) else None
         if ours is None:
-            self._forget_unfollowed(record)
+            if record.headers:
+                self._forget_unfollowed(record)
             return super().headers_for(raw, record)
         if self._has_context(record):
             return self._of_handler(record.headers, ours)
