@@ -313,16 +313,20 @@ def test_ctrl_c_ends_the_command_although_a_handler_hangs(
         assert testing.wait(30) == code
 
 
-def test_files_that_are_watched_are_tested_again_when_they_change(tmp_path: Path) -> None:
-    written(tmp_path, GOOD)
-    with subprocess.Popen(
+def watch(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [sys.executable, "-m", "worker", "test", "shop.yaml", "--watch"],
-        cwd=tmp_path,
+        cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    ) as watching:
+    )
+
+
+def test_files_that_are_watched_are_tested_again_when_they_change(tmp_path: Path) -> None:
+    written(tmp_path, GOOD)
+    with watch(tmp_path) as watching:
         assert watching.stdout is not None
         assert watching.stdout.readline().startswith("ok ")
         watching.stdout.readline()
@@ -350,14 +354,7 @@ def test_a_change_while_tests_run_has_them_run_again(tmp_path: Path) -> None:
     changed = handlers.read_text().replace("* 2", "* 3")
     handlers.write_text(f"{handlers.read_text()}\nprint('here')\nopen('go').read()\n")
     os.mkfifo(tmp_path / "go")
-    with subprocess.Popen(
-        [sys.executable, "-m", "worker", "test", "shop.yaml", "--watch"],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as watching:
+    with watch(tmp_path) as watching:
         assert watching.stderr is not None
         assert watching.stdout is not None
         assert watching.stderr.readline() == "here\n"
