@@ -49,10 +49,10 @@ def test_fetching_is_resumed_only_when_half_of_both_bounds_is_free() -> None:
 
 def test_large_messages_are_taken_few_at_a_time_and_one_at_least() -> None:
     pressure = Pressure(10_000, 32 * 1024**2)
-    taken = [pressure.portion(500)]
+    taken = [min(500, pressure.portion)]
     for size in (300, 10_240, 5_000_000):
         pressure.add(10, 10 * size)
-        taken.append(pressure.portion(500))
+        taken.append(min(500, pressure.portion))
 
     assert taken == [500, 500, 102, 1]
 

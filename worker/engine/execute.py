@@ -23,7 +23,7 @@ from worker.flow.redaction import NOTHING_KNOWN, Redaction
 from worker.flow.retry import is_retried, too_late
 from worker.flow.timing import Timed
 from worker.handlers import Handler
-from worker.ports import AT_HAND, NOTHING, Attempt
+from worker.ports import AT_HAND, Attempt
 from worker.settings import BreakerSettings, DeadLetterSettings, RetrySettings
 from worker.types import Failed, Failure, Message, Outcome, RawMessage, each
 
@@ -85,27 +85,29 @@ class Executor:
         run.begun = self.monotonic()
         token = AT_HAND.set((self.pipeline, run))
         try:
-            observer = self.results.observer
-            follows = observer.follows
-            with observer.around() if follows else NOTHING:
-                if self.handler.batch is not None:
-                    return self._followed_batch(run) if follows else self._batch(run.messages)
-                partition, monotonic = run.partition, self.monotonic
-                found, begun, deadline = run.found, run.begun, run.begun + SLICE
-                calls = self._calls(run) if follows else repeat(self._one)
-                for one, raw in zip(calls, run.messages, strict=False):
-                    outcome, ended = one(raw), monotonic()
-                    found.append(outcome)
-                    if type(outcome) is Failed:
-                        found[-1] = outcome.after(ended - begun)
-                        if self._comes_first_again(outcome):
-                            break
-                    if partition.closing or ended > deadline:
-                        break
-                    begun = ended
-                return self._with_records(run.messages[: len(found)], found)
+            with self.results.observer.around():
+                return self._executed(run)
         finally:
             AT_HAND.reset(token)
+
+    def _executed(self, run: Run) -> list[Outcome]:
+        follows = self.results.observer.follows
+        if self.handler.batch is not None:
+            return self._followed_batch(run) if follows else self._batch(run.messages)
+        partition, monotonic = run.partition, self.monotonic
+        found, begun, deadline = run.found, run.begun, run.begun + SLICE
+        calls = self._calls(run) if follows else repeat(self._one)
+        for one, raw in zip(calls, run.messages, strict=False):
+            outcome, ended = one(raw), monotonic()
+            found.append(outcome)
+            if type(outcome) is Failed:
+                found[-1] = outcome.after(ended - begun)
+                if self._comes_first_again(outcome):
+                    break
+            if partition.closing or ended > deadline:
+                break
+            begun = ended
+        return self._with_records(run.messages[: len(found)], found)
 
     async def execute_async(self, run: Run) -> list[Outcome]:
         """Do the same with an async handler."""
@@ -118,31 +120,29 @@ class Executor:
         run.begun = self.monotonic()
         token = AT_HAND.set((self.pipeline, run))
         try:
-            observer = self.results.observer
-            follows = observer.follows
-            with observer.around() if follows else NOTHING:
-                if self.handler.batch is not None:
-                    call = (
-                        self._followed_batch_async(run)
-                        if follows
-                        else self._batch_async(run.messages)
-                    )
-                    return await call
-                outcomes, begun, deadline = run.found, run.begun, run.begun + SLICE
-                calls = self._calls_async(run) if follows else repeat(self._one_async)
-                for one, raw in zip(calls, run.messages, strict=False):
-                    outcome, ended = await one(raw), self.monotonic()
-                    outcomes.append(outcome)
-                    if type(outcome) is Failed:
-                        outcomes[-1] = outcome.after(ended - begun)
-                        if self._comes_first_again(outcome):
-                            break
-                    if ended > deadline or run.partition.closing:
-                        break
-                    begun = ended
-                return outcomes
+            with self.results.observer.around():
+                return await self._executed_async(run)
         finally:
             AT_HAND.reset(token)
+
+    async def _executed_async(self, run: Run) -> list[Outcome]:
+        follows = self.results.observer.follows
+        if self.handler.batch is not None:
+            call = self._followed_batch_async(run) if follows else self._batch_async(run.messages)
+            return await call
+        outcomes, begun, deadline = run.found, run.begun, run.begun + SLICE
+        calls = self._calls_async(run) if follows else repeat(self._one_async)
+        for one, raw in zip(calls, run.messages, strict=False):
+            outcome, ended = await one(raw), self.monotonic()
+            outcomes.append(outcome)
+            if type(outcome) is Failed:
+                outcomes[-1] = outcome.after(ended - begun)
+                if self._comes_first_again(outcome):
+                    break
+            if ended > deadline or run.partition.closing:
+                break
+            begun = ended
+        return outcomes
 
     def _calls(self, run: Run) -> Iterable[Callable[[RawMessage], bytes | Outcome]]:
         """What handles each of the messages: the few that are followed have a call of their own."""

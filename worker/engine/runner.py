@@ -326,7 +326,7 @@ class Runner:
             return
         self._full_since = None
         share = self.pressure.share(len(self.partitions)).messages
-        limit = min(self.pressure.portion(POLL_LIMIT), room, share)
+        limit = min(POLL_LIMIT, self.pressure.portion, room, share)
         wait = self._poll_wait()
         self._laps.end("other")
         fetches = self.consumer.poll(max(1, limit), wait)
@@ -353,7 +353,7 @@ class Runner:
         if self._may_flood:
             turns = deque(p for p in turns if p.may_go(now))
         most = 1 if self.settlement.careful else self.job.run_limit
-        limit = min(self.pressure.portion(most), self._pool.appetite)
+        limit = min(most, self.pressure.portion, self._pool.appetite)
         while turns and room and not self._pool.saturated:
             partition = turns.popleft()
             probes = partition.is_flooded
@@ -498,7 +498,7 @@ class Runner:
         """
         if self._is_too_fast:
             return False
-        enough = self.pressure.portion(POLL_LIMIT)
+        enough = min(POLL_LIMIT, self.pressure.portion)
         if self._pool.saturated:
             return sum(len(p.lanes) for p in self._going) >= enough
         return sum(p.lanes.ready for p in self._going) >= enough

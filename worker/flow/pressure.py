@@ -18,26 +18,22 @@ class Share(NamedTuple):
 class Pressure:
     """Counts what is between poll and acknowledgement against two bounds."""
 
-    __slots__ = ("_max_bytes", "_max_messages", "_size", "bytes", "messages")
+    __slots__ = ("_max_bytes", "_max_messages", "bytes", "messages", "portion")
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self.messages = 0
         self.bytes = 0
-        self._size = 0
-        """Bytes of a message, as they have come in last."""
+        self.portion = PORTION
+        """How many messages to take at a time: fewer, the larger they have come in last."""
 
     def add(self, messages: int, size: int) -> None:
         """Messages of `size` bytes in all have come in."""
         self.messages += messages
         self.bytes += size
         if messages:
-            self._size = size // messages
-
-    def portion(self, limit: int) -> int:
-        """How many messages to take at a time: `limit`, or fewer if they are large."""
-        return max(1, min(limit, PORTION // max(1, self._size)))
+            self.portion = max(1, PORTION // max(1, size // messages))
 
     def remove(self, messages: int, size: int) -> None:
         """Messages of `size` bytes in all are finished or forgotten."""

@@ -109,7 +109,7 @@ def command(
     wanted = range(first, first + (seeds if seed is None else 1))
     begun = time.monotonic()
     with redirect_stdout(sys.stderr):  # what handlers print is no result
-        _ = campaign.stage  # raises what is wrong with it, before there are processes
+        campaign.stage()  # raises what is wrong with it, before there are processes
         found = _broken(campaign, wanted)
         case = views.case_of(campaign, *found[0]) if found else None
     if output == "table":

@@ -46,14 +46,13 @@ class Campaign:
     topics: tuple[str, ...] = ()
     """Topics that messages come to besides those that the spec names."""
 
-    @property
     def stage(self) -> Stage:
         """What schedules are drawn for; raises `BadConfiguration` or another `WorkerError`."""
         return stage_of(made_of(self)[0].spec, self.topics)
 
     def schedule(self, seed: int) -> Schedule:
         """The schedule of a seed."""
-        schedule = draw(seed, self.messages, self.stage)
+        schedule = draw(seed, self.messages, self.stage())
         if not self.payloads:
             return schedule
         given = (
