@@ -457,6 +457,7 @@ class Sends(Protocol):
 
 
 NOTHING: Final = nullcontext()
+"""A context in which nothing is different."""
 
 
 class Observer:

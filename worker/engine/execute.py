@@ -82,20 +82,20 @@ class Executor:
             outcomes = replace(self, decode=decode).execute(run)
             run.decoding = decode.seconds
             return outcomes
-        run.begun = self.monotonic()
+        run.begun = begun = self.monotonic()
         token = AT_HAND.set((self.pipeline, run))
         try:
             with self.results.observer.around():
-                return self._executed(run)
+                return self._executed(run, begun)
         finally:
             AT_HAND.reset(token)
 
-    def _executed(self, run: Run) -> list[Outcome]:
+    def _executed(self, run: Run, begun: float) -> list[Outcome]:
         follows = self.results.observer.follows
         if self.handler.batch is not None:
             return self._followed_batch(run) if follows else self._batch(run.messages)
         partition, monotonic = run.partition, self.monotonic
-        found, begun, deadline = run.found, run.begun, run.begun + SLICE
+        found, deadline = run.found, begun + SLICE
         calls = self._calls(run) if follows else repeat(self._one)
         for one, raw in zip(calls, run.messages, strict=False):
             outcome, ended = one(raw), monotonic()
@@ -117,20 +117,20 @@ class Executor:
             outcomes = await replace(self, decode=decode).execute_async(run)
             run.decoding = decode.seconds
             return outcomes
-        run.begun = self.monotonic()
+        run.begun = begun = self.monotonic()
         token = AT_HAND.set((self.pipeline, run))
         try:
             with self.results.observer.around():
-                return await self._executed_async(run)
+                return await self._executed_async(run, begun)
         finally:
             AT_HAND.reset(token)
 
-    async def _executed_async(self, run: Run) -> list[Outcome]:
+    async def _executed_async(self, run: Run, begun: float) -> list[Outcome]:
         follows = self.results.observer.follows
         if self.handler.batch is not None:
             call = self._followed_batch_async(run) if follows else self._batch_async(run.messages)
             return await call
-        outcomes, begun, deadline = run.found, run.begun, run.begun + SLICE
+        outcomes, deadline = run.found, begun + SLICE
         calls = self._calls_async(run) if follows else repeat(self._one_async)
         for one, raw in zip(calls, run.messages, strict=False):
             outcome, ended = await one(raw), self.monotonic()

@@ -19,9 +19,7 @@ from opentelemetry.context import (
 from opentelemetry.trace import (
     INVALID_SPAN,
     Link,
-    NonRecordingSpan,
     Span,
-    SpanContext,
     SpanKind,
     Status,
     StatusCode,
@@ -37,7 +35,8 @@ from worker.observe import semconv
 from worker.observe.propagation import EMPTY, Propagation, linked, named
 from worker.observe.sampling import Gate, decided
 from worker.observe.semconv import Attributes
-from worker.observe.tracing import UNFOLLOWED, Facts, TraceContext, headers_of_each
+from worker.observe.tracing import Facts, TraceContext, headers_of_each
+from worker.observe.unfollowed import Forgetting, Unfollowed
 from worker.ports import Attempt
 from worker.settings.topics import REDRIVE
 from worker.types import (
@@ -74,10 +73,6 @@ No handler can give such a header, and `Spans.sending` takes it out.
 """
 
 _ATTEMPT: Final = create_key("worker-attempt")
-_UNFOLLOWED: Final = set_span_in_context(
-    NonRecordingSpan(SpanContext(UNFOLLOWED, 1, is_remote=False)), EMPTY
-)
-"""Valid and not sampled, so that a sampler that minds parents records nothing that begins in it."""
 
 
 def current_span() -> Span:
@@ -111,9 +106,7 @@ class Spans(TraceContext):
         self._tracer = tracer
         self._gate = gate
         self._propagation = propagation
-        unfollowed = propagation.write(_UNFOLLOWED)
-        self._unfollowed = propagation.trace_of(unfollowed)
-        self._names_unfollowed = frozenset(name.lower() for name, _ in unfollowed)
+        self._forgetting = Forgetting(propagation)
         self._facts = facts
         self._older_names = older_names
         self._common: dict[tuple[str, str], Attributes] = {}
@@ -134,7 +127,7 @@ class Spans(TraceContext):
         ours = attempt.contexts.get(raw.offset()) if isinstance(attempt, _Attempt) else None
         if ours is None:
             if record.headers:
-                self._forget_unfollowed(record)
+                record.headers = self._forgetting(record.headers)
             return super().headers_for(raw, record)
         if self._has_context(record):
             return self._of_handler(record.headers, ours)
@@ -153,7 +146,7 @@ class Spans(TraceContext):
 
     def around(self) -> AbstractContextManager[None]:
         """See `ports.Observer`; a sampler that minds no parent would not mind this one."""
-        return _Unfollowed() if self._gate.by_parent else super().around()
+        return Unfollowed() if self._gate.by_parent else super().around()
 
     def attempts(
         self, source: TopicPartition, raws: Sequence[RawMessage]
@@ -192,14 +185,6 @@ class Spans(TraceContext):
         }
         about: Attributes = {semconv.MESSAGES: len(raws), semconv.PARTITION: str(source.partition)}
         return _Attempt(self, source.topic, about, origins, EMPTY, links)
-
-    def _forget_unfollowed(self, record: Encoded) -> None:
-        """Take out a context that says nothing, which its handler has given a result."""
-        if not self._has_context(record) or self._unfollowed is None:
-            return
-        if self._propagation.trace_of(record.headers) == self._unfollowed:
-            names = self._names_unfollowed
-            record.headers = [one for one in record.headers if one[0].lower() not in names]
 
     def _of_handler(self, headers: Headers, ours: Headers) -> Headers:
         """Headers with a context that the handler has given, once; with ours where it is none."""
@@ -399,18 +384,6 @@ class Spans(TraceContext):
     def written(self, context: Context, origin: str | None) -> Headers:
         """The headers that say this context, and the span that its message was sent in."""
         return self._propagation.write(context if origin is None else linked(context, origin))
-
-
-class _Unfollowed(AbstractContextManager[None]):
-    """Around calls for messages that are not followed; `_Attempt` is within for the others."""
-
-    __slots__ = ("_token",)
-
-    def __enter__(self) -> None:
-        self._token = attach(_UNFOLLOWED)
-
-    def __exit__(self, *_: object) -> None:
-        detach(self._token)
 
 
 class _Attempt:

@@ -20,8 +20,11 @@ STATE: Final = "tracestate"
 CONTEXT: Final = frozenset({PARENT, STATE})
 """Header names of the W3C recommendation Trace Context."""
 
-UNFOLLOWED: Final = int.from_bytes(b"stream-worker---")
-"""The trace of whatever handlers begin for messages that are not followed: it is never recorded."""
+UNFOLLOWED: Final = int.from_bytes(os.urandom(16))
+"""The trace of whatever handlers begin for messages that are not followed: it is never recorded.
+
+Others may record what they do for it, so each process has one of its own.
+"""
 
 NOT_MADE: Final = "spans cannot be made as OTEL_* variables say"
 
