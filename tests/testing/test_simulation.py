@@ -53,6 +53,13 @@ def promises_broken(document: Document, seed: int) -> set[str]:
     return {one.promise for one in broken(run(document, seed))}
 
 
+def test_topics_are_as_the_spec_says(tmp_path: Path) -> None:
+    history = run(spec("partition", tmp_path), 1, messages=20)
+
+    assert {one.partition for one in history.ends if one.topic == "in"} == {0, 1, 2}
+    assert {one.partition for one in history.ends if one.topic == "dlq"} == {0}
+
+
 @pytest.mark.parametrize("name", PIPELINES)
 def test_fresh_seeds_break_no_promise(name: str, tmp_path: Path) -> None:
     """What fails here says its seed; what was wrong goes into found.yaml with its schedule."""
