@@ -347,6 +347,29 @@ def test_nothing_starts_in_place_of_one_that_was_killed_once_all_were_to_end(
     assert [process.alive for process in driver.processes] == [True]
 
 
+def test_nothing_starts_in_place_of_one_that_is_killed_while_it_drains(tmp_path: Path) -> None:
+    driver = Driver(one(tmp_path), options()).kill(moment="sent")
+    send(driver, 1).advance(0.0)
+
+    driver.stop()
+    driver.start()
+    driver.advance(60.0)
+
+    assert [process.alive for process in driver.processes] == [True]
+
+
+def test_one_that_found_no_broker_does_not_start_once_all_were_to_end(tmp_path: Path) -> None:
+    driver = Driver(one(tmp_path), options(), processes=0)
+    driver.broker.stop()
+    driver.start()
+
+    driver.stop()
+    driver.broker.start()
+    driver.advance(60.0)
+
+    assert driver.processes == []
+
+
 def test_a_message_knows_its_attempts_wherever_it_waits(tmp_path: Path) -> None:
     seen: list[Message] = []
 

@@ -132,8 +132,8 @@ class Driver:
         """Processes that end when a pipeline of them commits."""
         self._still: list[Process] = []
         """Those that do nothing for a while."""
-        self._awaited: list[Process] = []
-        """Those that were killed, and in whose place others are to start."""
+        self._stops = 0
+        """How often all were told to stop: whoever was to start before then does not."""
         self.on_call: OnCall = nothing
         """What a test has happen first at each call."""
         self.broker.why_refused = self._refusals.strike_record
@@ -256,13 +256,14 @@ class Driver:
                 f"process-{self._started}",
             )
         except BrokersUnreachable:
-            self.clock.at(self.clock.monotonic() + START_AGAIN_AFTER, self.start)
+            again = partial(self._start_unless_stopped, self._stops)
+            self.clock.at(self.clock.monotonic() + START_AGAIN_AFTER, again)
         else:
             self.processes.append(process)
 
     def stop(self) -> Self:
         """Have all processes drain and end; of those that were killed none is replaced any more."""
-        self._awaited.clear()
+        self._stops += 1
         for process in self.processes:
             process.stop()
         due = self._take_turns()
@@ -274,6 +275,7 @@ class Driver:
 
     def close(self) -> None:
         """End all processes; what is in flight is dropped."""
+        self._stops += 1
         for process in self.processes:
             process.close()
         self.processes.clear()
@@ -343,11 +345,14 @@ class Driver:
         return self
 
     def kill_now(self, process: Process) -> None:
-        """End a process without a word; another one starts when its members' sessions are over."""
+        """End a process without a word; another one starts when its members' sessions are over.
+
+        None does in place of one that was told to stop.
+        """
         if process.alive:
             process.kill()
-            self._awaited.append(process)
-            self.clock.at(self.clock.monotonic() + self._session, partial(self._follow, process))
+            follow = partial(self._follow, process, self._stops)
+            self.clock.at(self.clock.monotonic() + self._session, follow)
 
     def stand_still(self, process: Process, seconds: float) -> None:
         """Let a process do nothing for so long, wherever it is, while all others go on.
@@ -474,10 +479,13 @@ class Driver:
                 self.broker.transactions.expire()
                 self.broker.changed()
 
-    def _follow(self, process: Process) -> None:
+    def _follow(self, process: Process, stops: int) -> None:
         process.clients.expire()
-        if process in self._awaited:
-            self._awaited.remove(process)
+        if not process.stopping:
+            self._start_unless_stopped(stops)
+
+    def _start_unless_stopped(self, stops: int) -> None:
+        if stops == self._stops:
             self.start()
 
     def _give_back(self, group: Group) -> None:

@@ -134,6 +134,7 @@ class Process:
         name: str,
     ) -> None:
         self.alive = True
+        self.stopping = False
         self._story = story
         self.name = name
         before = partial(story.before, self)
@@ -179,6 +180,7 @@ class Process:
 
     def stop(self) -> None:
         """Ask the pipelines to drain and end."""
+        self.stopping = True
         for one in self.pipelines:
             one.loop.stop()
 
