@@ -102,7 +102,8 @@ def breaches_of(campaign: Campaign, seeds: Sequence[int]) -> list[tuple[int, lis
 def search(campaign: Campaign, seeds: Sequence[int]) -> Iterator[tuple[int, list[Broken]]]:
     """The same in as many processes as there are cores, as they come.
 
-    Who asks for no more ends them at once, whatever they do: handlers of users may hang.
+    Who asks for no more, or is told of an error, ends them at once, whatever they do: handlers of
+    users may hang.
     """
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -113,7 +114,7 @@ def search(campaign: Campaign, seeds: Sequence[int]) -> Iterator[tuple[int, list
         try:
             for part in found:
                 yield from part.result()
-        except (KeyboardInterrupt, GeneratorExit):
+        except BaseException:
             for child in active_children():
                 child.kill()
             raise
