@@ -15,8 +15,10 @@ HIDDEN: Final = "***"
 SHORTEST: Final = 4
 """Characters that a secret has at least: hiding a shorter one would hide half of all words."""
 
+_ENCODED: Final = re.compile(r"%[0-9A-F]{2}")
+
 _NAME: Final = (
-    r"(?:password|passwd|passphrase|\bpass|\bpwd|secret|token|credentials?"
+    r"(?:password|passwd|passphrase|(?<![^\W_])(?:pass|pwd)|secret|token|credentials?"
     r"|(?:api|access|private|secret)[_.-]?key)"
 )
 _NAMED: Final = _NAME + r"\\*[\"']?\s*(?::|=>?+)\s*"
@@ -34,9 +36,13 @@ _LOOKS_SECRET: Final = tuple(
         ),  # an option of a command
         (r"(?-i:\b[A-Z_]*PASSWORD)\s+", r"[^\s\"'=:]+"),
         (r"(?-i:-----BEGIN [A-Z ]*PRIVATE KEY-----)", r"(?:[^-]|-(?!----))+"),
-        (r"(?-i:(?<![\w-])eyJ)", r"[\w-]+\.[\w-]+\.[\w-]*"),  # a token of JSON
+        (r"(?-i:(?<![\w-])eyJ)", r"[\w-]+(?:\.[\w-]*){2,}"),  # a token of JSON
         (r"(?-i:\bA[KS]IA)", r"(?-i:[A-Z0-9]{16}\b)"),  # a key of AWS
-        (r"\b(?:set-)?cookie[\"']?\s*:\s*[\"']?", r"[^\r\n\"']+"),
+        (
+            r"\bcookie\\*[\"']?\s*[:,]\s*b?(?P<quote>\\*[\"'])",
+            r"(?:(?!(?P=quote))(?:\\.|.))+",
+        ),
+        (r"\bcookie\s*:\s*", r"(?!b?\\*[\"'])(?:(?!\\[rn])[^\r\n])+"),  # to the end of its line
         (_NAMED, r"(?![\[{])(?:[^\s\"',;&@\\]|,(?!\s|[\w.-]+=))+"),
     )
 )
@@ -88,11 +94,14 @@ def _written(text: str) -> Iterator[str]:
     yield text
     yield repr(text)[1:-1]
     yield repr(f'"{text}')[2:-1]  # beside the other kind of quotes
+    yield repr(text.encode(errors="surrogatepass"))[2:-1]
     yield json.dumps(text)[1:-1]
     yield json.dumps(text, ensure_ascii=False)[1:-1]
     for percent_encoded in (quote, quote_plus):
         for safe in ("", "/"):
-            yield percent_encoded(text, safe, errors="surrogatepass")
+            encoded = percent_encoded(text, safe, errors="surrogatepass")
+            yield encoded
+            yield _ENCODED.sub(lambda one: one.group().lower(), encoded)
 
 
 NOTHING_KNOWN: Final = Redaction()
