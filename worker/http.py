@@ -32,7 +32,7 @@ refusals = limited(f"{__name__}.refusals")
 CONNECTIONS: Final = 32
 """Connections at most; for a further one that is cut which has said nothing for the longest.
 
-As many beside these were answered and only have to be closed; the oldest of them is cut first.
+As many beside these only have to take their answers and to be closed; the first of them is cut.
 """
 HEADER_BYTES: Final = 8 * 1024
 """Longest request line and headers together."""
@@ -140,8 +140,8 @@ class Server:
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._silent: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         """Those whose request is waited for, the oldest first."""
-        self._lingering: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
-        """Those that were answered, the oldest first."""
+        self._answered: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
+        """Those whose answers are on their way, or taken, the oldest first."""
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(_told)
         self._closing = asyncio.Event()
@@ -187,7 +187,7 @@ class Server:
         task.add_done_callback(partial(self._forget, writer))
 
     def _served(self) -> int:
-        return len(self._connections) - len(self._lingering)
+        return len(self._connections) - len(self._answered)
 
     def _cut_first(self, some: Mapping[asyncio.StreamWriter, asyncio.Task[None]]) -> None:
         writer, task = next(iter(some.items()))
@@ -197,7 +197,7 @@ class Server:
     def _forget(self, writer: asyncio.StreamWriter, task: asyncio.Task[None]) -> None:
         self._connections.pop(task, None)
         self._silent.pop(writer, None)
-        self._lingering.pop(writer, None)
+        self._answered.pop(writer, None)
 
     async def _guarded(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError):
@@ -212,12 +212,13 @@ class Server:
         task = self._silent.pop(writer, None)
         if not answer or task is None:
             return
+        if len(self._answered) >= CONNECTIONS:
+            self._cut_first(self._answered)
+        self._answered[writer] = task
+        writer.transport.set_write_buffer_limits(high=0)  # drained is what the client's end has
         async with asyncio.timeout(TIMEOUT):
             writer.write(answer)
             await writer.drain()
-        if len(self._lingering) >= CONNECTIONS:
-            self._cut_first(self._lingering)
-        self._lingering[writer] = task
         await _linger(reader, writer)
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:

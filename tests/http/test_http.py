@@ -278,6 +278,20 @@ def test_connections_that_were_answered_and_stay_open_keep_nobody_out(
         answered[-1].sendall(b"more")
 
 
+def test_connections_that_do_not_take_their_answers_keep_nobody_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.http.TIMEOUT", 600)
+    large = serve("127.0.0.1", 0, {**PATHS, "/large": lambda: Response(200, bytes(16 << 20))})
+    with closing(large), ExitStack() as stack:
+        for _ in range(CONNECTIONS + 1):
+            client = stack.enter_context(connect(large))
+            client.sendall(b"GET /large HTTP/1.1\r\n\r\n")
+            assert client.recv(1)
+
+        assert ask(large, "/livez")[0].status == 200
+
+
 @contextmanager
 def no_file_to_open() -> Iterator[None]:
     """Let this process open no file but those that it has."""
