@@ -407,14 +407,14 @@ def severity(pipeline: PipelineState, reasons: Iterable[Reason]) -> int:
     """How bad it is with a pipeline, by the reasons that are its own.
 
     4 when it has stopped for good, 3 when something is in the way of its work, 2 when it does not
-    run yet or any more, 1 when a message holds a partition, else 0.
+    run yet or any more, 1 when a message holds a partition or takes long while others wait, else 0.
     """
     found = [_SEVERITIES.get(reason.code, 3) for reason in reasons]
     return max(found, default=int(any(map(_is_held, pipeline.partitions))))
 
 
 def _is_held(partition: PartitionState) -> bool:
-    """Whether a message keeps others of its partition waiting."""
+    """Whether a message keeps its partition, or takes long while others of it wait."""
     waits_long = partition.waiting > 0 and partition.at_hand_for > SLOW_AFTER
     return waits_long or partition.held_by is not None or partition.suspect is not None
 
