@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -111,6 +112,22 @@ def test_whoever_answers_unlike_a_worker_forges_no_line(tmp_path: Path) -> None:
     assert len(err.splitlines()) == 1
     assert "\x1b" not in err
     assert str(caught.value).isprintable()
+
+
+def test_whoever_does_not_speak_http_forges_no_line(tmp_path: Path) -> None:
+    def answer() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"x\x0bError: all is well\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        code, out, err = worker("status", f"127.0.0.1:{server.getsockname()[1]}", folder=tmp_path)
+        thread.join()
+
+    assert (code, out, len(err.splitlines())) == (69, "", 1)
 
 
 def test_what_only_the_history_tells_is_in_top_alone(tmp_path: Path) -> None:

@@ -227,7 +227,7 @@ def _answer(where: str) -> bytes:
         raise NoWorker(f"{where} answers {error.code} {escaped(error.reason)}") from error
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise NoWorker(f"no worker answers at {where}: {reason}") from error
+        raise NoWorker(f"no worker answers at {where}: {escaped(str(reason))}") from error
 
 
 def _parsed(where: str, body: bytes, model: type[Model]) -> Model:
