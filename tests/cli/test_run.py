@@ -23,6 +23,7 @@ def run(folder: Path, kafka: str, *arguments: str, more: str = "") -> tuple[int,
     ("security", "path", "text"),
     [
         ("protocol: SSL, ca: /nope", "security.ca", "'/nope' cannot be read: No such file"),
+        ("protocol: SSL, ca: /dev/zero", "security.ca", "'/dev/zero' cannot be read: it is no"),
         ("protocol: SSL, ca: {folder}/shop.yaml", "security.ca", "ssl.ca.location failed: "),
         (
             "protocol: SSL, certificate: /nope, key: {folder}/shop.yaml",

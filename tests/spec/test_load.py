@@ -406,7 +406,7 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
         (
             "name: flights",
             "name: ${file:/dev/zero}",
-            "3:1: name: the file /dev/zero is no regular file",
+            "3:1: name: the file /dev/zero cannot be read: it is no regular file",
         ),
         ("name: flights", "name: ${file:/no}", "the file /no cannot be read: No such file"),
     ],
@@ -514,7 +514,7 @@ def test_a_fifo_in_place_of_a_secret_file_is_refused_and_not_waited_for(tmp_path
     os.mkfifo(tmp_path / "fifo")
     (found,) = problems(tmp_path, changed("name: flights", f"name: ${{file:{tmp_path}/fifo}}"))
 
-    assert found == f"3:1: name: the file {tmp_path}/fifo is no regular file"
+    assert found == f"3:1: name: the file {tmp_path}/fifo cannot be read: it is no regular file"
 
 
 def test_a_secret_of_the_wrong_type_is_not_shown(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from worker.serdes import Unsuitable
 from worker.settings import Pipeline, Spec
 from worker.settings.librdkafka import key_of
 from worker.spec import Document, in_order, survey
+from worker.spec.files import opened
 from worker.types import Problem
 
 HEADER = "headers."
@@ -84,7 +85,7 @@ def unreadable(document: Document) -> list[Problem]:
 def _why_unreadable(file: Path) -> str | None:
     try:
         if not file.is_dir():
-            file.open("rb").close()
+            opened(file).close()
     except OSError as error:
         return error.strerror or str(error)
     except ValueError as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from worker.spec.files import opened
 
 MAX_FILE_BYTES: Final = 64 * 1024
 
@@ -73,9 +73,7 @@ class Interpolation:
 
 
 def _content(file: Path) -> str:
-    with open(file, "rb", opener=_unwaited) as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise ValueError("is no regular file")
+    with opened(file) as stream:
         data = stream.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
         raise ValueError(f"is larger than {MAX_FILE_BYTES} bytes")
@@ -84,8 +82,3 @@ def _content(file: Path) -> str:
     except UnicodeDecodeError:
         raise ValueError("is not UTF-8 text") from None
     return text.removesuffix("\n").removesuffix("\r")
-
-
-def _unwaited(path: str, flags: int) -> int:
-    """Open a file without waiting for somebody who writes, as a FIFO would."""
-    return os.open(path, flags | os.O_NONBLOCK)
