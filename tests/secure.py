@@ -61,9 +61,9 @@ class Certificates:
         ours, others = trustme.CA(), trustme.CA()
         ours.cert_pem.write_to_path(self.ca)
         others.cert_pem.write_to_path(self.other_ca)
-        self.broker.write_bytes(_pem(ours.issue_cert("127.0.0.1")))
-        self.client.write_bytes(_pem(ours.issue_cert("client.example")))
-        self.stranger.write_bytes(_pem(others.issue_cert("client.example")))
+        self.broker.write_bytes(pem(ours.issue_cert("127.0.0.1")))
+        self.client.write_bytes(pem(ours.issue_cert("client.example")))
+        self.stranger.write_bytes(pem(others.issue_cert("client.example")))
         return self
 
 
@@ -112,7 +112,7 @@ def locked(pem: bytes, password: str) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
-def _pem(issued: trustme.LeafCert) -> bytes:
+def pem(issued: trustme.LeafCert) -> bytes:
     """Key and chain, the key as PKCS #8: Kafka reads no other form."""
     key = load_pem_private_key(issued.private_key_pem.bytes(), password=None)
     chain = b"".join(certificate.bytes() for certificate in issued.cert_chain_pems)

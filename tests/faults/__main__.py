@@ -28,7 +28,12 @@ SHORT: Final = (
     "kill-group-coordinator",
 )
 """What the short profile does, in an order by lot."""
-NOT_IN_SOAK: Final = ("kill-all-workers", "rolling-workers", "add-partitions")
+NOT_IN_SOAK: Final = (
+    "kill-all-workers",
+    "rolling-workers",
+    "change-certificates",
+    "add-partitions",
+)
 """What a worker cannot be spared from, and what cannot be done again and again."""
 SOAK_RATE: Final = 1_000.0
 CREEPS: Final = float(1 << 20)

@@ -17,7 +17,7 @@ from typing import Final, get_args
 from tests.faults.ledger import Fate
 from tests.faults.plan import KINDS, Planned
 from tests.faults.run import Leaves, Letter, Limits, Outcome, Phase, Promise, Result, Run
-from tests.faults.watch import Sample
+from tests.faults.watch import Progress, Sample
 
 SHOWN: Final = 5
 """Places that a finding shows."""
@@ -29,6 +29,8 @@ AFTERMATH: Final = 15.0
 """Seconds after its recovery within which a fault may still make a member lose its session."""
 ENOUGH: Final = 20
 """Samples of a worker that count as its end; with fewer than twice as many it is not judged."""
+RESULTS: Final = 1.2
+"""Results that messages have on average, and some more."""
 REASONS: Final[Mapping[str, Sequence[str]]] = {
     "fails": ("handler_error", "crash"),
     "hangs": ("timeout", "crash"),
@@ -122,21 +124,25 @@ def _duplicates(run: Run) -> Found:
         times = _letter_times(outcome.letters)
         strange = [one for one, at in times.items() if not _is_explained(run, at[0], at[-1])]
         yield from _told("BD", name, "a dead letter again without a reason of", strange)
-        most = len({one.name.split(".")[0] for one in run.exits}) * run.limits.window
         for phase, number in _by_fault(run, again).items():
+            most, when = _most_again(run, phase), f"{phase.scenario} at {phase.began:.0f}"
             if number > most:
-                yield "BD", f"{name}: {number} came again after {phase}, and at most {most} may"
+                yield "BD", f"{name}: {number} came again after {when}, and at most {most} may"
 
 
-def _by_fault(run: Run, again: Sequence[tuple[Result, Result]]) -> Counter[str]:
+def _by_fault(run: Run, again: Sequence[tuple[Result, Result]]) -> Counter[Phase]:
     """How many results came again, by the last fault before them that may leave such."""
-    found = Counter[str]()
+    found = Counter[Phase]()
     for _, two in again:
         before = [one for one in run.phases if one.leaves in ANY and one.began <= two.at]
         if before:
-            last = max(before, key=lambda one: one.began)
-            found[f"{last.scenario} at {last.began:.0f}"] += 1
+            found[max(before, key=lambda one: one.began)] += 1
     return found
+
+
+def _most_again(run: Run, phase: Phase) -> int:
+    """How many results a fault may have come again: those that were not committed, at the rate."""
+    return int(run.rate * RESULTS * (phase.healed - phase.began + run.limits.uncommitted))
 
 
 def _order(run: Run) -> Found:
@@ -172,12 +178,8 @@ def _transactions(run: Run) -> Found:
 def _commits(run: Run) -> Found:
     """What is committed never falls, and reaches the end."""
     for before, after in pairwise(run.progress):
-        for group, offsets in after.committed.items():
-            for partition, (one, two) in enumerate(
-                zip(before.committed[group], offsets, strict=False)
-            ):
-                if two < one:
-                    yield "MC", f"{group}: partition {partition} fell from {one} to {two}"
+        if before.generation == after.generation:
+            yield from _falls(before, after)
     if not run.progress:
         yield "NV", "nobody has seen what the groups commit"
         return
@@ -189,6 +191,14 @@ def _commits(run: Run) -> Found:
                 yield "NL", f"{group}: {end - offset} of partition {partition} are not committed"
             elif offset > end:
                 yield "MC", f"{group}: {offset} is committed of partition {partition}, beyond {end}"
+
+
+def _falls(before: Progress, after: Progress) -> Found:
+    for group, offsets in after.committed.items():
+        pairs = zip(before.committed[group], offsets, strict=False)
+        for partition, (one, two) in enumerate(pairs):
+            if two < one:
+                yield "MC", f"{group}: partition {partition} fell from {one} to {two}"
 
 
 def _memory(run: Run) -> Found:

@@ -36,7 +36,7 @@ class Ledger:
     @property
     def counts(self) -> Counter[str]:
         """How many records there are of each fate."""
-        return Counter(self.fates.values())
+        return Counter(self.fates.copy().values())
 
     def write(self, file: Path) -> None:
         """Write it as lines of JSON, ids and fates."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from random import Random
@@ -38,6 +39,7 @@ class Load:
         """Partitions that are written to; to be set when there are more."""
         self._ledger = ledger
         self._ended = threading.Event()
+        self._rests = False
         self._client = {
             "bootstrap.servers": address,
             "linger.ms": 5,
@@ -75,6 +77,17 @@ class Load:
             thread.join()
         if self._failed:
             raise self._failed[0]
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Write nothing while the block lasts; it begins once the fate of everything is known."""
+        self._rests = True
+        try:
+            while self._ledger.counts[Fate.SENT] and not self._failed:
+                time.sleep(TICK)
+            yield
+        finally:
+            self._rests = False
 
     def _run(self, write: Write, messages: Iterator[Planned], rate: float) -> None:
         try:
@@ -128,7 +141,7 @@ class Load:
         before, due = time.monotonic(), 0.0
         while not self._ended.wait(seconds):
             now = time.monotonic()
-            due += min(now - before, 2 * seconds) * rate
+            due += 0.0 if self._rests else min(now - before, 2 * seconds) * rate
             yield int(due)
             before, due = now, due % 1
 

@@ -122,6 +122,7 @@ def _read_back(order: Order, world: World, phases: Sequence[Phase], wanted: int)
         samples=world.watch.samples,
         exits=left.exits(world.crew),
         phases=phases,
+        rate=order.rate,
         wanted=wanted,
         unexpected=[*left.unexpected(world.crew, logs, errors)],
         limits=order.limits,

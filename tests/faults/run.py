@@ -114,8 +114,9 @@ class Limits:
     """Messages of the input at least, whatever the rate."""
     share: float = 0.5
     """Part of the messages that the rate would have made, which there have to be at least."""
-    window: int = 1_500
-    """Results that may come again for each worker and fault: what is in flight or uncommitted."""
+    uncommitted: float = 15.0
+    """Seconds beside those of a fault whose results may come again: since the last commit before
+    it, and until members that it has hit have lost their partitions."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,10 @@ class Run:
     samples: Sequence[Sample]
     exits: Sequence[Exit]
     phases: Sequence[Phase]
+    rate: float = 1_000.0
+    """Messages a second that were to be written."""
     wanted: int = 0
-    """Messages that the rate would have made."""
+    """How many that makes."""
     unexpected: Sequence[str] = ()
     """Lines of logs that nobody expects, of workers and brokers."""
     limits: Limits = field(default_factory=Limits)

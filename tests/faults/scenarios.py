@@ -34,6 +34,8 @@ FULL_FOR: Final = 12.0
 """Seconds within which a broker meets that its disk is full."""
 DENIED_FOR: Final = 12.0
 """Seconds for which workers may not do what they have to."""
+GONE_FOR: Final = 15.0
+"""Seconds for which a topic is not there; clients ask for topics every few seconds."""
 FEW: Final = 8
 """Files that a worker may have that is to open none: it has more."""
 
@@ -356,7 +358,32 @@ def change_password(world: World) -> str:
     return told
 
 
+@scenario("change-certificates", 64, bound=TRANSACTION)
+def change_certificates(world: World) -> str:
+    """Brokers show certificates of another authority, and so do workers, by a rolling restart."""
+    world.change_certificates()
+    world.network.reset()
+    told = rolling_workers(world)
+    showing = [
+        world.certificates.shows(world.brokers.port_of(node, "RELAYED")) for node in range(NODES)
+    ]
+    if not all(showing):
+        raise NotFelt(f"brokers show the certificate: {showing}")
+    return f"brokers show another certificate, and {told}"
+
+
 # --- topics ---
+
+
+@scenario("topic-made-anew", 51, bound=WORK)
+def topic_made_anew(world: World) -> str:
+    """The input, of which everything is through, is deleted, and made anew later."""
+    with world.without_input():
+        world.wait(GONE_FOR)
+        reasons = world.reasons()
+    if "no_topic" not in reasons:
+        raise NotFelt(f"workers are not ready for {sorted(reasons)}")
+    return f"the input was gone for {GONE_FOR:g} s, which workers have told"
 
 
 @scenario("delete-records", 53, bound=WORK)

@@ -247,17 +247,18 @@ def test_a_result_again_is_fine_with_at_least_once_only_while_a_fault_explains_i
     assert codes(changed(run, "least", lambda outcome: again(outcome, last, 0.001))) == {"BD"}
 
 
-def test_more_results_again_than_can_have_been_in_flight_are_too_many() -> None:
-    run = honest()
+def test_more_results_again_than_can_have_been_uncommitted_are_too_many() -> None:
+    run = replace(honest(), limits=Limits(uncommitted=10.0))
     results = run.outcomes["least"].results
 
     def all_again(outcome: Outcome) -> Outcome:
         late = [replace(one, at=BEGAN + 50) for one in results]  # by one fault
         return replace(outcome, results=[*results, *late])
 
-    for window, found in ((len(results) // 2, set()), (len(results) // 2 - 1, {"BD"})):
-        limited = replace(run, limits=replace(run.limits, window=window))
-        assert codes(changed(limited, "least", all_again)) == found
+    seconds = 1.2 * (10.0 + 10.0)  # those of the fault, which is of ten, and those beside it
+    for most, found in ((len(results), set()), (len(results) - 1, {"BD"})):
+        slower = replace(run, rate=(most + 0.5) / seconds)
+        assert codes(changed(slower, "least", all_again)) == found
 
 
 def test_what_came_again_without_what_was_behind_it_is_out_of_order_but_for_stragglers() -> None:
@@ -309,6 +310,15 @@ def test_a_committed_offset_that_falls_is_told() -> None:
     middle = replace(last, committed={**last.committed, "exact": (1, 1, 1)})
 
     assert codes(replace(run, progress=[first, last, middle, last])) == {"MC"}
+
+
+def test_offsets_of_a_topic_that_was_made_anew_begin_again() -> None:
+    run = honest()
+    first, last = run.progress
+    anew = [replace(one, generation=1) for one in (first, last)]
+
+    assert codes(replace(run, progress=[first, last, *anew])) == set()
+    assert codes(replace(run, progress=[first, *anew, replace(first, generation=1)])) >= {"MC"}
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ class Progress:
     """By group, of each partition of the input."""
     ends: tuple[int, ...]
     """Of each partition of the input, for those who read what is committed."""
+    generation: int = 0
+    """How often the input had been made anew, with offsets from the start."""
 
     @property
     def lag(self) -> int:
@@ -78,19 +80,22 @@ class Cluster:
         self._admin = AdminClient(self._client)
         self._members = {one: Consumer({**self._client, "group.id": one}) for one in groups}
         self.topic, self.partitions = topic, partitions
+        self.generation = 0
+        """To be raised when the input is deleted."""
         self.silence = ""
         """Why nobody said so at last."""
 
     def progress(self) -> Progress | None:
         """How far the groups are; None when nobody says so in time."""
         places = [Place(self.topic, number) for number in range(self.partitions)]
+        generation = self.generation
         try:
             committed = {group: self.committed(group, places) for group in self._members}
             ends = self.ends(places)
         except (KafkaException, TimeoutError) as error:
             self.silence = str(error)
             return None
-        return Progress(time.time(), committed, ends)
+        return Progress(time.time(), committed, ends, generation)
 
     def ends(self, places: list[Place]) -> tuple[int, ...]:
         """The ends of partitions, for those who read what is committed; raises `KafkaException`.

@@ -20,6 +20,7 @@ from confluent_kafka.admin._acl import (  # not re-exported for type checkers, a
     AclOperation,
     AclPermissionType,
 )
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from confluent_kafka.admin._scram import (
     ScramCredentialInfo,
@@ -30,6 +31,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from tests.coordinators import GROUPS, TRANSACTIONS, coordinator
 from tests.faults import left
+from tests.faults.certificates import Certificates
 from tests.faults.crew import Crew
 from tests.faults.ledger import Ledger
 from tests.faults.load import Load
@@ -64,6 +66,8 @@ BROKERS: Final = {
     "super.users": "User:ANONYMOUS",
     "allow.everyone.if.no.acl.found": "true",
     "connections.max.reauth.ms": "10000",
+    "listener.name.relayed.ssl.client.auth": "required",
+    "ssl.allow.dn.changes": "true",
 }
 USER, PASSWORD = "worker", "worker-secret"
 """Of the workers; who breaks and watches is nobody, and may do everything."""
@@ -85,6 +89,7 @@ class World:
     cluster: Cluster
     load: Load
     ledger: Ledger
+    certificates: Certificates
     spared: str | None = None
     """A worker that is never a victim, for its memory to be watched for long."""
     deleted: dict[int, Stored] = field(default_factory=dict)
@@ -195,6 +200,20 @@ class World:
         for future in admin.alter_user_scram_credentials([change]).values():
             future.result()
 
+    def change_certificates(self) -> None:
+        """Have brokers, and workers that start from now on, show those of the other authority."""
+        self.certificates.change()
+        name, file = "listener.name.relayed.ssl.keystore.location", str(self.certificates.broker)
+        change = ConfigEntry(name, file, incremental_operation=AlterConfigOpType.SET)
+        admin = self.admin
+        brokers = admin.describe_cluster(request_timeout=10).result().nodes
+        changes = [
+            ConfigResource(ResourceType.BROKER, str(one.id), incremental_configs=[change])
+            for one in brokers
+        ]
+        for future in admin.incremental_alter_configs(changes).values():
+            future.result()
+
     def grow(self) -> None:
         """Give the input one partition more."""
         number = self.cluster.partitions + 1
@@ -206,8 +225,8 @@ class World:
 
     def delete(self) -> int:
         """Delete what all groups have committed of the input; what it was is kept for the judge."""
-        self.deleted.update(left.inputs(self.brokers.address, INPUT))
         ends: list[int] = [*map(min, zip(*self.now().committed.values(), strict=True))]
+        self.deleted.update(left.inputs(self.brokers.address, INPUT))
         wanted = [Place(INPUT, number, end) for number, end in enumerate(ends)]
         admin = self.admin
         starts = admin.list_offsets(dict.fromkeys(wanted, OffsetSpec.earliest()))
@@ -215,6 +234,22 @@ class World:
         for future in admin.delete_records(wanted).values():
             future.result()
         return sum(ends) - before
+
+    @contextmanager
+    def without_input(self) -> Iterator[None]:
+        """Delete the input once all is through, and have it made anew behind the block."""
+        with self.load.resting():
+            self.recovery()
+            self.until_quiet()
+            self.deleted.update(left.inputs(self.brokers.address, INPUT))
+            admin = self.admin
+            admin.delete_topics([INPUT])[INPUT].result()
+            self.cluster.generation += 1
+            yield
+            new = NewTopic(INPUT, self.cluster.partitions, NODES)
+            admin.create_topics([new])[INPUT].result()
+            self.until_in_sync()
+            self.wait(SHOWN_WITHIN)
 
     # --- waiting ---
 
@@ -294,11 +329,12 @@ def made(
     with ExitStack() as stack:
         for kept in reserve(free):
             stack.enter_context(kept)
+        certificates = Certificates(folder / "certificates").issue()
         brokers = KafkaCluster(
             NODES,
             folder=folder / "brokers",
             properties=BROKERS,
-            security=BrokerSecurity({USER: PASSWORD}),
+            security=BrokerSecurity({USER: PASSWORD}, certificates.broker, certificates.trusted),
             relays=relays,
         )
         stack.enter_context(brokers)
@@ -309,22 +345,23 @@ def made(
         for future in admin.create_topics(new).values():
             future.result()
         spec = folder / "faults.yaml"
-        spec.write_text(yaml.safe_dump(text(brokers.address_of("RELAYED"))))
+        spec.write_text(yaml.safe_dump(text(brokers.address_of("RELAYED"), certificates)))
         crew = Crew(spec, folder, ports, program)
         cluster = Cluster(brokers.address, INPUT, PARTITIONS, tuple(map(group, PIPELINES)))
         watch = stack.enter_context(Watch(crew, cluster))
         ledger = Ledger()
         load = stack.enter_context(Load(brokers.address, INPUT, PARTITIONS, rate, seed, ledger))
         chance = Random(seed)
-        yield World(chance, brokers, network, crew, watch, cluster, load, ledger)
+        yield World(chance, brokers, network, crew, watch, cluster, load, ledger, certificates)
 
 
-def text(address: str) -> dict[str, object]:
+def text(address: str, certificates: Certificates) -> dict[str, object]:
     """The spec of the workers: the same input exactly once, and at least once with retries."""
 
     def pipeline(name: str, **settings: object) -> dict[str, object]:
         common = {"from": INPUT, "to": name, "ordering": "key", "in_flight": {"messages": 500}}
-        return {**common, "dead_letter": f"{name}.dlq", **settings}
+        given_up = {"dead_letter": f"{name}.dlq", "on_offset_lost": "oldest"}
+        return {**common, **given_up, **settings}
 
     return {
         "version": 1,
@@ -332,10 +369,13 @@ def text(address: str) -> dict[str, object]:
         "kafka": {
             "brokers": address,
             "security": {
-                "protocol": "SASL_PLAINTEXT",
+                "protocol": "SASL_SSL",
                 "mechanism": "SCRAM-SHA-512",
                 "username": USER,
                 "password": PASSWORD,
+                "ca": str(certificates.trusted),
+                "certificate": str(certificates.worker),
+                "key": str(certificates.worker),
             },
             "group": {"session_timeout": "6s", "heartbeat": "1500ms"},
             "producer": {"delivery_timeout": "12s"},

@@ -18,7 +18,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from tests.console import CONSUMER, FIRST, PRODUCER
 from tests.relay import Relay
-from tests.secure import USERS, SecureKafka
+from tests.secure import USERS, Certificates, SecureKafka
 from worker.kafka.broker import KafkaCluster
 from worker.kafka.java import find_kafka
 from worker.kafka.listeners import BrokerSecurity
@@ -221,6 +221,26 @@ def test_clients_of_the_relayed_listener_show_a_password_where_there_are_users()
         assert brokers(relayed | shown) == {f"127.0.0.1:{port}"}
         with pytest.raises(KafkaException):
             AdminClient({**relayed}).list_topics(timeout=2)
+
+
+@kafka
+def test_clients_of_the_relayed_listener_speak_tls_where_there_are_certificates(
+    tmp_path: Path,
+) -> None:
+    (port,) = free_ports(1, taken=())
+    user, secret = next(iter(USERS.items()))
+    files = Certificates(tmp_path).issue()
+    cluster = KafkaCluster(relays=[port], security=BrokerSecurity(USERS, files.broker, files.ca))
+    with cluster, Relay(cluster.port_of(0, "RELAYED"), at=port):
+        relayed = {"bootstrap.servers": cluster.address_of("RELAYED")}
+        shown = password("SCRAM-SHA-512", user, secret)
+        tls = {"security.protocol": "SASL_SSL", "ssl.ca.location": str(files.ca)}
+
+        assert brokers(relayed | shown | tls) == {f"127.0.0.1:{port}"}
+        with pytest.raises(KafkaException):
+            AdminClient(relayed | shown | {"security.protocol": "SASL_PLAINTEXT"}).list_topics(
+                timeout=2
+            )
 
 
 def test_relays_are_as_many_as_nodes() -> None:

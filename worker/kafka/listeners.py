@@ -12,7 +12,7 @@ PLAINTEXT: Final = "PLAINTEXT"
 CONTROLLER: Final = "CONTROLLER"
 SASL: Final = "SASL_PLAINTEXT"
 RELAYED: Final = "RELAYED"
-"""With SASL where there are users, else plain; clients are told to come to a relay before it."""
+"""As `BrokerSecurity.relayed` says; clients are told to come to a relay before it."""
 
 SCRAM: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
@@ -55,6 +55,11 @@ class BrokerSecurity:
         tls = ("SASL_SSL", "SSL") if self.certificate and self.ca else ()
         return (SASL, *tls)
 
+    @property
+    def relayed(self) -> str:
+        """Name what clients speak that come through a relay."""
+        return "SASL_SSL" if self.certificate else SASL
+
 
 def listeners(security: BrokerSecurity | None) -> tuple[str, ...]:
     """Name the listeners that a node has; each is named as the protocol that it speaks.
@@ -66,8 +71,7 @@ def listeners(security: BrokerSecurity | None) -> tuple[str, ...]:
 
 def security_properties(security: BrokerSecurity | None) -> dict[str, str]:
     """Give the properties of all listeners of a node but their addresses."""
-    protocols = {name: name for name in listeners(security)}
-    protocols |= {CONTROLLER: PLAINTEXT, RELAYED: SASL if security else PLAINTEXT}
+    protocols = _protocols(security)
     return {
         "listener.security.protocol.map": ",".join(f"{k}:{v}" for k, v in protocols.items()),
         "inter.broker.listener.name": PLAINTEXT,
@@ -96,11 +100,18 @@ def _check(user: str, password: str) -> None:
         )
 
 
+def _protocols(security: BrokerSecurity | None) -> dict[str, str]:
+    """What each listener speaks, by its name."""
+    named = {name: name for name in listeners(security)}
+    relayed = security.relayed if security else PLAINTEXT
+    return {**named, CONTROLLER: PLAINTEXT, RELAYED: relayed}
+
+
 def _secure(security: BrokerSecurity) -> dict[str, str]:
     chosen = {}
-    for name in (*security.listeners, RELAYED):
-        sasl = _sasl(security.users) if "SASL" in name or name == RELAYED else {}
-        tls = _tls(security) if "SSL" in name else {}
+    for name, protocol in _protocols(security).items():
+        sasl = _sasl(security.users) if "SASL" in protocol else {}
+        tls = _tls(security) if "SSL" in protocol else {}
         client = {"ssl.client.auth": "required"} if name == "SSL" else {}
         for key, value in {**sasl, **tls, **client}.items():
             chosen[f"listener.name.{name.lower()}.{key}"] = value
