@@ -12,7 +12,7 @@ from worker import Message, Record, handler
 BY: Final = os.environ.get("FAULTS_NAME", "")
 """Which worker this is, and the how manieth of that name."""
 _failed: set[tuple[str, int]] = set()
-"""What has failed once in this process, by handler and id."""
+"""What has failed once in this process and has not come again, by handler and id."""
 
 
 @handler
@@ -33,12 +33,18 @@ async def at_least(payload: dict[str, Any], message: Message) -> list[Record]:
     return _results("at_least", payload)
 
 
+def _fail_once(one: tuple[str, int]) -> None:
+    if one not in _failed:
+        _failed.add(one)
+        raise ConnectionError("away once")
+    _failed.remove(one)
+
+
 def _results(name: str, payload: dict[str, Any]) -> list[Record]:
     if payload["kind"] == "fails":
         raise ValueError("it always fails")
-    if payload["kind"] == "flaky" and (name, payload["id"]) not in _failed:
-        _failed.add((name, payload["id"]))
-        raise ConnectionError("away once")
+    if payload["kind"] == "flaky":
+        _fail_once((name, payload["id"]))
     result = {"id": payload["id"], "key": payload["key"], "number": payload["number"], "by": BY}
     return [
         Record({**result, "slot": slot}, key=payload["key"]) for slot in range(payload["results"])
