@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from threading import Semaphore
 from typing import Any
 
 import pytest
 
+from tests.engine.rig import Rig
+from worker.engine.pipeline import PipelineLoop
 from worker.engine.pool import LoopThread
 from worker.engine.resources import ResourceFailed, Resources
 from worker.engine.worker import DRAINED, FORCED, Worker
@@ -24,15 +28,22 @@ class Hurried(Clock):
         return time.monotonic() * 1_000
 
 
-def worker_of(resource: Callable[..., Any], clock: Clock | None = None) -> Worker:
-    """A worker without pipelines that has this resource."""
+def nothing() -> Iterator[None]:
+    """A resource that is nothing."""
+    yield
+
+
+def worker_of(
+    resource: Callable[..., Any], clock: Clock | None = None, pipelines: Sequence[PipelineLoop] = ()
+) -> Worker:
+    """A worker with these pipelines that has this resource."""
     registry, loop = Registry(), LoopThread()
     registry.resource(resource, name="resource")
     return Worker(
         "name",
         "1",
         prepare=lambda: None,
-        pipelines=lambda _resources: [],
+        pipelines=lambda _resources: pipelines,
         resources=Resources(registry.needed(["resource"]), loop),
         loop=loop,
         clock=clock or Clock(),
@@ -64,6 +75,27 @@ def test_a_resource_that_cannot_be_set_up_ends_the_worker_with_its_error() -> No
     with pytest.raises(ResourceFailed, match="no network"):
         worker.run()
     worker._loop.close()
+
+
+def test_while_pipelines_work_memory_is_tidied_up_every_minute() -> None:
+    rig = Rig(lambda payload: payload)
+    loop = PipelineLoop(rig.runner.job, rig._clients, rig.pool, rig.clock, rig.observer)
+    worker, collected = worker_of(nothing, Hurried(), [loop]), Semaphore(0)
+
+    def note(phase: str, told: Mapping[str, int]) -> None:
+        if (phase, told["generation"]) == ("stop", 2):
+            collected.release()
+
+    gc.callbacks.append(note)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    found = [collected.acquire(timeout=10) for _ in range(3)]  # the first as it begins
+    gc.callbacks.remove(note)
+    worker.stop()
+    thread.join(10)
+    worker._loop.close()
+
+    assert found == [True] * 3
 
 
 def test_a_second_stop_ends_a_worker_whose_resource_is_never_set_up() -> None:
