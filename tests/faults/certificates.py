@@ -37,6 +37,17 @@ class Certificates:
         """Key and chain that workers show which start now; always the same file."""
         return self._folder / "worker.pem"
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """What a spec says of them."""
+        own = str(self.worker)
+        return {
+            "protocol": "SASL_SSL",
+            "ca": str(self.trusted),
+            "certificate": own,
+            "key": own,
+        }
+
     def issue(self) -> Self:
         """Write all files."""
         self._folder.mkdir()

@@ -58,6 +58,8 @@ class Scenario:
     happen: Callable[[World], str]
     errors: tuple[str, ...] = ()
     """What workers may log besides, as errors."""
+    tls: bool = False
+    """Whether it takes TLS, which costs brokers and workers much."""
 
     @property
     def about(self) -> str:
@@ -74,11 +76,12 @@ def scenario(
     bound: float,
     leaves: Leaves = "stragglers",
     errors: tuple[str, ...] = (),
+    tls: bool = False,
 ) -> Callable[[Callable[[World], str]], Callable[[World], str]]:
     """Make a function a scenario of this name."""
 
     def made(happen: Callable[[World], str]) -> Callable[[World], str]:
-        SCENARIOS[name] = Scenario(name, rows, bound, leaves, happen, errors)
+        SCENARIOS[name] = Scenario(name, rows, bound, leaves, happen, errors, tls)
         return happen
 
     return made
@@ -358,15 +361,14 @@ def change_password(world: World) -> str:
     return told
 
 
-@scenario("change-certificates", 64, bound=TRANSACTION)
+@scenario("change-certificates", 64, bound=TRANSACTION, tls=True)
 def change_certificates(world: World) -> str:
     """Brokers show certificates of another authority, and so do workers, by a rolling restart."""
-    world.change_certificates()
+    certificates = world.change_certificates()
     world.network.reset()
     told = rolling_workers(world)
-    showing = [
-        world.certificates.shows(world.brokers.port_of(node, "RELAYED")) for node in range(NODES)
-    ]
+    ports = [world.brokers.port_of(node, "RELAYED") for node in range(NODES)]
+    showing = [*map(certificates.shows, ports)]
     if not all(showing):
         raise NotFelt(f"brokers show the certificate: {showing}")
     return f"brokers show another certificate, and {told}"

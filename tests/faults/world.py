@@ -66,9 +66,9 @@ BROKERS: Final = {
     "super.users": "User:ANONYMOUS",
     "allow.everyone.if.no.acl.found": "true",
     "connections.max.reauth.ms": "10000",
-    "listener.name.relayed.ssl.client.auth": "required",
-    "ssl.allow.dn.changes": "true",
 }
+TLS: Final = {"listener.name.relayed.ssl.client.auth": "required", "ssl.allow.dn.changes": "true"}
+"""Of brokers that have certificates."""
 USER, PASSWORD = "worker", "worker-secret"
 """Of the workers; who breaks and watches is nobody, and may do everything."""
 
@@ -89,7 +89,8 @@ class World:
     cluster: Cluster
     load: Load
     ledger: Ledger
-    certificates: Certificates
+    certificates: Certificates | None = None
+    """What brokers and workers show each other, where there is TLS."""
     spared: str | None = None
     """A worker that is never a victim, for its memory to be watched for long."""
     deleted: dict[int, Stored] = field(default_factory=dict)
@@ -200,8 +201,9 @@ class World:
         for future in admin.alter_user_scram_credentials([change]).values():
             future.result()
 
-    def change_certificates(self) -> None:
+    def change_certificates(self) -> Certificates:
         """Have brokers, and workers that start from now on, show those of the other authority."""
+        assert self.certificates is not None
         self.certificates.change()
         name, file = "listener.name.relayed.ssl.keystore.location", str(self.certificates.broker)
         change = ConfigEntry(name, file, incremental_operation=AlterConfigOpType.SET)
@@ -213,6 +215,7 @@ class World:
         ]
         for future in admin.incremental_alter_configs(changes).values():
             future.result()
+        return self.certificates
 
     def grow(self) -> None:
         """Give the input one partition more."""
@@ -321,20 +324,24 @@ def topics() -> Sequence[str]:
 
 @contextmanager
 def made(
-    folder: Path, seed: int, rate: float, program: Sequence[str] = ("worker", "run")
+    folder: Path,
+    seed: int,
+    rate: float,
+    program: Sequence[str] = ("worker", "run"),
+    certificates: Certificates | None = None,
 ) -> Iterator[World]:
-    """Start everything but the workers, and end it with the block."""
+    """Start everything but the workers, and end it with the block; TLS takes certificates."""
     free = free_ports(NODES + len(NAMES), taken=())
     relays, ports = free[:NODES], dict(zip(NAMES, free[NODES:], strict=True))
     with ExitStack() as stack:
         for kept in reserve(free):
             stack.enter_context(kept)
-        certificates = Certificates(folder / "certificates").issue()
+        tls = (certificates.broker, certificates.trusted) if certificates else (None, None)
         brokers = KafkaCluster(
             NODES,
             folder=folder / "brokers",
-            properties=BROKERS,
-            security=BrokerSecurity({USER: PASSWORD}, certificates.broker, certificates.trusted),
+            properties={**BROKERS, **(TLS if certificates else {})},
+            security=BrokerSecurity({USER: PASSWORD}, *tls),
             relays=relays,
         )
         stack.enter_context(brokers)
@@ -355,8 +362,10 @@ def made(
         yield World(chance, brokers, network, crew, watch, cluster, load, ledger, certificates)
 
 
-def text(address: str, certificates: Certificates) -> dict[str, object]:
+def text(address: str, certificates: Certificates | None) -> dict[str, object]:
     """The spec of the workers: the same input exactly once, and at least once with retries."""
+
+    protocol = {"protocol": "SASL_PLAINTEXT"} if certificates is None else certificates.settings
 
     def pipeline(name: str, **settings: object) -> dict[str, object]:
         common = {"from": INPUT, "to": name, "ordering": "key", "in_flight": {"messages": 500}}
@@ -369,13 +378,10 @@ def text(address: str, certificates: Certificates) -> dict[str, object]:
         "kafka": {
             "brokers": address,
             "security": {
-                "protocol": "SASL_SSL",
+                **protocol,
                 "mechanism": "SCRAM-SHA-512",
                 "username": USER,
                 "password": PASSWORD,
-                "ca": str(certificates.trusted),
-                "certificate": str(certificates.worker),
-                "key": str(certificates.worker),
             },
             "group": {"session_timeout": "6s", "heartbeat": "1500ms"},
             "producer": {"delivery_timeout": "12s"},
