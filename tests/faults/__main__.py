@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
 from pathlib import Path
 from tempfile import mkdtemp
@@ -110,6 +111,7 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise click.BadParameter(f"{folder} is to be a new or empty folder", param_hint="--folder")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all that was started ends
     findings = judged(ordered(seed, rate, profile, scenarios, soak), folder)
     raise SystemExit(1 if findings else 0)
 
