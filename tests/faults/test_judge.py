@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import islice
+from random import Random
 
 import pytest
 
@@ -358,6 +359,17 @@ def test_a_worker_that_was_looked_at_for_a_short_time_only_has_no_slope() -> Non
     grows = replace(run, samples=[sample(one, rss=100 * MIB + one * 1_000) for one in range(200)])
 
     assert codes(replace(grows, limits=replace(run.limits, lasts=600.0))) == set()
+
+
+@pytest.mark.parametrize(("creeps", "found"), [(0.0, set()), (0.01, {"BM"})])
+def test_a_worker_whose_memory_goes_up_and_down_is_told_only_if_it_creeps(
+    creeps: float, found: set[str]
+) -> None:
+    chance = Random(3)
+    sizes = [100 + chance.choice((0, 5)) + creeps * second for second in range(1_200)]
+    samples = [sample(one, rss=int(size * MIB)) for one, size in enumerate(sizes)]
+
+    assert codes(replace(honest(), samples=samples)) == found
 
 
 def test_a_worker_that_is_large_only_at_first_is_fine() -> None:

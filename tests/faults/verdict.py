@@ -74,8 +74,9 @@ def _workers(run: Run) -> Iterator[dict[str, Any]]:
                 "files": _range(sample.files for sample in late),
                 "threads": _range(sample.threads for sample in late),
             }
-            if len(late) > 1:
-                known["MiB an hour"] = round(slope(late) / MIB, 2)
+            if found := slope(late):
+                grows, error = found
+                known["MiB an hour"] = [round(grows / MIB, 2), round(2 * error / MIB, 2)]
         yield known
 
 

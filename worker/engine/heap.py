@@ -9,15 +9,18 @@ from typing import Final
 
 _TRIM_THRESHOLD: Final = -1
 _TOP_PAD: Final = -2
+_ARENA_MAX: Final = -8
 """Parameters of glibc's mallopt(3)."""
 
 KEPT: Final = 16 * 1024**2
 """Bytes of free memory that stay with the process."""
 GROWTH: Final = 1024**2
 """Bytes by which the heap grows at least."""
+ARENAS: Final = 4
+"""Heaps that threads share. glibc has up to eight for each core, and each keeps holes of its own
+where clients come and go; with two, threads wait for each other (`docs/performance.md`)."""
 TIDY_EVERY: Final = 60.0
 """Seconds between two times that `tidy` is called."""
-
 COLLECT_EVERY: Final = 50_000
 """Net allocations between two collections: more than the objects of all messages in flight."""
 
@@ -39,21 +42,23 @@ def keep_free_memory() -> None:
 
     By default glibc gives the end of its heap back as soon as 128 KiB are free there. A run's
     results are about as large, so that every run would fault the same pages in again: encoding a
-    result of 300 bytes took 5.0 us instead of 1.1 us (`docs/performance.md`).
+    result of 300 bytes took 5.0 us instead of 1.1 us (`docs/performance.md`). Called before threads
+    begin, since each has its heap for good.
     """
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
         libc.mallopt(_TRIM_THRESHOLD, KEPT)
         libc.mallopt(_TOP_PAD, GROWTH)
+        libc.mallopt(_ARENA_MAX, ARENAS)
 
 
 def tidy() -> None:
     """Give back what is garbage, and what is free between pieces of memory in use.
 
     Each failure leaves an exception that holds its frames, and they it; each client that is
-    replaced leaves holes in the heaps of its threads, of which glibc has one for each up to eight a
-    core, and gives back no more than their ends. A worker that met a fault every 40 s grew by
-    480 MiB an hour so, though what it used did not (`docs/reliability.md`).
+    replaced leaves holes in the heaps of its threads, of which glibc gives back no more than the
+    ends. A worker that met a fault every 40 s grew by 480 MiB an hour so, though what it used did
+    not (`docs/reliability.md`).
     """
     gc.collect()
     with suppress(OSError, AttributeError):
