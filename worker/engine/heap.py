@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from typing import Final
 
 _TRIM_THRESHOLD: Final = -1
@@ -19,8 +21,10 @@ GROWTH: Final = 1024**2
 ARENAS: Final = 4
 """Heaps that threads share. glibc has up to eight for each core, and each keeps holes of its own
 where clients come and go; with two, threads wait for each other (`docs/performance.md`)."""
-TIDY_EVERY: Final = 60.0
-"""Seconds between two times that `tidy` is called."""
+GARBAGE_EVERY: Final = 60.0
+"""Seconds between two collections of all garbage: each looks at everything that is in flight."""
+HOLES_EVERY: Final = 10.0
+"""Seconds after which memory goes back that is free between pieces in use."""
 COLLECT_EVERY: Final = 50_000
 """Net allocations between two collections: more than the objects of all messages in flight."""
 
@@ -46,20 +50,38 @@ def keep_free_memory() -> None:
     begin, since each has its heap for good.
     """
     with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
+        libc = _libc()
         libc.mallopt(_TRIM_THRESHOLD, KEPT)
         libc.mallopt(_TOP_PAD, GROWTH)
         libc.mallopt(_ARENA_MAX, ARENAS)
 
 
-def tidy() -> None:
-    """Give back what is garbage, and what is free between pieces of memory in use.
+class Tidying:
+    """Gives back what is garbage, and what is free between pieces of memory in use, in time.
 
     Each failure leaves an exception that holds its frames, and they it; each client that is
     replaced leaves holes in the heaps of its threads, of which glibc gives back no more than the
     ends. A worker that met a fault every 40 s grew by 480 MiB an hour so, though what it used did
     not (`docs/reliability.md`).
     """
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(KEPT)
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._garbage_at = monotonic() + GARBAGE_EVERY
+        self._holes_at = monotonic() + HOLES_EVERY
+
+    def go_on(self) -> None:
+        """Do what is due; to be called several times a second."""
+        now = self._monotonic()
+        if now >= self._garbage_at:
+            self._garbage_at = now + GARBAGE_EVERY
+            gc.collect()
+        if now >= self._holes_at:
+            self._holes_at = now + HOLES_EVERY
+            with suppress(OSError, AttributeError):
+                _libc().malloc_trim(KEPT)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)

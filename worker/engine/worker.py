@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 
-from worker.engine.heap import TIDY_EVERY, collect_rarely, keep_free_memory, tidy
+from worker.engine.heap import Tidying, collect_rarely, keep_free_memory
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.pool import LoopThread
 from worker.engine.resources import Resources
@@ -140,11 +140,9 @@ class Worker:
         self._starting, self._shut_out = None, False
         for pipeline in self._pipelines:
             pipeline.start()
-        tidy_at = self._clock.monotonic() + TIDY_EVERY
+        tidying = Tidying(self._clock.monotonic)
         while not (self._stopping.wait(0.2) or self._have_ended()):
-            if self._clock.monotonic() >= tidy_at:
-                tidy()
-                tidy_at = self._clock.monotonic() + TIDY_EVERY
+            tidying.go_on()
         return self._end()
 
     def _have_ended(self) -> bool:
