@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from pathlib import Path
 from typing import Any, Final
 
 from worker import Message, Record, handler
 
 BY: Final = os.environ.get("FAULTS_NAME", "")
 """Which worker this is, and the how manieth of that name."""
-_failed: set[tuple[str, int]] = set()
-"""What has failed once in this process and has not come again, by handler and id."""
+FAILED: Final = Path(os.environ.get("FAULTS_FOLDER", "."), "failed")
+"""Where each attempt that has failed once leaves a file, for all workers, since attempts count on
+where a message gets another owner."""
 
 
 @handler
@@ -33,18 +35,20 @@ async def at_least(payload: dict[str, Any], message: Message) -> list[Record]:
     return _results("at_least", payload)
 
 
-def _fail_once(one: tuple[str, int]) -> None:
-    if one not in _failed:
-        _failed.add(one)
-        raise ConnectionError("away once")
-    _failed.remove(one)
+def _fail_once(name: str) -> None:
+    FAILED.mkdir(exist_ok=True)
+    try:
+        FAILED.joinpath(name).touch(exist_ok=False)
+    except OSError:  # also where no file may be opened
+        return
+    raise ConnectionError("away once")
 
 
 def _results(name: str, payload: dict[str, Any]) -> list[Record]:
     if payload["kind"] == "fails":
         raise ValueError("it always fails")
     if payload["kind"] == "flaky":
-        _fail_once((name, payload["id"]))
+        _fail_once(f"{name}-{payload['id']}")
     result = {"id": payload["id"], "key": payload["key"], "number": payload["number"], "by": BY}
     return [
         Record({**result, "slot": slot}, key=payload["key"]) for slot in range(payload["results"])

@@ -366,6 +366,7 @@ def change_certificates(world: World) -> str:
     """Brokers show certificates of another authority, and so do workers, by a rolling restart."""
     certificates = world.change_certificates()
     world.network.reset()
+    world.recovery()
     told = rolling_workers(world)
     ports = [world.brokers.port_of(node, "RELAYED") for node in range(NODES)]
     showing = [*map(certificates.shows, ports)]

@@ -209,12 +209,11 @@ class World:
         change = ConfigEntry(name, file, incremental_operation=AlterConfigOpType.SET)
         admin = self.admin
         brokers = admin.describe_cluster(request_timeout=10).result().nodes
-        changes = [
-            ConfigResource(ResourceType.BROKER, str(one.id), incremental_configs=[change])
-            for one in brokers
-        ]
-        for future in admin.incremental_alter_configs(changes).values():
-            future.result()
+        for one in brokers:
+            resource = ConfigResource(
+                ResourceType.BROKER, str(one.id), incremental_configs=[change]
+            )
+            admin.incremental_alter_configs([resource])[resource].result()
         return self.certificates
 
     def grow(self) -> None:
@@ -253,6 +252,9 @@ class World:
             admin.create_topics([new])[INPUT].result()
             self.until_in_sync()
             self.wait(SHOWN_WITHIN)
+        for _ in _ticks("nothing is written into the input that was made anew"):
+            if sum(self.now().ends):
+                return
 
     # --- waiting ---
 
