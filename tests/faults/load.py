@@ -19,6 +19,9 @@ from tests.faults.plan import Planned, plan
 
 Write = Callable[[Iterator[Planned], float], None]
 
+KEYS: Final = 0.5
+"""Keys that each producer has for each partition, for each message a second. With fewer, every one
+soon has a message that is to be tried later, and all that come behind it go the same long way."""
 TICK: Final = 0.1
 TRANSACTION: Final = 0.5
 """Seconds of the input that a transaction holds."""
@@ -51,7 +54,8 @@ class Load:
         }
         self._chance = Random(seed)
         self._failed: list[BaseException] = []
-        plans = [plan(seed + one, one, 2, lambda: self.partitions) for one in range(2)]
+        keys = int(KEYS * rate)
+        plans = [plan(seed + one, one, 2, lambda: self.partitions, keys) for one in range(2)]
         self._threads = [
             threading.Thread(target=self._run, args=(write, messages, rate / 2))
             for write, messages in zip((self._write, self._transact), plans, strict=True)

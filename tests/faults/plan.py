@@ -18,8 +18,8 @@ KINDS: Final = get_args(Kind)
 SHARES: Final = (0.7, 0.1, 0.12, 0.03, 0.03, 0.0195, 0.0005)
 """Parts of the messages that are of these kinds."""
 KEYS: Final = 100
-"""Keys that each producer has for each partition; none is shared, nor moves when partitions are
-added, so that the numbers of a key are in the order of its log."""
+"""Keys that each producer has for each partition by default; none is shared, nor moves when
+partitions are added, so that the numbers of a key are in the order of its log."""
 SLEEPS: Final = 0.01
 """Part of the messages that take up to `LONGEST_SLEEP` seconds."""
 LONGEST_SLEEP: Final = 0.5
@@ -49,13 +49,15 @@ def planned(value: bytes) -> Planned:
     return Planned(**orjson.loads(value))
 
 
-def plan(seed: int, first: int, step: int, partitions: Callable[[], int]) -> Iterator[Planned]:
+def plan(
+    seed: int, first: int, step: int, partitions: Callable[[], int], keys: int = KEYS
+) -> Iterator[Planned]:
     """Make messages without end, for so many partitions; their ids go from `first` by `step`."""
     chance = Random(seed)
     numbers = Counter[str]()
     for one in count(first, step):
         partition = chance.randrange(partitions())
-        key = f"{first}-{partition}-{chance.randrange(KEYS)}"
+        key = f"{first}-{partition}-{chance.randrange(keys)}"
         (kind,) = chance.choices(KINDS, SHARES)
         sleeps = chance.random() * LONGEST_SLEEP if chance.random() < SLEEPS else 0.0
         results = _results(kind, chance)
