@@ -215,7 +215,7 @@ class Server:
         if len(self._answered) >= CONNECTIONS:
             self._cut_first(self._answered)
         self._answered[writer] = task
-        writer.transport.set_write_buffer_limits(high=0)  # drained is what the client's end has
+        writer.transport.set_write_buffer_limits(high=0)  # drained is what the kernel has taken
         async with asyncio.timeout(TIMEOUT):
             writer.write(answer)
             await writer.drain()

@@ -14,7 +14,7 @@ from tests.secure import pem
 HOST: Final = "127.0.0.1"
 
 
-class Certificates:
+class RotatedCertificates:
     """PEM files in a folder, of two authorities that everybody trusts."""
 
     def __init__(self, folder: Path) -> None:

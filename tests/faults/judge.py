@@ -262,8 +262,8 @@ def slope(samples: Sequence[Sample]) -> tuple[float, float] | None:
 
     None where there are too few samples.
 
-    What is looked at are means of minutes, as memory is tidied up once in each. The error is the
-    standard one: the slope is within twice as much for 19 of 20 workers that do not grow.
+    What is looked at are means of minutes, as memory goes up and down with each fault. The error is
+    the standard one: the slope is within twice as much for 19 of 20 workers that do not grow.
     """
     minutes = defaultdict[float, list[int]](list)
     for one in samples:

@@ -19,7 +19,7 @@ from tests.faults.plan import Planned, plan
 
 Write = Callable[[Iterator[Planned], float], None]
 
-KEYS: Final = 0.5
+KEYS_BY_RATE: Final = 0.5
 """Keys that each producer has for each partition, for each message a second. With fewer, every one
 soon has a message that is to be tried later, and all that come behind it go the same long way."""
 TICK: Final = 0.1
@@ -54,7 +54,7 @@ class Load:
         }
         self._chance = Random(seed)
         self._failed: list[BaseException] = []
-        keys = int(KEYS * rate)
+        keys = int(KEYS_BY_RATE * rate)
         plans = [plan(seed + one, one, 2, lambda: self.partitions, keys) for one in range(2)]
         self._threads = [
             threading.Thread(target=self._run, args=(write, messages, rate / 2))

@@ -10,7 +10,7 @@ from random import Random
 from typing import Final
 
 from tests.faults import left
-from tests.faults.certificates import Certificates
+from tests.faults.certificates import RotatedCertificates
 from tests.faults.run import Limits, Phase, Run
 from tests.faults.scenarios import SCENARIOS, NotFelt, Scenario
 from tests.faults.world import EXACT, INPUT, LEAST, World, made
@@ -68,7 +68,7 @@ def drawn(seed: int, names: Sequence[str], number: int) -> list[str]:
 def run(order: Order, folder: Path, say: Say) -> Run:
     """Do what is ordered, and say what has come of it."""
     tls = any(SCENARIOS[name].tls for name in order.scenarios)
-    certificates = Certificates(folder / "certificates").issue() if tls else None
+    certificates = RotatedCertificates(folder / "certificates").issue() if tls else None
     with made(folder, order.seed, order.rate, order.program, certificates) as world:
         world.spared = world.crew.names[-1] if order.spares else None
         with world.crew:

@@ -31,7 +31,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from tests.coordinators import GROUPS, TRANSACTIONS, coordinator
 from tests.faults import left
-from tests.faults.certificates import Certificates
+from tests.faults.certificates import RotatedCertificates
 from tests.faults.crew import Crew
 from tests.faults.ledger import Ledger
 from tests.faults.load import Load
@@ -89,7 +89,7 @@ class World:
     cluster: Cluster
     load: Load
     ledger: Ledger
-    certificates: Certificates | None = None
+    certificates: RotatedCertificates | None = None
     """What brokers and workers show each other, where there is TLS."""
     spared: str | None = None
     """A worker that is never a victim, for its memory to be watched for long."""
@@ -201,7 +201,7 @@ class World:
         for future in admin.alter_user_scram_credentials([change]).values():
             future.result()
 
-    def change_certificates(self) -> Certificates:
+    def change_certificates(self) -> RotatedCertificates:
         """Have brokers, and workers that start from now on, show those of the other authority."""
         assert self.certificates is not None
         self.certificates.change()
@@ -330,7 +330,7 @@ def made(
     seed: int,
     rate: float,
     program: Sequence[str] = ("worker", "run"),
-    certificates: Certificates | None = None,
+    certificates: RotatedCertificates | None = None,
 ) -> Iterator[World]:
     """Start everything but the workers, and end it with the block; TLS takes certificates."""
     free = free_ports(NODES + len(NAMES), taken=())
@@ -364,7 +364,7 @@ def made(
         yield World(chance, brokers, network, crew, watch, cluster, load, ledger, certificates)
 
 
-def text(address: str, certificates: Certificates | None) -> dict[str, object]:
+def text(address: str, certificates: RotatedCertificates | None) -> dict[str, object]:
     """The spec of the workers: the same input exactly once, and at least once with retries."""
 
     protocol = {"protocol": "SASL_PLAINTEXT"} if certificates is None else certificates.settings

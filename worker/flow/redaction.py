@@ -22,14 +22,17 @@ _NAME: Final = (
     r"|(?:api|access|private|secret)[_.-]?key)"
 )
 _NAMED: Final = _NAME + r"\\*[\"']?\s*(?::|=>?+)\s*"
+_QUOTE: Final = r"(?P<quote>\\*[\"'])"
+_QUOTED: Final = r"(?:(?!(?P=quote))(?:\\.|.))+"
+"""What stands between two such quotes."""
 _LOOKS_SECRET: Final = tuple(
     re.compile(f"(?P<before>{before}){secret}", re.IGNORECASE | re.MULTILINE)
     for before, secret in (
         (r"://[^\s/:@]*:", r"[^\s/@]+(?=@)"),  # the password of an address
         (r"\b(?:bearer|basic)\s+", r"[\w.~+/=-]{8,}"),  # what a request is let in with
-        (_NAMED + r"(?P<quote>\\*[\"'])", r"(?:(?!(?P=quote))(?:\\.|.))+"),
+        (_NAMED + _QUOTE, _QUOTED),
         (_NAMED + r"\[", r"[^\[\]{}]+(?=\])"),  # several of a name, as of a query
-        (r"\bpassword\s+(?P<quote>\\*[\"'])", r"(?:(?!(?P=quote))(?:\\.|.))+"),  # of SQL
+        (r"\bpassword\s+" + _QUOTE, _QUOTED),  # of SQL
         (
             r"(?<![\w-])--[\w-]{0,64}?" + _NAME + r"\s+",
             r"[^\s\"'-][^\s]*",
@@ -38,10 +41,7 @@ _LOOKS_SECRET: Final = tuple(
         (r"(?-i:-----BEGIN [A-Z ]*PRIVATE KEY-----)", r"(?:[^-]|-(?!----))+"),
         (r"(?-i:(?<![\w-])eyJ)", r"[\w-]+(?:\.[\w-]*){2,}"),  # a token of JSON
         (r"(?-i:\bA[KS]IA)", r"(?-i:[A-Z0-9]{16}\b)"),  # a key of AWS
-        (
-            r"\bcookie\\*[\"']?\s*[:,]\s*b?(?P<quote>\\*[\"'])",
-            r"(?:(?!(?P=quote))(?:\\.|.))+",
-        ),
+        (r"\bcookie\\*[\"']?\s*[:,]\s*b?" + _QUOTE, _QUOTED),
         (r"\bcookie\s*:\s*", r"(?!b?\\*[\"'])(?:(?!\\[rn])[^\r\n])+"),  # to the end of its line
         (_NAMED, r"(?![\[{])(?:[^\s\"',;&@\\]|,(?!\s|[\w.-]+=))+"),
     )
