@@ -11,10 +11,16 @@ TRANSACTIONS: Final = "__transaction_state"
 
 
 def coordinator(address: str, log: str, name: str) -> int:
-    """The node that leads the partition of the log where this name is, by Java's `hashCode`."""
-    partitions = AdminClient({"bootstrap.servers": address}).list_topics(log, 10)
+    """The node that leads the partition of the log where this name is, by Java's `hashCode`.
+
+    While none does, brokers say -1, which is waited out.
+    """
     number = 0
     for letter in name:
         number = (31 * number + ord(letter)) & 0xFFFFFFFF
-    leaders = partitions.topics[log].partitions
-    return int(leaders[(number & 0x7FFFFFFF) % len(leaders)].leader)
+    client = AdminClient({"bootstrap.servers": address})
+    node = -1
+    while node < 0:
+        leaders = client.list_topics(log, 10).topics[log].partitions
+        node = int(leaders[(number & 0x7FFFFFFF) % len(leaders)].leader)
+    return node

@@ -105,11 +105,11 @@ class KafkaAdmin:
         answers = self.asking.client.create_topics(new, request_timeout=self.asking.timeout)
         refusals = {name: self._refusal(name, answer) for name, answer in answers.items()}
         refused = {name: reason for name, reason in refusals.items() if reason is not None}
+        made = answers.keys() - refused
+        self._existing.update(made)
+        missing = made - _partitions(self._showing(made), made).keys()
         if refused:
             raise TopicsRefused(refused)
-        names = [topic.topic for topic in new]
-        self._existing.update(names)
-        missing = set(names) - _partitions(self._showing(names), names).keys()
         if missing:
             listed = ", ".join(sorted(missing))
             how = "grant this user Describe on them" if self.hidden(sorted(missing)) else ""
