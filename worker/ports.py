@@ -259,7 +259,7 @@ class Transactional(Producer, Protocol):
         """
 
     def begin(self) -> None:
-        """Begin a transaction.
+        """Begin a transaction; if the end of the last one took long, that may take some seconds.
 
         Raises `ClientFatal`, too, where it could suffer from how the last one has ended; that it
         was committed, or aborted, remains true.

@@ -213,7 +213,7 @@ def test_of_who_is_killed_at_any_moment_records_count_exactly_as_far_as_offsets(
     assert len(place.read()) >= KILLS
 
 
-def test_after_an_answer_that_was_late_only_a_new_producer_begins(cluster: KafkaCluster) -> None:
+def test_after_an_answer_that_was_late_a_producer_goes_on(cluster: KafkaCluster) -> None:
     place = Place(cluster.address)
     producer = place.producer()
     place.write(producer, b"committed")
@@ -223,7 +223,28 @@ def test_after_an_answer_that_was_late_only_a_new_producer_begins(cluster: Kafka
     timer.start()
     producer.commit({}, None, DEADLINE)
     timer.join()
-    with pytest.raises(ClientFatal, match="an answer was late") as raised:
+    place.write(producer, b"next")
+    producer.commit({}, None, DEADLINE)
+
+    assert answered(place.read) == [b"committed", b"next"]
+
+
+def test_after_an_answer_that_was_late_over_another_connection_only_a_new_producer_begins(
+    cluster: KafkaCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without what else may tell so: a call that comes back, errors that are not like the last."""
+    monkeypatch.setattr(transactional, "ANSWER_WITHIN", DEADLINE)
+    monkeypatch.setattr(transactional, "_CUT_OFF", frozenset())
+    place = Place(cluster.address)
+    producer = place.producer()
+    place.write(producer, b"committed")
+
+    cluster.pause_node(0)
+    timer = Timer(2 * transactional.PROMPT, restart, [cluster])
+    timer.start()
+    producer.commit({}, None, DEADLINE)
+    timer.join()
+    with pytest.raises(ClientFatal, match=r"an answer was late$") as raised:
         producer.begin()
     producer.close(DEADLINE)
     heir = place.producer()
@@ -231,6 +252,12 @@ def test_after_an_answer_that_was_late_only_a_new_producer_begins(cluster: Kafka
 
     assert raised.value.retriable
     assert answered(place.read) == [b"committed"]
+
+
+def restart(cluster: KafkaCluster) -> None:
+    """Kill the only node and start it again."""
+    cluster.kill_node(0)
+    cluster.start_node(0)
 
 
 def test_a_call_without_an_answer_is_made_again(

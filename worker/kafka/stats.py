@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import orjson
@@ -21,6 +21,9 @@ class Statistics:
         """Whether at least one broker is connected."""
         self.coordinated = False
         """Whether the coordinator of the group is connected."""
+        self.updates = 0
+        """How often there were statistics."""
+        self._lost: dict[str, int] = {}
         self._text: str | None = None
         self._topics: dict[str, Any] = {}
         self._totals = ClientTotals()
@@ -28,6 +31,7 @@ class Statistics:
     def update(self, text: str) -> None:
         """Take the next statistics: the client's `stats_cb`."""
         self._text = text
+        self.updates += 1
         self.connected = '"state":"UP"' in text
         self.coordinated = '"cgrp": { "state": "up"' in text
 
@@ -36,8 +40,20 @@ class Statistics:
         if self._text is not None:
             stats = orjson.loads(self._text)
             self._totals, self._topics = _totals(stats), stats["topics"]
+            self._lost = {
+                name: broker["disconnects"] + broker["req_timeouts"]
+                for name, broker in stats["brokers"].items()
+            }
             self._text = None
         return self._totals
+
+    def lost(self) -> Mapping[str, int]:
+        """How many connections were lost, and requests given up, by broker and coordinator.
+
+        As long as it stays, nothing was asked again but what was answered.
+        """
+        self.totals()
+        return self._lost
 
     def offsets(self, name: str, partitions: Iterable[TopicPartition]) -> Offsets:
         """One of the offsets that the client has of each partition, where it knows it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, Literal
@@ -27,7 +27,9 @@ OVERTIME: Final = 1.0
 """Seconds after its time-out by which a call has to be back."""
 PROMPT: Final = 0.5
 """Seconds that it may take to end a transaction; if it takes longer, the client may have asked
-again, which only its log tells. A coordinator that moves takes longer than this."""
+again, which its statistics tell. A coordinator that moves takes longer than this."""
+STATISTICS_WITHIN: Final = 3.0
+"""Seconds within which statistics come, which they do every second."""
 ENDLESS: Final = 2_147_483.0
 """Seconds that a client can ask a transaction to last at most; by default brokers allow 900."""
 MOMENT: Final = 0.05
@@ -77,6 +79,10 @@ class KafkaTransactional(KafkaProducer):
         """Whether the transaction was to be ended, and none was begun since."""
         self._doubt: str | None = None
         """Why another transaction could suffer from what the last one has left behind."""
+        self._lost: Mapping[str, int] = {}
+        """What the client had lost when the transaction was to be ended: see `Statistics`."""
+        self._late: int | None = None
+        """How often there were statistics until a transaction had ended that took long to."""
 
     def take_over(self, timeout: float) -> None:
         """See `ports.Transactional`."""
@@ -86,6 +92,8 @@ class KafkaTransactional(KafkaProducer):
     def begin(self) -> None:
         """See `ports.Transactional`."""
         self.poll(0.0)
+        if self._late is not None:
+            self._look_back(self._late)
         if self._doubt is not None:
             self._fatal = self._fatal or ClientFatal(self._doubt, retriable=True)
         self._require_sound()
@@ -170,6 +178,8 @@ class KafkaTransactional(KafkaProducer):
 
     def _begin_to_end(self) -> None:
         self.poll(0.0)  # what was reported up to now is not about the end
+        if not self._ending:
+            self._lost = self._statistics.lost()
         self._ending = True
 
     def _insist(
@@ -191,9 +201,22 @@ class KafkaTransactional(KafkaProducer):
                 self._note_doubt(f"an answer was late: {describe(problem)}")
                 self.serve(MOMENT)
             else:
-                if time.monotonic() - began > PROMPT:
-                    self._note_doubt("an answer was late")
+                if self._ending and time.monotonic() - began > PROMPT:
+                    self.serve(0.0)
+                    self._late = self._statistics.updates
                 return
+
+    def _look_back(self, updates: int) -> None:
+        """Where an answer was late, see from later statistics whether anything was asked twice.
+
+        A request is sent again only once its connection is lost, or the client has given it up.
+        """
+        self._late = None
+        deadline = time.monotonic() + STATISTICS_WITHIN
+        while self._statistics.updates == updates and time.monotonic() < deadline:
+            self.poll(MOMENT)
+        if self._statistics.updates == updates or self._statistics.lost() != self._lost:
+            self._note_doubt("an answer was late")
 
     def _is_answer(self, problem: KafkaError) -> bool:
         is_final = problem.fatal() or problem.txn_requires_abort() or not is_retriable(problem)
