@@ -19,7 +19,7 @@ from tests.faults.plan import Planned, plan
 
 Write = Callable[[Iterator[Planned], float], None]
 
-KEYS_BY_RATE: Final = 0.5
+KEYS_BY_RATE: Final = 2.0
 """Keys that each producer has for each partition, for each message a second. With fewer, every one
 soon has a message that is to be tried later, and all that come behind it go the same long way."""
 TICK: Final = 0.1

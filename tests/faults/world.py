@@ -52,6 +52,8 @@ PARTITIONS: Final = 6
 LARGEST: Final = 12
 """Partitions that the input may grow to: retry topics have so many from the start."""
 TIERS: Final = ("1s", "5s")
+HELD: Final = 2.5
+"""Seconds of the input that a pipeline of one worker may hold."""
 DEADLINE: Final = 120.0
 """Seconds after which what does not recover counts as never recovering."""
 LOOK_EVERY: Final = 0.25
@@ -354,7 +356,8 @@ def made(
         for future in admin.create_topics(new).values():
             future.result()
         spec = folder / "faults.yaml"
-        spec.write_text(yaml.safe_dump(text(brokers.address_of("RELAYED"), certificates)))
+        address = brokers.address_of("RELAYED")
+        spec.write_text(yaml.safe_dump(text(address, int(HELD * rate), certificates)))
         crew = Crew(spec, folder, ports, program)
         cluster = Cluster(brokers.address, INPUT, PARTITIONS, tuple(map(group, PIPELINES)))
         watch = stack.enter_context(Watch(crew, cluster))
@@ -364,13 +367,19 @@ def made(
         yield World(chance, brokers, network, crew, watch, cluster, load, ledger, certificates)
 
 
-def text(address: str, certificates: RotatedCertificates | None) -> dict[str, object]:
+def text(
+    address: str, in_flight: int, certificates: RotatedCertificates | None
+) -> dict[str, object]:
     """The spec of the workers: the same input exactly once, and at least once with retries."""
-
     protocol = {"protocol": "SASL_PLAINTEXT"} if certificates is None else certificates.settings
 
     def pipeline(name: str, **settings: object) -> dict[str, object]:
-        common = {"from": INPUT, "to": name, "ordering": "key", "in_flight": {"messages": 500}}
+        common = {
+            "from": INPUT,
+            "to": name,
+            "ordering": "key",
+            "in_flight": {"messages": in_flight},
+        }
         given_up = {"dead_letter": f"{name}.dlq", "on_offset_lost": "oldest"}
         return {**common, **given_up, **settings}
 
@@ -399,7 +408,7 @@ def text(address: str, certificates: RotatedCertificates | None) -> dict[str, ob
                 handler="exactly",
                 delivery="exactly_once",
                 concurrency=16,
-                transaction={"interval": "100ms", "timeout": "15s"},
+                transaction={"interval": "500ms", "timeout": "15s"},
                 retry={"attempts": 2},
             ),
             LEAST: pipeline(
