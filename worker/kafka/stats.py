@@ -67,6 +67,13 @@ class Statistics:
         return offset
 
 
+def lost_between(before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+    """Whether anything was lost in between; of a broker that is known no more nobody can tell."""
+    return not before.keys() <= after.keys() or any(
+        count > before.get(name, 0) for name, count in after.items()
+    )
+
+
 def _totals(stats: dict[str, Any]) -> ClientTotals:
     return ClientTotals(
         requests=stats["tx"],

@@ -17,6 +17,7 @@ from worker.kafka.config import Properties, transactional
 from worker.kafka.failures import NO_COORDINATOR, describe, failure, is_retriable, reason, specific
 from worker.kafka.partitions import committable
 from worker.kafka.producer import KafkaProducer
+from worker.kafka.stats import lost_between
 from worker.ports import Commits, Membership, OnFailed, OnStored
 from worker.settings import KafkaSettings
 from worker.types import Encoded
@@ -215,7 +216,7 @@ class KafkaTransactional(KafkaProducer):
         deadline = time.monotonic() + STATISTICS_WITHIN
         while self._statistics.updates == updates and time.monotonic() < deadline:
             self.poll(MOMENT)
-        if self._statistics.updates == updates or self._statistics.lost() != self._lost:
+        if self._statistics.updates == updates or lost_between(self._lost, self._statistics.lost()):
             self._note_doubt("an answer was late")
 
     def _is_answer(self, problem: KafkaError) -> bool:
