@@ -21,8 +21,9 @@ QUICK = {
     "network": {"read_timeout": "1200ms", "write_timeout": "1200ms"},
     "consumer": {"max_wait": "100ms"},
 }
-STILL = 2.0
-"""Seconds for which a coordinator stands still: longer than a request may take."""
+STILL = 4.0
+"""Seconds for which a coordinator stands still: longer than a request may take, which is looked at
+once a second."""
 
 
 @pytest.fixture
