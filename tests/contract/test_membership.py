@@ -205,8 +205,8 @@ def test_who_has_not_joined_commits_as_long_as_the_group_has_no_member(
     assert member.owned == {source: 1}
 
 
-def settled(member: Member) -> bool:
-    """Whether a member that had to give something back has been told what it keeps."""
+def knows_what_it_keeps(member: Member) -> bool:
+    """Whether a member has been told what it has, last of all, and not only what to give back."""
     return member.events[-1][0] == "assigned"
 
 
@@ -216,7 +216,11 @@ def test_the_place_of_a_static_member_that_closes_is_kept_until_it_comes_back(
     sources, group = filled(rig, 1, partitions=2), unique("group")
     first = members.join(group, sources[0].topic, instance="first")
     second = members.join(group, sources[0].topic, instance="second")
-    until(lambda: len(first.owned) == len(second.owned) == 1 and settled(first), first, second)
+    until(
+        lambda: len(first.owned) == len(second.owned) == 1 and knows_what_it_keeps(first),
+        first,
+        second,
+    )
     had, before = set(second.owned), list(first.events)
 
     second.consumer.close()
