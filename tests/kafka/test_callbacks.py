@@ -60,7 +60,7 @@ def test_no_message_is_lost_where_what_the_client_calls_raises(
     monkeypatch.setattr(Statistics, "update", lambda _self, _text: fail(ValueError("planted")))
     with EmbeddedBroker() as broker:
         settings, topic = KafkaSettings(brokers=[broker.address]), unique("topic")
-        producer = Producer({"bootstrap.servers": broker.address})
+        producer = Producer({"bootstrap.servers": broker.address, "enable.idempotence": True})
         for number in range(MANY):
             producer.produce(topic, b"%d" % number, partition=0)
         assert producer.flush(DEADLINE) == 0

@@ -15,7 +15,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, Messag
 from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient
 
-from tests.system.rig import DEADLINE, Kafka, Spec, Worker
+from tests.system.rig import DEADLINE, NOTHING, Kafka, Spec, Worker
 from worker.kafka.admin import OffsetSpec
 from worker.kafka.broker import KafkaCluster
 from worker.kafka.java import find_kafka
@@ -31,7 +31,6 @@ FAILS, RETRIED = 37, 23
 """Of so many messages one fails for good; and one at first, where there are retry topics."""
 
 Payload = Mapping[str, Any]
-NOTHING: Final[Mapping[str, Any]] = {}
 
 
 class Story:
@@ -64,10 +63,9 @@ class Story:
         self._counts: Counter[int] = Counter()
         self._written: list[Payload] = []
         self._aborted = 0
-        properties = {"bootstrap.servers": kafka.address, "linger.ms": 5, "acks": "all"}
         self._admin = AdminClient({"bootstrap.servers": kafka.address})
-        self._plain = Producer(properties)
-        self._transactional = Producer({**properties, "transactional.id": self.spec.name})
+        self._plain = kafka.producer()
+        self._transactional = kafka.producer({"transactional.id": self.spec.name})
         self._transactional.init_transactions(DEADLINE)
 
     def write(self, number: int) -> None:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 from urllib.error import HTTPError
 
 import yaml
@@ -29,6 +29,7 @@ from worker.flow import envelope
 from worker.flow.offsets import Ranges
 
 ROOT = Path(__file__).parents[2]
+NOTHING: Final[Mapping[str, Any]] = {}
 DEADLINE = 90.0
 ANSWER_WITHIN = 10.0
 FILES = 1_024
@@ -75,10 +76,14 @@ class Kafka:
         while len(client.list_topics(topic, timeout=10).topics[topic].partitions) < partitions:
             assert time.monotonic() < deadline, f"not there yet: {partitions} of {topic}"
 
+    def producer(self, properties: Mapping[str, Any] = NOTHING) -> Producer:
+        """A producer that keeps the order of what it writes, also where it has to write again."""
+        common = {"bootstrap.servers": self.address, "linger.ms": 5, "enable.idempotence": True}
+        return Producer({**common, **properties})
+
     def produce(self, topic: str, records: Iterable[tuple[bytes | None, bytes, int]]) -> None:
         """Write records given as key, value and partition (-1: by key), each partition in order."""
-        properties = {"bootstrap.servers": self.address, "linger.ms": 5, "enable.idempotence": True}
-        producer = Producer({**properties, "queue.buffering.max.messages": 0})
+        producer = self.producer({"queue.buffering.max.messages": 0})
         refused: list[str] = []
 
         def delivered(error: KafkaError | None, message: Message) -> None:

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 
 from tests.cli.rig import environment, worker
 from tests.system.rig import DEADLINE, Kafka, unique
@@ -32,7 +31,7 @@ def topic(kafka: Kafka) -> str:
     """A topic with records of every kind, one a partition."""
     name = unique("captured")
     kafka.create(name)
-    producer = Producer({"bootstrap.servers": kafka.address})
+    producer = kafka.producer()
     for number, (value, key) in enumerate(RECORDS):
         headers: list[tuple[str, str | bytes | None]] = [("h", b"\xff"), ("h", None), ("t", b"1")]
         producer.produce(name, value, key, number, headers=headers, timestamp=number + 1)

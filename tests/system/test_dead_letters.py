@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Message, Producer
+from confluent_kafka import Message
 
 from tests.system.rig import Kafka, Spec, ids
 from worker.flow.deadletter import LEAST_LIMIT
@@ -31,7 +31,7 @@ def payload(number: int) -> dict[str, Any]:
 
 
 def write(kafka: Kafka, topic: str, numbers: range) -> None:
-    producer = Producer({"bootstrap.servers": kafka.address, "enable.idempotence": True})
+    producer = kafka.producer()
     for number in numbers:
         producer.produce(topic, json.dumps(payload(number)), str(number), headers=HEADERS)
     assert producer.flush(30) == 0

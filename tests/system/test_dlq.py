@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from confluent_kafka import KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclOperation  # not re-exported for type checkers
 from confluent_kafka.admin._resource import ResourceType
@@ -86,7 +86,7 @@ class Shop:
     def bury(self, number: int, **headers: str) -> None:
         """Write dead letters with ids from 0 on."""
         about = {"topic": self.source, "group": self.group, "reason": "timeout", **headers}
-        producer = Producer({"bootstrap.servers": self.kafka.address, "linger.ms": 5})
+        producer = self.kafka.producer()
         for one in range(number):
             place = {"partition": str(one % PARTITIONS), "offset": str(one // PARTITIONS)}
             given = {f"dlq.{name}": value for name, value in (about | place).items()}
@@ -301,13 +301,14 @@ def test_after_a_failure_a_run_goes_on_with_a_new_producer(kafka: Kafka, tmp_pat
     assert sorted(ids(kafka.read(shop.redrive))) == list(range(1_200))
 
 
-def test_after_commits_that_were_answered_late_a_run_goes_on_with_a_new_producer(
+def test_after_late_commits_of_which_no_more_is_known_a_run_goes_on_with_a_new_producer(
     kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     shop = Shop(kafka, tmp_path)
     shop.bury(1_200)
     dead_letters, plan = planned(shop)
     monkeypatch.setattr(transactional, "PROMPT", 0.0)
+    monkeypatch.setattr(transactional, "STATISTICS_WITHIN", 0.0)
 
     progress = dead_letters.mover(plan, Unlimited(), lambda _progress: None).run()
 
@@ -417,7 +418,7 @@ def test_they_go_to_their_origin_in_order_and_in_its_partition_when_that_is_aske
 
 def test_dead_letters_of_spring_go_back_where_they_came_from(kafka: Kafka, tmp_path: Path) -> None:
     shop = Shop(kafka, tmp_path)
-    producer = Producer({"bootstrap.servers": kafka.address})
+    producer = kafka.producer()
     about = {
         "kafka_dlt-original-topic": shop.source.encode(),
         "kafka_dlt-original-partition": b"\0\0\0\3",

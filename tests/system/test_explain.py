@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._resource import ResourceType  # not re-exported for type checkers
 
@@ -45,7 +45,7 @@ class Rig(Spec):
 
     def send(self, key: str, payload: Any, partition: int = 0) -> None:
         """Write a message that belongs to a trace."""
-        producer = Producer({"bootstrap.servers": self.kafka.address})
+        producer = self.kafka.producer()
         context = f"00-{TRACE}-{secrets.token_hex(8)}-00"
         headers: dict[str, str | bytes | None] = {"traceparent": context}
         value = json.dumps(payload).encode()
@@ -164,7 +164,7 @@ def test_dead_letters_that_were_parked_and_dropped_and_what_waits_are_told_apart
 def test_what_no_handler_is_given_is_said_to_be_so(kafka: Kafka, tmp_path: Path) -> None:
     rig = Rig(kafka, tmp_path)
     write(kafka, rig.source, 1, 4)
-    running = Producer({"bootstrap.servers": kafka.address, "transactional.id": unique("open")})
+    running = kafka.producer({"transactional.id": unique("open")})
     running.init_transactions(30)
     running.begin_transaction()
     running.produce(rig.source, b"{}", partition=0)
@@ -275,7 +275,7 @@ def test_headers_lead_to_no_topic_that_the_spec_does_not_name(kafka: Kafka, tmp_
     rig, secret = Rig(kafka, tmp_path), unique("secret")
     kafka.create(secret)
     kafka.produce(secret, [(b"k", b"{}", 0)])
-    producer = Producer({"bootstrap.servers": kafka.address})
+    producer = kafka.producer()
     headers: dict[str, str | bytes | None] = {
         "dlq.topic": secret,
         "dlq.partition": "0",
@@ -370,7 +370,7 @@ def test_by_trace_or_key_is_found_what_is_found_for_the_place(
     rig.send("k", {"id": 1})
     (message,) = kafka.read(rig.source)
     headers: Any = message.headers()
-    producer = Producer({"bootstrap.servers": kafka.address})
+    producer = kafka.producer()
     if asked[0] == "--trace":
         producer.produce(rig.target, b"{}", b"k")
     else:
@@ -395,7 +395,7 @@ def test_the_trace_that_has_begun_at_a_message_leads_back_to_it_and_to_no_other(
     handled = kafka.read(rig.source)[1]
     sent: Any = handled.headers()
     _, trace, span, _ = dict(sent)["traceparent"].decode().split("-")
-    producer = Producer({"bootstrap.servers": kafka.address})
+    producer = kafka.producer()
     headers: dict[str, str | bytes | None] = {
         "traceparent": f"00-{own}-{secrets.token_hex(8)}-01",
         "tracestate": f"stream-worker={trace}-{span}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tests.system.rig import Kafka, Spec, ids, is_through, numbered
@@ -43,7 +43,7 @@ def test_a_transaction_that_stays_open_holds_messages_back_and_is_no_fault(
     program = ("tests.system.silent", "paused", str(tmp_path / "never"))
     spec = Spec(kafka, tmp_path, "echo", program=program)
     spec.create_topics()
-    writer = Producer({"bootstrap.servers": kafka.address, "transactional.id": spec.name})
+    writer = kafka.producer({"transactional.id": spec.name})
     writer.init_transactions(30)
     writer.begin_transaction()
     writer.produce(spec.source, b'{"id":-1}', partition=0)

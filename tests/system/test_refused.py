@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Message, Producer
+from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -44,7 +44,7 @@ def create(kafka: Kafka, topic: str, config: Mapping[str, str]) -> None:
 
 def write(kafka: Kafka, topic: str, messages: int, in_the_future: Collection[int]) -> None:
     now = int(time.time() * 1000)
-    producer = Producer({"bootstrap.servers": kafka.address, "enable.idempotence": True})
+    producer = kafka.producer()
     for one in range(messages):
         ahead = 2 * DAY if one in in_the_future else 0
         producer.produce(topic, b'{"id":%d}' % one, timestamp=now + ahead)

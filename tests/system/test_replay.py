@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from confluent_kafka import Message, Producer
+from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
 from tests.cli.rig import answering, environment, shop, worker
@@ -123,7 +123,7 @@ class Rig:
 
     def send(self, *values: bytes) -> None:
         """Write messages into partition 0, each with a trace."""
-        producer = Producer({"bootstrap.servers": self.kafka.address})
+        producer = self.kafka.producer()
         headers: dict[str, str | bytes | None] = {"traceparent": TRACE, "own": "1"}
         for value in values:
             producer.produce(self.source, value, b"key", 0, headers=headers)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._resource import ResourceType  # not re-exported for type checkers
 
@@ -35,7 +34,7 @@ def topic(kafka: Kafka) -> str:
 
 @pytest.fixture
 def orders(kafka: Kafka, topic: str) -> str:
-    producer = Producer({"bootstrap.servers": kafka.address})
+    producer = kafka.producer()
     for number in range(4):
         value = json.dumps({"n": number, "even": number % 2 == 0}).encode()
         headers: list[tuple[str, str | bytes | None]] = [("h", str(number).encode())]
@@ -206,7 +205,7 @@ def test_partitions_that_come_later_are_followed_from_their_beginning(
 
 def test_what_is_not_committed_is_left_out_unless_asked_for(kafka: Kafka, topic: str) -> None:
     write(kafka, topic, 1, 4)
-    running = Producer({"bootstrap.servers": kafka.address, "transactional.id": unique("open")})
+    running = kafka.producer({"transactional.id": unique("open")})
     running.init_transactions(30)
     running.begin_transaction()
     running.produce(topic, b"open", partition=1)
@@ -230,7 +229,7 @@ def test_no_group_is_made(kafka: Kafka, orders: str) -> None:
 def test_what_was_tapped_can_be_produced_again_as_it_was(kafka: Kafka, topic: str) -> None:
     copy = unique("copy")
     kafka.create(copy)
-    producer = Producer({"bootstrap.servers": kafka.address})
+    producer = kafka.producer()
     for number, value in enumerate((b"\x00\xff", b'{"a": 1.10}', None, b"")):
         headers: list[tuple[str, str | bytes | None]] = [("h", b"\xff"), ("h", None)]
         producer.produce(topic, value, b"\xfe", number, headers=headers, timestamp=number + 1)
@@ -279,7 +278,7 @@ def test_a_user_needs_no_right_but_to_read_the_topic(guarded: Guarded, tmp_path:
 
 def test_a_time_may_be_how_long_ago_it_was(kafka: Kafka, topic: str) -> None:
     now = int(time.time() * 1_000)
-    producer = Producer({"bootstrap.servers": kafka.address})
+    producer = kafka.producer()
     for minutes in (50, 5):
         producer.produce(topic, str(minutes), partition=0, timestamp=now - minutes * 60_000)
     assert producer.flush(DEADLINE) == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Message, Producer
+from confluent_kafka import Message
 
 from tests.console import PRODUCER
 from tests.otlp import Received, receiver
@@ -53,7 +53,7 @@ def started(spec: Spec, environ: Mapping[str, str], *arguments: str, **changes: 
 
 
 def send(kafka: Kafka, topic: str, *values: Any, traceparent: str = SAMPLED) -> None:
-    producer = Producer({"bootstrap.servers": kafka.address})
+    producer = kafka.producer()
     for value in values:
         producer.produce(
             topic, json.dumps(value), partition=0, headers=[("traceparent", traceparent)]
@@ -216,7 +216,7 @@ def test_each_process_exports_its_own_spans(
 
     with started(spec, environment(over_http), "--processes", "2") as worker:
         worker.until(lambda: worker.shares() == [2, 2])
-        producer = Producer({"bootstrap.servers": kafka.address})
+        producer = kafka.producer()
         for partition in range(4):
             headers: Any = [("traceparent", SAMPLED)]
             producer.produce(spec.source, b"{}", partition=partition, headers=headers)

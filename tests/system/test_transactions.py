@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 
 from tests.system.rig import Kafka, Spec, ids
 
@@ -14,7 +13,7 @@ pytestmark = pytest.mark.kafka
 
 def write(kafka: Kafka, topic: str, transactions: int, records: int) -> list[int]:
     """Write transactions, abort each third and the last one; the ids of the others."""
-    producer = Producer({"bootstrap.servers": kafka.address, "transactional.id": topic})
+    producer = kafka.producer({"transactional.id": topic})
     producer.init_transactions(30)
     committed: list[int] = []
     for transaction in range(transactions):
