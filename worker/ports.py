@@ -130,7 +130,10 @@ class Consumer(Protocol):
         """
 
     def poll(self, limit: int, timeout: float) -> list[Fetch]:
-        """Wait up to `timeout` seconds for a message, then take what is there, `limit` at most."""
+        """Wait up to `timeout` seconds for a message, then take what is there, `limit` at most.
+
+        May raise `ClientFatal` once a topic that it has read was missing and is there again.
+        """
 
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
         """Stop fetching from partitions that are assigned, until they are given back."""

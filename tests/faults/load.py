@@ -45,7 +45,7 @@ class Load:
         self._rests = False
         self._client = {
             "bootstrap.servers": address,
-            "linger.ms": 5,
+            "linger.ms": int(1_000 * TICK),
             "enable.idempotence": True,
             "message.timeout.ms": 300_000,
             "queue.buffering.max.messages": 1_000_000,

@@ -52,6 +52,8 @@ PARTITIONS: Final = 6
 LARGEST: Final = 12
 """Partitions that the input may grow to: retry topics have so many from the start."""
 TIERS: Final = ("1s", "5s")
+LINGER: Final = "50ms"
+"""Longer than brokers take to acknowledge: see `docs/performance.md`."""
 HELD: Final = 2.5
 """Seconds of the input that a pipeline of one worker may hold."""
 DEADLINE: Final = 120.0
@@ -395,7 +397,7 @@ def text(
                 "password": PASSWORD,
             },
             "group": {"session_timeout": "6s", "heartbeat": "1500ms"},
-            "producer": {"delivery_timeout": "12s"},
+            "producer": {"delivery_timeout": "12s", "linger": LINGER},
         },
         "handlers": ["tests.faults.handlers"],
         "server": {"port": "${FAULTS_PORT}"},

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.exactly import started
 from tests.system.rig import Kafka, Spec, ids, is_through, numbered
+from worker.kafka.broker import KafkaCluster
+from worker.testing.sharing import real
 
 pytestmark = pytest.mark.kafka
 
@@ -60,3 +63,30 @@ def test_a_source_that_was_deleted_is_named_until_it_is_there_again(
         assert worker.stop() == 0
 
     assert set(ids(kafka.read(spec.target))) == set(range(20))
+
+
+def test_a_source_that_is_made_anew_is_read_though_its_leader_was_another_before(
+    tmp_path: Path,
+) -> None:
+    """The client holds what is told of a leader of an earlier epoch for outdated."""
+    cluster = KafkaCluster()
+    with real(lambda: started(cluster)) as address:
+        kafka = Kafka(address)
+        client = {"metadata": {"refresh": "1s"}}
+        spec = Spec(kafka, tmp_path, "echo", {"on_offset_lost": "oldest"}, client=client)
+        spec.create_topics()
+        cluster.kill_node(0)
+        cluster.start()
+        kafka.produce(spec.source, numbered(5))
+
+        with spec.worker() as worker:
+            worker.until(lambda: is_through(kafka, spec, 5))
+            kafka.delete(spec.source)
+            worker.until(worker.codes)
+            kafka.create(spec.source)
+            kafka.produce(spec.source, numbered(20))
+            worker.until(lambda: is_through(kafka, spec, 20))
+            worker.until(worker.is_ready)
+            assert worker.stop() == 0
+
+        assert len(kafka.read(spec.target)) == 25

@@ -89,9 +89,13 @@ class Access:
             else:
                 self.hidden.add(place.topic)
 
-    def look(self, client: Client) -> None:
-        """See which topics are there by now: the client says once that one is missing, no more."""
+    def look(self, client: Client) -> Collection[str]:
+        """See which topics are there by now: the client says once that one is missing, no more.
+
+        What it gives are those that were missing and are there again.
+        """
         self.look_due = time.monotonic() + LOOK_EVERY
+        missing = frozenset(self.missing)
         with suppress(KafkaException):
             if self.awaited:
                 topics = list(client.list_topics(timeout=LOOK_TIMEOUT).topics)
@@ -101,6 +105,7 @@ class Access:
                 if found.error is None:
                     self.missing.discard(topic)
                     self.hidden.discard(topic)
+        return missing - self.missing
 
     @property
     def _why_not_joined(self) -> str:

@@ -223,7 +223,8 @@ class Kafka:
         At least once: offsets are committed after the handler, every second, and before partitions
         are given back. `assigned`, `revoked` and `lost` are told of partitions in the thread that
         reads. When the handler raises, its message is not committed, and the member leaves the
-        group with `ConsumeFailed`. Raises as `consume` does.
+        group with `ConsumeFailed`; likewise once a topic that it has read was deleted and is there
+        again, which only another member reads. Raises as `consume` does.
         """
         group = arguments.group(group_id)
         names, handler = arguments.topics(topics), arguments.handler(handler)

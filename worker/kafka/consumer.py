@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
@@ -81,6 +81,8 @@ class KafkaConsumer:
         self._rebalance: Rebalance
         self._topics: Sequence[str] = ()
         self._access = Access(properties.get("group.id"))
+        self._assigned: set[str] = set()
+        """Topics of which the group has ever given it a partition."""
         self._last_error: str | None = None
         self._lost_in: int | None = None
         """The generation in which partitions were lost, until others are assigned."""
@@ -190,7 +192,7 @@ class KafkaConsumer:
         access = self._access
         is_lacking = access.missing or access.hidden or access.awaited
         if is_lacking and time.monotonic() >= access.look_due:
-            access.look(self._client)
+            self._require_never_read(access.look(self._client))
         try:
             first = self._client.poll(timeout)
         except SystemError as error:  # the client could not follow a rebalance, and lost the reason
@@ -342,6 +344,7 @@ class KafkaConsumer:
         except BaseException:
             self._leave_to_client(partitions)
             raise
+        self._assigned.update(source.topic for source in starts)
         self._start(starts)
 
     def _leave_to_client(self, partitions: list[ClientPartition]) -> None:
@@ -440,6 +443,17 @@ class KafkaConsumer:
         problem = failure(error)
         if type(problem) is not ClientError:
             self._kept.keep(problem)
+
+    def _require_never_read(self, topics: Collection[str]) -> None:
+        """Raise `ClientFatal` where topics are there again that this client has read before.
+
+        It takes what it is told of their leaders for outdated, since epochs begin again with 0
+        where those of the topics before had risen, and reads none of their partitions.
+        """
+        anew = sorted(self._assigned.intersection(topics))
+        if anew:
+            text = f"a client does not follow topics that were made anew: {', '.join(anew)}"
+            raise ClientFatal(text, retriable=True)
 
     def _start(self, starts: Offsets) -> None:
         """Begin to fetch; a pause of an earlier assignment would still hold, so it is ended."""
