@@ -65,14 +65,19 @@ def test_a_source_that_was_deleted_is_named_until_it_is_there_again(
     assert set(ids(kafka.read(spec.target))) == set(range(20))
 
 
+@pytest.mark.parametrize("refresh", ["1s", "300s"])
 def test_a_source_that_is_made_anew_is_read_though_its_leader_was_another_before(
-    tmp_path: Path,
+    tmp_path: Path, refresh: str
 ) -> None:
-    """The client holds what is told of a leader of an earlier epoch for outdated."""
+    """The client takes a leader of an earlier epoch for outdated.
+
+    That the source is gone it tells of the subscription, or of the partitions alone, whichever it
+    finds first.
+    """
     cluster = KafkaCluster()
     with real(lambda: started(cluster)) as address:
         kafka = Kafka(address)
-        client = {"metadata": {"refresh": "1s"}}
+        client = {"metadata": {"refresh": refresh}}
         spec = Spec(kafka, tmp_path, "echo", {"on_offset_lost": "oldest"}, client=client)
         spec.create_topics()
         cluster.kill_node(0)

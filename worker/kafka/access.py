@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from worker.kafka.failures import describe
 from worker.ports import Offsets
-from worker.settings.patterns import unmatched
+from worker.settings.patterns import is_pattern, unmatched
 from worker.types import TopicPartition
 
 LOOK_EVERY: Final = 2.0
@@ -37,6 +37,8 @@ class Access:
         self.unmatched: Sequence[str] = ()
         """Of these, those that none matched at the last look."""
         self.look_due = 0.0
+        self._named: frozenset[str] = frozenset()
+        """Topics that are to be read whatever there is; those that match a pattern may go."""
         self._group = group
         self._denied: set[TopicPartition] = set()
         """Partitions that may not be read."""
@@ -45,6 +47,7 @@ class Access:
     def subscribed(self, topics: Sequence[str]) -> None:
         """These topics and patterns are to be read."""
         self.awaited = unmatched(topics, ())
+        self._named = frozenset(topic for topic in topics if not is_pattern(topic))
 
     def joined(self) -> None:
         """The group has this member."""
@@ -73,6 +76,8 @@ class Access:
         """Take note of an error that comes by itself."""
         if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             self.hidden.update(_PLACE.findall(error.str()))
+        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            self.missing.update(self._named.intersection(_PLACE.findall(error.str())))
 
     def note_of(
         self,
