@@ -62,8 +62,7 @@ def test_a_topic_that_is_made_anew_is_read_from_its_beginning(rig: Rig, members:
     seek_when_lost(member)
 
     rig.delete(source.topic)
-    rig.admin().create({source.topic: Layout(1)})
-    rig.append(source, b"anew")
+    write_anew(rig, source)
     last = reads_anew(members, member, group, source.topic)
 
     assert offsets_of(member, source)[:3] == [0, 1, 2]
@@ -77,12 +76,19 @@ def test_led_by_the_broker_a_topic_that_is_made_anew_is_another(rig: Rig, member
     until(lambda: len(member.received) == 3, member)
 
     rig.delete(source.topic)
-    rig.admin().create({source.topic: Layout(1)})
-    rig.append(source, b"anew")
+    write_anew(rig, source)
     reads_anew(members, member, group, source.topic)
 
     assert ("revoked", (source,)) in member.events
     assert member.offsets_lost == []
+
+
+def write_anew(rig: Rig, source: TopicPartition) -> None:
+    """Make the topic again and write into it, once its leader knows that it leads."""
+    admin = rig.admin()
+    admin.create({source.topic: Layout(1)})
+    until(lambda: admin.ends([source], "read_committed"))
+    rig.append(source, b"anew")
 
 
 def reads_anew(members: Members, member: Member, group: str, topic: str) -> Member:
@@ -112,8 +118,7 @@ def test_a_table_reads_a_topic_that_was_made_anew_from_its_beginning(rig: Rig) -
     rig.delete(source.topic)
     with pytest.raises(ClientError):
         until(lambda: table.read([source]))
-    rig.admin().create({source.topic: Layout(1)})
-    rig.append(source, b"anew")
+    write_anew(rig, source)
 
     assert [raw.value() for raw in table.read([source])] == [b"anew"]
     table.close()

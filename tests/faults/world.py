@@ -53,7 +53,7 @@ LARGEST: Final = 12
 """Partitions that the input may grow to: retry topics have so many from the start."""
 TIERS: Final = ("1s", "5s")
 LINGER: Final = "50ms"
-"""Longer than brokers take to acknowledge: see `docs/performance.md`."""
+"""Of results: with 5 ms two cores had no room to catch up, see `docs/reliability.md`."""
 HELD: Final = 2.5
 """Seconds of the input that a pipeline of one worker may hold."""
 DEADLINE: Final = 120.0
