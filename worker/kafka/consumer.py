@@ -450,10 +450,12 @@ class KafkaConsumer:
         It takes what it is told of their leaders for outdated, since epochs begin again with 0
         where those of the topics before had risen, and reads none of their partitions.
         """
-        anew = sorted(self._assigned.intersection(topics))
-        if anew:
-            text = f"a client does not follow topics that were made anew: {', '.join(anew)}"
-            raise ClientFatal(text, retriable=True)
+        names = ", ".join(sorted(self._assigned.intersection(topics)))
+        if names:
+            raise ClientFatal(
+                f"a client does not follow topics that were gone and are there again: {names}",
+                retriable=True,
+            )
 
     def _start(self, starts: Offsets) -> None:
         """Begin to fetch; a pause of an earlier assignment would still hold, so it is ended."""
