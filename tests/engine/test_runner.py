@@ -13,6 +13,7 @@ import pytest
 from tests.engine.rig import GROUP, Rig
 from tests.kafka.transacting import ignore
 from worker.engine.partition import POLL_LIMIT
+from worker.engine.runner import SIP_AFTER
 from worker.errors import ClientError, Reject
 from worker.flow import envelope
 from worker.observe.tracing import TraceContext
@@ -502,6 +503,24 @@ def test_fetching_pauses_at_the_bound_and_goes_on_when_half_is_done() -> None:
     rig.pool.hold = False
     rig.step(40)
     assert rig.committed() == 100
+    assert not partition.paused
+
+
+def test_while_handlers_have_enough_and_there_is_room_nothing_is_paused() -> None:
+    """But for the membership some messages are polled."""
+    rig = Rig(same, {"in_flight": {"messages": 5_000}})
+    rig.pool.hold = True
+    rig.send(*map(str, range(2_000)))
+
+    rig.step(20)
+    (partition,) = rig.runner.partitions.values()
+    enough = partition.in_flight
+    for _ in range(20):
+        rig.clock.advance(SIP_AFTER)
+        rig.runner.step()
+
+    assert POLL_LIMIT <= enough <= 3 * POLL_LIMIT
+    assert 0 < partition.in_flight - enough <= 20
     assert not partition.paused
 
 

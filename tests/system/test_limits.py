@@ -146,6 +146,23 @@ def test_a_worker_holds_little_of_a_large_backlog(kafka: Kafka, tmp_path: Path) 
     assert peak < MEMORY < MANY * LARGE / 1024
 
 
+def test_of_a_backlog_behind_slow_handlers_nothing_is_fetched_twice(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    """A pause would throw away what the client has fetched ahead."""
+    settings = {"ordering": "key", "concurrency": 4}
+    spec = Spec(kafka, tmp_path, "echo_slowly", settings)
+    spec.create_topics()
+    kafka.produce(spec.source, numbered(40_000))
+
+    with spec.worker() as worker:
+        worker.until_handled(2_000)
+        fetched = worker.pipeline()["clients"]["consumer"]["messages_received"]
+        assert worker.stop() == 0, worker.log
+
+    assert 0 < fetched <= 40_000
+
+
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
 def test_a_clock_that_jumps_by_an_hour_changes_nothing(
     kafka: Kafka, tmp_path: Path, delivery: str

@@ -58,12 +58,13 @@ BUSY_WAIT = 0.005
 """Seconds to wait for outcomes while more messages could be taken."""
 FULL_WAIT = 0.05
 """Seconds to wait for outcomes or acknowledgements while no more messages can be taken."""
+SIP_AFTER = 0.5
+"""Seconds after which one message is polled, for the membership, though handlers have enough."""
 PAUSE_AFTER = 1.0
-"""Seconds of being full after which partitions are paused, so that polling can go on.
+"""Seconds without room for one more after which partitions are paused, so that polling can go on.
 
 Not at once: a pause throws away what the client has fetched ahead.
 """
-
 
 TIMED = 16
 """Runs of a step that are timed, of more one in so many."""
@@ -319,7 +320,7 @@ class Runner:
     # --- the stages of a step ---
 
     def _admit(self) -> None:
-        room = 0 if self._is_blocked or self._has_enough() else self.pressure.room
+        room = self._wanted
         if not room and not self._paused:
             if self._full_since is None:
                 self._full_since = self._clock.monotonic()
@@ -463,6 +464,15 @@ class Runner:
         return max(first, self._rate.due, -inf if self._breaker is None else self._breaker.due)
 
     # --- admitting ---
+
+    @property
+    def _wanted(self) -> int:
+        """How many messages to poll for: one now and then while handlers have enough."""
+        room = 0 if self._is_blocked else self.pressure.room
+        if not room or not self._has_enough():
+            return room
+        since = self._full_since
+        return int(since is not None and self._clock.monotonic() - since >= SIP_AFTER)
 
     def _poll_wait(self) -> float:
         busy = self._pool.outstanding or self.committer.outbox or self._has_work()
