@@ -31,6 +31,8 @@ from worker.settings import Spec as Settings
 pytestmark = pytest.mark.kafka
 
 KEY, CLIENT = 'canary-of-a-key\\and "more\nof it', 'canary-of-a-client\\and "more\nof it'
+NAME = "canary-of-a-name"
+"""What comes from a file is secret in a field of another type, too."""
 WAYS = ("return", "reject", "raise")
 
 
@@ -111,7 +113,8 @@ class Telling:
     settings: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        kept = hidden(self.security, self.folder)
+        kafka = {"brokers": self.brokers, "client_id": SecretStr(NAME), "security": self.security}
+        kept = hidden(kafka, self.folder)
         self.files = sorted(map(str, self.folder.glob("secret-*")))
         self.secrets = [Path(file).read_text() for file in self.files]
         self.letters = unique("dlq")
@@ -125,7 +128,7 @@ class Telling:
             },
             {
                 "handlers": ["tests.security.handlers"],
-                "kafka": {"brokers": self.brokers, "security": kept},
+                "kafka": kept,
             },
         )
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer
-from pydantic import BaseModel
 
 from tests.secure import USERS, SecureKafka, locked
 from tests.tokens import token_server
 from worker.kafka import config
-from worker.settings import KafkaSettings
+from worker.settings import KafkaSettings, Spec
 from worker.settings.secrets import secrets_of
 
 pytestmark = pytest.mark.kafka
@@ -45,9 +44,9 @@ def said_by(kafka: KafkaSettings) -> list[str]:
     return lines
 
 
-def forms(settings: BaseModel, user: str) -> set[str]:
+def forms(kafka: KafkaSettings, user: str) -> set[str]:
     """The secrets as they are and as they are sent."""
-    secrets = secrets_of(settings)
+    secrets = secrets_of(Spec.of_cluster(kafka))
     plain = [f"\0{user}\0{one}".encode() for one in secrets]
     basic = [f"{user}:{one}".encode() for one in secrets]
     return {*secrets, *(base64.b64encode(one).decode() for one in (*plain, *basic))}

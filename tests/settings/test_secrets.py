@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from worker.settings import KafkaSettings
+from worker.settings import KafkaSettings, Spec
 from worker.settings.secrets import secrets_of
 
 
@@ -20,4 +20,4 @@ def test_every_secret_of_the_settings_is_found() -> None:
         }
     )
 
-    assert sorted(secrets_of(kafka)) == ["first", "second"]
+    assert sorted(secrets_of(Spec.of_cluster(kafka))) == ["first", "second"]

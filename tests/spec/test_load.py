@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from worker.errors import BadConfiguration
+from worker.settings.secrets import secrets_of
 from worker.spec import check, load
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "flights.yaml"
@@ -501,6 +503,25 @@ def test_a_secret_is_read_from_its_file_and_never_shown(tmp_path: Path) -> None:
     assert password is not None
     assert password.get_secret_value() == "1234567"
     assert "1234567" not in repr(spec) + str(spec.model_dump())
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["client_id: {}", '"client_id": "of {} and others"', "librdkafka: {{client.rack: '{}'}}"],
+)
+def test_what_a_file_brings_into_any_key_is_a_secret_of_the_spec_and_of_its_copies(
+    tmp_path: Path, written: str
+) -> None:
+    (tmp_path / "name").write_text("c4n4ry\n")
+    file = tmp_path / "spec.yaml"
+    line = written.format(f"${{file:{tmp_path}/name}}")
+    file.write_text(changed("kafka:\n", f"kafka:\n  {line}\n"))
+
+    spec = load(file, {}).spec
+
+    assert "c4n4ry" in str(spec.model_dump())
+    for one in (spec, spec.model_copy(), pickle.loads(pickle.dumps(spec))):
+        assert secrets_of(one) == ("c4n4ry",)
 
 
 def test_a_secret_of_64_kib_at_most_is_read(tmp_path: Path) -> None:

@@ -319,8 +319,8 @@ class Assembly:
             name,
             self._spec.group(name),
             pipeline.handler,
-            kafka.client_id,
-            tuple(kafka.brokers),
+            self._redacted.of_known(kafka.client_id),
+            tuple(map(self._redacted.of_known, kafka.brokers)),
             self._spec.tracing.incoming,
             self._spec.tracing.limit,
         )

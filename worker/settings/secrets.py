@@ -7,10 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
+from worker.settings.spec import Spec
 
-def secrets_of(settings: BaseModel) -> tuple[str, ...]:
-    """Every secret that is written in the settings, or in a file that they name in its place."""
-    return tuple(dict.fromkeys(_secrets(settings)))
+
+def secrets_of(spec: Spec) -> tuple[str, ...]:
+    """Every secret that is written in a spec, and all that files have brought into it."""
+    return tuple(dict.fromkeys([*_secrets(spec), *spec.from_files]))
 
 
 def _secrets(value: Any) -> Iterator[str]:

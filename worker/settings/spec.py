@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from worker.settings.kafka import KafkaSettings
 from worker.settings.tests import Tests
@@ -466,6 +467,8 @@ class Spec(Lifecycle):
         None, description="Exit with code 69 when no broker answers for so long; off by default."
     )
 
+    _from_files: tuple[str, ...] = PrivateAttr(())
+
     @model_validator(mode="before")
     @classmethod
     def _pass_lifecycle_on(cls, data: Any) -> Any:
@@ -482,6 +485,15 @@ class Spec(Lifecycle):
     def of_cluster(kafka: KafkaSettings) -> Spec:
         """The spec of nothing, where no more than a cluster is known."""
         return Spec.model_construct(version=1, name="", kafka=kafka, handlers=[], pipelines={})
+
+    @property
+    def from_files(self) -> tuple[str, ...]:
+        """What `${file:...}` has brought into it, in whatever key: all of it is secret."""
+        return self._from_files
+
+    def keep_secret(self, contents: Iterable[str]) -> None:
+        """Take for secret what files have brought into it; its copies do so, too."""
+        self._from_files = tuple(contents)
 
     def group(self, pipeline: str) -> str:
         """The consumer group of a pipeline."""

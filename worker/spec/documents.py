@@ -149,6 +149,7 @@ def _surveyed(tree: Tree) -> tuple[Document | None, list[Problem]]:
     spec, pruning, problems = _validated(tree, Spec)
     if spec is None:
         return None, in_order(problems)
+    spec.keep_secret(tree.contents())
     document = Document(tree.file, spec, tree, frozenset(pruning.taken))
     problems += [
         document.problem(path, text)

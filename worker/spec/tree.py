@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final
 
 from worker.types import Problem
@@ -53,6 +55,10 @@ class Tree:
         """Whether what stands at a path, or inside of it, came from a secret file."""
         return any(secret[: len(path)] == path for secret in self.secrets)
 
+    def contents(self) -> Iterator[str]:
+        """What came from secret files, wherever it went."""
+        return chain.from_iterable(self.secrets.values())
+
     def problem(self, path: KeyPath, text: str) -> Problem:
         """A mistake at a key; what came from secret files is struck out of the text."""
         place = self.places.get(self.deepest(path), Place(1, 1))
@@ -60,7 +66,7 @@ class Tree:
 
     def problem_at(self, place: Place, path: KeyPath, text: str) -> Problem:
         """A mistake at a place that is not that of its key."""
-        for secret in (secret for contents in self.secrets.values() for secret in contents):
+        for secret in self.contents():
             text = text.replace(repr(secret), "***")
             if len(secret) >= SHORTEST_SECRET:
                 text = text.replace(secret, "***").replace(repr(secret)[1:-1], "***")

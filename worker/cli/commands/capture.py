@@ -61,7 +61,7 @@ def command(
       worker capture orders --out orders.jsonl --from 1h --no-follow --redact privacy:nameless \\
         --brokers localhost:9092
     """
-    logs.configure("error", "auto", secrets=secrets_of(target.kafka))
+    logs.configure("error", "auto", secrets=secrets_of(target.spec))
     redact = None if hook is None else _redact(hook, path)
     with messages_of(target, topics, reading) as messages:
         done = capture(messages, file, redact)

@@ -89,7 +89,7 @@ def command(
       worker tap orders --no-follow --from oldest --output json --spec shop.yaml |
         worker produce copies --format json --brokers elsewhere:9092
     """
-    logs.configure("error", "auto", secrets=secrets_of(target.kafka))
+    logs.configure("error", "auto", secrets=secrets_of(target.spec))
     parse = _parser(topic, form, key_separator, key_field)
     if rejects is not None:
         _require_place(rejects, file)

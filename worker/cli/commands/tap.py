@@ -44,7 +44,7 @@ def command(
       worker tap flights --from 10m --where carrier=UA --count 5 --brokers localhost:9092
       worker tap flights.dlq --spec config/flights.yaml --output json | jq .value
     """
-    logs.configure("error", "auto", secrets=secrets_of(target.kafka))
+    logs.configure("error", "auto", secrets=secrets_of(target.spec))
     with messages_of(target, topics, reading) as messages:
         for message in messages:
             if is_unread():
