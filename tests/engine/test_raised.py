@@ -181,6 +181,23 @@ def test_a_secret_is_hidden_before_the_text_is_cut(before: int) -> None:
     assert text == ("x" * before + "***")[:TEXT_LIMIT]
 
 
+def test_a_secret_that_comes_nearer_as_much_before_it_is_hidden_is_hidden_as_a_whole() -> None:
+    secret = "canary-of-a-password"
+
+    text = text_of(ValueError(f"token={'A' * 2_022} {secret}"), Redaction([secret]))
+
+    assert text == "token=*** ***"
+
+
+@pytest.mark.parametrize("length", [1_900, 64 * 1024])
+def test_a_secret_that_is_longer_than_what_is_looked_at_is_hidden(length: int) -> None:
+    secret = "ab" * (length // 2)
+
+    text = text_of(ValueError("x" * 200 + secret + "yz"), Redaction([secret]))
+
+    assert text == "x" * 200 + "***"
+
+
 def test_a_secret_in_a_line_of_code_is_hidden_in_its_stack() -> None:
     error = raised(lambda: int("c4n4ry"))
 

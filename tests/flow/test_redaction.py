@@ -83,6 +83,14 @@ def test_a_secret_within_a_longer_one_hides_neither_half_of_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("length", "shown"),
+    [(3, "a s"), (4, "a s***"), (9, "a s*** "), (12, "a s*** s***"), (99, "a s*** s*** b")],
+)
+def test_of_a_beginning_no_part_of_a_secret_is_left(length: int, shown: str) -> None:
+    assert Redaction(["ecret"]).beginning("a secret secret b", length) == shown
+
+
+@pytest.mark.parametrize(
     "secret", ['can\\ary"x9Q', "can'ary\nx9Q", "can'\"ary\x1bx9Q", "canäry/x 9Q", "can\udc80ary"]
 )
 def test_a_secret_is_hidden_in_every_way_of_writing_a_text(secret: str) -> None:

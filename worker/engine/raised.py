@@ -49,7 +49,7 @@ def text_of(error: BaseException, redacted: Redaction = NOTHING_KNOWN) -> str:
     Its `__str__` is code of users, too.
     """
     try:
-        return _fit(redacted(str(error)[:LOOKED_AT])[:TEXT_LIMIT])
+        return _fit(redacted(redacted.beginning(str(error), LOOKED_AT))[:TEXT_LIMIT])
     except BaseException as failed:  # noqa: BLE001 - code of users may raise anything
         return f"(its text cannot be had: {type(failed).__name__})"
 

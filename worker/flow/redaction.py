@@ -73,6 +73,7 @@ class Redaction:
         written = {form for one in plain for text in _written(one) for form in _written(text)}
         known = sorted(written, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
+        self._longest = len(known[0]) if known else 0
 
     def __call__(self, text: str) -> str:
         """The text without them."""
@@ -87,6 +88,18 @@ class Redaction:
     def of_known(self, text: str) -> str:
         """The text without those that are known, where words of ours stand before a colon."""
         return text if self._known is None else self._known.sub(HIDDEN, text)
+
+    def beginning(self, text: str, length: int) -> str:
+        """Its first characters without those that are known, nor a part of one that is cut."""
+        if self._known is None:
+            return text[:length]
+        shown, end = "", 0
+        for found in self._known.finditer(text, 0, length + self._longest):
+            if found.start() >= length:
+                break
+            shown += text[end : found.start()] + HIDDEN
+            end = found.end()
+        return shown + text[end:length]
 
 
 def _written(text: str) -> Iterator[str]:
