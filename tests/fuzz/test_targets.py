@@ -11,6 +11,12 @@ from tests.fuzz.targets import SEEDS, TARGETS
 from worker.flow.health import Snapshot
 from worker.http import Page, Server, routes, serve
 
+ANEW = settings(derandomize=False, print_blob=True)
+"""Other examples in each run, those of CI as well, whose own are the same each time by default.
+
+What fails says how to have it again: `@reproduce_failure`.
+"""
+
 
 def changed(data: bytes) -> st.SearchStrategy[bytes]:
     """The bytes with something cut out of them and put in, up to three times."""
@@ -29,7 +35,7 @@ def changed(data: bytes) -> st.SearchStrategy[bytes]:
 def test_any_bytes_are_read_or_refused(name: str) -> None:
     seeds = SEEDS[name]
 
-    @settings(max_examples=100 if name == "spec" else 400)
+    @settings(ANEW, max_examples=100 if name == "spec" else 400)
     @given(st.one_of(*map(changed, seeds), st.binary(max_size=200)))
     def holds(data: bytes) -> None:
         TARGETS[name](data)
@@ -52,7 +58,7 @@ def server() -> Iterator[Server]:
 STATUSES = {b"200", b"400", b"404", b"405", b"408", b"421", b"431"}
 
 
-@settings(max_examples=150)
+@settings(ANEW, max_examples=150)
 @given(
     data=st.one_of(changed(SEEDS["request"][0] + b"\r\n\r\n"), st.binary(max_size=200)),
     cut=st.integers(0, 200),
