@@ -19,6 +19,8 @@ from worker.settings.patterns import flaw, reads, unmatched
         "^((a|b)-c)?d",
         "^(ab){2}",
         r"^([+|*]\+)+",
+        r"^([?]\?)+",
+        "^(ab?c?)?d?",
     ],
 )
 def test_a_pattern_that_means_the_same_everywhere_is_legal(pattern: str) -> None:
@@ -50,10 +52,20 @@ def test_a_pattern_is_refused_with_the_piece_that_is_not_legal(pattern: str, exp
 
 
 @pytest.mark.parametrize(
-    "pattern", ["^(a+)+b", "^((a*))*b", "^(a|a)*b", "^((a|b)c)+", "^(a{1,9}){2}"]
+    "pattern",
+    [
+        "^(a+)+b",
+        "^((a*))*b",
+        "^(a|a)*b",
+        "^((a|b)c)+",
+        "^(a{1,9}){2}",
+        "^(a?a?)*b",
+        "^([a-z]?[a-z0-9]?)+-v1",
+        "^((a?)b?){2,9}",
+    ],
 )
 def test_a_pattern_that_may_take_for_ever_is_refused(pattern: str) -> None:
-    assert str(flaw(pattern)).startswith("repeats a group with a repetition or a `|` in it")
+    assert str(flaw(pattern)).startswith("repeats a group with a repetition, `?` or `|` in it")
 
 
 @pytest.mark.parametrize(

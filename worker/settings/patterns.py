@@ -37,7 +37,7 @@ _ILLEGAL: Final = {
 
 _ATOM: Final = re.compile(r"\\.|\[\^?\]?[^\]]*\]")
 _INNERMOST: Final = re.compile(r"\(([^()]*)\)([*+{]?)")
-_BRANCHING: Final = frozenset("*+{|")
+_BRANCHING: Final = frozenset("*+?{|")
 
 
 def is_pattern(source: str) -> bool:
@@ -58,7 +58,9 @@ def flaw(pattern: str) -> str | None:
     except re.error as error:
         return f"is no regular expression: {error}"
     if _may_take_for_ever(pattern):
-        return "repeats a group with a repetition or a `|` in it, which may take for ever to match"
+        return (
+            "repeats a group with a repetition, `?` or `|` in it, which may take for ever to match"
+        )
     return None
 
 
