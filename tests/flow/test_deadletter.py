@@ -1,5 +1,6 @@
 """Dead letters keep the original and say what happened."""
 
+import re
 from typing import Any, NoReturn
 
 import pytest
@@ -512,6 +513,17 @@ def test_the_mark_of_the_payload_is_first_so_that_it_is_never_cut_off() -> None:
         ("*", "", True),
         ("*", "a\nb", True),
         ("A.b", "axb", False),
+        ("x-*-y", "x--y", True),
+        ("x-*-y", "x-y", False),
+        ("x-*-*-y", "x---y", True),
+        ("x-*-*-y", "x-a-y", False),
+        ("*a*b*", "xaxbx", True),
+        ("*a*b*", "b-a", False),
+        ("**", "", True),
+        ("aba*ba", "aba", False),
+        ("größe-*", "GRÖSSE-A", False),
+        ("größe-*", "GRÖßE-A", True),
+        ("x\u212a*", "XK", True),
         ("[ab]", "a", False),
         ("a?", "ab", False),
         ("authorization", "authorization2", False),
@@ -523,3 +535,15 @@ def test_a_pattern_names_whole_names_of_headers_in_whatever_case(
     assert is_named(header, [pattern]) is named
     assert is_named(header, ["other", pattern]) is named
     assert not is_named(header, [])
+
+
+@given(st.text("aAb*-\u017fS"), st.text("aAb-\ns\u017f", max_size=30))
+def test_a_pattern_names_what_its_expression_matches(pattern: str, header: str) -> None:
+    expression = re.escape(pattern).replace(r"\*", ".*")
+    matched = re.fullmatch(expression, header, re.IGNORECASE | re.DOTALL) is not None
+
+    assert is_named(header, [pattern]) is matched
+
+
+def test_a_long_header_takes_steps_by_its_length_however_many_stars_a_pattern_has() -> None:
+    assert not is_named("a" * 100_000, ["*a" * 20 + "*b"])
