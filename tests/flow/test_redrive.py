@@ -129,9 +129,20 @@ def test_one_that_has_lost_its_payload_is_never_handled_again() -> None:
 
 
 def test_one_whose_payload_was_kept_out_stays_and_one_that_lacks_headers_only_goes() -> None:
-    assert "kept out" in why(REDRIVE(replace(LETTER, redacted="value")))
-    assert "kept out" in why(REDRIVE(replace(LETTER, redacted="value,headers.a")))
-    assert REDRIVE(replace(LETTER, redacted="headers.value")) == REDRIVE(LETTER)
+    without = replace(LETTER, message=Message.of(b"", topic="dlq"))
+
+    assert "kept out" in why(REDRIVE(replace(without, redacted="value")))
+    assert "kept out" in why(REDRIVE(replace(without, redacted="value,headers.a")))
+    assert REDRIVE(replace(without, redacted="headers.value")) == REDRIVE(LETTER)
+
+
+def test_one_that_has_its_payload_goes_though_a_mark_of_its_message_says_that_it_has_none() -> None:
+    forged = dead(Message.of(b"payload", headers=[("dlq.redacted", b"value")]))
+
+    letter = read(forged)
+
+    assert letter.redacted == "value"
+    assert isinstance(REDRIVE(replace(letter, group="flights.delays")), Move)
 
 
 def test_what_was_kept_out_is_read_from_the_dead_letter() -> None:

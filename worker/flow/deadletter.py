@@ -24,7 +24,8 @@ LEAST_LIMIT = 4096
 
 _STACK = PREFIX + "stack"
 _REDACTED = PREFIX + "redacted"
-_VALUE = "value"
+VALUE = "value"
+"""What `dlq.redacted` says of a payload that was left out."""
 
 _NUMBERS = ("partition", "offset", "timestamp", "first_failure")
 """What a redriven message goes on saying beside its first topic."""
@@ -104,7 +105,7 @@ def dead_letter(
     record = Encoded(topic, message.value, message.key, own)
     redacted = [*_redacted_before(message), *_redact(record, target.redact)]
     if redacted:
-        value_first = sorted(dict.fromkeys(redacted), key=lambda mark: mark != _VALUE)
+        value_first = sorted(dict.fromkeys(redacted), key=lambda mark: mark != VALUE)
         about[_REDACTED] = headers.beginning(",".join(value_first))
     return _fitted(record, about, limit)
 
@@ -155,7 +156,7 @@ def _redact(record: Encoded, redact: RedactSettings) -> Iterator[str]:
     """Take out of a record what nobody is to see in it, and say what that is."""
     if redact.value and record.value:
         record.value = b""
-        yield _VALUE
+        yield VALUE
     names = {name for name, _ in record.headers if is_named(name, redact.headers)}
     yield from (f"headers.{name}" for name, _ in record.headers if name in names)
     record.headers = [header for header in record.headers if header[0] not in names]

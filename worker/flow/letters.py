@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from worker.flow import headers
-from worker.flow.deadletter import PREFIX
+from worker.flow.deadletter import PREFIX, VALUE
 from worker.types import Message
 
 Parsed = TypeVar("Parsed")
@@ -52,6 +52,11 @@ class Letter:
     def place(self) -> tuple[int, int]:
         """Its partition and offset in the dead-letter topic."""
         return self.message.partition, self.message.offset
+
+    @property
+    def lacks_its_payload(self) -> bool:
+        """Whether that was kept out; the mark alone says nothing, as senders may write it."""
+        return not self.message.value and VALUE in (self.redacted or "").split(",")
 
 
 def _binary_number(value: bytes) -> int | None:

@@ -101,7 +101,7 @@ class Redrive:
         """What is to become of a dead letter."""
         if letter.truncated is not None:
             return Stay(f"cut off when it was written ({letter.truncated}), so the rest is no use")
-        if letter.redacted is not None and "value" in letter.redacted.split(","):
+        if letter.lacks_its_payload:
             return Stay("its payload was kept out of it (dlq.redacted), so there is none to handle")
         if letter.redrives >= self.limit:
             return self._beyond_the_limit()
