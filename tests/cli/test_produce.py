@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.cli.rig import worker
+from worker.cli.commands.produce import Rejects
 
 
 @pytest.mark.parametrize(
@@ -32,6 +36,34 @@ def test_a_wrong_command_line_is_told_with_what_is_legal(
 
     assert (code, out) == (2, "")
     assert text in " ".join(err.split())
+
+
+def test_nobody_else_can_read_lines_that_were_rejected_and_no_link_leads_them_elsewhere(
+    tmp_path: Path,
+) -> None:
+    elsewhere, file = tmp_path / "elsewhere", tmp_path / "rejects"
+    elsewhere.write_bytes(b"as it was")
+    file.symlink_to(elsewhere)
+
+    with ExitStack() as stack:
+        Rejects(file, stack).add(b"payload")
+
+    assert (file.read_bytes(), elsewhere.read_bytes()) == (b"payload\n", b"as it was")
+    assert file.lstat().st_mode == stat.S_IFREG | 0o600
+    assert {*tmp_path.iterdir()} == {file, elsewhere}
+
+
+def test_lines_that_were_rejected_may_go_to_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "rejects"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    with ExitStack() as stack:
+        Rejects(pipe, stack).add(b"payload")
+
+    with open(reader, "rb") as lines:  # noqa: PTH123 - it is open already
+        assert lines.read() == b"payload\n"
+    assert pipe.is_fifo()
 
 
 def test_without_a_broker_it_ends_with_69(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from pathlib import Path
-from tempfile import mkstemp
 from typing import Any, BinaryIO
 
 from worker.errors import WorkerError
 from worker.handlers import load
 from worker.kafka import arguments
 from worker.kafka.written import object_of
+from worker.operate.owned import replacing
 from worker.serdes import SERDES
 from worker.types import Message, Record, SameKey
 
@@ -68,7 +68,7 @@ def capture(
     Raises `NotCaptured`.
     """
     done = Captured()
-    with _replacing(file) as opened:
+    with _kept(file) as opened:
         for message in filter(None, messages):
             kept = message if redact is None else _redacted(message, redact)
             if kept is None:
@@ -80,17 +80,11 @@ def capture(
 
 
 @contextmanager
-def _replacing(file: Path) -> Iterator[BinaryIO]:
-    """A file for its owner alone, in its place when the block ends well, and else gone."""
+def _kept(file: Path) -> Iterator[BinaryIO]:
+    """The file of what is captured."""
     try:
-        number, name = mkstemp(prefix=f"{file.name}.", dir=file.parent)
-        part = Path(name)
-        try:
-            with open(number, "wb") as opened:  # noqa: PTH123 - it is open already
-                yield opened
-            part.replace(file)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(file) as opened:
+            yield opened
     except OSError as error:
         raise NotCaptured(f"{file} cannot be written: {error.strerror}") from error
 

@@ -27,6 +27,7 @@ from worker.kafka.lines import lines_of
 from worker.kafka.written import Parse, from_json, plain
 from worker.observe import logs
 from worker.observe.text import escaped
+from worker.operate.owned import replaced
 from worker.operate.producing import Production
 from worker.settings.secrets import secrets_of
 
@@ -65,7 +66,8 @@ Numbered = tuple[int, bytes]
     "--rejects",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     metavar="FILE",
-    help="Write the lines that could not be sent to this file, as they are.",
+    help="Write the lines that could not be sent to this file, as they are, in place of what it "
+    "holds.",
 )
 @output_option()
 def command(
@@ -159,7 +161,7 @@ class Rejects:
             return
         try:
             if self._file is None:
-                self._file = self._stack.enter_context(self._path.open("wb"))
+                self._file = self._stack.enter_context(replaced(self._path))
             self._file.write(line + b"\n")
         except OSError as error:
             raise WorkerError(f"{self._path} cannot be written: {error.strerror}") from error
@@ -225,8 +227,8 @@ def _require_place(rejects: Path, file: Path) -> None:
     """Refuse before anything is sent what could not take the lines that are rejected."""
     if str(file) != "-" and rejects.exists() and file.samefile(rejects):
         raise click.BadParameter("it is the file that is read", param_hint="--rejects")
-    folder = rejects.parent
-    if not rejects.exists() and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+    folder, is_stream = rejects.parent, rejects.exists() and not rejects.is_file()
+    if not is_stream and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         text = f"{folder} is no folder in which a file can be made"
         raise click.BadParameter(text, param_hint="--rejects")
 
