@@ -258,6 +258,21 @@ def test_of_a_key_that_stands_twice_the_first_value_is_checked(
     ]
 
 
+SECOND = 'pipelines: {large: {from: ["${NOT_SET}"]}}\n'
+
+
+def test_a_mistake_within_the_second_is_told_where_it_stands(
+    tmp_path: Path, options: Options
+) -> None:
+    found = problems(tmp_path, SPEC + SECOND, options)
+
+    line = str(SPEC.count("\n") + 1)
+    assert [(one.split(":")[1], one.split(": ")[1]) for one in found] == [
+        (line, "pipelines"),
+        (line, "pipelines.large.from[0]"),
+    ]
+
+
 def test_a_value_of_another_shape_does_not_hide_behind_its_second(
     tmp_path: Path, options: Options
 ) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from worker.errors import BadConfiguration
 from worker.settings.secrets import secrets_of
 from worker.spec import check, load
+from worker.spec.text import read
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "flights.yaml"
 TEXT = EXAMPLE.read_text()
@@ -52,6 +53,14 @@ def test_the_example_loads_with_the_defaults_of_the_design() -> None:
     assert (transaction.interval, transaction.messages, transaction.timeout) == (0.1, 10_000, 30.0)
     assert (delays.in_flight.messages, delays.in_flight.bytes) == (10_000, 32 * 1024**2)
     assert (delays.drain_timeout, delays.revoke_timeout) == (25.0, 20.0)
+
+
+def test_many_keys_that_stand_twice_take_steps_by_their_number(tmp_path: Path) -> None:
+    keys = "".join(f"k{number}: 1\n" for number in range(40_000))
+    file = tmp_path / "spec.yaml"
+    file.write_text(keys + keys)
+
+    assert len(read(file, {}).problems) == 40_000
 
 
 @pytest.mark.parametrize(

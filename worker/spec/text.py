@@ -197,7 +197,8 @@ class _Builder:
         """Read over the value of a key that stands twice: the first counts."""
         words = f"stands twice: here and in line {self._tree.places[path].line}; leave one"
         self._tree.problems.append(self._tree.problem_at(place, path, words))
-        places, faulty = dict(self._tree.places), set(self._tree.faulty)
+        places, faulty = self._tree.places, self._tree.faulty
+        self._tree.places, self._tree.faulty = {path: place}, set()
         self._value(next(self._events), path)
         self._tree.places, self._tree.faulty = places, faulty
 
