@@ -136,7 +136,7 @@ class Server:
         """Where it listens, as host:port."""
         self._listener = listener
         self._paths = paths
-        self._hosts = () if hosts is None and ip_address(host).is_loopback else hosts
+        self._hosts = hosts
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._silent: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         """Those whose request is waited for, the oldest first."""
@@ -208,7 +208,8 @@ class Server:
         if self._served() > CONNECTIONS:
             answer = b"".join(_encoded(Response(503, b"too many connections\n")))
         else:
-            answer = await self._answer(reader)
+            at, *_ = writer.get_extra_info("sockname") or self._listener.getsockname()
+            answer = await self._answer(reader, names_at(at, self._hosts))
         task = self._silent.pop(writer, None)
         if not answer or task is None:
             return
@@ -221,7 +222,7 @@ class Server:
             await writer.drain()
         await _linger(reader, writer)
 
-    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
+    async def _answer(self, reader: asyncio.StreamReader, names: Collection[str] | None) -> bytes:
         try:
             async with asyncio.timeout(TIMEOUT):
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -235,11 +236,11 @@ class Server:
         request = request_of(head)
         if request is None:
             return b"".join(_encoded(Response(400, b"this is not an HTTP/1 request\n")))
-        header, body = _encoded(self._respond(request))
+        header, body = _encoded(self._respond(request, names))
         return header if request.method == "HEAD" else header + body
 
-    def _respond(self, request: Request) -> Response:
-        if self._hosts is not None and not is_for(request.hosts, self._hosts):
+    def _respond(self, request: Request, names: Collection[str] | None) -> Response:
+        if names is not None and not is_for(request.hosts, names):
             return Response(
                 421, b"server.hosts of the spec does not name the host of the request\n"
             )
@@ -268,6 +269,14 @@ def request_of(head: bytes) -> Request | None:
     return Request(method, target.partition("?")[0], hosts)
 
 
+def names_at(address: str, hosts: Collection[str] | None) -> Collection[str] | None:
+    """The names that a request may be for which comes to an address of ours; None for any.
+
+    At one that this machine alone can reach, be it by way of a tunnel, it is none by default.
+    """
+    return () if hosts is None and ip_address(address).is_loopback else hosts
+
+
 def is_for(hosts: Sequence[str], names: Collection[str]) -> bool:
     """Whether a request is for one of the names, for an address or for localhost.
 
@@ -292,8 +301,8 @@ def is_for(hosts: Sequence[str], names: Collection[str]) -> bool:
 def serve(host: str, port: int, paths: Routes, hosts: Collection[str] | None = None) -> Server:
     """Listen and answer in a thread of its own; with port 0 any free one is taken.
 
-    `hosts` are names of hosts, in small letters, that requests may be for, see `is_for`; by default
-    any, and on an address that only this machine can reach none. Raises `CannotListen`.
+    `hosts` are names of hosts, in small letters, that requests may be for, see `names_at` and
+    `is_for`. Raises `CannotListen`.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

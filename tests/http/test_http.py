@@ -9,7 +9,7 @@ import os
 import resource
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
@@ -26,6 +26,7 @@ from worker.http import (
     Routes,
     Server,
     is_for,
+    names_at,
     routes,
     serve,
 )
@@ -412,9 +413,28 @@ def test_a_page_of_another_name_cannot_ask_a_worker_of_this_machine_whose_name_l
     assert ask(server, "/stats", host="localhost")[0].status == 200
 
 
-@pytest.mark.parametrize(("hosts", "status"), [(None, 200), (["other"], 421), (["flights"], 200)])
-def test_where_others_can_reach_it_names_are_looked_at_only_if_some_are_given(
+@pytest.mark.parametrize(
+    ("address", "hosts", "names"),
+    [
+        ("10.0.0.5", None, None),
+        ("fe80::1%eth0", None, None),
+        ("10.0.0.5", ["flights"], ["flights"]),
+        ("127.0.0.1", None, ()),
+        ("127.9.9.9", None, ()),
+        ("::1", None, ()),
+        ("127.0.0.1", ["flights"], ["flights"]),
+    ],
+)
+def test_at_an_address_that_others_can_reach_names_are_looked_at_only_if_some_are_given(
+    address: str, hosts: list[str] | None, names: Collection[str] | None
+) -> None:
+    assert names_at(address, hosts) == names
+
+
+@pytest.mark.parametrize(("hosts", "status"), [(None, 421), (["other"], 421), (["flights"], 200)])
+def test_a_page_cannot_ask_by_an_address_of_this_machine_where_it_listens_on_all(
     hosts: list[str] | None, status: int
 ) -> None:
     with closing(serve("0.0.0.0", 0, PATHS, hosts)) as server:
         assert ask(server, "/stats", host="flights")[0].status == status
+        assert ask(server, "/stats", host="localhost")[0].status == 200

@@ -433,7 +433,7 @@ class Server(Model):
     hosts: list[HostName] | None = Field(
         None,
         description="Names of hosts, such as that of a proxy, that requests may be for beside "
-        "localhost and addresses; by default any, and with a `host` of this machine alone none.",
+        "localhost and addresses; by default any, and at an address of this machine alone none.",
     )
     kafka_exporter: bool = Field(
         False, description="Whether `/metrics` tells lag under the names of kafka-exporter, too."
