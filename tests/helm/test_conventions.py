@@ -203,6 +203,13 @@ def test_what_a_user_gives_takes_the_place_of_what_the_chart_has(chart: Chart) -
     assert constraint["labelSelector"] == {"matchLabels": {"team": "data"}}
 
 
+@pytest.mark.parametrize(("values", "limit"), [({}, "1Gi"), ({"tmp.sizeLimit": "64Mi"}, "64Mi")])
+def test_what_a_pod_can_write_is_limited(chart: Chart, values: dict[str, Any], limit: str) -> None:
+    (tmp,) = (one for one in chart.render("default", values).pod["volumes"] if one["name"] == "tmp")
+
+    assert tmp["emptyDir"] == {"sizeLimit": limit}
+
+
 def test_pods_are_what_the_image_is_made_for(chart: Chart) -> None:
     """Its words are those of the last stage."""
     lines = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2].splitlines()

@@ -37,7 +37,7 @@
 {{- $specName := include "stream-worker.configMapName" .root -}}
 {{- $secretName := include "stream-worker.credentialsName" .root -}}
 {{- $volumes := list
-  (dict "name" "tmp" "emptyDir" dict)
+  (dict "name" "tmp" "emptyDir" (dict "sizeLimit" $values.tmp.sizeLimit))
   (dict "name" "spec" "configMap" (dict
     "name" (empty $values.spec | ternary $specName (print $specName $suffix))
     "items" (list (dict "key" (empty $values.spec | ternary $values.existingConfigMap.key "spec.yaml") "path" "spec.yaml")))) -}}
