@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
+from math import inf
 from typing import Any, Final
 
 import orjson
@@ -38,6 +39,9 @@ HEADER_BYTES: Final = 8 * 1024
 """Longest request line and headers together."""
 TIMEOUT: Final = 5.0
 """Seconds that a client has to send its request, and again to take the response."""
+KEPT: Final = 0.25
+"""Seconds for which an answer that costs much is given again, so that nobody can have it made in a
+loop, at the cost of messages."""
 LINGER: Final = 1.0
 """Seconds for a client to close first, so that unread bytes of its do not reset the connection."""
 
@@ -106,6 +110,20 @@ def routes(
         "/history": lambda: Response(200, history(), JSON),
         "/metrics": lambda: Response(200, metrics(snapshot()), METRICS),
     }
+
+
+def kept(route: Route, now: Callable[[], float]) -> Route:
+    """The route whose answer is given again for `KEPT` seconds, however often it is asked for."""
+    answer, until = None, -inf
+
+    def again() -> Response:
+        nonlocal answer, until
+        if answer is None or now() >= until:
+            answer = route()
+            until = now() + KEPT
+        return answer
+
+    return again
 
 
 def _live(snapshot: Snapshot) -> Response:

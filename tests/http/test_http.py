@@ -21,11 +21,14 @@ from worker.flow.health import PipelineState, Snapshot
 from worker.http import (
     CONNECTIONS,
     HEADER_BYTES,
+    KEPT,
     Page,
     Response,
+    Route,
     Routes,
     Server,
     is_for,
+    kept,
     names_at,
     routes,
     serve,
@@ -411,6 +414,37 @@ def test_a_page_of_another_name_cannot_ask_a_worker_of_this_machine_whose_name_l
     assert response.status == 421
     assert b"server.hosts" in body
     assert ask(server, "/stats", host="localhost")[0].status == 200
+
+
+def test_an_answer_that_is_asked_for_in_a_loop_is_made_once_in_its_time() -> None:
+    now, made = 0.0, 0
+
+    def route() -> Response:
+        nonlocal made
+        made += 1
+        return Response(200, b"%d" % made)
+
+    again = kept(route, lambda: now)
+    bodies = []
+    for moment in (0.0, 0.1, KEPT - 0.01, KEPT, 2 * KEPT - 0.01, 9.0):
+        now = moment
+        bodies.append(again().body)
+
+    assert bodies == [b"1", b"1", b"1", b"2", b"2", b"3"]
+
+
+def test_an_answer_that_cannot_be_made_is_tried_again() -> None:
+    routes_in_turn: Iterator[Route] = iter([failing, lambda: Response(200, b"well")])
+
+    def route() -> Response:
+        return next(routes_in_turn)()
+
+    again = kept(route, lambda: 0.0)
+
+    with pytest.raises(ValueError, match="secret payload"):
+        again()
+
+    assert again().body == b"well"
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import partial
+from typing import Final
 
 from worker.flow.health import Snapshot
-from worker.http import Page, routes, serve
+from worker.http import Page, kept, routes, serve
 from worker.observe.exporting import exporting
 from worker.observe.exposition import metrics_text
 from worker.observe.history import recording
@@ -16,6 +17,9 @@ from worker.observe.page import page_html, policy_of
 from worker.observe.stats import stats_json
 from worker.ports import Clock
 from worker.settings import Spec
+
+COSTLY: Final = ("/stats", "/metrics")
+"""Paths whose answers grow with the partitions."""
 
 Serve = Callable[[Callable[[], Snapshot]], AbstractContextManager[object]]
 
@@ -47,5 +51,6 @@ def serving(spec: Spec, snapshot: Callable[[], Snapshot], clock: Clock) -> Itera
     metrics = partial(metrics_text, more=KAFKA_EXPORTER if server.kafka_exporter else ())
     with recording(snapshot, clock) as history:
         paths = routes(snapshot, stats_json, metrics, history.json, page)
+        paths = {**paths, **{path: kept(paths[path], clock.monotonic) for path in COSTLY}}
         with closing(serve(server.host, server.port, paths, server.hosts)) as listening:
             yield listening.address
