@@ -200,13 +200,18 @@ def kill_group_coordinator(world: World) -> str:
 @scenario("kill-transaction-coordinator", 22, bound=TRANSACTION)
 def kill_transaction_coordinator(world: World) -> str:
     """The broker that coordinates the transactions of a worker is killed, and comes back."""
-    return _kill(world, world.transaction_coordinator())
+    found = world.transaction_coordinator()
+    return f"{_kill(world, found.node)}, which coordinated {found.identity}"
 
 
 @scenario("kill-controller", 23, bound=BROKER)
 def kill_controller(world: World) -> str:
     """The broker that leads the controllers is killed, and comes back."""
-    return _kill(world, world.controller())
+    before = world.controller()
+    told, after = _kill(world, before), world.controller()
+    if after == before:
+        raise NotFelt(f"node {before} leads the controllers as before")
+    return f"{told}, which led the controllers, and node {after} leads them"
 
 
 @scenario("rolling-brokers", 24, bound=TRANSACTION)
@@ -270,7 +275,8 @@ def pause_broker(world: World) -> str:
 @scenario("pause-transaction-coordinator", 29, bound=TRANSACTION)
 def pause_transaction_coordinator(world: World) -> str:
     """The broker that coordinates the transactions of a worker stands still, and goes on."""
-    return _pause(world, world.transaction_coordinator())
+    found = world.transaction_coordinator()
+    return f"{_pause(world, found.node)}, which coordinated {found.identity}"
 
 
 @scenario("full-disk", 39, bound=TRANSACTION)

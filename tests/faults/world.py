@@ -29,13 +29,14 @@ from confluent_kafka.admin._scram import (
 )
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from tests.coordinators import GROUPS, TRANSACTIONS, coordinator
+from tests.coordinators import GROUPS, coordinator
 from tests.faults import left
 from tests.faults.certificates import RotatedCertificates
 from tests.faults.crew import Crew
 from tests.faults.ledger import Ledger
 from tests.faults.load import Load
 from tests.faults.network import Network
+from tests.faults.roles import QUORUM, TRANSACTIONS, Coordinated, going_on, quorum_leader
 from tests.faults.run import Stored
 from tests.faults.watch import Cluster, Progress, Watch
 from worker.kafka.admin import OffsetSpec
@@ -154,27 +155,29 @@ class World:
         return sum(one.leader == node for topic in topics for one in topic.partitions.values())
 
     def controller(self) -> int:
-        """The node that leads the controllers."""
-        admin = self.admin
-        return int(admin.describe_cluster(request_timeout=10).result().controller.id)
+        """The node that leads the controllers; to clients brokers name one of them at random."""
+        for _ in _ticks("nobody leads the controllers"):
+            leader = quorum_leader(self._tool(QUORUM, "describe", "--status"))
+            if leader is not None:
+                return leader
+        raise AssertionError
 
     def group_coordinator(self, name: str) -> int:
         """The node that coordinates a group."""
         return coordinator(self.brokers.address, GROUPS, name)
 
-    def transaction_coordinator(self) -> int:
-        """The node that coordinates transactions which are going on: their log grows."""
-        partitions = (
-            self.admin.list_topics(TRANSACTIONS, timeout=10).topics[TRANSACTIONS].partitions
-        )
-        places = [Place(TRANSACTIONS, number) for number in partitions]
-        before = self.cluster.ends(places)
-        for _ in _ticks("no transaction is going on"):
-            grown = zip(places, before, self.cluster.ends(places), strict=True)
-            found = [place.partition for place, one, two in grown if two > one]
+    def transaction_coordinator(self) -> Coordinated:
+        """The node that coordinates a transaction of a worker which is going on."""
+        for _ in _ticks("no worker has a transaction"):
+            found = going_on(self._tool(TRANSACTIONS, "list"), f"{group(EXACT)}.")
             if found:
-                return int(partitions[self.chance.choice(found)].leader)
+                return self.chance.choice(found)
         raise AssertionError
+
+    def _tool(self, name: str, *arguments: str) -> str:
+        """What a tool of Kafka's says; nothing when brokers do not answer it."""
+        address = ["--bootstrap-server", self.brokers.address]
+        return self.brokers.tool(name, [*address, *arguments]).stdout.decode()
 
     # --- what is done to topics and rights ---
 
