@@ -66,7 +66,7 @@ def ordered(
         left = names or [name for name in SCENARIOS if name not in NOT_IN_SOAK]
         limits = Limits(slope=CREEPS)
         chosen = drawn(seed, left, len(left))
-        return Order(seed, rate or SOAK_RATE, chosen, soak, limits, spares=True)
+        return Order(seed, rate or SOAK_RATE, chosen, soak, limits, spares=True, named=names or ())
     of_profile = [*SHORT] if profile == "short" else [*SCENARIOS]
     return Order(seed, rate or 200.0, names or drawn(seed, of_profile, len(of_profile)))
 

@@ -313,7 +313,7 @@ def _ends(run: Run) -> Found:
 
 
 def _validity(run: Run) -> Found:
-    """The faults were there, every kind of message came, and the cluster kept what it has taken."""
+    """The faults were there, messages of every kind and fate, and the cluster kept what it took."""
     for phase in run.phases:
         if phase.felt is None:
             yield "NV", f"{phase.scenario}: the fault was not felt"
@@ -327,6 +327,8 @@ def _validity(run: Run) -> Found:
     known = sum(run.fates.get(one) is Fate.STORED for one in run.inputs)
     if known < run.limits.share * len(run.inputs):
         yield "NV", f"only of {known} messages it is known that they were written"
+    if Fate.ABORTED not in run.fates.values():
+        yield "NV", "no message of the input was aborted"
     for kind in sorted(set(KINDS) - {stored.planned.kind for stored in run.inputs.values()}):
         yield "NV", f"there was no message that is {kind}"
     lost = [one for one, fate in run.fates.items() if fate is Fate.STORED and one not in run.inputs]

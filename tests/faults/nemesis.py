@@ -36,13 +36,16 @@ class Order:
     """What runs a spec: the command line, or one with a bug planted."""
     spares: bool = False
     """Whether one worker is never a victim."""
+    named: Sequence[str] = ()
+    """The scenarios that were asked for by name, as they were."""
 
     @property
     def line(self) -> str:
         """The command that does the same again."""
-        names = ",".join(self.scenarios)
-        soak = f" --soak {self.minutes:g}" if self.spares else f" --scenarios {names}"
-        return f"python -m tests.faults --seed {self.seed} --rate {self.rate:g}{soak}"
+        names = self.named if self.spares else self.scenarios
+        soak = f" --soak {self.minutes:g}" if self.spares else ""
+        chosen = f" --scenarios {','.join(names)}" if names else ""
+        return f"python -m tests.faults --seed {self.seed} --rate {self.rate:g}{soak}{chosen}"
 
     def names(self) -> Iterator[str]:
         """The scenarios one after the other, for as long as they are to go on."""

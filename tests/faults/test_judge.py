@@ -419,7 +419,7 @@ def test_a_run_with_few_messages_or_none_of_a_kind_is_invalid() -> None:
         "exact": outcome("exactly_once", left),
         "least": outcome("at_least_once", left),
     }
-    fates = dict.fromkeys(left, Fate.STORED)
+    fates = dict.fromkeys(left, Fate.STORED) | {-1: Fate.ABORTED}
 
     assert codes(many) == {"NV"}
     assert codes(replace(run, inputs=left, outcomes=outcomes, fates=fates)) == {"NV"}
@@ -439,6 +439,13 @@ def test_a_run_without_faults_workers_messages_or_a_ledger_is_invalid(
     change: dict[str, object],
 ) -> None:
     assert codes(replace(honest(), **change)) == {"NV"}  # type: ignore[arg-type]
+
+
+def test_a_run_in_which_no_message_was_aborted_is_invalid() -> None:
+    run = honest()
+    fates = {one: fate for one, fate in run.fates.items() if fate is not Fate.ABORTED}
+
+    assert codes(replace(run, fates=fates)) == {"NV"}
 
 
 def test_a_run_that_lacks_what_a_pipeline_has_left_is_invalid() -> None:

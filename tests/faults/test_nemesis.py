@@ -38,6 +38,14 @@ def test_a_run_names_the_command_that_has_it_again() -> None:
     assert not {*soak.scenarios} & {*NOT_IN_SOAK}
 
 
+def test_a_soak_of_named_scenarios_names_them_as_they_were_so_that_lots_fall_alike() -> None:
+    names = ["resets", "storm", "delay", "kill-worker"]
+    soak = ordered(5, None, "short", names, 30.0)
+
+    assert soak.line.endswith("--soak 30 --scenarios resets,storm,delay,kill-worker")
+    assert ordered(5, None, "short", names, 30.0).scenarios == soak.scenarios != names
+
+
 def test_a_scenario_that_there_is_not_is_refused_by_name_with_those_there_are() -> None:
     with pytest.raises(
         click.BadParameter, match="no scenario is called hail, fire; there are kill"
