@@ -49,8 +49,9 @@ class Finding:
 
 
 def judge(run: Run) -> list[Finding]:
-    """Say everything that does not hold of a run."""
-    return [Finding(code, text) for check in CHECKS for code, text in check(run)]
+    """Say everything that does not hold of a run; of what was not read back nothing is said."""
+    checks = CHECKS if run.is_read else UNREAD
+    return [Finding(code, text) for check in checks for code, text in check(run)]
 
 
 Found = Iterator[tuple[str, str]]
@@ -293,6 +294,14 @@ def _recovery(run: Run) -> Found:
             yield "RT", f"{phase.scenario}: not all was through that was there as it was healed"
 
 
+def _course(run: Run) -> Found:
+    """Nothing stopped the run, nor hid what it has left."""
+    yield from (("RT", text) for text in run.stuck)
+    yield from (("NV", text) for text in run.broken)
+    if not run.is_read:
+        yield "NV", "not everything could be read back"
+
+
 def _ends(run: Run) -> Found:
     """Workers end as they are told, are live all the time, and log nothing that nobody expects."""
     for one in run.exits:
@@ -337,15 +346,14 @@ def _validity(run: Run) -> Found:
     yield from _told("NV", "input", "the cluster shows, though aborted,", seen)
 
 
+UNREAD: Final[Sequence[Callable[[Run], Found]]] = (_course, _memory, _recovery, _ends)
 CHECKS: Final[Sequence[Callable[[Run], Found]]] = (
+    *UNREAD,
     _accounts,
     _duplicates,
     _order,
     _transactions,
     _commits,
-    _memory,
-    _recovery,
-    _ends,
     _validity,
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -28,8 +29,15 @@ BAD_OF_BROKERS: Final = re.compile(
 """What brokers must not say; their other errors are of what their state refuses, or of slowness."""
 
 
+SILENT_FOR: Final = 60.0
+"""Seconds after which brokers that give nothing count as away."""
+
+
 def read(address: str, topic: str) -> Iterator[Message]:
-    """Every record that is committed by now, of each partition in order; some that come, too."""
+    """Every record that is committed by now, of each partition in order; some that come, too.
+
+    Raises `TimeoutError` when brokers fall silent before the end.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": address,
@@ -44,8 +52,13 @@ def read(address: str, topic: str) -> Iterator[Message]:
     numbers = consumer.list_topics(topic, timeout=30).topics[topic].partitions
     consumer.assign([Place(topic, number, 0) for number in numbers])
     left = {*numbers}
+    heard = time.monotonic()
     while left:
-        for message in consumer.consume(10_000, 1.0):
+        found = consumer.consume(10_000, 1.0)
+        heard = time.monotonic() if found else heard
+        if time.monotonic() - heard > SILENT_FOR:
+            raise TimeoutError(f"partitions {sorted(left)} of {topic} could not be read to the end")
+        for message in found:
             error = message.error()
             if error is None:
                 yield message

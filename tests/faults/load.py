@@ -29,6 +29,10 @@ ABORTED: Final = 0.2
 """Part of the transactions that are aborted."""
 PATIENCE: Final = 20.0
 """Seconds that one operation of a transaction may take, before it is asked for again."""
+DELIVERED_WITHIN: Final = 300
+"""Seconds within which a record is delivered, or fails."""
+ENDS_WITHIN: Final = DELIVERED_WITHIN + PATIENCE
+"""Seconds after which what is still being written counts as stuck."""
 
 
 class Load:
@@ -47,7 +51,7 @@ class Load:
             "bootstrap.servers": address,
             "linger.ms": int(1_000 * TICK),
             "enable.idempotence": True,
-            "message.timeout.ms": 300_000,
+            "message.timeout.ms": 1_000 * DELIVERED_WITHIN,
             "queue.buffering.max.messages": 1_000_000,
             "topic.metadata.refresh.interval.ms": 1_000,
             "log_level": 0,
@@ -57,7 +61,7 @@ class Load:
         keys = int(KEYS_BY_RATE * rate)
         plans = [plan(seed + one, one, 2, lambda: self.partitions, keys) for one in range(2)]
         self._threads = [
-            threading.Thread(target=self._run, args=(write, messages, rate / 2))
+            threading.Thread(target=self._run, args=(write, messages, rate / 2), daemon=True)
             for write, messages in zip((self._write, self._transact), plans, strict=True)
         ]
 
@@ -72,15 +76,18 @@ class Load:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
+        self._ended.set()
 
     def stop(self) -> None:
-        """Write no more, and wait until the fate of everything is known."""
+        """Write no more, and wait until the fate of everything is known; raises what went wrong."""
         self._ended.set()
+        deadline = time.monotonic() + ENDS_WITHIN
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, deadline - time.monotonic()))
         if self._failed:
             raise self._failed[0]
+        if any(thread.is_alive() for thread in self._threads):
+            raise TimeoutError(f"the fate of what was written is not known after {ENDS_WITHIN:g} s")
 
     @contextmanager
     def resting(self) -> Iterator[None]:
@@ -106,7 +113,7 @@ class Load:
             for one in islice(messages, number):
                 self._send(producer, one, Fate.STORED)
             producer.poll(0)
-        producer.flush(300)
+        producer.flush(DELIVERED_WITHIN)
 
     def _transact(self, messages: Iterator[Planned], rate: float) -> None:
         """Write in transactions, and abort some of them once their records are in the log."""

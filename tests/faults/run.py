@@ -136,4 +136,10 @@ class Run:
     """How many that makes."""
     unexpected: Sequence[str] = ()
     """Lines of logs that nobody expects, of workers and brokers."""
+    stuck: Sequence[str] = ()
+    """What did not come back, and was waited for in vain."""
+    broken: Sequence[str] = ()
+    """What has failed of the harness itself."""
+    is_read: bool = True
+    """Whether everything could be read back."""
     limits: Limits = field(default_factory=Limits)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import islice
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -14,7 +16,7 @@ from tests.faults.judge import ENOUGH, expected, judge
 from tests.faults.ledger import Fate
 from tests.faults.plan import KINDS, Kind, plan
 from tests.faults.run import Exit, Letter, Limits, Outcome, Phase, Promise, Result, Run, Stored
-from tests.faults.verdict import drawing, verdict
+from tests.faults.verdict import drawing, verdict, write
 from tests.faults.watch import Progress, Sample
 
 MESSAGES = 8_000
@@ -387,6 +389,20 @@ def test_a_fault_after_which_not_all_gets_on_is_told(progressed: float | None) -
 
 
 @pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"stuck": ["two-of-three-brokers: the replicas are not in sync"]}, "RT"),
+        ({"broken": ["kill-leader: BrokerFailed('node 0 did not answer')"]}, "NV"),
+        ({"is_read": False, "inputs": {}, "progress": []}, "NV"),
+    ],
+)
+def test_what_stops_a_run_or_hides_what_it_has_left_is_told_and_nothing_made_up(
+    change: dict[str, object], code: str
+) -> None:
+    assert codes(replace(honest(), **change)) == {code}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"exits": [Exit("a.0", 4, 0)]},
@@ -477,6 +493,16 @@ def test_the_verdict_tells_of_findings_and_how_to_have_the_run_again() -> None:
     assert told["again"] == "python -m tests.faults --seed 1"
     assert [one["code"] for one in told["findings"]] == ["EX"]
     assert verdict(run, [], "")["holds"]
+
+
+def test_a_run_that_has_left_nothing_has_a_verdict_and_a_time_line_too(tmp_path: Path) -> None:
+    nothing = Run({}, {}, {}, [], [], [], [], stuck=["start: not all workers are ready"])
+
+    write(nothing, verdict(nothing, judge(nothing), ""), tmp_path)
+
+    told = json.loads((tmp_path / "verdict.json").read_text())
+    assert "RT" in {one["code"] for one in told["findings"]}
+    assert (tmp_path / "timeline.svg").read_text().endswith("</svg>")
 
 
 def test_the_time_line_shows_each_fault_and_each_worker() -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from itertools import islice
+from random import Random
 
 import click
 import pytest
+from confluent_kafka import Producer
 
 from tests.faults.__main__ import NOT_IN_SOAK, SHORT, Names, ordered
-from tests.faults.nemesis import drawn
+from tests.faults.ledger import Ledger
+from tests.faults.load import Load
+from tests.faults.nemesis import Course, drawn, happen
 from tests.faults.plan import KINDS, plan
-from tests.faults.scenarios import SCENARIOS
+from tests.faults.scenarios import SCENARIOS, NotFelt, Scenario
+from tests.faults.world import Stuck, World
+from worker.errors import BrokerFailed
 
 
 def test_scenarios_are_drawn_by_lot_each_before_one_comes_again() -> None:
@@ -51,6 +57,73 @@ def test_a_scenario_that_there_is_not_is_refused_by_name_with_those_there_are() 
         click.BadParameter, match="no scenario is called hail, fire; there are kill"
     ):
         Names().convert("hail, resets,fire", None, None)
+
+
+class Calm(World):
+    """A world in which nothing is: it waits for nothing, and says how often it was mended."""
+
+    def __init__(self) -> None:
+        self.chance = Random(1)
+        self.mended = 0
+
+    def wait(self, seconds: float) -> None:
+        """See `World`."""
+
+    def mend(self) -> None:
+        """See `World`."""
+        self.mended += 1
+
+    def recovery(self) -> tuple[float | None, float | None]:
+        """See `World`."""
+        return 1.0, 2.0
+
+
+def fails(error: Exception) -> Scenario:
+    def happens(_: World) -> str:
+        raise error
+
+    return Scenario("hail", (), 1.0, "repeats", happens)
+
+
+@pytest.mark.parametrize(
+    ("error", "stuck", "broken"),
+    [
+        (Stuck("no replica is in sync"), ["hail: no replica is in sync"], []),
+        (BrokerFailed("it ended;\nits log:"), [], ["hail: BrokerFailed: it ended;"]),
+    ],
+)
+def test_what_stops_a_fault_is_noted_and_mended_and_the_fault_told_of(
+    error: Exception, stuck: list[str], broken: list[str]
+) -> None:
+    world, course = Calm(), Course(lambda _: None)
+
+    phase = happen(fails(error), world, course)
+
+    assert (course.stuck, course.broken) == (stuck, broken)
+    assert course.is_stopped
+    assert world.mended == 1
+    assert (phase.scenario, phase.leaves, phase.recovered) == ("hail", "repeats", 2.0)
+    assert phase.felt
+
+
+def test_a_fault_that_was_not_felt_stops_nothing() -> None:
+    world, course = Calm(), Course(lambda _: None)
+
+    phase = happen(fails(NotFelt("all is well")), world, course)
+
+    assert phase.felt is None
+    assert not course.is_stopped
+    assert not world.mended
+
+
+def test_what_fails_in_the_thread_of_the_load_is_raised_as_it_is_stopped_and_not_again() -> None:
+    class Fails(Load):
+        def _transactional(self) -> Producer:
+            raise OSError("no room")
+
+    load = Fails("127.0.0.1:1", "input", 1, 10.0, 1, Ledger())
+    with load, pytest.raises(OSError, match="no room"):
+        load.stop()
 
 
 def test_messages_are_of_all_kinds_numbered_by_key_and_keys_stay_in_their_partition() -> None:

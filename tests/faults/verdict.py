@@ -88,8 +88,8 @@ def _range(values: Iterator[int]) -> list[int]:
 def drawing(run: Run) -> Iterator[str]:
     """Draw a run: faults, the health of each worker, and the lag, over time."""
     names = [one.name for one in run.exits]
-    began = min(one.at for one in run.progress)
-    ended = max(one.at for one in run.progress)
+    seen = [*(one.at for one in run.progress), *(one.at for one in run.samples)] or [0.0]
+    began, ended = min(seen), max(min(seen) + 1.0, *seen)
     height = ROW * (len(names) + 3) + PLOT
 
     def x(at: float) -> float:
@@ -117,7 +117,7 @@ def drawing(run: Run) -> Iterator[str]:
 
 
 def _lag(run: Run, x: Callable[[float], float], height: float) -> Iterator[str]:
-    most = max(1, *(one.lag for one in run.progress))
+    most = max([1, *(one.lag for one in run.progress)])
     bottom = height - ROW
     points = " ".join(
         f"{x(one.at):.1f},{bottom - one.lag / most * (PLOT - 20):.1f}" for one in run.progress

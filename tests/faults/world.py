@@ -79,7 +79,7 @@ USER, PASSWORD = "worker", "worker-secret"
 
 
 class Stuck(Exception):
-    """The world itself does not come back, so that a run says nothing."""
+    """The world itself does not come back, so that a run cannot go on."""
 
 
 @dataclass
@@ -262,6 +262,19 @@ class World:
         for _ in _ticks("nothing is written into the input that was made anew"):
             if sum(self.now().ends):
                 return
+
+    def mend(self) -> None:
+        """Have everything run that a scenario, stopped before its end, may have left behind."""
+        self.network.suffer()
+        for node in range(NODES):
+            self.brokers.resume_node(node)
+            self.brokers.start_node(node, wait=False)
+        for name in self.crew.names:
+            if self.crew.of(name).lives:
+                self.crew.resume(name)
+            else:
+                self.crew.start(name)
+        self.until_in_sync()
 
     # --- waiting ---
 
