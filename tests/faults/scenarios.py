@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import resource
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -18,7 +18,7 @@ from confluent_kafka.admin._resource import ResourceType
 
 from tests.faults.proxy import Trouble
 from tests.faults.run import Leaves
-from tests.faults.world import INPUT, NODES, PASSWORD, PIPELINES, World
+from tests.faults.world import INPUT, NODES, PIPELINES, World
 
 WORK: Final = 12.0
 """Seconds after which work goes on without a worker that is dead: its session and a rebalance."""
@@ -114,26 +114,30 @@ def kill_all_workers(world: World) -> str:
 def stop_worker(world: World) -> str:
     """A worker is told to end while it has messages in flight, and another takes its place."""
     name = world.victim()
+    number = world.at_work(name)
     stopped = world.crew.stop(name)
     world.wait(1.0)
     world.crew.start(name)
-    if stopped.process.returncode is None:
-        raise NotFelt(f"{stopped.name} has not ended")
-    return f"{stopped.name} ended with {stopped.process.returncode}"
+    code = stopped.process.returncode
+    if code is None or not number:
+        raise NotFelt(f"{stopped.name} had {number} in flight, and ended with {code}")
+    return f"{stopped.name} had {number} in flight, and ended with {code}"
 
 
 @scenario("pause-worker", 10, 11, bound=TRANSACTION)
 def pause_worker(world: World) -> str:
     """A worker stands still for longer than its session, and goes on as if nothing had been."""
     name = world.victim()
+    had = world.owned(name)
     paused = world.crew.pause(name)
     world.wait(2.5 * SESSION)
     still = paused.stands_still
-    others = {one for one in world.owners() if not one.startswith(f"{name}.")}
+    left = had - world.owned(*world.others(name))
     world.crew.resume(name)
-    if not still or len(others) < len(world.crew.names) - 1:
-        raise NotFelt(f"it {'stood still' if still else 'went on'}, and the others have {others}")
-    return f"{paused.name} stood still for {2.5 * SESSION:g} s"
+    if not had or not still or left:
+        what = f"it {'stood still' if still else 'went on'} with {len(had)} partitions"
+        raise NotFelt(f"{what}, of which nobody took over {sorted(left)}")
+    return f"{paused.name} stood still for {2.5 * SESSION:g} s, and others had its {len(had)}"
 
 
 @scenario("rolling-workers", 16, bound=WORK, leaves="nothing")
@@ -152,7 +156,8 @@ def rolling_workers(world: World) -> str:
 def storm(world: World) -> str:
     """A worker comes and goes every two seconds, by force or in good order."""
     name = world.victim()
-    codes = []
+    before = world.rebalances(*world.others(name))
+    codes, joined = [], 0
     for _ in range(6):
         in_order = world.chance.random() < 0.5
         listens = world.crew.of(name).get("/livez")[0] > 0
@@ -161,9 +166,13 @@ def storm(world: World) -> str:
         world.wait(1.0)
         world.crew.start(name)
         world.wait(2.0)
-    if None in codes:
-        raise NotFelt(f"{name} ended with {codes}")
-    return f"{name} came and went, with {codes}"
+        joined += bool(world.owned(name))
+    number = world.rebalances(*world.others(name)) - before
+    went = f"{name} came and went, with {codes}, and had partitions {joined} times"
+    felt = f"{went}; the others saw {number} rebalances"
+    if None in codes or not (joined or number >= len(codes)):
+        raise NotFelt(felt)
+    return felt
 
 
 @scenario("few-files", 42, bound=NETWORK, errors=("no connection is accepted: Too many open",))
@@ -245,9 +254,7 @@ def two_of_three_brokers(world: World) -> str:
         world.brokers.start_node(node, wait=False)
     world.until_in_sync()
     _require_down(up)
-    if before is not None and after is not None and after > before:
-        raise NotFelt(f"something was committed with one broker: {after - before}")
-    return f"nodes {nodes} were down for 15 s, and nothing was committed"
+    return f"nodes {nodes} were down for 15 s, and {uncommitted(before, after)}"
 
 
 @scenario("all-brokers", 26, bound=TRANSACTION)
@@ -343,28 +350,29 @@ def bandwidth(world: World) -> str:
 @scenario("deny-writing", 48, bound=WORK)
 def deny_writing(world: World) -> str:
     """The workers may not write results for 12 s."""
+    world.until_ready()
     with world.denied(ResourceType.TOPIC, PIPELINES, AclOperation.WRITE):
         world.wait(DENIED_FOR)
-        return _told(world)
+        return blamed(world.reasons(), "cannot_deliver")
 
 
 @scenario("deny-group", 50, bound=WORK)
 def deny_group(world: World) -> str:
     """The workers may not be in their groups for 12 s."""
+    world.until_ready()
     with world.denied(ResourceType.GROUP, world.groups, AclOperation.READ):
         world.wait(DENIED_FOR)
-        return _told(world)
+        return blamed(world.reasons(), "denied")
 
 
 @scenario("change-password", 62, bound=TRANSACTION)
 def change_password(world: World) -> str:
     """The password of the workers is another one, for as long as they have to show it again."""
-    world.change_password("another-secret")
-    world.network.reset()
-    world.wait(DENIED_FOR)
-    told = _told(world)
-    world.change_password(PASSWORD)
-    return told
+    world.until_ready()
+    with world.password("another-secret"):
+        world.network.reset()
+        world.wait(DENIED_FOR)
+        return blamed(world.reasons(), "denied", "no_broker")
 
 
 @scenario("change-certificates", 64, bound=TRANSACTION, tls=True)
@@ -390,9 +398,7 @@ def topic_made_anew(world: World) -> str:
     with world.without_input():
         world.wait(GONE_FOR)
         reasons = world.reasons()
-    if "no_topic" not in reasons:
-        raise NotFelt(f"workers are not ready for {sorted(reasons)}")
-    return f"the input was gone for {GONE_FOR:g} s, which workers have told"
+    return f"the input was gone for {GONE_FOR:g} s, and {blamed(reasons, 'no_topic')}"
 
 
 @scenario("delete-records", 53, bound=WORK)
@@ -419,11 +425,21 @@ def add_partitions(world: World) -> str:
     return f"from {before} to {there} partitions"
 
 
-def _told(world: World) -> str:
-    reasons = world.reasons()
-    if not reasons:
-        raise NotFelt("every worker is ready")
-    return f"workers are not ready: {', '.join(sorted(reasons))}"
+def blamed(reasons: Collection[str], *codes: str) -> str:
+    """What workers are not ready for; raises `NotFelt` when none of these codes is among it."""
+    told = ", ".join(sorted(reasons)) or "nothing"
+    if not {*codes} & {*reasons}:
+        raise NotFelt(f"workers are not ready for {told}, and for none of {', '.join(codes)}")
+    return f"workers are not ready for {told}"
+
+
+def uncommitted(before: int | None, after: int | None) -> str:
+    """What is known of commits while a broker was alone; raises `NotFelt` when there were some."""
+    if before is None or after is None:
+        return "nobody said what was committed"
+    if after > before:
+        raise NotFelt(f"something was committed with one broker: {after - before}")
+    return "nothing was committed"
 
 
 def _kill(world: World, node: int) -> str:

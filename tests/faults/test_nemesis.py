@@ -14,7 +14,7 @@ from tests.faults.ledger import Ledger
 from tests.faults.load import Load
 from tests.faults.nemesis import Course, drawn, happen
 from tests.faults.plan import KINDS, plan
-from tests.faults.scenarios import SCENARIOS, NotFelt, Scenario
+from tests.faults.scenarios import SCENARIOS, NotFelt, Scenario, blamed, uncommitted
 from tests.faults.world import Stuck, World
 from worker.errors import BrokerFailed
 
@@ -114,6 +114,26 @@ def test_a_fault_that_was_not_felt_stops_nothing() -> None:
     assert phase.felt is None
     assert not course.is_stopped
     assert not world.mended
+
+
+def test_a_right_that_is_missing_is_felt_only_where_workers_name_it() -> None:
+    assert blamed({"denied", "held_up"}, "denied") == "workers are not ready for denied, held_up"
+    with pytest.raises(NotFelt, match="for no_broker, and for none of denied"):
+        blamed({"no_broker"}, "denied")
+    with pytest.raises(NotFelt, match="for nothing"):
+        blamed(set(), "denied")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "what"),
+    [(3, 3, "nothing was committed"), (None, 3, "nobody said"), (3, None, "nobody said")],
+)
+def test_that_nothing_was_committed_is_said_only_where_somebody_knows(
+    before: int | None, after: int | None, what: str
+) -> None:
+    assert uncommitted(before, after).startswith(what)
+    with pytest.raises(NotFelt, match="committed with one broker: 1"):
+        uncommitted(3, 4)
 
 
 def test_what_fails_in_the_thread_of_the_load_is_raised_as_it_is_stopped_and_not_again() -> None:

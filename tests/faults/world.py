@@ -30,7 +30,7 @@ from confluent_kafka.admin._scram import (
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from tests.coordinators import GROUPS, coordinator
-from tests.faults import left
+from tests.faults import left, told
 from tests.faults.certificates import RotatedCertificates
 from tests.faults.crew import Crew
 from tests.faults.ledger import Ledger
@@ -38,6 +38,7 @@ from tests.faults.load import Load
 from tests.faults.network import Network
 from tests.faults.roles import QUORUM, TRANSACTIONS, Coordinated, going_on, quorum_leader
 from tests.faults.run import Stored
+from tests.faults.told import Owned
 from tests.faults.watch import Cluster, Progress, Watch
 from worker.kafka.admin import OffsetSpec
 from worker.kafka.broker import KafkaCluster
@@ -60,6 +61,8 @@ HELD: Final = 2.5
 DEADLINE: Final = 120.0
 """Seconds after which what does not recover counts as never recovering."""
 LOOK_EVERY: Final = 0.25
+LOOKS: Final = 40
+"""How often a worker is looked at for something that it has nearly always."""
 SHOWN_WITHIN: Final = 3.0
 """Seconds within which a producer sees new partitions."""
 BROKERS: Final = {
@@ -119,16 +122,30 @@ class World:
         """One of the workers that something may be done to."""
         return self.chance.choice([name for name in self.crew.names if name != self.spared])
 
-    def owners(self) -> set[str]:
-        """The workers that have a partition of the input, as they say themselves."""
-        found = set()
-        for worker in self.crew.living:
-            _, stats = worker.get("/stats")
-            if isinstance(stats, dict):
-                pipelines = stats.get("pipelines", {}).values()
-                if any(one.get("partitions") for one in pipelines):
-                    found.add(worker.name)
-        return found
+    def others(self, name: str) -> list[str]:
+        """All workers but this one."""
+        return [one for one in self.crew.names if one != name]
+
+    def stats(self, name: str) -> object:
+        """What a worker tells of itself; see `tests.faults.told`."""
+        return self.crew.of(name).get("/stats")[1]
+
+    def owned(self, *names: str) -> set[Owned]:
+        """The partitions that these workers have."""
+        return {one for name in names for one in told.owned(self.stats(name))}
+
+    def rebalances(self, *names: str) -> int:
+        """How many rebalances these workers have seen."""
+        return sum(told.rebalances(self.stats(name)) for name in names)
+
+    def at_work(self, name: str) -> int:
+        """How many messages a worker has in flight, once it has some; none in the end."""
+        for _ in range(LOOKS):
+            number = told.in_flight(self.stats(name))
+            if number:
+                return number
+            self.wait(LOOK_EVERY)
+        return 0
 
     def reasons(self) -> set[str]:
         """The codes of why workers are not ready."""
@@ -200,8 +217,16 @@ class World:
             for gone in admin.delete_acls(filters).values():
                 gone.result()
 
-    def change_password(self, password: str) -> None:
-        """Let the brokers know the user of the workers by this one from now on."""
+    @contextmanager
+    def password(self, password: str) -> Iterator[None]:
+        """Let the brokers know the user of the workers by another one while the block lasts."""
+        self._change_password(password)
+        try:
+            yield
+        finally:
+            self._change_password(PASSWORD)
+
+    def _change_password(self, password: str) -> None:
         info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
         change = UserScramCredentialUpsertion(USER, info, password.encode())
         admin = self.admin
