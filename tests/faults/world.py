@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +62,7 @@ DEADLINE: Final = 120.0
 """Seconds after which what does not recover counts as never recovering."""
 LOOK_EVERY: Final = 0.25
 LOOKS: Final = 40
-"""How often a worker is looked at for something that it has nearly always."""
+"""How often a worker is looked at for something that it has soon."""
 SHOWN_WITHIN: Final = 3.0
 """Seconds within which a producer sees new partitions."""
 BROKERS: Final = {
@@ -140,9 +140,16 @@ class World:
 
     def at_work(self, name: str) -> int:
         """How many messages a worker has in flight, once it has some; none in the end."""
+        return self._once(lambda: told.in_flight(self.stats(name)))
+
+    def joins(self, name: str) -> bool:
+        """Whether a worker gets partitions: true as soon as it has some."""
+        return self._once(lambda: len(self.owned(name))) > 0
+
+    def _once(self, look: Callable[[], int]) -> int:
+        """What is there to see, once there is something; nothing in the end."""
         for _ in range(LOOKS):
-            number = told.in_flight(self.stats(name))
-            if number:
+            if number := look():
                 return number
             self.wait(LOOK_EVERY)
         return 0
