@@ -13,6 +13,7 @@ from typing import Final
 
 from tests.faults import left
 from tests.faults.certificates import RotatedCertificates
+from tests.faults.judge import AFTERMATH
 from tests.faults.run import Limits, Outcome, Phase, Run
 from tests.faults.scenarios import SCENARIOS, NotFelt, Scenario
 from tests.faults.world import EXACT, INPUT, LEAST, PIPELINES, Stuck, World, made
@@ -125,8 +126,11 @@ def run(order: Order, folder: Path, say: Say) -> Run:
 
 
 def happen(one: Scenario, world: World, course: Course) -> Phase:
-    """Have a fault happen after a while, and wait until all has recovered from it."""
-    world.wait(world.chance.uniform(*CALM))
+    """Have a fault happen after a while, and wait until all has recovered from it.
+
+    In the end every worker is ready, so that a fault meets all of them.
+    """
+    world.wait(world.chance.uniform(*CALM) + _lingers(one, course.phases))
     began, felt = time.time(), None
     with course.noting(one.name):
         try:
@@ -141,9 +145,20 @@ def happen(one: Scenario, world: World, course: Course) -> Phase:
     progressed, recovered = None, None
     with course.noting(f"{one.name}, to recover"):
         progressed, recovered = world.recovery()
+        world.until_ready()
     after = "never" if recovered is None else f"after {recovered - healed:.1f} s"
     course.say(f"{one.name}: {felt or 'nothing felt'}; through {after}")
     return Phase(one.name, began, healed, progressed, recovered, felt, one.leaves, one.bound)
+
+
+def _lingers(one: Scenario, before: Sequence[Phase]) -> float:
+    """Seconds for which faults may still have something come again, which one that leaves nothing
+    is not to be excused by.
+    """
+    if one.leaves != "nothing":
+        return 0.0
+    over = (phase.recovered or phase.healed for phase in before if phase.leaves != "nothing")
+    return max(0.0, max(over, default=0.0) + AFTERMATH - time.time())
 
 
 def _drain(world: World, course: Course) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 from random import Random
 
@@ -10,10 +11,12 @@ import pytest
 from confluent_kafka import Producer
 
 from tests.faults.__main__ import NOT_IN_SOAK, SHORT, Names, ordered
+from tests.faults.judge import AFTERMATH
 from tests.faults.ledger import Ledger
 from tests.faults.load import Load
 from tests.faults.nemesis import Course, drawn, happen
 from tests.faults.plan import KINDS, plan
+from tests.faults.run import Leaves, Phase
 from tests.faults.scenarios import SCENARIOS, NotFelt, Scenario, blamed, uncommitted
 from tests.faults.world import Stuck, World
 from worker.errors import BrokerFailed
@@ -60,14 +63,22 @@ def test_a_scenario_that_there_is_not_is_refused_by_name_with_those_there_are() 
 
 
 class Calm(World):
-    """A world in which nothing is: it waits for nothing, and says how often it was mended."""
+    """A world in which nothing is: it says how long it was to wait, and how often it was mended."""
 
     def __init__(self) -> None:
         self.chance = Random(1)
+        self.waited = 0.0
         self.mended = 0
+        self.is_ready = True
 
     def wait(self, seconds: float) -> None:
         """See `World`."""
+        self.waited += seconds
+
+    def until_ready(self) -> None:
+        """See `World`."""
+        if not self.is_ready:
+            raise Stuck("not all workers are ready")
 
     def mend(self) -> None:
         """See `World`."""
@@ -83,6 +94,41 @@ def fails(error: Exception) -> Scenario:
         raise error
 
     return Scenario("hail", (), 1.0, "repeats", happens)
+
+
+def passes(leaves: Leaves) -> Scenario:
+    return Scenario("rain", (), 1.0, leaves, lambda _: "it was wet")
+
+
+def test_a_worker_that_is_not_ready_after_a_fault_stops_the_run() -> None:
+    world, course = Calm(), Course(lambda _: None)
+    world.is_ready = False
+
+    phase = happen(passes("repeats"), world, course)
+
+    assert course.stuck == ["rain, to recover: not all workers are ready"]
+    assert phase.recovered == 2.0
+
+
+@pytest.mark.parametrize(
+    ("before", "leaves", "waits"),
+    [
+        ("repeats", "nothing", True),
+        ("stragglers", "nothing", True),
+        ("nothing", "nothing", False),
+        ("repeats", "repeats", False),
+    ],
+)
+def test_a_fault_that_leaves_nothing_waits_until_those_before_it_excuse_nothing_any_more(
+    before: Leaves, leaves: Leaves, *, waits: bool
+) -> None:
+    now = time.time()
+    last = Phase("hail", now - 60, now, now, now, "it was cold", before, 1.0)
+    world, course = Calm(), Course(lambda _: None, [last])
+
+    happen(passes(leaves), world, course)
+
+    assert (world.waited > AFTERMATH) == waits
 
 
 @pytest.mark.parametrize(
