@@ -644,7 +644,9 @@ def test_what_is_in_flight_when_the_offset_is_lost_is_handled_and_not_counted_as
     assert rig.committed() == 1000
 
 
-def test_a_log_that_has_become_shorter_is_read_from_the_place_that_the_spec_names() -> None:
+def test_a_log_that_has_become_shorter_is_read_from_the_place_that_the_spec_names(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     rig = Rig(same, {"on_offset_lost": "oldest"})
     rig.send("0", "1", "2")
     rig.step()
@@ -657,6 +659,7 @@ def test_a_log_that_has_become_shorter_is_read_from_the_place_that_the_spec_name
 
     assert rig.counts.lost_offsets == 0
     assert rig.committed() == 1
+    assert f"{SOURCE} goes on at 0 instead of 3" in caplog.text
 
 
 def test_a_lost_offset_stops_the_pipeline_when_the_spec_names_no_place() -> None:

@@ -151,6 +151,8 @@ def test_a_second_signal_ends_the_worker_at_once(
         worker.send(signal.SIGINT)
         assert worker.ended() == 4
 
+    assert kafka.committed(spec.group, spec.source)[0] <= 0, "what was at work comes again"
+
 
 def test_a_pipeline_that_stops_for_good_says_so_and_leaves_the_others_running(
     kafka: Kafka, tmp_path: Path
