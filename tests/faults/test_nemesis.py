@@ -17,7 +17,8 @@ from tests.faults.load import Load
 from tests.faults.nemesis import Course, drawn, happen
 from tests.faults.plan import KINDS, plan
 from tests.faults.run import Leaves, Phase
-from tests.faults.scenarios import SCENARIOS, NotFelt, Scenario, blamed, uncommitted
+from tests.faults.scenarios import SCENARIOS, NotFelt, Scenario, blamed, taken_over, uncommitted
+from tests.faults.told import Owned
 from tests.faults.world import Stuck, World
 from worker.errors import BrokerFailed
 
@@ -168,6 +169,17 @@ def test_a_right_that_is_missing_is_felt_only_where_workers_name_it() -> None:
         blamed({"no_broker"}, "denied")
     with pytest.raises(NotFelt, match="for nothing"):
         blamed(set(), "denied")
+
+
+def test_a_worker_that_stands_still_is_missed_only_where_others_have_all_of_its_partitions() -> (
+    None
+):
+    one, two, three = (("exact", "input", number) for number in range(3))
+
+    assert taken_over({one, two}, {one, two, three}) == "others took over its 2 partitions"
+    for had, others in (({one, two}, {two, three}), (set[Owned](), {one})):
+        with pytest.raises(NotFelt, match=f"of {len(had)} partitions nobody took over"):
+            taken_over(had, others)
 
 
 @pytest.mark.parametrize(

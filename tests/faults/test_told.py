@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.faults.told import in_flight, owned, rebalances
+import pytest
+
+from tests.faults.told import in_flight, is_joined, owned, rebalances
 
 STATS = {
     "pipelines": {
@@ -26,5 +28,17 @@ def test_partitions_work_and_rebalances_are_those_of_all_pipelines() -> None:
     assert rebalances(STATS) == 5
 
 
+@pytest.mark.parametrize(
+    ("exact", "least", "is_one"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_one_has_joined_once_it_is_a_member_of_all_its_groups(
+    *, exact: bool, least: bool, is_one: bool
+) -> None:
+    pipelines = {"exact": {"joined": exact}, "least": {"joined": least}}
+
+    assert is_joined({"pipelines": pipelines}) == is_one
+
+
 def test_one_that_does_not_answer_has_nothing() -> None:
+    assert not is_joined({})
     assert (owned("timed out"), in_flight("timed out"), rebalances({})) == (set(), 0, 0)

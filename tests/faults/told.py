@@ -18,6 +18,12 @@ def owned(stats: object) -> set[Owned]:
     }
 
 
+def is_joined(stats: object) -> bool:
+    """Whether it is a member of all its groups, with partitions or without."""
+    found = [pipeline["joined"] for _, pipeline in _pipelines(stats)]
+    return bool(found) and all(found)
+
+
 def in_flight(stats: object) -> int:
     """How many messages it has at work."""
     return sum(pipeline["in_flight"] for _, pipeline in _pipelines(stats))

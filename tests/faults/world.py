@@ -143,8 +143,8 @@ class World:
         return self._once(lambda: told.in_flight(self.stats(name)))
 
     def joins(self, name: str) -> bool:
-        """Whether a worker gets partitions: true as soon as it has some."""
-        return self._once(lambda: len(self.owned(name))) > 0
+        """Whether a worker becomes a member of its groups: true as soon as it is."""
+        return self._once(lambda: told.is_joined(self.stats(name))) > 0
 
     def _once(self, look: Callable[[], int]) -> int:
         """What is there to see, once there is something; nothing in the end."""
