@@ -207,7 +207,7 @@ def kill_group_coordinator(world: World) -> str:
 def kill_transaction_coordinator(world: World) -> str:
     """The broker that coordinates the transactions of a worker is killed, and comes back."""
     found = world.transaction_coordinator()
-    return f"{_kill(world, found.node)}, which coordinated {found.identity}"
+    return f"{_kill(world, found.node)}; it coordinated {found.identity}"
 
 
 @scenario("kill-controller", 23, bound=BROKER)
@@ -217,7 +217,7 @@ def kill_controller(world: World) -> str:
     told, after = _kill(world, before), world.controller()
     if after == before:
         raise NotFelt(f"node {before} leads the controllers as before")
-    return f"{told}, which led the controllers, and node {after} leads them"
+    return f"{told}; it led the controllers, which node {after} does now"
 
 
 @scenario("rolling-brokers", 24, bound=TRANSACTION)
@@ -280,7 +280,7 @@ def pause_broker(world: World) -> str:
 def pause_transaction_coordinator(world: World) -> str:
     """The broker that coordinates the transactions of a worker stands still, and goes on."""
     found = world.transaction_coordinator()
-    return f"{_pause(world, found.node)}, which coordinated {found.identity}"
+    return f"{_pause(world, found.node)}; it coordinated {found.identity}"
 
 
 @scenario("full-disk", 39, bound=TRANSACTION)
