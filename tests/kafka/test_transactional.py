@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import repeat
@@ -180,6 +182,25 @@ def test_a_zombie_whose_identity_is_its_own_commits_no_offsets_either(place: Pla
 
     assert place.read() == []
     assert place.committed() is None
+
+
+def test_of_a_producer_that_was_fenced_nothing_is_left_once_it_is_let_go_of(place: Place) -> None:
+    """Its threads would go on, and its statistics fill the memory."""
+    zombie = place.producer()
+    place.write(zombie, b"first")
+    place.producer().close(DEADLINE)
+    deliveries = Deliveries()
+    records = [Encoded(place.target, b"another")] * 100
+    zombie.send(records, deliveries.stored, deliveries.failed)
+
+    with pytest.raises(Fenced):
+        zombie.commit({}, None, DEADLINE)
+    zombie.close(0.0)
+    left = weakref.ref(zombie)
+    del zombie
+    gc.collect()
+
+    assert left() is None
 
 
 def test_of_who_is_killed_between_offsets_and_commit_nothing_counts(place: Place) -> None:
