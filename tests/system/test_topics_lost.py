@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
-from tests.system.exactly import started
+from tests.system.exactly import NODES, started
 from tests.system.rig import Kafka, Spec, ids, is_through, numbered
 from worker.kafka.broker import KafkaCluster
 from worker.testing.sharing import real
@@ -95,3 +97,40 @@ def test_a_source_that_is_made_anew_is_read_though_its_leader_was_another_before
             assert worker.stop() == 0
 
         assert len(kafka.read(spec.target)) == 25
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+def test_results_go_to_a_topic_that_is_made_anew_with_another_leader_before_anybody_has_missed_it(
+    tmp_path: Path, delivery: str
+) -> None:
+    """The client writes to the leader that it knows until the records have timed out."""
+    cluster = KafkaCluster(NODES, heap="192m")
+    with real(lambda: started(cluster)) as address:
+        kafka = Kafka(address)
+        client = {"producer": {"delivery_timeout": "3s"}}
+        settings = {"delivery": delivery}
+        spec = Spec(kafka, tmp_path, "echo", settings, client=client)
+        kafka.create(spec.source)
+        create_on(kafka, spec.target, 0)
+        cluster.kill_node(0)
+        cluster.start()
+
+        with spec.worker() as worker:
+            kafka.produce(spec.source, numbered(5))
+            worker.until(lambda: is_through(kafka, spec, 5))
+            kafka.delete(spec.target)
+            create_on(kafka, spec.target, 1)
+            kafka.produce(spec.source, numbered(20))
+            worker.until(lambda: is_through(kafka, spec, 25))
+            worker.until(worker.is_ready)
+            assert worker.count("delivery_failures") > 0
+            assert worker.stop() == 0
+
+        assert set(ids(kafka.read(spec.target))) == set(range(20))
+
+
+def create_on(kafka: Kafka, topic: str, node: int) -> None:
+    """Make a topic of one partition whose leader is this node, which alone has it."""
+    new = NewTopic(topic, 1, replica_assignment=[[node]], config={"min.insync.replicas": "1"})
+    client = AdminClient({"bootstrap.servers": kafka.address})
+    client.create_topics([new])[topic].result()
