@@ -524,6 +524,23 @@ def test_while_handlers_have_enough_and_there_is_room_nothing_is_paused() -> Non
     assert not partition.paused
 
 
+def test_what_the_client_gives_again_is_not_taken_again() -> None:
+    rig = Rig(same)
+    rig.pool.hold = True
+    rig.send(*map(str, range(10)))
+    rig.runner.step()
+    (partition,) = rig.runner.partitions.values()
+
+    rig.consumer.seek(partition.source, 4)
+    rig.send("10")
+    rig.runner.step()
+    rig.pool.hold = False
+    rig.step(20)
+
+    assert rig.values() == [*map(str, range(11))]
+    assert (rig.committed(), rig.counts.passed_over) == (11, 6)
+
+
 def test_fetching_is_bounded_in_bytes_of_keys_and_values_as_well() -> None:
     rig = Rig(same, {"in_flight": {"bytes": "10kB"}})
     rig.pool.hold = True

@@ -136,8 +136,15 @@ class Partition:
         return later.lane_of(message)
 
     def take(self, fetch: Fetch) -> Fetch:
-        """Queue the messages of a poll that are not finished already; returns these."""
+        """Queue the messages of a poll that are neither taken nor finished; returns these.
+
+        The client may give again what it has given, as after leaders have changed.
+        """
+        if fetch.messages[0].offset() < self.tracker.position:
+            fetch = self._untaken(fetch)
         messages = fetch.messages
+        if not messages:
+            return fetch
         self.latest = messages[-1]
         first, last = messages[0].offset(), messages[-1].offset()
         self.tracker.take(first, last)
@@ -176,6 +183,11 @@ class Partition:
         """
         time = message.timestamp()[1] if self.tier is None else later.written(message)
         return self.ages.no_later(message.offset(), time / 1000)
+
+    def _untaken(self, fetch: Fetch) -> Fetch:
+        """Without what lies in front of where it is read on."""
+        messages = [m for m in fetch.messages if m.offset() >= self.tracker.position]
+        return Fetch(fetch.source, messages, bytes_of(messages))
 
     def _unfinished(self, fetch: Fetch) -> Fetch:
         """Without what an earlier owner of the partition has finished."""
