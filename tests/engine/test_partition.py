@@ -32,6 +32,19 @@ def pieces(messages: list[RawMessage], sizes: list[int]) -> list[list[RawMessage
     return cut
 
 
+def test_of_what_one_poll_holds_twice_the_first_is_taken() -> None:
+    offsets = [5, 6, 7, 5, 6, 7, 8, 10]
+    messages: list[RawMessage] = [
+        StoredMessage("topic", offset=offset, value=b"x") for offset in offsets
+    ]
+    partition = Partition(TopicPartition("topic", 0), 5, None, OneLane())
+
+    taken = partition.take(Fetch(partition.source, messages, len(messages)))
+
+    assert [one.offset() for one in taken.messages] == [5, 6, 7, 8, 10]
+    assert (partition.in_flight, partition.size) == (5, 5)
+
+
 @given(
     steps=st.lists(st.integers(1, 4), min_size=1, max_size=40),
     fetches=st.lists(st.integers(1, 12), min_size=1, max_size=5),

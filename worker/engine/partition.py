@@ -140,13 +140,15 @@ class Partition:
 
         The client may give again what it has given, as after leaders have changed.
         """
-        if fetch.messages[0].offset() < self.tracker.position:
-            fetch = self._untaken(fetch)
         messages = fetch.messages
-        if not messages:
-            return fetch
-        self.latest = messages[-1]
         first, last = messages[0].offset(), messages[-1].offset()
+        if first < self.tracker.position or last - first + 1 != len(messages):
+            fetch = self._untaken(fetch)
+            messages = fetch.messages
+            if not messages:
+                return fetch
+            first, last = messages[0].offset(), messages[-1].offset()
+        self.latest = messages[-1]
         self.tracker.take(first, last)
         if last - first + 1 != len(messages):
             self._note_gaps(messages)
@@ -185,8 +187,12 @@ class Partition:
         return self.ages.no_later(message.offset(), time / 1000)
 
     def _untaken(self, fetch: Fetch) -> Fetch:
-        """Without what lies in front of where it is read on."""
-        messages = [m for m in fetch.messages if m.offset() >= self.tracker.position]
+        """Without what lies in front of where it is read on, or of a message before it."""
+        position, messages = self.tracker.position, []
+        for message in fetch.messages:
+            if message.offset() >= position:
+                position = message.offset() + 1
+                messages.append(message)
         return Fetch(fetch.source, messages, bytes_of(messages))
 
     def _unfinished(self, fetch: Fetch) -> Fetch:
