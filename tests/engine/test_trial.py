@@ -346,6 +346,19 @@ def test_another_pipeline_of_the_process_makes_way_and_goes_on_when_it_takes_lon
     assert (note(rig).suspect, note(rig).tries) == (7, 0)
 
 
+def test_what_goes_on_beside_others_is_named_before_it_can_end_the_worker() -> None:
+    rig = on_trial()
+    assert isinstance(rig.broker.clock, ManualClock)
+    while len(rig.values()) < 3:
+        rig.runner.step()
+
+    rig.clock.advance(crashes.PATIENCE + 1)
+    while not is_at_work(rig):
+        rig.runner.step()
+
+    assert (note(rig).suspect, note(rig).tries) == (rig.committed(), 0)
+
+
 def test_pipelines_of_a_process_that_both_try_messages_wait_for_each_other_only_in_turn() -> None:
     first = on_trial()
     second = on_trial(first._job.floor)

@@ -830,9 +830,12 @@ class Runner:
     def _may_hand_out(self, now: float) -> bool:
         """Whether runs may go to handlers; where messages are tried, the next one does."""
         self._trial.look()
+        has_waited = self._trial.turn is not None
         attempt = self._trial.next(idle=not self._pool.outstanding)
         if attempt is not None:
             self._try(attempt, now)
+        elif has_waited and self._trial.turn is None:  # what goes on beside others is named
+            self.committer.commit_now(self.partitions.values(), wait=True)
         makes_way = self._makes_way()  # also while it waits for a turn of its own
         return self._trial.turn is None and not makes_way
 
