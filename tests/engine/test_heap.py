@@ -5,17 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HOLES = """
+PIECES = """
 import ctypes
+import threading
 import weakref
 
 from worker.engine.heap import Tidying, collect_rarely, keep_free_memory
 
-PIECE, NUMBER = 64 * 1024, 4_096
-
-
-class Node:
-    pass
+PIECE = 64 * 1024
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 
 
 def resident():
@@ -23,17 +22,28 @@ def resident():
         return int(statm.read().split()[1]) * 4_096
 
 
+def use(pieces):
+    for place in range(len(pieces)):
+        pieces[place] = libc.malloc(PIECE)
+        ctypes.memset(pieces[place], 1, PIECE)
+
+
 keep_free_memory()
+"""
+
+HOLES = f"""{PIECES}
+class Node:
+    pass
+
+
 collect_rarely()
 node = Node()
 node.itself, gone = node, weakref.ref(node)
 del node
 
-libc = ctypes.CDLL(None)
-libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-pieces = [libc.malloc(PIECE) for _ in range(NUMBER)]
-for piece in pieces:
-    ctypes.memset(piece, 1, PIECE)
+NUMBER = 4_096
+pieces = [0] * NUMBER
+use(pieces)
 for place, piece in enumerate(pieces):
     if place % 16 != 15:
         libc.free(piece)
@@ -43,9 +53,30 @@ print(gone() is None, before - resident() > PIECE * NUMBER // 2)
 """
 
 
-def test_garbage_and_holes_between_what_is_in_use_go_back() -> None:
-    found = subprocess.run(
-        [sys.executable, "-c", HOLES], capture_output=True, text=True, check=True, timeout=60
-    )
+ENDS = f"""{PIECES}
+def use_and_free():
+    use(pieces)
+    for piece in pieces:
+        libc.free(piece)
 
-    assert found.stdout == "True True\n"
+
+pieces = [0] * 200
+before = resident()
+thread = threading.Thread(target=use_and_free)
+thread.start()
+thread.join()
+print(resident() - before < PIECE * 200 // 2)
+"""
+
+
+def test_garbage_and_holes_between_what_is_in_use_go_back() -> None:
+    assert printed(HOLES) == "True True\n"
+
+
+def test_a_thread_that_needs_its_memory_no_more_keeps_little_of_it() -> None:
+    assert printed(ENDS) == "True\n"
+
+
+def printed(program: str) -> str:
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout

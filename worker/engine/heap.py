@@ -14,8 +14,9 @@ _TOP_PAD: Final = -2
 _ARENA_MAX: Final = -8
 """Parameters of glibc's mallopt(3)."""
 
-KEPT: Final = 16 * 1024**2
-"""Bytes of free memory that stay with the process."""
+KEPT: Final = 2 * 1024**2
+"""Bytes of free memory that each heap keeps at its end: a few runs' results. With 16 MiB nothing
+was faster, and under faults each heap grew towards that for hours (`docs/performance.md`)."""
 GROWTH: Final = 1024**2
 """Bytes by which the heap grows at least."""
 ARENAS: Final = 4
