@@ -12,6 +12,7 @@ from worker.engine.pipeline import PipelineLoop
 from worker.engine.pool import LoopThread
 from worker.engine.resources import Resources
 from worker.engine.waiting import Aside, Latch
+from worker.engine.watchdog import ended_when_frozen
 from worker.errors import BrokersUnreachable, NotLetIn
 from worker.flow.health import Snapshot
 from worker.flow.redaction import NOTHING_KNOWN, Redaction, shown
@@ -76,7 +77,7 @@ class Worker:
         `BrokersUnreachable` after `startup_timeout`.
         """
         keep_free_memory()
-        with self._serve(self.snapshot):
+        with ended_when_frozen(), self._serve(self.snapshot):
             self._wait_until_prepared()
             if self._stopping.is_set():
                 return DRAINED
