@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
@@ -39,6 +40,15 @@ def own_log() -> Iterator[None]:
     sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """Garbage in circles stays: what is gone has been let go of."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Self
 
 from worker.types import Delivered, Message, Problem
 
@@ -103,6 +103,16 @@ class ClientError(WorkerError):
         self.retriable = retriable
         self.advice = self.advice if advice is None else advice
         super().__init__(f"{text}; {self.advice}" if self.advice else text)
+
+    def anew(self) -> Self:
+        """The same error, to be raised in place of this one, which is kept.
+
+        An error that was raised has the frames of all its callers, and these have what they were
+        about: the client, and each message in flight. Who kept it would be garbage in a circle.
+        """
+        made = type(self).__new__(type(self), *self.args)
+        made.__dict__.update(self.__dict__)
+        return made
 
 
 class QueueFull(ClientError):

@@ -47,7 +47,7 @@ use(pieces)
 for place, piece in enumerate(pieces):
     if place % 16 != 15:
         libc.free(piece)
-before, times = resident(), iter([0.0, 0.0, 60.0])
+before, times = resident(), iter([0.0, 60.0])
 Tidying(times.__next__).go_on()
 print(gone() is None, before - resident() > PIECE * NUMBER // 2)
 """

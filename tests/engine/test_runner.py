@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -174,6 +175,24 @@ def test_after_a_failed_delivery_everything_from_the_committable_offset_is_done_
     assert set(rig.values()) == {"1", "2", "3"}
     assert rig.committed() == 3
     assert rig.counts.rewinds == 1
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+def test_of_what_has_failed_to_deliver_nothing_is_left_once_another_has_taken_over(
+    delivery: str, no_collection: None
+) -> None:
+    rig = Rig(same, {"delivery": delivery})
+    rig.runner.step()
+    rig.send("1", "2", "3")
+    rig.producer.fail_next(when=lambda record: record.value == b"2")
+    left = weakref.ref(rig.runner.committer)
+
+    rig.step()
+    rig.clock.advance(60)
+    rig.step()
+
+    assert rig.committed() == 3
+    assert left() is None
 
 
 def test_a_dead_letter_that_cannot_be_produced_holds_the_offset_and_says_so() -> None:

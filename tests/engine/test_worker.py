@@ -77,7 +77,7 @@ def test_a_resource_that_cannot_be_set_up_ends_the_worker_with_its_error() -> No
     worker._loop.close()
 
 
-def test_while_pipelines_work_memory_is_tidied_up_every_minute() -> None:
+def test_while_pipelines_work_memory_is_tidied_up_again_and_again() -> None:
     rig = Rig(lambda payload: payload)
     loop = PipelineLoop(rig.runner.job, rig._clients, rig.pool, rig.clock, rig.observer)
     worker, collected = worker_of(nothing, Hurried(), [loop]), Semaphore(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import subprocess
 import sys
@@ -184,6 +183,7 @@ def test_a_zombie_whose_identity_is_its_own_commits_no_offsets_either(place: Pla
     assert place.committed() is None
 
 
+@pytest.mark.usefixtures("no_collection")
 def test_of_a_producer_that_was_fenced_nothing_is_left_once_it_is_let_go_of(place: Place) -> None:
     """Its threads would go on, and its statistics fill the memory."""
     zombie = place.producer()
@@ -198,7 +198,6 @@ def test_of_a_producer_that_was_fenced_nothing_is_left_once_it_is_let_go_of(plac
     zombie.close(0.0)
     left = weakref.ref(zombie)
     del zombie
-    gc.collect()
 
     assert left() is None
 

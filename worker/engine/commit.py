@@ -217,6 +217,7 @@ class AtLeastOnce:
         """Let go of the producer; what is not acknowledged after `timeout` seconds is dropped."""
         self.outbox.clear()
         self._producer.close(timeout)
+        self.outbox.close()
 
     def _answered(self, chunk: Chunk) -> None:
         if not chunk.partition.alive:

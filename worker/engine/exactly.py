@@ -233,6 +233,7 @@ class ExactlyOnce:
         """Let go of the producer, and of a transaction that is open."""
         self.outbox.clear()
         self._producer.close(timeout)
+        self.outbox.close()
 
     @property
     def _is_over(self) -> bool:

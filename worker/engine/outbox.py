@@ -72,6 +72,10 @@ class Outbox:
         """Forget what waits."""
         self._chunks.clear()
 
+    def close(self) -> None:
+        """Tell nobody any more, and keep nobody: else who has it would be garbage in a circle."""
+        self._on_answered, self._on_refused = _nobody, _nobody_knows
+
     def _send(self, chunk: Chunk) -> bool:
         stored = partial(self._stored, chunk)
         try:
@@ -110,3 +114,11 @@ class Outbox:
             self.learnt = True
         elif place is not None:
             self.learnt |= self._on_refused(chunk, place, refusal)
+
+
+def _nobody(_chunk: Chunk) -> None:
+    pass
+
+
+def _nobody_knows(_chunk: Chunk, _place: int, _failure: Failure) -> bool:
+    return False

@@ -33,18 +33,31 @@ class Aside:
             self._thread.start()
         done = Future[None]()
         self._calls.put((done, call))
-        done.result(timeout)
+        try:
+            done.result(timeout)
+        finally:
+            del done  # it has the error, and that has this frame
 
     def close(self) -> None:
         """Let the thread end once its call has returned."""
         self._calls.put(None)
 
     def _work(self) -> None:
-        while (given := self._calls.get()) is not None:
-            done, call = given
-            try:
-                call()
-            except BaseException as error:  # noqa: BLE001 - raised where it was called
-                done.set_exception(error)
-            else:
-                done.set_result(None)
+        while self._has_made_one():
+            pass
+
+    def _has_made_one(self) -> bool:
+        """Make the next call, and keep nothing of it while there is no other; False at the end."""
+        given = self._calls.get()
+        if given is None:
+            return False
+        done, call = given
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001 - raised where it was called
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+        finally:
+            del given, done  # as above
+        return True

@@ -8,8 +8,25 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec
+from weakref import WeakMethod
 
 Arguments = ParamSpec("Arguments")
+
+
+def weakly(method: Callable[Arguments, object]) -> Callable[Arguments, None]:
+    """A method of an object that is let go of together with its client.
+
+    The client has its callbacks: with the method itself, both would be garbage in a circle, and the
+    client's threads would go on until it is collected.
+    """
+    found = WeakMethod(method)
+
+    def called(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        alive = found()
+        if alive is not None:
+            alive(*args, **kwargs)
+
+    return called
 
 
 class Kept:

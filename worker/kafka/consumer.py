@@ -16,7 +16,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 from worker.errors import ClientError, ClientFatal, CommitFailed, Fenced
 from worker.kafka import questions
 from worker.kafka.access import Access
-from worker.kafka.callbacks import Kept
+from worker.kafka.callbacks import Kept, weakly
 from worker.kafka.config import Properties
 from worker.kafka.failures import describe, failure
 from worker.kafka.fencing import Fencing
@@ -101,8 +101,8 @@ class KafkaConsumer:
             {
                 **properties,
                 "stats_cb": guard(self._statistics.update),
-                "error_cb": guard(self._on_error),
-                "on_commit": guard(self._on_commit),
+                "error_cb": guard(weakly(self._on_error)),
+                "on_commit": guard(weakly(self._on_commit)),
             },
             logger=ClientLog(self._log),
         )
@@ -166,9 +166,9 @@ class KafkaConsumer:
         asked(
             partial(
                 self._client.subscribe,
-                on_assign=guard(self._on_assign),
-                on_revoke=guard(self._on_revoke),
-                on_lost=guard(self._on_lost),
+                on_assign=guard(weakly(self._on_assign)),
+                on_revoke=guard(weakly(self._on_revoke)),
+                on_lost=guard(weakly(self._on_lost)),
             ),
             [whole(topic) if is_pattern(topic) else topic for topic in topics],
         )

@@ -61,4 +61,4 @@ class Fencing:
         if holder in self._mine:
             raise ClientFatal("the group has lost this member, whose instance no other has")
         if self._has_kept_session or now >= self._patience:
-            raise self._told
+            raise self._told.anew()

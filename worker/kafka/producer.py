@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Client
 
 from worker.errors import ClientError, QueueFull
-from worker.kafka.callbacks import Kept
+from worker.kafka.callbacks import Kept, weakly
 from worker.kafka.config import Properties
 from worker.kafka.failures import describe, failure, reason, refusal, undelivered
 from worker.kafka.logs import ClientLog, client_logger
@@ -51,7 +51,7 @@ class ReportingProducer:
             {
                 **properties,
                 "stats_cb": self._kept.guard(self._statistics.update),
-                "error_cb": self._kept.guard(self._on_error),
+                "error_cb": self._kept.guard(weakly(self._on_error)),
             },
             logger=ClientLog(self._log),
         )
@@ -62,7 +62,7 @@ class ReportingProducer:
         A record that can never be sent is a `ClientError`.
         """
         if self._fatal is not None:
-            raise self._fatal
+            raise self._fatal.anew()
         sent = 0
         produce = self._client.produce
         try:

@@ -175,7 +175,7 @@ class KafkaTransactional(KafkaProducer):
         except TimeoutError:
             text = "it is not known what became of the transaction: the client does not come back"
             self._fatal = ClientFatal(text, retriable=True, advice=NO_COORDINATOR)
-            raise self._fatal from None
+            raise self._fatal.anew() from None
 
     def _begin_to_end(self) -> None:
         self.poll(0.0)  # what was reported up to now is not about the end
@@ -232,7 +232,7 @@ class KafkaTransactional(KafkaProducer):
         if self._fatal is None and otherwise is ClientFatal:
             self._fatal = specific(ClientFatal, describe(problem), problem)
         if self._fatal is not None:
-            return self._fatal
+            return self._fatal.anew()
         if refusal is None:
             return specific(otherwise, describe(problem), problem)
         return otherwise(
@@ -245,7 +245,7 @@ class KafkaTransactional(KafkaProducer):
             return ClientError(text, code=problem.code(), retriable=True, advice=NO_COORDINATOR)
         text = f"it is not known what became of the transaction: {describe(problem)}"
         self._fatal = specific(ClientFatal, text, problem)
-        return self._fatal
+        return self._fatal.anew()
 
     def _failure(self, error: KafkaError) -> ClientError:
         if error.code() not in _FENCED:
@@ -268,7 +268,7 @@ class KafkaTransactional(KafkaProducer):
 
     def _require_sound(self) -> None:
         if self._fatal is not None:
-            raise self._fatal
+            raise self._fatal.anew()
 
     def _require_open(self) -> None:
         self._require_sound()
