@@ -36,6 +36,9 @@ NOT_IN_SOAK: Final = (
     "add-partitions",
 )
 """What a worker cannot be spared from, and what cannot be done again and again."""
+LONGEST: Final = "all-brokers"
+"""A soak begins with it: workers hold most after the longest outage, and of what Python has had at
+once it gives little back, so that later it would look like growth."""
 SOAK_RATE: Final = 1_000.0
 CREEPS: Final = float(1 << 20)
 """Bytes an hour by which a worker may grow in a soak."""
@@ -65,7 +68,7 @@ def ordered(
     if soak is not None:
         left = names or [name for name in SCENARIOS if name not in NOT_IN_SOAK]
         limits = Limits(slope=CREEPS)
-        chosen = drawn(seed, left, len(left))
+        chosen = sorted(drawn(seed, left, len(left)), key=lambda name: name != LONGEST)
         return Order(seed, rate or SOAK_RATE, chosen, soak, limits, spares=True, named=names or ())
     of_profile = [*SHORT] if profile == "short" else [*SCENARIOS]
     return Order(seed, rate or 200.0, names or drawn(seed, of_profile, len(of_profile)))

@@ -48,6 +48,13 @@ def test_a_run_names_the_command_that_has_it_again() -> None:
     assert not {*soak.scenarios} & {*NOT_IN_SOAK}
 
 
+def test_a_soak_begins_with_the_longest_outage_and_goes_on_by_lot() -> None:
+    soaks = [ordered(seed, None, "short", None, 30.0).scenarios for seed in range(5)]
+
+    assert {one[0] for one in soaks} == {"all-brokers"}
+    assert len({*map(tuple, soaks)}) == 5
+
+
 def test_a_soak_of_named_scenarios_names_them_as_they_were_so_that_lots_fall_alike() -> None:
     names = ["resets", "storm", "delay", "kill-worker"]
     soak = ordered(5, None, "short", names, 30.0)

@@ -202,6 +202,36 @@ def test_of_a_producer_that_was_fenced_nothing_is_left_once_it_is_let_go_of(plac
     assert left() is None
 
 
+def test_its_client_ends_as_well_where_it_was_fenced_while_another_error_was_handled(
+    place: Place,
+) -> None:
+    """As of a commit, after which the transaction cannot be aborted either."""
+    zombie = place.producer()
+    place.write(zombie, b"first")
+    place.producer().close(DEADLINE)
+    deliveries = Deliveries()
+    zombie.send([Encoded(place.target, b"another")] * 100, deliveries.stored, deliveries.failed)
+    before = clients()
+
+    try:
+        raise LookupError
+    except LookupError:
+        with pytest.raises(Fenced):
+            zombie.commit({}, None, DEADLINE)
+        zombie.close(0.0)
+
+    until(lambda: clients() == before - 1)
+
+
+def clients() -> int:
+    """How many of librdkafka's there are in this process, by their threads."""
+    names = list[str]()
+    for task in Path("/proc/self/task").glob("*/comm"):
+        with suppress(OSError):  # it has ended
+            names.append(task.read_text())
+    return names.count("rdk:main\n")
+
+
 def test_of_who_is_killed_between_offsets_and_commit_nothing_counts(place: Place) -> None:
     with place.process("between") as process:
         assert process.stdout is not None

@@ -140,16 +140,18 @@ def undelivered(topic: str | None, error: KafkaError) -> ClientError:
 
 
 def reason(error: KafkaException | SystemError) -> KafkaError:
-    """What the client says; the error lets go of where it was raised.
+    """What the client says; the error lets go of where it was raised, and while handling what.
 
     While it raises a fatal error it calls back, and what is called makes a `SystemError` of it.
     Before Python 3.12 such an error stays for good, since `cfl_exception_restore` of the client
-    keeps a reference; and its frames would keep the client, with its threads and statistics.
+    keeps a reference; and frames, be it of another error that was being handled, would keep the
+    client, with its threads and statistics.
     """
     cause = error.__cause__ if isinstance(error, SystemError) else error
     if not isinstance(cause, KafkaException):
         raise error
-    error.__traceback__ = cause.__traceback__ = None
+    for one in (error, cause):
+        one.__traceback__ = one.__context__ = one.__cause__ = None
     problem: KafkaError = cause.args[0]
     return problem
 

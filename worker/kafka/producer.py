@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Client
@@ -137,6 +137,13 @@ class ReportingProducer:
         self._client.close()
         self._kept.release()
 
+    def _let_go(self) -> None:
+        """Have the client go without its `close`, whoever may still have this producer.
+
+        Before Python 3.12 errors that it raised may never go, nor the frames that have it.
+        """
+        self._client = cast("Client", _Gone())
+
     def _called(self, call: Callable[[float], int], timeout: float) -> int:
         """What the client returns; it raises a fatal error once instead of calling back."""
         try:
@@ -155,6 +162,19 @@ class ReportingProducer:
 
     def _failure(self, error: KafkaError) -> ClientError:
         return failure(error)
+
+
+class _Gone:
+    """In the place of a client that was let go of: there is nothing to deliver."""
+
+    def poll(self, _timeout: float) -> int:
+        return 0
+
+    def flush(self, _timeout: float) -> int:
+        return 0
+
+    def __len__(self) -> int:
+        return 0
 
 
 class KafkaProducer(ReportingProducer):

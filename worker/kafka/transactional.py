@@ -101,7 +101,7 @@ class KafkaTransactional(KafkaProducer):
         try:
             self._client.begin_transaction()
         except KafkaException as error:
-            raise self._failed(error.args[0], ClientFatal) from error
+            raise self._failed(reason(error), ClientFatal) from error
         self._state, self._ending, self._refusal = "open", False, None
 
     def send(self, records: Sequence[Encoded], on_stored: OnStored, on_failed: OnFailed) -> int:
@@ -159,6 +159,7 @@ class KafkaTransactional(KafkaProducer):
         with suppress(KafkaException):  # once it is fatal it may refuse even that
             self.drop(0.0)
         self._tell()
+        self._let_go()
 
     def _send_offsets(
         self, commits: Commits, membership: Membership | None, timeout: float
