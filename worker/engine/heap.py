@@ -16,7 +16,8 @@ _ARENA_MAX: Final = -8
 
 KEPT: Final = 2 * 1024**2
 """Bytes of free memory that each heap keeps at its end: a few runs' results. With 16 MiB nothing
-was faster, and under faults each heap grew towards that for hours (`docs/performance.md`)."""
+was faster, and under faults heaps still grew towards that after half an hour
+(`docs/performance.md`)."""
 GROWTH: Final = 1024**2
 """Bytes by which the heap grows at least."""
 ARENAS: Final = 4

@@ -834,7 +834,7 @@ class Runner:
         attempt = self._trial.next(idle=not self._pool.outstanding)
         if attempt is not None:
             self._try(attempt, now)
-        elif has_waited and self._trial.turn is None:  # what goes on beside others is named
+        elif has_waited and self._trial.turn is None:  # what goes on beside others has a name now
             self.committer.commit_now(self.partitions.values(), wait=True)
         makes_way = self._makes_way()  # also while it waits for a turn of its own
         return self._trial.turn is None and not makes_way

@@ -24,8 +24,9 @@ def ended_when_frozen(after: float = FROZEN_AFTER) -> Iterator[None]:
     assignment, its member id, or to take partitions in. librdkafka knows cases in which that thread
     and one of a broker wait for each other (https://github.com/confluentinc/librdkafka/issues/5476,
     open in librdkafka 2.16), and then every thread of Python waits as well: nothing is handled or
-    answered, but heartbeats go on, so that the group leaves the partitions where they are. The
-    watch itself is a thread without Python (`faulthandler`). Debuggers may stop all threads.
+    answered, but heartbeats go on, so that the group leaves the partitions where they are until
+    `max.poll.interval.ms` is over. The watch itself is a thread without Python (`faulthandler`).
+    Debuggers may stop all threads.
     """
     if _is_debugged():
         yield
