@@ -13,6 +13,7 @@ from worker.engine.execute import Executor
 from worker.engine.floor import Floor
 from worker.engine.job import Clients, Job
 from worker.engine.partition import Run
+from worker.engine.repairs import GivenUp
 from worker.engine.results import Results
 from worker.engine.runner import Late, Runner
 from worker.flow.failures import FailureGroups
@@ -117,6 +118,7 @@ class Rig:
         self.counts = Counts()
         self.groups = FailureGroups()
         self.late: Late = {}
+        self.given_up: GivenUp = {}
         self.log_ends = LogEnds(self.broker.admin().ends, self.clock)
         """Asked where tests say so."""
         clients = Clients(
@@ -175,6 +177,7 @@ class Rig:
             self.counts,
             self.groups,
             self.late,
+            self.given_up,
         )
 
     def restart(self, floor: Floor | None = None) -> None:

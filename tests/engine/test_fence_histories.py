@@ -182,6 +182,7 @@ class Watched(Member):
             self.counts,
             self.groups,
             self.late,
+            self.given_up,
         )
         runner.given_back = self.given_back
         return runner

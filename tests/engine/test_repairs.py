@@ -10,7 +10,7 @@ import pytest
 from tests.engine.rig import Rig
 from worker.engine.ends import ASK_EVERY
 from worker.engine.repairs import LONGEST_SILENCE
-from worker.errors import ClientError
+from worker.errors import ClientError, ClientFatal
 from worker.flow.stuck import FIRST_AFTER, HOPELESS_AFTER, NEXT_AFTER, REPAIRS
 from worker.testing import ManualClock, MemoryBroker
 from worker.testing.memory.producer import QUEUE, MemoryProducer
@@ -51,14 +51,22 @@ def look(rig: Rig) -> None:
     rig.log_ends.look()
 
 
-def live(rig: Rig, seconds: float) -> None:
-    """Step for so long, while the cluster is asked where logs end."""
+def live(rig: Rig, seconds: float, *, helps: bool = True) -> None:
+    """Step for so long, while the cluster is asked where logs end, with new clients if need be.
+
+    Whether one of these `helps`: or else it fetches no more than the one before.
+    """
     end = rig.clock.monotonic() + seconds
     while rig.clock.monotonic() < end:
         look(rig)
         asked_again = rig.clock.monotonic() + ASK_EVERY
         while rig.clock.monotonic() < asked_again:
-            rig.step()
+            try:
+                rig.step()
+            except ClientFatal:
+                rig.join_again()
+                if not helps:
+                    rig.consumer.stop_fetching(SILENT)
 
 
 def progress(rig: Rig, source: TopicPartition = SILENT) -> str:
@@ -100,7 +108,7 @@ def test_others_are_read_meanwhile() -> None:
 
     for number in range(4, 24):
         rig.send(str(number))
-        live(rig, ASK_EVERY)
+        live(rig, ASK_EVERY, helps=False)
 
     assert progress(rig) == "stuck"
     assert sorted(rig.values(), key=int) == ["1", "2", *map(str, range(4, 24))]
@@ -115,9 +123,9 @@ def test_a_partition_that_nothing_helps_is_stuck_and_then_hopeless(
     rig.consumer.stop_fetching(SILENT)
     rig.send("3", partition=1)
 
-    live(rig, LONG)
+    live(rig, LONG, helps=False)
     stuck = progress(rig)
-    live(rig, HOPELESS_AFTER)
+    live(rig, HOPELESS_AFTER, helps=False)
 
     assert (stuck, progress(rig)) == ("stuck", "hopeless")
     assert rig.counts.repairs == dict.fromkeys(REPAIRS, 1)
@@ -126,6 +134,7 @@ def test_a_partition_that_nothing_helps_is_stuck_and_then_hopeless(
         f"{where}: seeking to where it is",
         f"{where}: pausing and resuming it",
         f"{where}: assigning it anew",
+        f"{where}: giving the clients up for new ones",
         "pipeline: source[1] stands at 1, and nothing has helped",
     ]
 

@@ -58,6 +58,8 @@ LINGER: Final = "50ms"
 """Of results: with 5 ms two cores had no room to catch up, see `docs/reliability.md`."""
 HELD: Final = 2.5
 """Seconds of the input that a pipeline of one worker may hold."""
+LONGEST_SILENCE_MS: Final = 60_000
+"""Milliseconds for which a group waits at most for a member that does not join again."""
 DEADLINE: Final = 120.0
 """Seconds after which what does not recover counts as never recovering."""
 LOOK_EVERY: Final = 0.25
@@ -445,6 +447,7 @@ def text(
                 "password": PASSWORD,
             },
             "group": {"session_timeout": "6s", "heartbeat": "1500ms"},
+            "librdkafka": {"max.poll.interval.ms": LONGEST_SILENCE_MS},
             "producer": {"delivery_timeout": "12s", "linger": LINGER},
         },
         "handlers": ["tests.faults.handlers"],

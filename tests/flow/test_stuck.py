@@ -15,6 +15,7 @@ from worker.flow.stuck import (
     Repair,
     Sight,
     Standstill,
+    carried_on,
     progress,
     repair_due,
     repaired,
@@ -109,7 +110,7 @@ def test_repairs_come_one_after_the_other_each_with_time_to_help() -> None:
             done.append((second, repair))
             standstill = repaired(standstill, float(second))
 
-    assert done == [(30, "seek"), (45, "pause"), (60, "assign")]
+    assert done == [(30, "seek"), (45, "pause"), (60, "assign"), (75, "renew")]
 
 
 def test_no_repair_is_due_while_others_keep_the_client_full() -> None:
@@ -140,7 +141,7 @@ def test_a_partition_that_gets_on_after_a_repair_may_be_repaired_again() -> None
 
 
 def test_what_no_repair_has_helped_is_stuck_and_hopeless_when_that_lasts() -> None:
-    last = FIRST_AFTER + 2 * NEXT_AFTER
+    last = FIRST_AFTER + 3 * NEXT_AFTER
 
     assert progress(repaired(standing((0.0, STANDS)), 30.0), 30.0) == "repaired"
     assert progress(in_vain(), last) == "repaired"
@@ -154,3 +155,26 @@ def test_nothing_is_hopeless_before_all_was_tried() -> None:
 
     assert progress(standing((0.0, STANDS)), HOPELESS_AFTER + 1) == "stands"
     assert progress(late, HOPELESS_AFTER + 1) == "repaired"
+
+
+def test_with_a_new_client_a_partition_has_to_move_from_where_that_begins() -> None:
+    given_up = in_vain()
+    behind = replace(STANDS, position=7, fetched=7)
+
+    standstill = carried_on(given_up, behind, 80.0)
+
+    assert standstill is not None
+    assert progress(seen(standstill, behind, 81.0), 80.0 + NEXT_AFTER - 1) == "repaired"
+    assert progress(seen(standstill, behind, 95.0), 80.0 + NEXT_AFTER) == "stuck"
+    assert progress(seen(standstill, behind, HOPELESS_AFTER), HOPELESS_AFTER) == "hopeless"
+    moved = seen(standstill, replace(behind, position=8), 95.0)
+    assert moved is not None
+    assert moved.repairs == 0
+
+
+def test_what_an_earlier_client_was_given_up_for_long_ago_counts_no_more() -> None:
+    given_up = in_vain()
+    latest = given_up.repaired + HOPELESS_AFTER
+
+    assert carried_on(given_up, STANDS, latest) is not None
+    assert carried_on(given_up, STANDS, latest + 1.0) is None

@@ -65,6 +65,12 @@ class Kafka:
         for future in made.values():
             future.result()
 
+    def create_on(self, topic: str, node: int) -> None:
+        """Make a topic of one partition whose leader is this node, which alone has it."""
+        new = NewTopic(topic, 1, replica_assignment=[[node]], config={"min.insync.replicas": "1"})
+        client = AdminClient({"bootstrap.servers": self.address})
+        client.create_topics([new])[topic].result()
+
     def grow(self, topic: str, partitions: int) -> None:
         """Let a topic have so many partitions, and wait until the cluster shows them.
 

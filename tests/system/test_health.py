@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclOperation  # not re-exported for type checkers
 from confluent_kafka.admin._resource import ResourceType
 
+from tests.coordinators import GROUPS, coordinator
 from tests.system.guarded import USE, Guarded
 from tests.system.rig import Kafka, Spec, Worker, ids, is_through, numbered
 from worker.kafka.broker import KafkaCluster
@@ -68,7 +69,12 @@ def fall_silent(worker: Worker, kafka: Kafka, spec: Spec, file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "tried"), [("paused", ["seek", "pause"]), ("lost", ["seek", "pause", "assign"])]
+    ("how", "tried"),
+    [
+        ("paused", ["seek", "pause"]),
+        ("lost", ["seek", "pause", "assign"]),
+        ("paused_in_client", ["seek", "pause", "assign", "renew"]),
+    ],
 )
 def test_a_partition_that_the_client_silently_stops_to_fetch_is_repaired(
     kafka: Kafka, tmp_path: Path, how: str, tried: list[str]
@@ -80,7 +86,7 @@ def test_a_partition_that_the_client_silently_stops_to_fetch_is_repaired(
         worker.until(lambda: is_through(kafka, spec, 2 * RECORDS))
         worker.until(lambda: worker.pipeline()["partitions"][1]["progress"] == "moves")
         assert repairs(worker) == dict.fromkeys(tried, 1), worker.log
-        assert worker.is_ready()
+        worker.until(worker.is_ready)
         assert worker.stop() == 0, worker.log
 
     assert sorted(ids(kafka.read(spec.target))) == sorted([*range(RECORDS)] * 2)
@@ -96,7 +102,7 @@ def test_a_partition_that_nothing_helps_is_told_and_at_last_a_restart_would_help
         worker.until(lambda: worker.codes() == ["partition_stuck"])
         assert worker.get("/livez") == {"status": "ok", "reasons": []}
         worker.until(lambda: worker.codes("/livez") == ["partition_hopeless"])
-        assert repairs(worker) == {"seek": 1, "pause": 1, "assign": 1}
+        assert repairs(worker) == {"seek": 1, "pause": 1, "assign": 1, "renew": 1}
         assert f"{spec.source}[1] stands at 10, and nothing has helped" in worker.log
         assert worker.stop() == 0, worker.log
     file.unlink()
@@ -167,6 +173,34 @@ def test_a_coordinator_that_dies_is_told_though_a_member_of_kip_848_hears_nothin
         kafka.produce(spec.source, numbered(RECORDS))
         worker.until(lambda: is_through(kafka, spec, RECORDS))
         assert worker.stop() == 0, worker.log
+
+
+def test_a_client_whose_coordinator_stays_away_while_others_answer_is_given_up(
+    tmp_path: Path,
+) -> None:
+    cluster = KafkaCluster(3, heap="192m", properties={"offsets.topic.replication.factor": "1"})
+    with real(lambda: running(cluster)) as address:
+        kafka = Kafka(address)
+        quick = ("tests.system.silent", "never", str(tmp_path / "never"))
+        spec = Spec(kafka, tmp_path, "echo", program=quick)
+        kafka.create(unused := f"{spec.name}.unused")
+        kafka.committed(spec.group, unused)
+        node = coordinator(address, GROUPS, spec.group)
+        for topic in (spec.source, spec.target):
+            kafka.create_on(topic, (node + 1) % 3)
+
+        with spec.worker() as worker:
+            worker.until(worker.is_ready)
+            cluster.kill_node(node)
+            worker.until(lambda: worker.codes() == ["no_coordinator"])
+            worker.until(lambda: worker.codes() == ["renewed"])
+            assert worker.get("/livez") == {"status": "ok", "reasons": []}
+            assert "the coordinator of its group was not connected for 4 s" in worker.log
+            cluster.start()
+            kafka.produce(spec.source, numbered(RECORDS, 1))
+            worker.until(lambda: is_through(kafka, spec, RECORDS))
+            worker.until(worker.is_ready)
+            assert worker.stop() == 0, worker.log
 
 
 def test_joining_that_never_ends_is_told_and_at_last_a_restart_would_help(

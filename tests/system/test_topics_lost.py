@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
 from tests.system.exactly import NODES, started
 from tests.system.rig import Kafka, Spec, ids, is_through, numbered
@@ -88,12 +87,44 @@ def test_a_source_that_is_made_anew_is_read_though_its_leader_was_another_before
 
         with spec.worker() as worker:
             worker.until(lambda: is_through(kafka, spec, 5))
+            worker.until(worker.is_ready)
             kafka.delete(spec.source)
-            worker.until(worker.codes)
+            worker.until(lambda: worker.codes() == ["no_topic"])
             kafka.create(spec.source)
             kafka.produce(spec.source, numbered(20))
             worker.until(lambda: is_through(kafka, spec, 20))
             worker.until(worker.is_ready)
+            assert worker.stop() == 0
+
+        assert len(kafka.read(spec.target)) == 25
+
+
+def test_a_source_that_is_made_anew_before_anybody_has_missed_it_is_read_by_a_new_client(
+    tmp_path: Path,
+) -> None:
+    """The client takes the leader for outdated, though the topic has another id."""
+    cluster = KafkaCluster()
+    with real(lambda: started(cluster)) as address:
+        kafka = Kafka(address)
+        quick = ("tests.system.silent", "never", str(tmp_path / "never"))
+        spec = Spec(kafka, tmp_path, "echo", {"on_offset_lost": "oldest"}, program=quick)
+        spec.create_topics()
+        cluster.kill_node(0)
+        cluster.start()
+        kafka.produce(spec.source, numbered(5))
+
+        with spec.worker() as worker:
+            worker.silenced = True
+            worker.until(lambda: is_through(kafka, spec, 5))
+            worker.until(worker.is_ready)
+            worker.send(signal.SIGSTOP)
+            kafka.delete(spec.source)
+            kafka.create(spec.source)
+            worker.send(signal.SIGCONT)
+            kafka.produce(spec.source, numbered(20))
+            worker.until(lambda: is_through(kafka, spec, 20))
+            worker.until(worker.is_ready)
+            assert worker.pipeline()["counts"]["repairs"]["renew"] == 1
             assert worker.stop() == 0
 
         assert len(kafka.read(spec.target)) == 25
@@ -111,7 +142,7 @@ def test_results_go_to_a_topic_that_is_made_anew_with_another_leader_before_anyb
         settings = {"delivery": delivery}
         spec = Spec(kafka, tmp_path, "echo", settings, client=client)
         kafka.create(spec.source)
-        create_on(kafka, spec.target, 0)
+        kafka.create_on(spec.target, 0)
         cluster.kill_node(0)
         cluster.start()
 
@@ -119,7 +150,7 @@ def test_results_go_to_a_topic_that_is_made_anew_with_another_leader_before_anyb
             kafka.produce(spec.source, numbered(5))
             worker.until(lambda: is_through(kafka, spec, 5))
             kafka.delete(spec.target)
-            create_on(kafka, spec.target, 1)
+            kafka.create_on(spec.target, 1)
             kafka.produce(spec.source, numbered(20))
             worker.until(lambda: is_through(kafka, spec, 25))
             worker.until(worker.is_ready)
@@ -127,10 +158,3 @@ def test_results_go_to_a_topic_that_is_made_anew_with_another_leader_before_anyb
             assert worker.stop() == 0
 
         assert set(ids(kafka.read(spec.target))) == set(range(20))
-
-
-def create_on(kafka: Kafka, topic: str, node: int) -> None:
-    """Make a topic of one partition whose leader is this node, which alone has it."""
-    new = NewTopic(topic, 1, replica_assignment=[[node]], config={"min.insync.replicas": "1"})
-    client = AdminClient({"bootstrap.servers": kafka.address})
-    client.create_topics([new])[topic].result()

@@ -14,8 +14,9 @@ from worker.engine.job import Clients, Job
 from worker.engine.overview import Overview
 from worker.engine.partition import Run
 from worker.engine.pool import Pool
+from worker.engine.repairs import GivenUp
 from worker.engine.runner import Late, Runner
-from worker.errors import Fenced, PipelineFailed, WorkerError
+from worker.errors import ClientFatal, Fenced, PipelineFailed, WorkerError
 from worker.flow.backoff import backoff, failures_in_a_row
 from worker.flow.counted import counted
 from worker.flow.failures import FailureGroups
@@ -46,6 +47,11 @@ GRACE = 1.0
 """Seconds beyond its `timeout` after which a handler is reported: cancelling takes a moment."""
 RATE_OVER = 10.0
 """Seconds over which rates are measured."""
+CUT_OFF_AFTER = 120.0
+"""Seconds without the coordinator, while other brokers answer, after which a client is given up.
+
+A group that has one gives a member up sooner; a coordinator that moves is found in seconds.
+"""
 
 
 class PipelineLoop:
@@ -75,11 +81,13 @@ class PipelineLoop:
         self._counts = Counts()
         self._groups = FailureGroups()
         self._late: Late = {}
+        self._given_up: GivenUp = {}
         self._stopping = threading.Event()
         self._failed: str | None = None
         self._last_error: str | None = None
         self._renewed: str | None = None
         self._joining_since: float | None = None
+        self._cut_off_since: float | None = None
         self._publish_due = 0.0
         self._report_due = 0.0
         self._overrunning: set[tuple[str, int, int]] = set()
@@ -160,7 +168,7 @@ class PipelineLoop:
             log.error("%s: %s", self.job.name, error)  # noqa: TRY400 - a message for users
         except WorkerError as error:
             self._last_error = self._renewed = str(error)
-            self._joining_since = None
+            self._joining_since = self._cut_off_since = None
             log.error("%s: starting again with new clients: %s", self.job.name, error)  # noqa: TRY400
             return False
         finally:
@@ -179,6 +187,7 @@ class PipelineLoop:
             self._counts,
             self._groups,
             self._late,
+            self._given_up,
         )
 
     def _work(self, runner: Runner) -> Iterator[None]:
@@ -187,11 +196,21 @@ class PipelineLoop:
             AT_HAND.set(here)  # in whichever thread leads
             runner.step()
             self._publish_if_due("running", runner)
+            self._require_coordinator()
             yield
         self._publish("draining", runner)
         self.drained = False
         self.drained = runner.drain(lambda: self._publish_if_due("draining", runner))
         self._failed = runner.failed
+
+    def _require_coordinator(self) -> None:
+        since = self._cut_off_since
+        if since is not None and self._clock.monotonic() - since > CUT_OFF_AFTER:
+            raise ClientFatal(
+                f"the coordinator of its group was not connected for {CUT_OFF_AFTER:.0f} s, "
+                "while other brokers answered",
+                retriable=True,
+            )
 
     def _leave(self, runner: Runner) -> None:
         try:
@@ -246,6 +265,7 @@ class PipelineLoop:
         joined = self._joined(consumer)
         if joined:
             self._renewed = None
+        self._note_cut_off(consumer, state)
         return replace(
             state,
             status="joining" if state.status == "running" and not joined else state.status,
@@ -301,6 +321,14 @@ class PipelineLoop:
         if self._joining_since is None:
             self._joining_since = now
         return now - self._joining_since
+
+    def _note_cut_off(self, consumer: Consumer, state: PipelineState) -> None:
+        """Note since when brokers answer, but for the coordinator."""
+        answered = consumer.connected and state.silent_for is None and consumer.denied is None
+        if consumer.coordinated or not answered:
+            self._cut_off_since = None
+        elif self._cut_off_since is None:
+            self._cut_off_since = state.stepped
 
     def _measure(self, now: float) -> tuple[float, float]:
         rates, counts = self._rates, self._counts

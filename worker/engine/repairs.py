@@ -10,20 +10,21 @@ from typing import Final
 from worker.engine.ends import LogEnds
 from worker.engine.job import Job
 from worker.engine.partition import Partition
-from worker.errors import ClientError
+from worker.errors import ClientError, ClientFatal
 from worker.flow.health import Counts
 from worker.flow.stuck import (
     Progress,
     Repair,
     Sight,
     Standstill,
+    carried_on,
     progress,
     repair_due,
     repaired,
     seen,
 )
 from worker.ports import Clock, Consumer
-from worker.types import Commit
+from worker.types import Commit, TopicPartition
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,11 @@ WORDS: Final[Mapping[Repair, str]] = {
     "seek": "seeking to where it is",
     "pause": "pausing and resuming it",
     "assign": "assigning it anew",
+    "renew": "giving the clients up for new ones",
 }
+
+GivenUp = dict[TopicPartition, Standstill]
+"""Partitions that an earlier client of the pipeline was given up for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,13 @@ class Repairs:
     """
 
     def __init__(
-        self, job: Job, consumer: Consumer, log_ends: LogEnds, clock: Clock, counts: Counts
+        self,
+        job: Job,
+        consumer: Consumer,
+        log_ends: LogEnds,
+        clock: Clock,
+        counts: Counts,
+        given_up: GivenUp,
     ) -> None:
         self.looked = clock.monotonic()
         """When it last looked, on the monotonic clock; it is to look at each later answer."""
@@ -62,6 +73,7 @@ class Repairs:
         self._log_ends = log_ends
         self._clock = clock
         self._counts = counts
+        self._given_up = given_up
         self._standing: dict[Partition, Standstill] = {}
         self._stuck: set[Partition] = set()
         self._uncommitted: dict[Partition, _Unmoved] = {}
@@ -70,12 +82,13 @@ class Repairs:
         """See what gets on, and repair what does not.
 
         `read` are the partitions that are polled, of `uncommitted` there is something to commit.
+        Raises `ClientFatal` where only a new client may help.
         """
         now = self._clock.monotonic()
         before = self._standing if now - self.looked <= LONGEST_SILENCE else {}
         self.looked, self._standing = now, {}
         for partition, sight in self._sights(list(read)):
-            past = before.get(partition)
+            past = before.get(partition) or self._of_earlier_client(partition, sight)
             standstill = seen(past, sight, now)
             if standstill is not None:
                 self._standing[partition] = self._mended(partition, standstill)
@@ -116,6 +129,10 @@ class Repairs:
                 )
                 yield partition, sight
 
+    def _of_earlier_client(self, partition: Partition, sight: Sight) -> Standstill | None:
+        given_up = self._given_up.pop(partition.source, None)
+        return None if given_up is None else carried_on(given_up, sight, self._now)
+
     def _unmoved(self, partition: Partition, now: float) -> _Unmoved:
         before = self._uncommitted.get(partition)
         if before is not None and before.committed == partition.committed:
@@ -136,11 +153,15 @@ class Repairs:
             extra={"topic": source.topic, "partition": source.partition, "offset": offset},
         )
         self._counts.repairs[repair] = self._counts.repairs.get(repair, 0) + 1
+        after = repaired(standstill, self._now)
+        if repair == "renew":
+            self._given_up[source] = after
+            raise ClientFatal(f"{source} has messages and stands at {offset}", retriable=True)
         try:
             self._do(repair, partition)
         except ClientError as error:
             log.warning("%s: %s: in vain: %s", self._job.name, source, error)
-        return repaired(standstill, self._now)
+        return after
 
     def _tell_stuck(self) -> None:
         stuck = {one for one in self._standing if self.progress(one) in ("stuck", "hopeless")}

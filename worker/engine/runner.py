@@ -19,7 +19,7 @@ from worker.engine.job import Clients, Job
 from worker.engine.moves import Follower, Moves
 from worker.engine.partition import POLL_LIMIT, Finished, Partition, Run, together
 from worker.engine.pool import Pool
-from worker.engine.repairs import Repairs
+from worker.engine.repairs import GivenUp, Repairs
 from worker.engine.settlement import Postponed, Settlement
 from worker.engine.starts import starts_of
 from worker.engine.trial import Attempt, Trial
@@ -91,6 +91,7 @@ class Runner:
         counts: Counts,
         groups: FailureGroups,
         late: Late,
+        given_up: GivenUp,
     ) -> None:
         self.job = job
         self.counts = counts
@@ -136,7 +137,7 @@ class Runner:
             self._fence_log = self._make_fence_log()
             if self._fence_log is not None:
                 undo.callback(self._fence_log.close)
-            self.repairs = Repairs(job, self.consumer, clients.log_ends, clock, counts)
+            self.repairs = Repairs(job, self.consumer, clients.log_ends, clock, counts, given_up)
             self.consumer.subscribe(job.topics, self)
             undo.pop_all()
         if pool.in_process:

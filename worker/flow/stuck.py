@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-Repair = Literal["seek", "pause", "assign"]
+Repair = Literal["seek", "pause", "assign", "renew"]
 Progress = Literal["moves", "stands", "repaired", "stuck", "hopeless"]
 
-REPAIRS: Final[tuple[Repair, ...]] = ("seek", "pause", "assign")
-"""Seek to where it is, pause and resume, assign it anew: the one that costs least first."""
+REPAIRS: Final[tuple[Repair, ...]] = ("seek", "pause", "assign", "renew")
+"""Seek to where it is, pause and resume, assign it anew, and give the client up for another: the
+one that costs least first, and only the last disturbs other partitions."""
 STANDS_AFTER: Final = 10.0
 """Seconds without a move after which a partition is said to stand: several looks."""
 FIRST_AFTER: Final = 30.0
@@ -94,6 +95,19 @@ def repair_due(standstill: Standstill, now: float) -> Repair | None:
 def repaired(standstill: Standstill, now: float) -> Standstill:
     """The standstill after the repair that was due."""
     return replace(standstill, repairs=standstill.repairs + 1, repaired=now)
+
+
+def carried_on(given_up: Standstill, sight: Sight, now: float) -> Standstill | None:
+    """The standstill with a new client, which has to show what it does from here on.
+
+    Where it begins is what is committed: no move. None where the other one was given up long ago.
+    """
+    if now - given_up.repaired > HOPELESS_AFTER:
+        return None
+    fetched, through_at = max(sight.position, sight.fetched), sight.taken + sight.waiting
+    return replace(
+        given_up, position=sight.position, fetched=fetched, through_at=through_at, repaired=now
+    )
 
 
 def progress(standstill: Standstill | None, now: float) -> Progress:

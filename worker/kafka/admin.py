@@ -43,6 +43,8 @@ class GroupInfo(NamedTuple):
 
 
 LIMIT: Final = "max.message.bytes"
+_OTHER_EPOCH: Final = {KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH}
+"""The leader is of a later epoch than it was asked as; or of an earlier one: the topic is new."""
 _NO_OFFSET: Final = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001 - a public constant
 
 
@@ -144,8 +146,8 @@ class KafkaAdmin:
         self.asking.client.poll(0)  # what there is to be logged
         while True:
             found, errors = self._ends(partitions, IsolationLevel[isolation.upper()])
-            if any(error.code() == KafkaError.FENCED_LEADER_EPOCH for error in errors):
-                self.asking.cluster()  # by itself the client goes on asking as of the earlier epoch
+            if any(error.code() in _OTHER_EPOCH for error in errors):
+                self.asking.cluster()  # by itself the client asks as of that again
             passing = [error for error in errors if is_retriable(error)]
             if not passing or (found and time.monotonic() >= deadline):
                 return found

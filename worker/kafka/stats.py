@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -11,6 +11,9 @@ from worker.ports import Offsets
 from worker.types import BrokerTotals, ClientTotals, TopicPartition
 
 T = TypeVar("T")
+
+_COORDINATED: Final = ('"cgrp": { "state": "up"', '"source":"logical", "state":"UP"')
+"""Signs that the coordinator is connected: the client calls its group up while it still logs in."""
 
 
 class Statistics:
@@ -33,7 +36,7 @@ class Statistics:
         self._text = text
         self.updates += 1
         self.connected = '"state":"UP"' in text
-        self.coordinated = '"cgrp": { "state": "up"' in text
+        self.coordinated = all(sign in text for sign in _COORDINATED)
 
     def totals(self) -> ClientTotals:
         """The totals since the client was made."""

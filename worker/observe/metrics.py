@@ -311,7 +311,7 @@ TABLE: Final = (
         "repairs",
         "repair",
         "What was done about partitions that had messages and did not get on: `seek`, `pause` (and "
-        "resume) or `assign` anew.",
+        "resume), `assign` anew or `renew` the clients.",
         lambda pipeline: {one: pipeline.counts.repairs.get(one, 0) for one in REPAIRS},
     ),
     partition(
