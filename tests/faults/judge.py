@@ -85,8 +85,8 @@ def _accounts(run: Run) -> Found:
         yield from _told("TX" if is_exact else "NL", name, "only a part of the results of", torn)
         what = "both results and a dead letter, or the end of one, of"
         yield from _told("ND" if is_exact else "BD", name, what, _both(outcome, run, both))
-        strange = [one.id for one in outcome.letters if not _is_reason(one, run)]
-        yield from _told("NL", name, "a dead letter for a reason that is not its own, of", strange)
+        odd = [f"{one.id} ({one.reason})" for one in outcome.letters if not _is_reason(one, run)]
+        yield from _told("NL", name, "a dead letter for a reason that is not its own, of", odd)
         renamed = [one.id for one in outcome.results if not _is_of_its_message(one, run)]
         yield from _told("KO", name, "a result of another key or number than that of", renamed)
         invented = (slots.keys() | letters.keys()) - run.inputs.keys()
@@ -115,28 +115,28 @@ def _is_of_its_message(result: Result, run: Run) -> bool:
 def _duplicates(run: Run) -> Found:
     """Nothing comes twice where that is promised, and elsewhere only because of a fault."""
     for name, outcome in run.outcomes.items():
-        again = [*_again(outcome.results)]
+        doubles = [*again(outcome.results)]
         letters = Counter(letter.id for letter in outcome.letters)
         if outcome.promise == "exactly_once":
-            yield from _told("ND", name, "a result twice of", [two.id for _, two in again])
+            yield from _told("ND", name, "a result twice of", [two.id for _, two in doubles])
             twice = [one for one, times in letters.items() if times > 1]
             yield from _told("ND", name, "a dead letter twice of", twice)
             continue
-        strange = [two.id for one, two in again if not _is_explained(run, one.at, two.at)]
+        strange = [two.id for one, two in doubles if not _is_explained(run, one.at, two.at)]
         yield from _told("BD", name, "a result again without a reason of", strange)
         times = _letter_times(outcome.letters)
         strange = [one for one, at in times.items() if not _is_explained(run, at[0], at[-1])]
         yield from _told("BD", name, "a dead letter again without a reason of", strange)
-        for phase, number in _by_fault(run, again).items():
+        for phase, number in _by_fault(run, doubles).items():
             most, when = _most_again(run, phase), f"{phase.scenario} at {phase.began:.0f}"
             if number > most:
                 yield "BD", f"{name}: {number} came again after {when}, and at most {most} may"
 
 
-def _by_fault(run: Run, again: Sequence[tuple[Result, Result]]) -> Counter[Phase]:
+def _by_fault(run: Run, doubles: Sequence[tuple[Result, Result]]) -> Counter[Phase]:
     """How many results came again, by the last fault before them that may leave such."""
     found = Counter[Phase]()
-    for _, two in again:
+    for _, two in doubles:
         before = [one for one in run.phases if one.leaves in ANY and one.began <= two.at]
         if before:
             found[max(before, key=lambda one: one.began)] += 1
@@ -371,7 +371,7 @@ def _slots(results: Iterable[Result]) -> Mapping[int, Counter[int]]:
     return dict(found)
 
 
-def _again(results: Iterable[Result]) -> Iterator[tuple[Result, Result]]:
+def again(results: Iterable[Result]) -> Iterator[tuple[Result, Result]]:
     """Results that came before, with how they came the time before."""
     seen: dict[tuple[int, int], Result] = {}
     for one in results:
@@ -425,7 +425,7 @@ def _is_explained(run: Run, first: float, second: float, excuses: Sequence[Leave
     )
 
 
-def _told(code: str, name: str, what: str, ids: Sequence[int]) -> Found:
+def _told(code: str, name: str, what: str, ids: Sequence[int | str]) -> Found:
     if ids:
         shown = ", ".join(str(one) for one in ids[:SHOWN])
         yield (

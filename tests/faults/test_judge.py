@@ -505,6 +505,31 @@ def test_a_run_that_has_left_nothing_has_a_verdict_and_a_time_line_too(tmp_path:
     assert (tmp_path / "timeline.svg").read_text().endswith("</svg>")
 
 
+def test_what_came_again_is_written_down_with_where_its_message_is_and_who_made_it(
+    tmp_path: Path,
+) -> None:
+    run = honest()
+    least = run.outcomes["least"]
+    first = least.results[0]
+    second = replace(first, by="b.0", at=first.at + 9.0)
+    doubled = replace(least, results=[*least.results, second])
+
+    write(replace(run, outcomes={"least": doubled}), {}, tmp_path)
+
+    (line,) = (tmp_path / "again.jsonl").read_text().splitlines()
+    stored = run.inputs[first.id]
+    assert json.loads(line) == {
+        "pipeline": "least",
+        "message": first.id,
+        "slot": first.slot,
+        "kind": stored.planned.kind,
+        "partition": stored.partition,
+        "offset": stored.offset,
+        "first": {"by": first.by, "at": first.at},
+        "second": {"by": "b.0", "at": second.at},
+    }
+
+
 def test_the_time_line_shows_each_fault_and_each_worker() -> None:
     text = "\n".join(drawing(honest()))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 import orjson
 
-from tests.faults.judge import Finding, late_samples, slope
+from tests.faults.judge import Finding, again, late_samples, slope
 from tests.faults.run import Phase, Run
 from tests.faults.watch import Sample
 
@@ -47,14 +47,38 @@ def verdict(run: Run, findings: Sequence[Finding], line: str) -> dict[str, Any]:
 def write(run: Run, told: dict[str, Any], folder: Path) -> None:
     """Write the verdict and the time line into a folder."""
     (folder / "verdict.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
-    with (folder / "samples.jsonl").open("wb") as samples:
-        samples.writelines(orjson.dumps(asdict(one)) + b"\n" for one in run.samples)
+    _lines(folder / "samples.jsonl", map(asdict, run.samples))
+    _lines(folder / "progress.jsonl", map(asdict, run.progress))
+    _lines(folder / "again.jsonl", _doubles(run))
     (folder / "timeline.svg").write_text("\n".join(drawing(run)))
+
+
+def _lines(file: Path, records: Iterable[dict[str, Any]]) -> None:
+    with file.open("wb") as lines:
+        lines.writelines(orjson.dumps(one) + b"\n" for one in records)
+
+
+def _doubles(run: Run) -> Iterator[dict[str, Any]]:
+    """Results that came again, with where their messages are, and who made them when."""
+    for name, outcome in run.outcomes.items():
+        for first, second in again(outcome.results):
+            stored = run.inputs.get(second.id)
+            yield {
+                "pipeline": name,
+                "message": second.id,
+                "slot": second.slot,
+                "kind": stored and stored.planned.kind,
+                "partition": stored and stored.partition,
+                "offset": stored and stored.offset,
+                "first": {"by": first.by, "at": first.at},
+                "second": {"by": second.by, "at": second.at},
+            }
 
 
 def _phase(one: Phase) -> dict[str, Any]:
     return {
         "scenario": one.scenario,
+        "began": one.began,
         "felt": one.felt,
         "seconds": round(one.healed - one.began, 1),
         "progress after": None if one.progressed is None else round(one.progressed - one.healed, 1),
