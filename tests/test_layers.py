@@ -11,7 +11,7 @@ import pytest
 import worker
 
 LAYERS = (
-    ("types", "version", "spawn", "repeats"),
+    ("types", "version", "spawn", "repeats", "aside"),
     ("errors", "settings"),
     ("ports", "handlers", "serdes", "flow", "spec"),
     ("kafka", "engine", "processes", "observe", "http"),

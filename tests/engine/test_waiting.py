@@ -1,4 +1,4 @@
-"""Waiting that signals may interrupt, and that can be given up."""
+"""Waiting that signals may interrupt."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-import pytest
-
-from worker.engine.waiting import Aside, Latch
+from worker.engine.waiting import Latch
 
 
 def lines_until_set(latch: Latch, at: int) -> int:
@@ -51,19 +49,3 @@ def test_a_latch_that_is_set_stays_set_and_wakes_who_waits() -> None:
 
     assert before == (False, False)
     assert [latch.wait(10.0), latch.wait(10.0), latch.is_set()] == [True, True, True]
-
-
-def test_what_is_done_aside_is_done_in_one_thread_and_its_errors_are_raised() -> None:
-    aside, threads = Aside("aside"), list[int]()
-
-    def fail() -> None:
-        raise OSError("no")
-
-    aside.start(lambda: threads.append(threading.get_ident())).result(10)
-    aside.start(lambda: threads.append(threading.get_ident())).result(10)
-    failed = aside.start(fail)
-    aside.close()
-
-    assert threads[0] == threads[1] != threading.get_ident()
-    with pytest.raises(OSError, match="no"):
-        failed.result(10)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 
+from worker.aside import Aside
 from worker.engine.heap import Tidying, collect_rarely, keep_free_memory
 from worker.engine.pipeline import PipelineLoop
 from worker.engine.pool import LoopThread
 from worker.engine.resources import Resources
-from worker.engine.waiting import Aside, Latch
+from worker.engine.waiting import Latch
 from worker.engine.watchdog import ended_when_frozen
 from worker.errors import BrokersUnreachable, NotLetIn
 from worker.flow.health import Snapshot

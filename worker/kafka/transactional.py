@@ -11,8 +11,8 @@ from uuid import uuid4
 
 from confluent_kafka import KafkaError, KafkaException
 
+from worker.aside import Aside
 from worker.errors import ClientError, ClientFatal, Fenced, TransactionFailed
-from worker.kafka.aside import Aside
 from worker.kafka.config import Properties, transactional
 from worker.kafka.failures import NO_COORDINATOR, describe, failure, is_retriable, reason, specific
 from worker.kafka.partitions import committable
@@ -72,7 +72,7 @@ class KafkaTransactional(KafkaProducer):
         self, properties: Properties, on_error: Callable[[KafkaError], None] = lambda _: None
     ) -> None:
         super().__init__(properties, on_error)
-        self._aside = Aside()
+        self._aside = Aside("calls-of-client")
         self._state: Literal["new", "idle", "open"] = "new"
         self._refusal: ClientError | None = None
         """Why a record of the transaction is not stored."""

@@ -1,4 +1,4 @@
-"""Calls in a thread of their own: what they raise is raised, and who does not return is left."""
+"""Tasks in a thread of their own: what they raise is raised, and what does not return is left."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from threading import Event, current_thread
 
 import pytest
 
-from worker.kafka.aside import Aside
+from worker.aside import Aside
 
 PATIENCE = 30.0
 
 
 def test_calls_are_made_one_after_the_other_in_a_thread_of_their_own() -> None:
-    aside, threads = Aside(), []
+    aside, threads = Aside("aside"), []
 
     for _ in range(3):
         aside.call(lambda: threads.append(current_thread()), PATIENCE)
@@ -25,7 +25,7 @@ def test_calls_are_made_one_after_the_other_in_a_thread_of_their_own() -> None:
 
 
 def test_what_a_call_raises_is_raised() -> None:
-    aside = Aside()
+    aside = Aside("aside")
 
     def fail() -> None:
         raise LookupError("what the call says")
@@ -36,7 +36,7 @@ def test_what_a_call_raises_is_raised() -> None:
 
 
 def test_a_call_that_does_not_return_is_left_alone() -> None:
-    aside, returns, threads = Aside(), Event(), []
+    aside, returns, threads = Aside("aside"), Event(), []
 
     def hang() -> None:
         threads.append(current_thread())
@@ -50,3 +50,20 @@ def test_a_call_that_does_not_return_is_left_alone() -> None:
     returns.set()
     threads[0].join(PATIENCE)
     assert not threads[0].is_alive()
+
+
+def test_what_is_started_is_done_while_nobody_waits_and_tells_how_it_has_ended() -> None:
+    aside, begins = Aside("aside"), Event()
+
+    def fail() -> None:
+        begins.wait(PATIENCE)
+        raise LookupError("no")
+
+    failed, done = aside.start(fail), aside.start(int)
+    assert not failed.done()
+    begins.set()
+
+    with pytest.raises(LookupError, match="no"):
+        failed.result(PATIENCE)
+    assert done.result(PATIENCE) is None
+    aside.close()
