@@ -199,8 +199,8 @@ def test_a_sync_handler_that_hangs_is_reported_once_and_keeps_its_result(
     loop.stop()
     until(lambda: loop.ended)
 
-    warnings = [text for text in caplog.messages if "takes longer" in text]
-    assert warnings == ["pipeline: the handler takes longer than timeout: 0.05s, at source[0]@1"]
+    warning = "pipeline: the handler takes longer than timeout: 0.05s, at source[0]@1"
+    assert caplog.messages.count(warning) == 1
 
 
 def until(condition: Callable[[], Any]) -> Any:
