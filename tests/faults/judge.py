@@ -38,6 +38,9 @@ REASONS: Final[Mapping[str, Sequence[str]]] = {
     "hangs": ("timeout", "crash"),
 }
 """Why messages may be given up: for what they are, or as owners have ended at them."""
+LATE: Final[Mapping[Promise, str]] = {"at_least_once": "timeout"}
+"""Why besides, in the pipeline whose handlers have a time-out: where a worker stands still for
+longer, that ends them as it goes on, whatever they were about to do."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,11 @@ def _accounts(run: Run) -> Found:
         yield from _told("TX" if is_exact else "NL", name, "only a part of the results of", torn)
         what = "both results and a dead letter, or the end of one, of"
         yield from _told("ND" if is_exact else "BD", name, what, _both(outcome, run, both))
-        odd = [f"{one.id} ({one.reason})" for one in outcome.letters if not _is_reason(one, run)]
+        odd = [
+            f"{one.id} ({one.reason})"
+            for one in outcome.letters
+            if not _is_reason(one, outcome.promise, run)
+        ]
         yield from _told("NL", name, "a dead letter for a reason that is not its own, of", odd)
         renamed = [one.id for one in outcome.results if not _is_of_its_message(one, run)]
         yield from _told("KO", name, "a result of another key or number than that of", renamed)
@@ -100,10 +107,12 @@ def _both(outcome: Outcome, run: Run, both: Sequence[int]) -> Sequence[int]:
     return [one for one in both if expected(outcome.promise, run.inputs[one].planned) is None]
 
 
-def _is_reason(letter: Letter, run: Run) -> bool:
+def _is_reason(letter: Letter, promise: Promise, run: Run) -> bool:
     """Whether a dead letter says why its message was given up, as far as that one is known."""
     stored = run.inputs.get(letter.id)
-    return stored is None or letter.reason in REASONS.get(stored.planned.kind, (letter.reason,))
+    if stored is None or stored.planned.kind not in REASONS:
+        return True
+    return letter.reason in (*REASONS[stored.planned.kind], LATE.get(promise))
 
 
 def _is_of_its_message(result: Result, run: Run) -> bool:

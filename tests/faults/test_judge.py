@@ -196,6 +196,18 @@ def test_a_dead_letter_has_the_reason_of_its_message() -> None:
     assert codes(changed(run, "least", blamed)) == {"NL"}
 
 
+@pytest.mark.parametrize(("name", "found"), [("least", set[str]()), ("exact", {"NL"})])
+def test_only_where_handlers_have_a_time_out_one_that_fails_may_be_late_instead(
+    name: str, found: set[str]
+) -> None:
+    run = honest()
+
+    def late(outcome: Outcome) -> Outcome:
+        return replace(outcome, letters=[replace(one, reason="timeout") for one in outcome.letters])
+
+    assert codes(changed(run, name, late)) == found
+
+
 def test_a_message_that_has_to_fail_has_no_results() -> None:
     run = honest()
     failed = run.inputs[of_kind(run, "fails")].planned
