@@ -69,6 +69,7 @@ def _accounts(run: Run) -> Found:
         torn: list[int] = []
         given_up: list[int] = []
         both: list[int] = []
+        seldom: list[int] = []
         for one, stored in run.inputs.items():
             wanted = expected(outcome.promise, stored.planned)
             has = slots.get(one, Counter())
@@ -78,9 +79,12 @@ def _accounts(run: Run) -> Found:
                 given_up.append(one)
             elif wanted is not None and has.keys() != wanted:
                 (torn if has else missing).append(one)
+            elif wanted != set() and letters[one] + min(has.values(), default=0) < stored.times:
+                seldom.append(one)
             if has and (letters[one] or wanted is None):
                 both.append(one)
         yield from _told("NL", name, "nothing became of", missing)
+        yield from _told("NL", name, "more often in the input than what became of it:", seldom)
         kinds = sorted({run.inputs[one].planned.kind for one in given_up})
         what = f"given up, though it can be handled ({', '.join(kinds)})"
         yield from _told("NL", name, what, given_up)
@@ -124,22 +128,33 @@ def _is_of_its_message(result: Result, run: Run) -> bool:
 def _duplicates(run: Run) -> Found:
     """Nothing comes twice where that is promised, and elsewhere only because of a fault."""
     for name, outcome in run.outcomes.items():
-        doubles = [*again(outcome.results)]
-        letters = Counter(letter.id for letter in outcome.letters)
         if outcome.promise == "exactly_once":
-            yield from _told("ND", name, "a result twice of", [two.id for _, two in doubles])
-            twice = [one for one, times in letters.items() if times > 1]
-            yield from _told("ND", name, "a dead letter twice of", twice)
+            results = Counter((one.id, one.slot) for one in outcome.results)
+            twice = [one for (one, _), times in results.items() if times > _times(run, one)]
+            yield from _told("ND", name, "a result too often of", twice)
+            letters = Counter(letter.id for letter in outcome.letters)
+            twice = [one for one, times in letters.items() if times > _times(run, one)]
+            yield from _told("ND", name, "a dead letter too often of", twice)
             continue
+        doubles = [pair for pair in again(outcome.results) if _times(run, pair[1].id) == 1]
         strange = [two.id for one, two in doubles if not _is_explained(run, one.at, two.at)]
         yield from _told("BD", name, "a result again without a reason of", strange)
-        times = _letter_times(outcome.letters)
-        strange = [one for one, at in times.items() if not _is_explained(run, at[0], at[-1])]
+        strange = [
+            one
+            for one, at in _letter_times(outcome.letters).items()
+            if _times(run, one) == 1 and not _is_explained(run, at[0], at[-1])
+        ]
         yield from _told("BD", name, "a dead letter again without a reason of", strange)
         for phase, number in _by_fault(run, doubles).items():
             most, when = _most_again(run, phase), f"{phase.scenario} at {phase.began:.0f}"
             if number > most:
                 yield "BD", f"{name}: {number} came again after {when}, and at most {most} may"
+
+
+def _times(run: Run, one: int) -> int:
+    """How often a message is in the input, and is to be handled."""
+    stored = run.inputs.get(one)
+    return 1 if stored is None else stored.times
 
 
 def _by_fault(run: Run, doubles: Sequence[tuple[Result, Result]]) -> Counter[Phase]:
@@ -162,14 +177,16 @@ def _order(run: Run) -> Found:
 
     With exactly once always. With at least once a fault may have some come again: then what counts
     of each message, its last results, are in order, as far as no straggler comes behind them.
+    Of messages that are in the input again the first results count, as they came first there, too.
     """
     for name, outcome in run.outcomes.items():
         if outcome.promise == "exactly_once":
             wrong = [two.id for _, two in _misplaced(outcome.results)]
         else:
+            once = [one for one in outcome.results if _times(run, one.id) == 1]
             looked_at: list[tuple[Iterable[Result], Sequence[Leaves]]] = [
                 (outcome.results, ANY),
-                (reversed(_last(outcome.results)), ("stragglers",)),
+                (reversed(_last(once)), ("stragglers",)),
             ]
             wrong = [
                 two.id

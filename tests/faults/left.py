@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,11 +69,13 @@ def read(address: str, topic: str) -> Iterator[Message]:
 
 
 def inputs(address: str, topic: str) -> Mapping[int, Stored]:
-    """The messages of the input by their ids."""
-    found = {}
+    """The messages of the input by their ids, each where it was written first."""
+    found: dict[int, Stored] = {}
     for message in read(address, topic):
         one = planned(message.value() or b"")
-        found[one.id] = Stored(one, message.partition() or 0, message.offset() or 0)
+        stored = Stored(one, message.partition() or 0, message.offset() or 0, 0)
+        before = found.get(one.id, stored)
+        found[one.id] = replace(before, times=before.times + 1)
     return found
 
 

@@ -23,6 +23,9 @@ class Stored:
     planned: Planned
     partition: int
     offset: int
+    times: int = 1
+    """How often it is there. The client's idempotent producer may write again what it has no answer
+    about, once it has lost so much that it goes on with another epoch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -300,6 +300,43 @@ def test_a_result_after_that_of_a_later_message_of_its_key_is_out_of_order(name:
     assert codes(changed(run, name, swapped)) == {"KO"}
 
 
+def copied(run: Run, one: int) -> Run:
+    """A run in whose input a message is twice."""
+    return replace(run, inputs={**run.inputs, one: replace(run.inputs[one], times=2)})
+
+
+def test_a_message_that_is_twice_in_the_input_has_twice_its_results_whenever() -> None:
+    run = honest()
+    one = of_kind(run, "plain")
+    run = copied(run, one)
+    for name in run.outcomes:
+        run = changed(run, name, lambda outcome: again(outcome, one, 25.0))
+
+    assert judge(run) == []
+
+
+@pytest.mark.parametrize("kind", ["plain", "fails"])
+def test_what_is_twice_in_the_input_and_of_which_something_became_once_was_lost_once(
+    kind: Kind,
+) -> None:
+    run = honest()
+
+    found = judge(copied(run, of_kind(run, kind)))
+
+    assert [finding.code for finding in found] == ["NL", "NL"]
+
+
+def test_what_is_twice_in_the_input_has_its_results_three_times_only_at_least_once() -> None:
+    run = honest()
+    one = of_kind(run, "plain")
+    run = copied(run, one)
+    for name in run.outcomes:
+        run = changed(run, name, lambda outcome: again(again(outcome, one, 25.0), one, 26.0))
+
+    assert {finding.text.split(":")[0] for finding in judge(run)} == {"exact"}
+    assert codes(run) == {"ND"}
+
+
 def test_a_transaction_that_stays_open_is_told() -> None:
     run = honest()
 

@@ -29,6 +29,7 @@ def verdict(run: Run, findings: Sequence[Finding], line: str) -> dict[str, Any]:
         "findings": [asdict(one) for one in findings],
         "messages": len(run.inputs),
         "kinds": dict(sorted(kinds.items())),
+        "there again": sum(stored.times - 1 for stored in run.inputs.values()),
         "written": dict(Counter(fate.value for fate in run.fates.values())),
         "outcomes": {
             name: {

@@ -138,7 +138,7 @@ class Partition:
     def take(self, fetch: Fetch) -> Fetch:
         """Queue the messages of a poll that are neither taken nor finished; returns these.
 
-        The client may give again what it has given, as after leaders have changed.
+        The client may give again what it has given, as what it had fetched before a seek.
         """
         messages = fetch.messages
         first, last = messages[0].offset(), messages[-1].offset()

@@ -178,8 +178,8 @@ class ProducerSettings(Model):
     )
     idempotent: bool = Field(
         True,
-        description="No duplicates and no change of order when the client sends again; needs acks "
-        "`all`, and pipelines need it.",
+        description="When the client sends again nothing is there twice or out of order, but where "
+        "records time out or a leader changes meanwhile; needs acks `all`, and pipelines need it.",
     )
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
         "none", description="Codec of the batches."
