@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.system.exactly import NODES, started
-from tests.system.rig import Kafka, Spec, ids, is_through, numbered
+from tests.system.rig import Kafka, Spec, Worker, ids, is_through, numbered
 from worker.kafka.broker import KafkaCluster
 from worker.testing.sharing import real
 
@@ -66,6 +69,32 @@ def test_a_source_that_was_deleted_is_named_until_it_is_there_again(
     assert set(ids(kafka.read(spec.target))) == set(range(20))
 
 
+@contextmanager
+def reading(folder: Path, **settings: Any) -> Iterator[tuple[Spec, Worker]]:
+    """A worker that has read five messages of a source that had another leader before.
+
+    In the end it has to have read twenty of one that was made anew.
+    """
+    cluster = KafkaCluster()
+    with real(lambda: started(cluster)) as address:
+        kafka = Kafka(address)
+        spec = Spec(kafka, folder, "echo", {"on_offset_lost": "oldest"}, **settings)
+        spec.create_topics()
+        cluster.kill_node(0)
+        cluster.start()
+        kafka.produce(spec.source, numbered(5))
+
+        with spec.worker() as worker:
+            worker.until(lambda: is_through(kafka, spec, 5))
+            worker.until(worker.is_ready)
+            yield spec, worker
+            worker.until(lambda: is_through(kafka, spec, 20))
+            worker.until(worker.is_ready)
+            assert worker.stop() == 0
+
+        assert len(kafka.read(spec.target)) == 25
+
+
 @pytest.mark.parametrize("refresh", ["1s", "300s"])
 def test_a_source_that_is_made_anew_is_read_though_its_leader_was_another_before(
     tmp_path: Path, refresh: str
@@ -75,59 +104,26 @@ def test_a_source_that_is_made_anew_is_read_though_its_leader_was_another_before
     That the source is gone it tells of the subscription, or of the partitions alone, whichever it
     finds first.
     """
-    cluster = KafkaCluster()
-    with real(lambda: started(cluster)) as address:
-        kafka = Kafka(address)
-        client = {"metadata": {"refresh": refresh}}
-        spec = Spec(kafka, tmp_path, "echo", {"on_offset_lost": "oldest"}, client=client)
-        spec.create_topics()
-        cluster.kill_node(0)
-        cluster.start()
-        kafka.produce(spec.source, numbered(5))
-
-        with spec.worker() as worker:
-            worker.until(lambda: is_through(kafka, spec, 5))
-            worker.until(worker.is_ready)
-            kafka.delete(spec.source)
-            worker.until(lambda: worker.codes() == ["no_topic"])
-            kafka.create(spec.source)
-            kafka.produce(spec.source, numbered(20))
-            worker.until(lambda: is_through(kafka, spec, 20))
-            worker.until(worker.is_ready)
-            assert worker.stop() == 0
-
-        assert len(kafka.read(spec.target)) == 25
+    with reading(tmp_path, client={"metadata": {"refresh": refresh}}) as (spec, worker):
+        spec.kafka.delete(spec.source)
+        worker.until(lambda: worker.codes() == ["no_topic"])
+        spec.kafka.create(spec.source)
+        spec.kafka.produce(spec.source, numbered(20))
 
 
 def test_a_source_that_is_made_anew_before_anybody_has_missed_it_is_read_by_a_new_client(
     tmp_path: Path,
 ) -> None:
     """The client takes the leader for outdated, though the topic has another id."""
-    cluster = KafkaCluster()
-    with real(lambda: started(cluster)) as address:
-        kafka = Kafka(address)
-        quick = ("tests.system.silent", "never", str(tmp_path / "never"))
-        spec = Spec(kafka, tmp_path, "echo", {"on_offset_lost": "oldest"}, program=quick)
-        spec.create_topics()
-        cluster.kill_node(0)
-        cluster.start()
-        kafka.produce(spec.source, numbered(5))
-
-        with spec.worker() as worker:
-            worker.silenced = True
-            worker.until(lambda: is_through(kafka, spec, 5))
-            worker.until(worker.is_ready)
-            worker.send(signal.SIGSTOP)
-            kafka.delete(spec.source)
-            kafka.create(spec.source)
-            worker.send(signal.SIGCONT)
-            kafka.produce(spec.source, numbered(20))
-            worker.until(lambda: is_through(kafka, spec, 20))
-            worker.until(worker.is_ready)
-            assert worker.pipeline()["counts"]["repairs"]["renew"] == 1
-            assert worker.stop() == 0
-
-        assert len(kafka.read(spec.target)) == 25
+    quick = ("tests.system.silent", "never", str(tmp_path / "never"))
+    with reading(tmp_path, program=quick) as (spec, worker):
+        worker.silenced = True
+        worker.send(signal.SIGSTOP)
+        spec.kafka.delete(spec.source)
+        spec.kafka.create(spec.source)
+        worker.send(signal.SIGCONT)
+        spec.kafka.produce(spec.source, numbered(20))
+        worker.until(lambda: worker.pipeline()["counts"]["repairs"].get("renew") == 1)
 
 
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])

@@ -315,20 +315,15 @@ class PipelineLoop:
 
     def _joining_for(self, consumer: Consumer, now: float, *, joined: bool) -> float | None:
         """Seconds for which joining has gone on with a coordinator that allows it."""
-        if joined or not consumer.coordinated or consumer.denied is not None:
-            self._joining_since = None
-            return None
-        if self._joining_since is None:
-            self._joining_since = now
-        return now - self._joining_since
+        joins = not joined and consumer.coordinated and consumer.denied is None
+        self._joining_since = _since(self._joining_since, now, holds=joins)
+        return None if self._joining_since is None else now - self._joining_since
 
     def _note_cut_off(self, consumer: Consumer, state: PipelineState) -> None:
         """Note since when brokers answer, but for the coordinator."""
         answered = consumer.connected and state.silent_for is None and consumer.denied is None
-        if consumer.coordinated or not answered:
-            self._cut_off_since = None
-        elif self._cut_off_since is None:
-            self._cut_off_since = state.stepped
+        cut_off = answered and not consumer.coordinated
+        self._cut_off_since = _since(self._cut_off_since, state.stepped, holds=cut_off)
 
     def _measure(self, now: float) -> tuple[float, float]:
         rates, counts = self._rates, self._counts
@@ -349,6 +344,13 @@ class PipelineLoop:
             place = runner.settlement.last_place
             log.warning("%s: the last of them was %s", self.job.name, last, extra=place)
         failures.clear()
+
+
+def _since(before: float | None, now: float, *, holds: bool) -> float | None:
+    """Since when something holds that held since `before`; None where it does not."""
+    if not holds:
+        return None
+    return now if before is None else before
 
 
 def flow_of(job: Job) -> Flow:

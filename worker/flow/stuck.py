@@ -42,6 +42,16 @@ class Sight:
     read_since: float
     """When it was last resumed, on the monotonic clock."""
 
+    @property
+    def reached(self) -> int:
+        """Where it is read on, or up to where it is fetched, whichever is further."""
+        return max(self.position, self.fetched)
+
+    @property
+    def through_at(self) -> int:
+        """See `Standstill`."""
+        return self.taken + self.waiting
+
 
 @dataclass(frozen=True, slots=True)
 class Standstill:
@@ -69,18 +79,17 @@ def seen(before: Standstill | None, sight: Sight, now: float) -> Standstill | No
     Slow is not stuck: where messages wait in the client for longer than from look to look, its own
     may be among them, or the client may be too full to fetch it.
     """
-    fetched, through_at = max(sight.position, sight.fetched), sight.taken + sight.waiting
-    if sight.end <= fetched:
+    if sight.end <= sight.reached:
         return None
     if (
         before is None
         or sight.position > before.position
-        or fetched > before.fetched
+        or sight.reached > before.fetched
         or sight.read_since > before.since
     ):
-        return Standstill(sight.position, fetched, now, through_at)
+        return Standstill(sight.position, sight.reached, now, sight.through_at)
     is_slow = sight.waiting > 0 and sight.taken < before.through_at
-    return replace(before, since=now if is_slow else before.since, through_at=through_at)
+    return replace(before, since=now if is_slow else before.since, through_at=sight.through_at)
 
 
 def repair_due(standstill: Standstill, now: float) -> Repair | None:
@@ -104,9 +113,12 @@ def carried_on(given_up: Standstill, sight: Sight, now: float) -> Standstill | N
     """
     if now - given_up.repaired > HOPELESS_AFTER:
         return None
-    fetched, through_at = max(sight.position, sight.fetched), sight.taken + sight.waiting
     return replace(
-        given_up, position=sight.position, fetched=fetched, through_at=through_at, repaired=now
+        given_up,
+        position=sight.position,
+        fetched=sight.reached,
+        through_at=sight.through_at,
+        repaired=now,
     )
 
 
