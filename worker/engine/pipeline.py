@@ -196,7 +196,6 @@ class PipelineLoop:
             AT_HAND.set(here)  # in whichever thread leads
             runner.step()
             self._publish_if_due("running", runner)
-            self._require_coordinator()
             yield
         self._publish("draining", runner)
         self.drained = False
@@ -224,6 +223,8 @@ class PipelineLoop:
     def _publish_if_due(self, status: PipelineStatus, runner: Runner) -> None:
         if self._clock.monotonic() >= self._publish_due:
             self._publish(status, runner)
+            if status == "running":  # one that drains ends anyway
+                self._require_coordinator()
 
     def _publish(self, status: PipelineStatus, runner: Runner | None) -> None:
         now = self._clock.monotonic()
